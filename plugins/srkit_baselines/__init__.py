@@ -1,0 +1,35 @@
+"""What every network must beat, and the plain losses."""
+
+
+import srkit
+
+
+@srkit.hookimpl
+def srkit_generators() -> dict[str, str]:
+    """Interpolation as generators."""
+    return {"bicubic": "srkit_baselines.interpolation:Bicubic"}
+
+
+@srkit.hookimpl
+def srkit_losses() -> dict[str, str]:
+    """Plain distances between sr and hr."""
+    return {
+        "l1": "srkit_baselines.losses:L1Loss",
+        "mse": "srkit_baselines.losses:MseLoss",
+        "charbonnier": "srkit_baselines.losses:CharbonnierLoss",
+    }
+
+
+def bicubic() -> srkit.ReadyModel:
+    """Bicubic interpolation, no weights."""
+    return srkit.ReadyModel(
+        "Bicubic interpolation, no weights", "Apache-2.0", generator="bicubic", scale=4
+    )
+
+
+@srkit.hookimpl
+def srkit_models() -> dict[str, object]:
+    """Models without weights."""
+    return {"bicubic": bicubic}
+
+

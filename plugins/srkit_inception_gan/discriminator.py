@@ -1,0 +1,52 @@
+"""The paper's discriminator, after Ledig et al. (SRGAN)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from srkit import DiscriminatorOutput
+from srkit_inception_gan.generator import glorot, kernels
+
+# (kernels, stride) of the seven 3x3 convolutions: as in VGG, doubled at every halving (P5).
+LAYERS = ((64, 1), (64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1))
+
+
+class PlainDiscriminator(nn.Module):
+    """Seven 3x3 and two 1x1 convolutions, global average, one logit (section III, P5).
+
+    ReLU after each convolution but the last, where it would pin the probability at or above
+    one half. No batch normalisation: the paper mentions none here. The first 1x1 convolution has
+    1,024 kernels (open in the paper; SRGAN's dense layer has as many). The feature is the
+    activation of the 5th convolution, after its ReLU (P8).
+
+    Args:
+        width: Multiplies all kernel counts.
+
+    Raises:
+        ValueError: A width that isn't positive.
+    """
+
+    def __init__(self, *, width: float = 1.0) -> None:
+        super().__init__()
+        if width <= 0:
+            raise ValueError(f"width must be positive, not {width}")
+        blocks: list[nn.Sequential] = []
+        before = 3
+        for count, stride in LAYERS:
+            after = kernels(count, width)
+            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1)
+            blocks.append(nn.Sequential(convolution, nn.ReLU()))
+            before = after
+        hidden = kernels(1024, width)
+        self.first_five = nn.Sequential(*blocks[:5])
+        self.last_two = nn.Sequential(*blocks[5:])
+        self.head = nn.Sequential(
+            nn.Conv2d(before, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, 1, 1)
+        )
+        self.apply(glorot)
+
+    def forward(self, picture: Tensor) -> DiscriminatorOutput:
+        """Map pictures (B3HW in [0, 1]) to logits (B) and the 5th activation (B C H/4 W/4)."""
+        fifth = self.first_five(picture * 2 - 1)
+        logits = self.head(self.last_two(fifth)).mean(dim=(1, 2, 3))
+        return DiscriminatorOutput(logits, (fifth,))

@@ -1,0 +1,56 @@
+"""The paper's four scenarios as complete recipes (P12, P13)."""
+
+from __future__ import annotations
+
+from srkit import Adversarial, Data, Loss, Optimizer, Part, Recipe
+
+# P16: batches that fit into the paper's two hours, scenario 1; the same for all four here, so
+# that they differ in their losses alone. The paper compares at equal time: give --steps.
+STEPS = 41_410
+
+
+def _scenario(name: str, losses: dict[str, Loss], *, adversary: bool) -> Recipe:
+    return Recipe(
+        name=name,
+        scale=4,
+        steps=STEPS,
+        batch_size=32,
+        generator=Part.of("inception-residual"),
+        discriminator=Part.of("srgan-plain") if adversary else None,
+        adversarial=Adversarial(objective="minimax", weight=ADVERSARIAL) if adversary else None,
+        losses=losses,
+        degradation=Part.of("faces-x4"),
+        data=Data(framing="squash", size=64, flips=False),
+        optimizer=Optimizer(
+            learning_rate=2e-4, betas=(0.5, 0.999), schedule="step", every=5000, factor=0.5
+        ),
+    )
+
+
+ADVERSARIAL, PIXEL, FEATURE, PSNR = 1.0, 1.0, 1.0, 1.0
+
+
+def pixel() -> Recipe:
+    """Scenario 1: pixel-wise loss only, no adversary."""
+    return _scenario("inception-gan-pixel", {"pixel": Loss(weight=PIXEL)}, adversary=False)
+
+
+def adversarial() -> Recipe:
+    """Scenario 2: adversarial and pixel-wise."""
+    return _scenario("inception-gan-adversarial", {"pixel": Loss(weight=PIXEL)}, adversary=True)
+
+
+def feature() -> Recipe:
+    """Scenario 3: adversarial, pixel-wise and feature-wise."""
+    losses = {"pixel": Loss(weight=PIXEL), "feature": Loss(weight=FEATURE)}
+    return _scenario("inception-gan-feature", losses, adversary=True)
+
+
+def psnr() -> Recipe:
+    """Scenario 4: adversarial, pixel-wise, feature-wise and PSNR; the paper's proposal."""
+    losses = {
+        "pixel": Loss(weight=PIXEL),
+        "feature": Loss(weight=FEATURE),
+        "psnr": Loss(weight=PSNR),
+    }
+    return _scenario("inception-gan", losses, adversary=True)

@@ -1,0 +1,164 @@
+"""A recipe's parts, built and rehearsed before a run starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srkit import registry
+from srkit.adversarial import OBJECTIVES, Objective
+from srkit.errors import InputError, RecipeError, SrkitError
+from srkit.hookspecs import DiscriminatorOutput
+from srkit.recipe import Recipe
+
+
+def device_named(name: str) -> torch.device:
+    """Return the device a user's word stands for: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"no device '{name}' here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+@dataclass(frozen=True)
+class Term:
+    """One weighted term of the generator's loss."""
+
+    weight: float
+    loss: Callable[..., Tensor]
+    wants: frozenset[str]
+
+    def __call__(self, given: Mapping[str, Any]) -> Tensor:
+        """Return the unweighted loss, called with what its signature asks for."""
+        return self.loss(**{name: given[name] for name in self.wants})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a run is made of, on its device; networks in channels_last."""
+
+    generator: nn.Module
+    discriminator: nn.Module | None
+    objective: Objective | None
+    terms: Mapping[str, Term]
+    degrade: Callable[..., Tensor]
+
+
+def _wants(loss: Callable[..., Tensor]) -> frozenset[str]:
+    called = loss.forward if isinstance(loss, nn.Module) else loss
+    return frozenset(inspect.signature(called).parameters)
+
+
+def generator(recipe: Recipe) -> nn.Module:
+    """Build a recipe's generator on the CPU."""
+    part = recipe.generator
+    built: nn.Module = registry.build_scaled("generators", part.name, recipe.scale, part.options)
+    return built
+
+
+def degradation(recipe: Recipe) -> Callable[..., Tensor]:
+    """Build a recipe's degradation."""
+    part = recipe.degradation
+    built: Callable[..., Tensor] = registry.build_scaled(
+        "degradations", part.name, recipe.scale, part.options
+    )
+    return built
+
+
+def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
+    options = recipe.losses[name].options
+    loss = registry.build_scaled("losses", name, recipe.scale, options)
+    if isinstance(loss, nn.Module):
+        loss = loss.to(device).requires_grad_(False)
+    wants = _wants(loss)
+    known = {"sr", "hr", "lr", "real", "fake"}
+    if unknown := wants - known:
+        raise RecipeError(f"loss '{name}' asks for {sorted(unknown)}; there are {sorted(known)}")
+    if wants & {"real", "fake"} and recipe.discriminator is None:
+        raise RecipeError(f"loss '{name}' needs a discriminator, and the recipe has none")
+    return Term(recipe.losses[name].weight, loss, wants)
+
+
+def parts(recipe: Recipe, device: torch.device) -> Parts:
+    """Build a recipe's parts; initial weights follow from torch's global seed.
+
+    Raises:
+        SrkitError: A part is unknown, or its options are wrong, or it asks for something that
+            the recipe doesn't have.
+    """
+    layout = torch.channels_last
+    net = generator(recipe).to(device).to(memory_format=layout)  # type: ignore[call-overload]
+    critic = None
+    if recipe.discriminator:
+        part = recipe.discriminator
+        critic = registry.build_scaled("discriminators", part.name, recipe.scale, part.options)
+        critic = critic.to(device).to(memory_format=layout)
+    objective = OBJECTIVES[recipe.adversarial.objective] if recipe.adversarial else None
+    degrade = degradation(recipe)
+    if isinstance(degrade, nn.Module):
+        degrade = degrade.to(device)
+    terms = {name: _term(recipe, name, device) for name in recipe.losses}
+    return Parts(net, critic, objective, terms, degrade)
+
+
+@torch.no_grad()
+def rehearse(recipe: Recipe, built: Parts, device: torch.device) -> None:
+    """Go through one tiny batch, so that parts which don't fit fail before the run.
+
+    Leaves weights, buffers and random states alone.
+
+    Raises:
+        RecipeError: Shapes that don't fit, or a loss that gets nothing to work with.
+    """
+    networks = [n for n in (built.generator, built.discriminator) if n is not None]
+    was_training = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    side = recipe.data.size
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        hr = torch.rand(2, 3, side, side, device=device)
+        lr = built.degrade(hr, seeds=torch.arange(2, device=device))
+        wanted = side // recipe.scale
+        if lr.shape != (2, 3, wanted, wanted):
+            raise RecipeError(
+                f"degradation '{recipe.degradation.name}' makes {lr.shape[-2]}x{lr.shape[-1]} of "
+                f"{side}x{side}, and scale {recipe.scale} needs {wanted}x{wanted}"
+            )
+        sr = built.generator(lr)
+        if sr.shape != hr.shape:
+            raise RecipeError(
+                f"generator '{recipe.generator.name}' gives {tuple(sr.shape)}, "
+                f"and scale {recipe.scale} needs {tuple(hr.shape)}"
+            )
+        given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
+        if built.discriminator is not None:
+            given |= {"real": built.discriminator(hr), "fake": built.discriminator(sr)}
+        for name, term in built.terms.items():
+            try:
+                value = term(given)
+            except SrkitError as error:
+                raise RecipeError(f"recipe '{recipe.name}': {error}") from error
+            if value.numel() != 1:
+                raise RecipeError(f"loss '{name}' gives {tuple(value.shape)}, not a scalar")
+    for network, mode in zip(networks, was_training, strict=True):
+        network.train(mode)
+
+
+def detached(output: DiscriminatorOutput) -> DiscriminatorOutput:
+    """Return a discriminator's output as constants."""
+    return DiscriminatorOutput(output.logits.detach(), tuple(f.detach() for f in output.features))

@@ -1,0 +1,210 @@
+"""Weights, recipe and provenance in one safetensors file, written atomically.
+
+Two kinds share the format: ``model.safetensors`` holds ``generator.*`` alone, and a training
+checkpoint everything that decides the rest of the run. Both carry, as JSON in the header, the
+recipe (TOML) and which distribution provided each part. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+import srkit
+from srkit import registry
+from srkit.errors import InputError
+from srkit.files import atomic
+from srkit.recipe import Recipe
+
+FORMAT = "srkit-1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        tensors: By dotted name: ``generator.*``, and in a training checkpoint
+            ``discriminator.*``, ``ema.*``, ``optimizer.*``, ``rng.*``.
+        recipe: Of the run that made it.
+        step: Batches done.
+        metadata: Everything else: ``parts``, ``versions``, scores, the optimisers' scalars.
+    """
+
+    tensors: dict[str, Tensor]
+    recipe: Recipe
+    step: int
+    metadata: dict[str, Any]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """Return the tensors below ``name.``, without that prefix."""
+        prefix = f"{name}."
+        return {
+            key.removeprefix(prefix): value
+            for key, value in self.tensors.items()
+            if key.startswith(prefix)
+        }
+
+
+def parts_of(recipe: Recipe) -> dict[str, str]:
+    """Return who provides each part of a recipe: ``{"generators/espcn": "srkit-espcn 0.1"}``."""
+    named = [("generators", recipe.generator.name), ("degradations", recipe.degradation.name)]
+    if recipe.discriminator:
+        named.append(("discriminators", recipe.discriminator.name))
+    named += [("losses", name) for name in recipe.losses]
+    return {f"{kind}/{name}": registry.provenance(kind, name) for kind, name in named}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide a figure's last digits."""
+    return {
+        "srkit": srkit.__version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
+
+
+def write(
+    file: Path,
+    tensors: Mapping[str, Tensor],
+    recipe: Recipe,
+    step: int,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint; the file appears under its name only when it is whole.
+
+    Raises:
+        InputError: The disk is full or the folder can't be written; an older file stays.
+    """
+    header = {
+        "format": FORMAT,
+        "recipe": recipe.to_toml(),
+        "step": str(step),
+        "metadata": json.dumps(
+            {"parts": parts_of(recipe), "versions": versions(), **(metadata or {})}
+        ),
+    }
+    # safetensors wants contiguous tensors, and copies so that none share memory.
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    try:
+        with atomic(file) as temporary:
+            save_file(plain, temporary, header)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"can't write {file}: {error}") from error
+
+
+def read(file: Path, *, only: str | None = None) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        file: Written by `write`.
+        only: Read the tensors of this part alone (``"generator"``).
+
+    Raises:
+        InputError: Missing, damaged, or not srkit's.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    try:
+        with safetensors.safe_open(file, framework="pt") as handle:
+            header = handle.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise InputError(f"{file}: safetensors, but not an srkit checkpoint")
+            keys = [k for k in handle.keys() if only is None or k.startswith(f"{only}.")]  # noqa: SIM118
+            tensors = {key: handle.get_tensor(key) for key in keys}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{file}: not a readable checkpoint ({error})") from error
+    return Checkpoint(
+        tensors,
+        Recipe.from_toml(header["recipe"], str(file)),
+        int(header["step"]),
+        json.loads(header["metadata"]),
+    )
+
+
+def prefixed(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with ``name.`` before their names."""
+    return {f"{name}.{key}": value for key, value in tensors.items()}
+
+
+def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split an optimiser's state into tensors (``INDEX.KEY``) and plain values."""
+    state = optimizer.state_dict()
+    tensors = {
+        f"{index}.{key}": value
+        for index, values in state["state"].items()
+        for key, value in values.items()
+    }
+    return tensors, {"param_groups": state["param_groups"]}
+
+
+def restore_optimizer(
+    optimizer: Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]
+) -> None:
+    """Undo `optimizer_state`, giving each moment its parameter's memory format again.
+
+    Contiguous moments beside channels_last parameters would go through other kernels, and the
+    resumed run would differ in the last bits.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        like = parameters[int(index)]
+        if value.shape == like.shape:
+            value = torch.empty_like(like).copy_(value)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": scalars["param_groups"]})
+
+
+def rng_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the state of every generator a part could draw from, as tensors and values."""
+    tensors = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors |= {f"cuda{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    tensors["numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
+    version, internal, gauss_next = random.getstate()
+    tensors["python"] = torch.tensor(internal, dtype=torch.int64)
+    return tensors, {
+        "numpy": [name, position, has_gauss, gauss],
+        "python": [version, gauss_next],
+    }
+
+
+def restore_rng(tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+    """Undo `rng_state`."""
+    torch.set_rng_state(tensors["torch"])
+    cuda = [tensors[key] for key in sorted(tensors) if key.startswith("cuda")]
+    if cuda and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)
+    name, position, has_gauss, gauss = scalars["numpy"]
+    keys = tensors["numpy"].numpy().astype(np.uint32)
+    np.random.set_state((name, keys, position, has_gauss, gauss))
+    version, gauss_next = scalars["python"]
+    random.setstate((version, tuple(tensors["python"].tolist()), gauss_next))
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Load weights strictly, in place, so that the module's memory format stays.
+
+    Raises:
+        InputError: Names or shapes differ; names the first.
+    """
+    try:
+        module.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise InputError(f"{what}: weights don't fit this generator: {first[0].strip()}") from error

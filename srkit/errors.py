@@ -1,0 +1,43 @@
+"""What srkit raises on purpose.
+
+Every message is one line that says what is wrong and what to do. The command line prints it
+without a traceback and exits with status 2; anything else that escapes is our bug and keeps
+its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SrkitError(Exception):
+    """The caller's mistake, or something missing on this machine, in one line."""
+
+
+class UnknownNameError(SrkitError):
+    """A name that nothing installed provides."""
+
+
+class NameClashError(SrkitError):
+    """A name that two plugins provide; raised only when that name is asked for."""
+
+
+class OptionError(SrkitError):
+    """An option that a part doesn't take, or a value of the wrong type."""
+
+
+class RecipeError(SrkitError):
+    """A recipe that can't be a training run: a bad key, value or combination of parts."""
+
+
+class InputError(SrkitError):
+    """A file or folder that is missing, unreadable, or not what it should be."""
+
+
+class PluginError(SrkitError):
+    """A plugin that failed to load or to answer; raised only under ``SRKIT_STRICT=1``."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the known name most like ``name``, or ``""``."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -1,0 +1,185 @@
+"""What a plugin may provide: the whole extension surface, on one page.
+
+A plugin is a module (or any object) named in the entry-point group ``srkit``. It implements
+any of the hooks below; each returns a plain mapping from name to factory. A factory is a
+callable, or a string ``"package.module:Name"`` that is imported only when that name is asked
+for, so that listing names stays cheap. The keyword arguments of a factory are the options of
+the part; their names, types and defaults are read from its signature.
+
+Conventions for all parts: pictures are float32 RGB tensors in [0, 1], shaped ``B3HW``; ``lr``,
+``sr`` and ``hr`` are the low-resolution, super-resolved and high-resolution pictures. A
+factory whose signature has ``scale`` is given the recipe's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import pluggy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+hookspec = pluggy.HookspecMarker("srkit")
+hookimpl = pluggy.HookimplMarker("srkit")
+
+Factory: TypeAlias = Callable[..., Any] | str
+Names: TypeAlias = Mapping[str, Factory]
+
+
+class DiscriminatorOutput(NamedTuple):
+    """What a discriminator says of a batch of pictures, from one pass.
+
+    Attributes:
+        logits: Realness before any sigmoid, shape ``B`` or ``B1hw``; higher is realer.
+        features: Intermediate activations for feature losses, outermost last; may be empty.
+    """
+
+    logits: Tensor
+    features: tuple[Tensor, ...] = ()
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Scores each picture of a batch on its own.
+
+    Attributes:
+        unit: ``"dB"``, or ``""`` for a bare number.
+        higher_is_better: Which way is better.
+    """
+
+    unit: str
+    higher_is_better: bool
+
+    def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Return scores, shape ``B``, for ``sr`` and ``hr``, shape ``B3HW`` in [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person of a face set: a name and that person's photos in a fixed order."""
+
+    name: str
+    photos: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class ReadyModel:
+    """Weights that can be had by name, or a generator that needs none.
+
+    Attributes:
+        description: One line.
+        licence: The terms of the weights, as an SPDX id or a short name.
+        file: A checkpoint on this disk; None for a generator without weights.
+        sha256: Of ``file``, checked at load.
+        generator: Name of a registered generator, where ``file`` is None.
+        options: That generator's options.
+        scale: Enlargement factor, where ``file`` is None; a checkpoint states its own.
+        card: The model card, a Markdown file.
+    """
+
+    description: str
+    licence: str
+    file: Path | None = None
+    sha256: str | None = None
+    generator: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    scale: int = 4
+    card: Path | None = None
+
+
+class Generator(Protocol):
+    """What a generator's factory gives: an ``nn.Module`` that obeys this.
+
+    Attributes:
+        receptive_radius: How far, in LR pixels, an input pixel can reach in the output;
+            None where tiles can only approximate the whole (attention, global pooling).
+    """
+
+    receptive_radius: int | None
+
+    def __call__(self, lr: torch.Tensor) -> torch.Tensor:
+        """Map ``lr``, ``B3hw`` in [0, 1], to ``sr``, ``B3HW``, H = scale * h."""
+        ...
+
+
+@hookspec
+def srkit_generators() -> Names:  # type: ignore[empty-body]
+    """Generators: ``factory(*, scale, ...)`` gives an ``nn.Module``, lr (B3hw) to sr (B3HW).
+
+    The module has an attribute ``receptive_radius`` in LR pixels, or None where tiles can only
+    approximate the whole picture. sr may leave [0, 1]; it is clamped where it leaves srkit.
+    """
+
+
+@hookspec
+def srkit_discriminators() -> Names:  # type: ignore[empty-body]
+    """Discriminators: ``factory(...)`` gives a module, picture (B3HW) to `DiscriminatorOutput`."""
+
+
+@hookspec
+def srkit_losses() -> Names:  # type: ignore[empty-body]
+    """Losses: ``factory(...)`` gives a callable that returns a scalar, differentiable in sr.
+
+    It is called by keyword with what its signature asks for: ``sr``, ``hr``, ``lr``, and
+    ``real`` and ``fake``, the discriminator's `DiscriminatorOutput` for hr (detached) and sr.
+    """
+
+
+@hookspec
+def srkit_degradations() -> Names:  # type: ignore[empty-body]
+    """Degradations: ``factory(...)`` gives a callable ``(hr, *, seeds) -> lr``.
+
+    ``seeds`` is int64, shape ``B``: one seed a picture decides its noise, whatever the batch,
+    the order or the device. The result stays on hr's device.
+    """
+
+
+@hookspec
+def srkit_metrics() -> Names:  # type: ignore[empty-body]
+    """Metrics: ``factory(...)`` gives a `Metric`, (sr, hr) to one score a picture (B)."""
+
+
+@hookspec
+def srkit_embedders() -> Names:  # type: ignore[empty-body]
+    """Embedders: ``factory(...)`` gives a module, faces (B3HW) to unit embeddings (BD).
+
+    It resizes faces to its own input size, and has attributes ``name`` (architecture and
+    weights, as printed beside every figure) and ``sha256`` (of the weights).
+    """
+
+
+@hookspec
+def srkit_face_sets() -> Names:  # type: ignore[empty-body]
+    """Face sets: ``factory(root)`` reads a folder and gives a sequence of `Person`."""
+
+
+@hookspec
+def srkit_recipes() -> Names:  # type: ignore[empty-body]
+    """Recipes: ``factory()`` gives a complete `srkit.Recipe`."""
+
+
+@hookspec
+def srkit_models() -> Names:  # type: ignore[empty-body]
+    """Ready models: ``factory()`` gives a `ReadyModel`."""
+
+
+@hookspec
+def srkit_readers() -> Names:  # type: ignore[empty-body]
+    """Readers of foreign checkpoints: ``factory(file)`` gives a generator, or None.
+
+    None says "not one of mine". The generator has an attribute ``scale``. Readers never
+    execute a pickle.
+    """
+
+
+def kinds() -> tuple[str, ...]:
+    """Return the kinds of parts in the order of this page: ``generators``, ``losses``…"""
+    return tuple(
+        name.removeprefix("srkit_") for name in globals() if name.startswith("srkit_")
+    )

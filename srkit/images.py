@@ -1,0 +1,170 @@
+"""File <-> tensor: the only place where bytes, ranges, alpha, profiles and EXIF meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from srkit.errors import InputError
+from srkit.files import atomic
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+EXIF_ORIENTATION = 0x0112
+# Refuses decompression bombs before they are decoded; Pillow's own limit only warns.
+MAX_PIXELS = 200_000_000
+
+Framing = Literal["square", "squash"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture and what must survive the trip through a network.
+
+    Attributes:
+        rgb: Upright, mode RGB.
+        alpha: Mode L, or None.
+        grey: Whether the file was grey, so that the result is grey again.
+        info: What Pillow's ``save`` takes: ``icc_profile``, ``exif``, ``dpi``.
+    """
+
+    rgb: Image.Image
+    alpha: Image.Image | None = None
+    grey: bool = False
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def read(file: Path) -> Picture:
+    """Decode a file, turned upright by its EXIF orientation.
+
+    Raises:
+        InputError: Missing, unreadable, truncated, or too large.
+    """
+    try:
+        with Image.open(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(f"{file}: {image.width}x{image.height} pixels are too many")
+            if getattr(image, "is_animated", False):
+                raise InputError(f"{file}: animated pictures are not supported")
+            image.load()
+            return unpack(image)
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file") from error
+    # Pillow's decoders raise many kinds of error on broken bytes; none is our bug.
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise InputError(f"{file}: not a readable picture ({error})") from error
+
+
+def unpack(image: Image.Image) -> Picture:
+    """Split a Pillow image of any mode into what a network can take and what goes around it."""
+    info: dict[str, Any] = {}
+    upright = ImageOps.exif_transpose(image)
+    exif = upright.getexif()
+    exif.pop(EXIF_ORIENTATION, None)
+    if len(exif):
+        info["exif"] = exif.tobytes()
+    if "dpi" in image.info:
+        info["dpi"] = image.info["dpi"]
+    # A profile describes the file's own channels: a CMYK one would be wrong on the RGB result.
+    if image.info.get("icc_profile") and image.mode not in ("CMYK", "YCCK"):
+        info["icc_profile"] = image.info["icc_profile"]
+    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
+        upright = _to_8_bits(upright)
+    grey = upright.mode in ("1", "L", "LA", "La")
+    if upright.mode == "P" or "transparency" in upright.info:
+        upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
+    alpha = upright.convert("RGBA").getchannel("A") if upright.has_transparency_data else None
+    return Picture(upright.convert("RGB"), alpha, grey, info)
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Bring 16-bit and float greys to 8 bits by their range (Pillow's convert would clip)."""
+    values = np.asarray(image, dtype=np.float64)
+    top = 65535.0 if image.mode != "F" else 1.0
+    return Image.fromarray((values / top * 255).clip(0, 255).round().astype(np.uint8))
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """Return an RGB image as float32 in [0, 1], shape ``13hw``."""
+    array = np.asarray(image.convert("RGB"))
+    return torch.from_numpy(array.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def to_uint8(pictures: Tensor) -> Tensor:
+    """Round pictures in [0, 1] to 8 bits, shape unchanged; values beyond are clamped."""
+    return pictures.clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def to_image(picture: Tensor) -> Image.Image:
+    """Return one picture, ``3HW`` or ``13HW`` in [0, 1], as an RGB image."""
+    if picture.ndim == 4:
+        (picture,) = picture
+    return Image.fromarray(to_uint8(picture).permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def frame(image: Image.Image, framing: Framing, size: int) -> Image.Image:
+    """Bring an RGB image to ``size`` x ``size`` by Pillow's bicubic.
+
+    Args:
+        image: Any shape.
+        framing: ``squash`` takes the whole picture; ``square`` its largest centred square,
+            cut at whole pixels (``(long - short) // 2`` off the near side).
+        size: Side in pixels.
+    """
+    if framing == "square":
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    return image.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def pack(sr: Image.Image, picture: Picture) -> Image.Image:
+    """Put alpha (enlarged by Lanczos) and greyness of the input back on its upscaled RGB."""
+    result = sr.convert("L") if picture.grey else sr
+    if picture.alpha is not None:
+        result.putalpha(picture.alpha.resize(sr.size, Image.Resampling.LANCZOS))
+    return result
+
+
+def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) -> None:
+    """Encode by the file's suffix; the file appears under its name only when it is whole.
+
+    Raises:
+        InputError: The suffix is unknown, or the folder can't be written.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{file}: can't write '{suffix}', only {', '.join(sorted(SUFFIXES))}")
+    if suffix in (".jpg", ".jpeg", ".bmp") and image.mode in ("RGBA", "LA"):
+        image = image.convert("L" if image.mode == "LA" else "RGB")
+    quality = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
+    try:
+        with atomic(file) as temporary:
+            image.save(temporary, Image.registered_extensions()[suffix], **quality, **(info or {}))
+    except (OSError, ValueError) as error:
+        raise InputError(f"can't write {file}: {error}") from error
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return the picture files below a folder, sorted by path; hidden ones are left out.
+
+    Raises:
+        InputError: There is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
+    if not files:
+        raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
+    return files

@@ -1,0 +1,255 @@
+"""A whole training run as data: frozen, typed, TOML in and TOML out."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field
+
+from srkit.errors import InputError, RecipeError, nearest
+
+Positive = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Part(BaseModel):
+    """A registered part by name, with its options beside the name.
+
+    In TOML: ``[generator]``, ``name = "inception-residual"``, ``width = 0.5``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @classmethod
+    def of(cls, name: str, /, **options: Any) -> Self:
+        """Return the part ``name`` with these options."""
+        return cls.model_validate({**options, "name": name})
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that this recipe sets; others keep their factory's defaults."""
+        return dict(self.model_extra or {})
+
+
+class Loss(BaseModel):
+    """A registered loss's weight, for pictures in [0, 1], with its options beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    weight: Weight = 1.0
+
+    @classmethod
+    def of(cls, weight: float, /, **options: Any) -> Self:
+        """Return a loss of this weight with these options."""
+        return cls.model_validate({**options, "weight": weight})
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that this recipe sets; others keep their factory's defaults."""
+        return dict(self.model_extra or {})
+
+
+class Adversarial(_Frozen):
+    """How the generator and the discriminator play against each other.
+
+    Attributes:
+        objective: A name from `srkit.adversarial.OBJECTIVES`.
+        weight: Of the generator's adversarial term.
+        updates: ``simultaneous`` (both gradients from one pass, then both step, as the paper
+            words it) or ``alternating`` (the discriminator steps first, then is asked again).
+    """
+
+    objective: Literal["minimax", "non-saturating", "hinge", "relativistic"] = "non-saturating"
+    weight: Weight = 1e-3
+    updates: Literal["simultaneous", "alternating"] = "simultaneous"
+
+
+class Data(_Frozen):
+    """How photos become HR pictures.
+
+    Attributes:
+        framing: ``square`` (largest centred square) or ``squash`` (the whole picture,
+            whatever its shape).
+        size: Side of HR in pixels.
+        flips: Mirror half of the pictures, drawn anew each epoch.
+    """
+
+    framing: Literal["square", "squash"] = "square"
+    size: Positive = 64
+    flips: bool = True
+
+
+class Optimizer(_Frozen):
+    """Adam or AdamW with a learning-rate schedule; the same for both networks.
+
+    Attributes:
+        schedule: ``constant``; ``step`` (times ``factor`` every ``every`` batches); ``cosine``
+            (down to ``floor`` times the rate at the last step).
+        warmup: Batches over which the rate rises linearly from zero.
+    """
+
+    name: Literal["adam", "adamw"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    every: Positive = 5000
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.01
+    warmup: Annotated[int, Field(ge=0)] = 0
+
+
+class Recipe(_Frozen):
+    """A complete training run, but for where the pictures lie.
+
+    Attributes:
+        name: What the run is called.
+        scale: Enlargement factor; every part that has a ``scale`` is given this one.
+        steps: Batches in all.
+        batch_size: Pictures a batch.
+        seed: Decides initial weights, order, flips and noise.
+        losses: Registered losses by name.
+        ema: Decay of the generator's moving average, used for validation and the final
+            weights; 0 for none.
+        validate_every: Batches between validations (and picture grids).
+    """
+
+    name: str
+    scale: Annotated[int, Field(ge=1)] = 4
+    steps: Positive = 10_000
+    batch_size: Positive = 32
+    seed: Annotated[int, Field(ge=0)] = 0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    validate_every: Positive = 500
+    generator: Part
+    discriminator: Part | None = None
+    adversarial: Adversarial | None = None
+    losses: dict[str, Loss] = Field(default_factory=dict)
+    degradation: Part
+    data: Data = Field(default_factory=Data)
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.data.size % self.scale:
+            raise ValueError(f"data.size {self.data.size} is no multiple of scale {self.scale}")
+        if (self.discriminator is None) != (self.adversarial is None):
+            raise ValueError("discriminator and adversarial go together: give both or neither")
+        if not self.losses and self.adversarial is None:
+            raise ValueError("nothing to train on: give losses, or a discriminator")
+        return self
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], origin: str = "recipe") -> Self:
+        """Return the recipe that plain values describe.
+
+        Raises:
+            RecipeError: Names the offending key and, for a misspelt one, the nearest.
+        """
+        try:
+            return cls.model_validate(values)
+        except pydantic.ValidationError as error:
+            raise RecipeError(f"{origin}: {_explain(cls, error)}") from error
+
+    @classmethod
+    def from_toml(cls, text: str, origin: str = "recipe") -> Self:
+        """Return the recipe a TOML text describes.
+
+        Raises:
+            RecipeError: It isn't TOML, or not a recipe.
+        """
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(f"{origin}: not TOML: {error}") from error
+        return cls.parse(values, origin)
+
+    @classmethod
+    def from_file(cls, file: Path) -> Self:
+        """Return the recipe in a TOML file.
+
+        Raises:
+            InputError: The file can't be read.
+            RecipeError: It is no recipe.
+        """
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"can't read recipe {file}: {error}") from error
+        return cls.from_toml(text, str(file))
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML that `from_toml` reads back unchanged."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def changed(self, settings: Mapping[str, Any]) -> Self:
+        """Return the recipe with values at dotted paths: ``{"generator.width": 0.25}``.
+
+        A new ``name`` for a part drops the options of the old one.
+
+        Raises:
+            RecipeError: A path or value that no recipe has.
+        """
+        values: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        ordered = sorted(settings.items(), key=lambda item: not item[0].endswith(".name"))
+        for path, value in ordered:
+            *parents, last = path.split(".")
+            place = values
+            for parent in parents:
+                inner = place.setdefault(parent, {})
+                if not isinstance(inner, dict):
+                    raise RecipeError(f"can't set {path}: {parent} has no keys of its own")
+                place = inner
+            if last == "name" and parents and place.get("name") != value:
+                place.clear()
+            place[last] = value
+        return self.parse(values, "--set")
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read ``"generator.width=0.25"``; the value is TOML, or else a bare string.
+
+    Raises:
+        RecipeError: There is no ``=``.
+    """
+    path, equals, raw = text.partition("=")
+    if not equals or not path.strip():
+        raise RecipeError(f"--set wants part.option=value, not '{text}'")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw.strip()
+    return path.strip(), value
+
+
+def _explain(model: type[BaseModel], error: pydantic.ValidationError) -> str:
+    first = error.errors()[0]
+    path = [str(step) for step in first["loc"]]
+    where = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, path[:-1])
+        return f"unknown key '{where}'{nearest(path[-1], known)}; known: {', '.join(known)}"
+    if first["type"] == "missing":
+        return f"'{where}' is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"'{where}': {message} (got {first['input']!r:.60})" if where else message
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """Return the keys a recipe knows below a path of keys."""
+    for key in path:
+        note: Any = model.model_fields[key].annotation
+        inner = [a for a in getattr(note, "__args__", (note,)) if isinstance(a, type)]
+        model = next(a for a in inner if issubclass(a, BaseModel))
+    return list(model.model_fields)

@@ -1,0 +1,232 @@
+"""Parts by kind and name: what is offered, the factory behind a name, a built part."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pydantic
+
+from srkit import plugins
+from srkit.errors import NameClashError, OptionError, UnknownNameError, nearest
+from srkit.hookspecs import Factory, kinds
+from srkit.plugins import Plugin
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A name of some kind, who provides it, and its factory, imported or not.
+
+    Attributes:
+        kind: ``"generators"``, ``"losses"``…
+        name: As asked for.
+        plugins: Who provides it; more than one is a clash.
+        factory: The first provider's, a callable or ``"module:Name"``.
+    """
+
+    kind: str
+    name: str
+    plugins: tuple[Plugin, ...]
+    factory: Factory
+
+    @property
+    def plugin(self) -> Plugin:
+        """The only provider.
+
+        Raises:
+            NameClashError: Two plugins provide this name.
+        """
+        if len(self.plugins) > 1:
+            owners = " and ".join(str(plugin) for plugin in self.plugins)
+            raise NameClashError(
+                f"{singular(self.kind)} '{self.name}' is provided by {owners}; "
+                "choose one with SRKIT_PLUGINS or uninstall the other"
+            )
+        return self.plugins[0]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a part, as its factory's signature states it."""
+
+    name: str
+    annotation: Any
+    default: Any
+    required: bool
+
+    def __str__(self) -> str:
+        note = self.annotation
+        text = note.__name__ if isinstance(note, type) else str(note).replace("typing.", "")
+        if self.annotation is inspect.Parameter.empty:
+            text = "any"
+        return f"{self.name}: {text}" + ("" if self.required else f" = {self.default!r}")
+
+
+def singular(kind: str) -> str:
+    """Return ``"face set"`` for ``"face_sets"``, for messages."""
+    return kind.removesuffix("s").replace("_", " ")
+
+
+@cache
+def offers(kind: str) -> Mapping[str, Offer]:
+    """Return what is offered of a kind, by name, sorted; imports no part.
+
+    Raises:
+        UnknownNameError: No such kind.
+    """
+    if kind not in kinds():
+        raise UnknownNameError(
+            f"unknown kind '{kind}'{nearest(kind, kinds())}; kinds are {', '.join(kinds())}"
+        )
+    result: dict[str, Offer] = {}
+    for its_kind, plugin, names in plugins.load().answers:
+        if its_kind != kind:
+            continue
+        for name, factory in names.items():
+            others = result[name].plugins if name in result else ()
+            first = result[name].factory if name in result else factory
+            result[name] = Offer(kind, name, (*others, plugin), first)
+    return dict(sorted(result.items()))
+
+
+def offer(kind: str, name: str) -> Offer:
+    """Return who provides a name.
+
+    Raises:
+        UnknownNameError: Nobody does; the message says what is known and the nearest name.
+    """
+    known = offers(kind)
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise UnknownNameError(
+            f"unknown {singular(kind)} '{name}'{nearest(name, known)}; "
+            f"known {kind.replace('_', ' ')}: {names}"
+        )
+    return known[name]
+
+
+def find(kind: str, name: str) -> Callable[..., Any]:
+    """Return the factory behind a name, importing it if need be.
+
+    Raises:
+        UnknownNameError: Nobody provides the name.
+        NameClashError: Two plugins do.
+        OptionError: The plugin's ``"module:Name"`` can't be imported.
+    """
+    its = offer(kind, name)
+    owner = its.plugin
+    if not isinstance(its.factory, str):
+        return its.factory
+    module, _, attribute = its.factory.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise OptionError(
+            f"{singular(kind)} '{name}' of {owner} can't be imported from '{its.factory}': {error}"
+        ) from error
+    return found
+
+
+def signature(factory: Callable[..., Any]) -> inspect.Signature:
+    """Return a factory's signature with its annotations evaluated where that works."""
+    try:
+        return inspect.signature(factory, eval_str=True)
+    except (NameError, TypeError, SyntaxError):
+        return inspect.signature(factory)
+
+
+def options(kind: str, name: str) -> tuple[Option, ...]:
+    """Return the options of a part: the keyword arguments of its factory."""
+    keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(
+        Option(p.name, p.annotation, p.default, p.default is inspect.Parameter.empty)
+        for p in signature(find(kind, name)).parameters.values()
+        if p.kind in keyword
+    )
+
+
+def describe(kind: str, name: str) -> str:
+    """Return the first line of a part's docstring, or ``""``; imports the part."""
+    text = inspect.getdoc(find(kind, name)) or ""
+    return text.partition("\n")[0]
+
+
+def checked(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as the factory's annotations want them (``1`` becomes ``1.0``).
+
+    Raises:
+        OptionError: An option the factory doesn't take, a missing one, or a wrong type; the
+            message shows the signature.
+    """
+    known = {option.name: option for option in options(kind, name)}
+    what = singular(kind)
+    shown = f"{name}({', '.join(str(option) for option in known.values())})"
+    accepts_any = any(
+        p.kind is inspect.Parameter.VAR_KEYWORD
+        for p in signature(find(kind, name)).parameters.values()
+    )
+    result: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            if not accepts_any:
+                raise OptionError(
+                    f"{what} '{name}' has no option '{key}'{nearest(key, known)}; it is {shown}"
+                )
+            result[key] = value
+            continue
+        result[key] = _coerced(known[key], value, f"{what} '{name}'", shown)
+    missing = [key for key, option in known.items() if option.required and key not in given]
+    if missing:
+        raise OptionError(f"{what} '{name}' needs option '{missing[0]}'; it is {shown}")
+    return result
+
+
+def _coerced(option: Option, value: Any, what: str, shown: str) -> Any:
+    if option.annotation in (inspect.Parameter.empty, Any) or isinstance(option.annotation, str):
+        return value
+    try:
+        adapter = pydantic.TypeAdapter[Any](
+            option.annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True)
+        )
+    except pydantic.PydanticUserError:
+        return value
+    try:
+        return adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise OptionError(
+            f"{what}: option '{option.name}' can't be {value!r}: {problem}; it is {shown}"
+        ) from error
+
+
+def build(kind: str, name: str, **given: Any) -> Any:
+    """Build a part by kind and name with options as keyword arguments.
+
+    Raises:
+        UnknownNameError, NameClashError: See `find`.
+        OptionError: See `checked`; also where the factory itself rejects a value.
+    """
+    factory = find(kind, name)
+    arguments = checked(kind, name, given)
+    try:
+        return factory(**arguments)
+    except ValueError as error:
+        raise OptionError(f"{singular(kind)} '{name}': {error}") from error
+
+
+def build_scaled(kind: str, name: str, scale: int, given: Mapping[str, Any]) -> Any:
+    """Build a part, handing it the recipe's ``scale`` where its signature asks for one."""
+    arguments = dict(given)
+    if "scale" in {option.name for option in options(kind, name)}:
+        arguments["scale"] = scale
+    return build(kind, name, **arguments)
+
+
+def provenance(kind: str, name: str) -> str:
+    """Return ``"distribution version"`` of a part's provider, as stored in checkpoints."""
+    plugin = offer(kind, name).plugin
+    return f"{plugin.distribution} {plugin.version}"

@@ -1,0 +1,115 @@
+"""The folder of one training run: recipe, log, checkpoints, picture grids, final weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from srkit import checkpoint
+from srkit.checkpoint import Checkpoint
+from srkit.errors import InputError, RecipeError
+from srkit.files import atomic
+from srkit.recipe import Recipe
+
+MODEL = "model.safetensors"
+LOG = "log.jsonl"
+RECIPE = "recipe.toml"
+KEEP = 3
+
+
+def default_folder(name: str) -> Path:
+    """Return where a run of this name goes when nothing else is said."""
+    return Path("runs") / name
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return a run's checkpoints, oldest first."""
+    return sorted(folder.glob("checkpoint-*.safetensors"))
+
+
+def checkpoint_file(folder: Path, step: int) -> Path:
+    """Return the name of the checkpoint after ``step`` batches."""
+    return folder / f"checkpoint-{step:08d}.safetensors"
+
+
+def begin(folder: Path, recipe: Recipe) -> None:
+    """Make a run's folder and write its recipe.
+
+    Raises:
+        InputError: The folder already holds a run, or can't be written.
+    """
+    if (folder / LOG).exists() or checkpoints(folder):
+        raise InputError(f"{folder} already holds a run; --resume goes on, --out starts elsewhere")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_text(folder / RECIPE, recipe.to_toml())
+        (folder / LOG).touch()
+    except OSError as error:
+        raise InputError(f"can't write to {folder}: {error}") from error
+
+
+def resume(folder: Path, recipe: Recipe) -> Checkpoint | None:
+    """Read the newest checkpoint of a run and cut its log back to there.
+
+    Returns:
+        None where the run was ended before its first checkpoint.
+
+    Raises:
+        InputError: There is no run here.
+        RecipeError: The recipe is another one, but for the number of steps.
+    """
+    if not (folder / RECIPE).is_file():
+        raise InputError(f"{folder} holds no run to resume")
+    files = checkpoints(folder)
+    found = checkpoint.read(files[-1]) if files else None
+    before = found.recipe if found else Recipe.from_file(folder / RECIPE)
+    if changed := differences(before, recipe):
+        raise RecipeError(f"can't resume {folder} with another recipe: {'; '.join(changed)}")
+    if found and found.step > recipe.steps:
+        raise RecipeError(f"{folder} is at step {found.step} already, past {recipe.steps}")
+    cut_log(folder / LOG, found.step if found else 0)
+    _write_text(folder / RECIPE, recipe.to_toml())
+    return found
+
+
+def differences(before: Recipe, after: Recipe) -> list[str]:
+    """Return which values of two recipes differ, ``steps`` aside, as ``"seed: 0 -> 1"``."""
+
+    def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in values.items():
+            if isinstance(value, dict):
+                result |= flat(value, f"{prefix}{key}.")
+            else:
+                result[prefix + key] = value
+        return result
+
+    old, new = (flat(recipe.model_dump(mode="json", exclude_none=True)) for recipe in (before, after))
+    keys = sorted((old.keys() | new.keys()) - {"steps"})
+    return [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in keys if old.get(k) != new.get(k)]
+
+
+def cut_log(log: Path, step: int) -> None:
+    """Drop the lines of a log that are later than a checkpoint, and a torn last one."""
+    kept: list[str] = []
+    if log.is_file():
+        for line in log.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] > step:
+                    break
+            except (ValueError, KeyError, TypeError):
+                break
+            kept.append(line)
+    _write_text(log, "".join(f"{line}\n" for line in kept))
+
+
+def forget_old(folder: Path, keep: int = KEEP) -> None:
+    """Delete all but the newest checkpoints."""
+    for file in checkpoints(folder)[:-keep]:
+        file.unlink(missing_ok=True)
+
+
+def _write_text(file: Path, text: str) -> None:
+    with atomic(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,68 @@
+"""Noise that a seed decides: the same numbers whatever the batch, the order or the device.
+
+torch's generators draw a batch from one stream, so a picture's noise would depend on its
+neighbours. Here each value is a hash of (seed, position), computed with integer tensor
+arithmetic, so it is batched, stays on the device, and needs no state to resume.
+
+The hash is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014), applied twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+_MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+_MIX_2 = 0x94D049BB133111EB - (1 << 64)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Shift right logically (torch's ``>>`` keeps the sign of int64)."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _MIX_1
+    x = (x ^ _shift(x, 27)) * _MIX_2
+    return x ^ _shift(x, 31)
+
+
+def derive(seeds: Tensor, *keys: int | Tensor) -> Tensor:
+    """Return new int64 seeds from seeds and keys (an epoch, a picture's index, a purpose).
+
+    Args:
+        seeds: int64, any shape.
+        keys: Whole numbers, or int64 tensors that broadcast with ``seeds``.
+    """
+    for key in keys:
+        seeds = _mix(seeds + _GOLDEN + _mix(torch.as_tensor(key, device=seeds.device) * _GOLDEN))
+    return seeds
+
+
+def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
+    """Return uniform noise in (0, 1), float32.
+
+    Args:
+        seeds: int64, shape ``B``.
+        shape: Of one picture's noise.
+        stream: Different streams of one seed are independent.
+
+    Returns:
+        Shape ``(B, *shape)``, on the device of ``seeds``.
+    """
+    count = math.prod(shape)
+    counter = torch.arange(count, device=seeds.device, dtype=torch.int64)
+    keys = derive(seeds, stream)
+    bits = _mix(_mix(keys[:, None] + counter[None] * _GOLDEN))
+    # 24 bits fill a float32's mantissa; the half keeps 0 and 1 out, for the logarithm below.
+    return ((_shift(bits, 40).float() + 0.5) / (1 << 24)).view(-1, *shape)
+
+
+def normal(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
+    """Return standard normal noise by Box and Muller's transform; see `uniform`."""
+    radius = torch.sqrt(-2 * torch.log(uniform(seeds, shape, 2 * stream)))
+    return radius * torch.cos(2 * math.pi * uniform(seeds, shape, 2 * stream + 1))

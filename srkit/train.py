@@ -1,0 +1,325 @@
+"""The training loop, read from top to bottom."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from srkit import build, checkpoint, data, registry, runs
+from srkit.errors import SrkitError
+from srkit.recipe import Optimizer, Recipe
+from srkit.validation import Validation
+
+# Besides every validation: an early step, when all terms still have a long way to go.
+GRADIENTS_AT = 100
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left behind.
+
+    Attributes:
+        model: The weights alone, averaged where the recipe has ``ema``.
+        checkpoint: The last training checkpoint.
+        step: Batches done.
+        scores: The last validation: ``psnr``, ``ssim`` and their ``bicubic_`` twins.
+    """
+
+    model: Path
+    checkpoint: Path
+    step: int
+    scores: Mapping[str, float]
+
+
+class Interrupted(SrkitError):  # noqa: N818 - not a mistake, but it ends a command the same way
+    """SIGINT or SIGTERM arrived; a checkpoint has been written."""
+
+
+@dataclass
+class Stop:
+    """Turns the first SIGINT or SIGTERM into a request, so that no batch is torn."""
+
+    asked: bool = False
+    _old: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._old[number] = signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        self.asked = True
+        signal.signal(number, self._old[number])  # a second one ends it at once
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+
+def learning_rate(settings: Optimizer, step: int, steps: int) -> float:
+    """Return the learning rate of batch ``step``, counted from 0, of ``steps``."""
+    rate = settings.learning_rate
+    if settings.schedule == "step":
+        rate *= settings.factor ** (step // settings.every)
+    elif settings.schedule == "cosine":
+        half = 0.5 * (1 + math.cos(math.pi * step / steps))
+        rate *= settings.floor + (1 - settings.floor) * half
+    return rate * min(1.0, (step + 1) / (settings.warmup + 1))
+
+
+def optimizer_for(module: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
+    """Return the optimiser of one network."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    return kind(
+        module.parameters(),
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
+def gradient_norms(terms: Mapping[str, Tensor], sr: Tensor) -> dict[str, float]:
+    """Return each unweighted term's gradient norm at sr, over the whole batch."""
+    return {
+        name: float(torch.autograd.grad(term, sr, retain_graph=True)[0].norm())
+        for name, term in terms.items()
+    }
+
+
+def train(
+    recipe: Recipe | str,
+    *,
+    source: str | Path = "celeba",
+    val: str | Path | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+    checkpoint_every: int = 1000,
+    log_every: int = 50,
+    resume: bool = False,
+    report: Callable[[Mapping[str, Any]], None] = lambda record: None,
+) -> Result:
+    """Train a recipe.
+
+    One pass serves both networks: sr = G(lr), and D sees hr and sr in two calls (together, they
+    would mix batch statistics). With ``simultaneous`` updates both gradients are taken from that
+    pass and only then do both optimisers step, as the paper words it (section III, P6).
+
+    Args:
+        recipe: A `Recipe`, or the name of a registered one.
+        source: Folder of HR photos, a data set's name, or ``samples``.
+        val: Folder of held-out photos; without it the source's own ``val`` split, or a
+            twentieth of the photos.
+        out: Folder of the run; ``runs/NAME`` unless given.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        checkpoint_every: Batches between checkpoints; the last three are kept.
+        log_every: Batches between lines of ``log.jsonl``; losses are their means over these.
+        resume: Go on from the newest checkpoint in ``out``; bitwise the same on CPU.
+        report: Called with every record of the log, and with ``{"start": …}`` before the loop.
+
+    Returns:
+        Where the weights are, and how good.
+
+    Raises:
+        SrkitError: The recipe's parts don't fit, the data can't be read, the folder holds a run
+            already, a loss is no longer finite, or the run was interrupted.
+    """
+    # --- what to train, on what, and where it goes -------------------------------------------
+    if isinstance(recipe, str):
+        recipe = registry.build("recipes", recipe)
+        assert isinstance(recipe, Recipe)
+    out = out or runs.default_folder(recipe.name)
+    where = build.device_named(device)
+    torch.manual_seed(recipe.seed)
+    parts = build.parts(recipe, where)
+    build.rehearse(recipe, parts, where)
+    photos, held_out = data.load(source, val, recipe.data)
+    found = runs.resume(out, recipe) if resume else runs.begin(out, recipe)
+
+    generator, critic, objective = parts.generator, parts.discriminator, parts.objective
+    generator_optimizer = optimizer_for(generator, recipe.optimizer)
+    critic_optimizer = optimizer_for(critic, recipe.optimizer) if critic else None
+    average = None
+    if recipe.ema:
+        mean = get_ema_multi_avg_fn(recipe.ema)
+        average = AveragedModel(generator, multi_avg_fn=mean, use_buffers=True)
+    best = average.module if average else generator  # what is validated and shipped
+    generator_weights = list(generator.parameters())
+    critic_weights = list(critic.parameters()) if critic else []
+
+    window: dict[str, Tensor] = {}  # sums of what is logged, since the last line; on the device
+    start = 0
+    scores: dict[str, float] = {}
+    if found:
+        start, scores = found.step, found.metadata["scores"]
+        networks = {"generator": generator, "discriminator": critic, "ema": average}
+        for name, network in networks.items():
+            if network is not None:
+                checkpoint.load_weights(network, found.part(name), f"{out}: {name}")
+        for name, its in (("g", generator_optimizer), ("d", critic_optimizer)):
+            if its is not None:
+                tensors = found.part(f"optimizer_{name}")
+                checkpoint.restore_optimizer(its, tensors, found.metadata[f"optimizer_{name}"])
+        checkpoint.restore_rng(found.part("rng"), found.metadata["rng"])
+        window = {name: value.to(where) for name, value in found.part("window").items()}
+
+    # --- data on the device ------------------------------------------------------------------
+    fingerprint = photos.fingerprint()
+    photos = photos.to(where)
+    sampler = data.Sampler(len(photos), recipe.batch_size, recipe.seed)
+    validation = Validation.of(held_out.to(where), parts.degrade, recipe.scale)
+    baseline = {f"bicubic_{name}": value for name, value in validation.baseline().items()}
+    report(
+        {
+            "start": start,
+            "steps": recipe.steps,
+            "photos": len(photos),
+            "held_out": len(held_out),
+            "broken": photos.broken + held_out.broken,
+            "device": str(where),
+            "out": str(out),
+            **baseline,
+        }
+    )
+
+    def save(step: int) -> Path:
+        tensors = checkpoint.prefixed("generator", generator.state_dict())
+        metadata: dict[str, Any] = {"scores": scores, "data": fingerprint}
+        if critic is not None:
+            tensors |= checkpoint.prefixed("discriminator", critic.state_dict())
+        if average is not None:
+            tensors |= checkpoint.prefixed("ema", average.state_dict())
+        for name, its in (("g", generator_optimizer), ("d", critic_optimizer)):
+            if its is not None:
+                state, metadata[f"optimizer_{name}"] = checkpoint.optimizer_state(its)
+                tensors |= checkpoint.prefixed(f"optimizer_{name}", state)
+        state, metadata["rng"] = checkpoint.rng_state()
+        tensors |= checkpoint.prefixed("rng", state)
+        tensors |= checkpoint.prefixed("window", window)
+        file = runs.checkpoint_file(out, step)
+        checkpoint.write(file, tensors, recipe, step, metadata)
+        runs.forget_old(out)
+        return file
+
+    # --- the loop ----------------------------------------------------------------------------
+    generator.train()
+    last = runs.checkpoint_file(out, start)
+    last_saved = start if found else -1
+    clock, clock_step = time.perf_counter(), start
+    with Stop() as stop, (out / runs.LOG).open("a", encoding="utf-8", buffering=1) as log:
+        for step in range(start, recipe.steps):
+            done = step + 1
+            rate = learning_rate(recipe.optimizer, step, recipe.steps)
+            for its in (generator_optimizer, critic_optimizer):
+                for group in its.param_groups if its else ():
+                    group["lr"] = rate
+
+            index, keys = sampler.batch(step)
+            hr, noise = data.batch(photos, index, keys, flips=recipe.data.flips)
+            hr = hr.contiguous(memory_format=torch.channels_last)
+            lr = parts.degrade(hr, seeds=noise).contiguous(memory_format=torch.channels_last)
+
+            sr = generator(lr)
+            terms: dict[str, Tensor] = {}
+            seen: dict[str, Tensor] = {}
+            given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
+            critic_loss = None
+            if critic is not None:
+                assert recipe.adversarial and objective and critic_optimizer
+                if recipe.adversarial.updates == "alternating":
+                    real, fake = critic(hr), critic(sr.detach())
+                    critic_loss = objective.discriminator(real.logits, fake.logits)
+                    critic_optimizer.zero_grad()
+                    critic_loss.backward()
+                    critic_optimizer.step()
+                real, fake = critic(hr), critic(sr)
+                terms["adversarial"] = objective.generator(real.logits.detach(), fake.logits)
+                given |= {"real": build.detached(real), "fake": fake}
+                if recipe.adversarial.updates == "simultaneous":
+                    critic_loss = objective.discriminator(real.logits, fake.logits)
+                seen = {
+                    "d_real": real.logits.detach().sigmoid().mean(),
+                    "d_fake": fake.logits.detach().sigmoid().mean(),
+                    "d_accuracy": (
+                        (real.logits.detach() > 0).float().mean()
+                        + (fake.logits.detach() < 0).float().mean()
+                    )
+                    / 2,
+                }
+            terms |= {name: term(given) for name, term in parts.terms.items()}
+            weights = {name: term.weight for name, term in parts.terms.items()}
+            if recipe.adversarial:
+                weights["adversarial"] = recipe.adversarial.weight
+            loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+            validate = done % recipe.validate_every == 0 or done == recipe.steps
+            record: dict[str, Any] = {"step": done}
+            if validate or done == GRADIENTS_AT:
+                record["gradient_norms"] = gradient_norms(terms, sr)
+
+            # Both gradients are taken before either network moves: stepping would change
+            # weights that the other gradient's graph still holds.
+            simultaneous = recipe.adversarial and recipe.adversarial.updates == "simultaneous"
+            generator_optimizer.zero_grad()
+            loss.backward(inputs=generator_weights, retain_graph=bool(simultaneous))
+            if simultaneous and critic_loss is not None and critic_optimizer:
+                critic_optimizer.zero_grad()
+                critic_loss.backward(inputs=critic_weights)
+                critic_optimizer.step()
+            generator_optimizer.step()
+            if average is not None:
+                average.update_parameters(generator)
+
+            # Sums stay on the device; the host reads them once a line, and so waits once a line.
+            seen |= {name: term.detach() for name, term in terms.items()} | {"loss": loss.detach()}
+            if critic_loss is not None:
+                seen["discriminator"] = critic_loss.detach()
+            for name, value in seen.items():
+                window[name] = window[name] + value if name in window else value
+            if done % log_every == 0 or done == recipe.steps:
+                count = (done - 1) % log_every + 1
+                losses = {name: float(value) / count for name, value in window.items()}
+                window = {}
+                if bad := [name for name, value in losses.items() if not math.isfinite(value)]:
+                    raise SrkitError(
+                        f"{', '.join(bad)} is not finite around step {done}; lower "
+                        f"optimizer.learning_rate and --resume from {last.name}"
+                    )
+                now = time.perf_counter()
+                speed = (done - clock_step) * recipe.batch_size / (now - clock)
+                clock, clock_step = now, done
+                record |= {"losses": losses, "learning_rate": rate, "pictures_per_second": speed}
+            if validate:
+                sr = validation.enlarge(best, recipe.batch_size)
+                scores = {**validation.scores(sr), **baseline}
+                validation.draw_grid(sr, out / f"grid-{done:08d}.png")
+                record["validation"] = scores
+            if len(record) > 1:
+                log.write(json.dumps(record) + "\n")
+                report(record)
+            if done % checkpoint_every == 0 or done == recipe.steps or stop.asked:
+                last, last_saved = save(done), done
+            if stop.asked and done < recipe.steps:
+                raise Interrupted(f"stopped at step {done}, saved {last}; go on with --resume")
+
+    # --- the weights alone -------------------------------------------------------------------
+    if last_saved < recipe.steps:
+        last = save(recipe.steps)
+    model = out / runs.MODEL
+    tensors = checkpoint.prefixed("generator", best.state_dict())
+    metadata = {"scores": scores, "data": fingerprint}
+    checkpoint.write(model, tensors, recipe, recipe.steps, metadata)
+    return Result(model, last, recipe.steps, scores)
