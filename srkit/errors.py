@@ -10,7 +10,13 @@ from collections.abc import Iterable
 
 
 class SrkitError(Exception):
-    """The caller's mistake, or something missing on this machine, in one line."""
+    """The caller's mistake, or something missing on this machine, in one line.
+
+    Attributes:
+        status: Exit status of a command that ends with it.
+    """
+
+    status = 2
 
 
 class UnknownNameError(SrkitError):
@@ -31,6 +37,12 @@ class RecipeError(SrkitError):
 
 class InputError(SrkitError):
     """A file or folder that is missing, unreadable, or not what it should be."""
+
+
+class Interrupted(SrkitError):  # noqa: N818 - nobody's error, but it ends a command alike
+    """SIGINT or SIGTERM arrived; what was done so far has been saved."""
+
+    status = 130
 
 
 class PluginError(SrkitError):

@@ -71,7 +71,8 @@ def _strict() -> bool:
     return os.environ.get("SRKIT_STRICT", "") not in ("", "0")
 
 
-def _wanted(distribution: str) -> bool:
+def wanted(distribution: str) -> bool:
+    """Return whether ``SRKIT_PLUGINS`` lets a distribution's plugins load."""
     names = os.environ.get("SRKIT_PLUGINS")
     if names is None or distribution == BUILT_IN:
         return True
@@ -139,7 +140,7 @@ def _ask(caller: Any, module: object) -> dict[str, Any]:
 def _load_one(
     manager: pluggy.PluginManager, entry_point: importlib.metadata.EntryPoint, plugin: Plugin
 ) -> tuple[Plugin, list[Answer]]:
-    if not _wanted(plugin.distribution):
+    if not wanted(plugin.distribution):
         return replace(plugin, state="off"), []
     if extra := _missing_extra(entry_point, plugin.distribution):
         return replace(plugin, state=f"needs {plugin.distribution}[{extra}]"), []

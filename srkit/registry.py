@@ -68,7 +68,7 @@ class Option:
 
 def singular(kind: str) -> str:
     """Return ``"face set"`` for ``"face_sets"``, for messages."""
-    return kind.removesuffix("s").replace("_", " ")
+    return "loss" if kind == "losses" else kind.removesuffix("s").replace("_", " ")
 
 
 @cache

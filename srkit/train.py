@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srkit import build, checkpoint, data, registry, runs
-from srkit.errors import SrkitError
+from srkit.errors import Interrupted, SrkitError
 from srkit.recipe import Optimizer, Recipe
 from srkit.validation import Validation
 
@@ -41,10 +41,6 @@ class Result:
     checkpoint: Path
     step: int
     scores: Mapping[str, float]
-
-
-class Interrupted(SrkitError):  # noqa: N818 - not a mistake, but it ends a command the same way
-    """SIGINT or SIGTERM arrived; a checkpoint has been written."""
 
 
 @dataclass

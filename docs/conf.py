@@ -1,0 +1,15 @@
+"""How Sphinx builds these pages: Markdown in, HTML out, nothing fetched."""
+
+import srkit
+
+project = "srkit"
+author = "The srkit developers"
+project_copyright = author
+version = release = srkit.__version__
+
+extensions = ["myst_parser"]
+exclude_patterns = ["_build", "examples"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"srkit {release}"

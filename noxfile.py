@@ -1,0 +1,73 @@
+"""The project's checks by name: `nox` runs the default ones, `nox -l` lists all.
+
+They run in the environment that nox itself is installed in (`pip install -e '.[dev]'`), since
+one environment a session would mean several copies of torch. `.ci/run` starts from a new one.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["tests", "lint", "types", "imports", "docs"]
+
+DOCS = Path("docs")
+
+
+def run(session: nox.Session, module: str, *arguments: str, **env: str) -> None:
+    """Run ``python -m module`` with nox's own Python, whether or not its venv is activated."""
+    session.run(sys.executable, "-m", module, *arguments, env=env)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests that take seconds; what follows ``--`` goes to pytest."""
+    run(session, "pytest", *session.posargs)
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """Run the tests that take minutes."""
+    run(session, "pytest", "-m", "long", *session.posargs)
+
+
+@nox.session
+def cuda(session: nox.Session) -> None:
+    """Run the tests that need a CUDA device."""
+    run(session, "pytest", "-m", "cuda", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    run(session, "mypy")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check that imports point one way; the contracts are in pyproject.toml."""
+    command = shutil.which("lint-imports", path=Path(sys.executable).parent)
+    if command is None:
+        session.error("lint-imports is missing: pip install -e '.[dev]'")
+    session.run(command)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Check the generated parts of the documentation, then build it; warnings are errors."""
+    pages = [page for page in DOCS.rglob("*.md") if "[[[cog" in page.read_text(encoding="utf-8")]
+    if pages:
+        # Pages show the built-in plugins, whatever else this environment holds.
+        run(session, "cogapp", "--check", *sorted(map(str, pages)), SRKIT_PLUGINS="")
+    html = str(Path(session.create_tmp()) / "html")
+    run(session, "sphinx", "-W", "--keep-going", "-q", str(DOCS), html)

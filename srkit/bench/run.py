@@ -1,0 +1,86 @@
+"""One call from names and folders to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from srkit import data, images, registry
+from srkit.bench import identity, quality
+from srkit.bench.protocol import Protocol
+from srkit.bench.report import Report
+from srkit.errors import InputError
+from srkit.upscale import DEFAULT_MODEL, Model, load
+
+
+def bench(
+    models: Sequence[str | Path | Model] = (),
+    *,
+    source: str | Path | None = None,
+    verify: str | None = None,
+    verify_data: str | Path | None = None,
+    embedder: str = "facenet",
+    embedder_weights: str | Path | None = None,
+    framing: str = "squash",
+    people: int = 5,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Report:
+    """Measure models.
+
+    Args:
+        models: Models, or what `srkit.load` takes; the shipped default if none is given.
+        source: HR photos for PSNR and SSIM: a folder (its ``test`` split, if it has one) or a
+            data set's name. None leaves quality out, unless there is no ``verify`` either:
+            then ``celeba``.
+        verify: A registered face set (``imm``, ``folders``) for identity distances.
+        verify_data: Its folder; a folder of the set's name under ``SRKIT_DATA`` if None.
+        embedder: A registered embedder.
+        embedder_weights: Its ``weights`` option.
+        framing: ``squash`` or ``square``, for quality.
+        people: How many people are drawn (the paper: 5); 0 for all.
+        limit: Use only the first so many pictures.
+        seed: Of noise and draws.
+        device: Where models compute.
+
+    Returns:
+        Tables and JSON.
+
+    Raises:
+        SrkitError: A model, folder or weight file can't be had, or doesn't fit.
+    """
+    if framing not in ("squash", "square"):
+        raise InputError(f"framing is squash or square, not '{framing}'")
+    # Everything that can be missing is looked for before anything is computed.
+    people_found = _people(verify, verify_data) if verify else []
+    judge = None
+    if verify:
+        options = {"weights": str(embedder_weights)} if embedder_weights else {}
+        judge = registry.build("embedders", embedder, **options)
+    files = _files(source or "celeba", limit) if source or not verify else []
+    loaded = [m if isinstance(m, Model) else load(m, device=device) for m in models]
+    loaded = loaded or [load(DEFAULT_MODEL, device=device)]
+
+    protocol = Protocol(framing=framing, seed=seed)
+    scored = quality.measure(loaded, files, protocol) if files else None
+    verified = None
+    if judge is not None:
+        drawn = identity.draw(people_found, people, seed)
+        by_face = Protocol(framing="mtcnn", seed=seed)
+        verified = identity.verify(loaded, drawn, judge, by_face)
+    return Report({model.name: model.sha256 for model in loaded}, scored, verified)
+
+
+def _files(source: str | Path, limit: int | None) -> list[Path]:
+    if str(source) == data.SAMPLES:
+        raise InputError("'samples' are for training; bench wants a folder of photos")
+    folder = data.locate(source, purpose="photos")
+    files = data.training_files(folder, "test") or images.listed(folder)
+    return files[:limit]
+
+
+def _people(face_set: str, folder: str | Path | None) -> list[identity.Person]:
+    reader = registry.find("face_sets", face_set)
+    root = data.locate(folder or face_set, purpose=f"face set '{face_set}'")
+    return list(reader(root))

@@ -1,0 +1,47 @@
+"""``srkit demo``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from srkit.demo import Demo
+
+
+def demo(
+    train: Annotated[
+        bool, typer.Option("--train", help="The whole tour: train, upscale, bench (a minute).")
+    ] = False,
+) -> None:
+    """Super-resolve the astronaut's face from 16x16; the picture goes to this folder."""
+    from srkit import demo as demonstration
+
+    console = Console(highlight=False)
+    if not train:
+        _show(console, demonstration.demo())
+        return
+    from srkit.cli.train import Display
+
+    console.print("1. training 'faces-tiny' on squares of scikit-image's photographs")
+    with Display(Console(stderr=True)) as display:
+        result, shown, report = demonstration.tour(display)
+    gain = result.scores["psnr"] - result.scores["bicubic_psnr"]
+    console.print(f"   {result.step} batches, {gain:+.2f} dB over bicubic on held-out squares")
+    console.print("2. the astronaut, with the weights just trained")
+    _show(console, shown)
+    console.print("3. the fresh weights beside the shipped ones, on other squares")
+    console.print(report.tables())
+
+
+def _show(console: Console, result: Demo) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("astronaut, 16x16 to 64x64", "PSNR", "SSIM"):
+        table.add_column(heading)
+    for column, scores in result.scores.items():
+        table.add_row(column, f"{scores['psnr']:.2f} dB", f"{scores['ssim']:.4f}")
+    console.print(table)
+    console.print(f"LR, bicubic, super-resolved and HR, side by side: {result.file}")

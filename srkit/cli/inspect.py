@@ -1,0 +1,88 @@
+"""``srkit list``, ``srkit info`` and ``srkit plugins``: what there is, and whose it is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from srkit import plugins as plugin_system
+from srkit import registry
+from srkit.errors import SrkitError, UnknownNameError, nearest
+from srkit.hookspecs import kinds
+
+
+def list_parts(
+    kind: Annotated[
+        str | None, typer.Argument(help=f"One of: {', '.join(kinds())}.", show_default=False)
+    ] = None,
+    long: Annotated[
+        bool, typer.Option("--long", "-l", help="Also options, defaults and what it is.")
+    ] = False,
+) -> None:
+    """List what is available, and who provides it."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("kind", "name", "provided by"):
+        table.add_column(heading, no_wrap=not long)
+    if long:
+        table.add_column("options")
+        table.add_column("what it is")
+    for each in [kind] if kind else kinds():
+        for name, offer in registry.offers(each).items():
+            owner = " and ".join(f"{p.distribution} {p.version}" for p in offer.plugins)
+            if len(offer.plugins) > 1:
+                owner += "  (clash)"
+            row = [registry.singular(each), name, owner]
+            table.add_row(*map(escape, row + (_long(each, name) if long else [])))
+    Console(soft_wrap=not long).print(table)
+
+
+def _long(kind: str, name: str) -> list[str]:
+    try:
+        options = [str(option) for option in registry.options(kind, name)]
+        return ["\n".join(options) or "-", registry.describe(kind, name)]
+    except SrkitError as error:
+        return ["", str(error)]
+
+
+def info(
+    name: Annotated[str, typer.Argument(help="Any name that `srkit list` shows.")],
+) -> None:
+    """Show all that is known of a name: owner, options, documentation."""
+    import inspect
+
+    console = Console(highlight=False, soft_wrap=True)
+    found = [kind for kind in kinds() if name in registry.offers(kind)]
+    if not found:
+        known = [n for kind in kinds() for n in registry.offers(kind)]
+        raise UnknownNameError(f"nothing is called '{name}'{nearest(name, known)}; see srkit list")
+    for kind in found:
+        offer = registry.offer(kind, name)
+        owners = " and ".join(str(plugin) for plugin in offer.plugins)
+        console.print(f"[bold]{escape(name)}[/]  {registry.singular(kind)}, by {escape(owners)}")
+        factory = registry.find(kind, name)
+        console.print(f"  {escape(f'{factory.__module__}:{factory.__qualname__}')}")
+        for option in registry.options(kind, name):
+            console.print(f"  option {escape(str(option))}")
+        console.print(f"\n{escape(inspect.getdoc(factory) or 'Not documented.')}\n")
+        if kind == "recipes":
+            console.print(escape(registry.build(kind, name).to_toml()))
+        if kind == "models":
+            ready = registry.build(kind, name)
+            console.print(f"  licence {escape(ready.licence)}, file {escape(str(ready.file))}")
+            if ready.card:
+                console.print(escape(ready.card.read_text(encoding="utf-8")))
+
+
+def plugins() -> None:
+    """List the plugins: distribution, version, entry point, state."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("distribution", "version", "entry point", "target", "state"):
+        table.add_column(heading)
+    for plugin in plugin_system.load().plugins:
+        row = (plugin.distribution, plugin.version, plugin.entry_point, plugin.target, plugin.state)
+        table.add_row(*map(escape, row))
+    Console(soft_wrap=True).print(table)

@@ -1,0 +1,96 @@
+"""The astronaut's face from 16x16, and a tour that trains, upscales and benches."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from srkit import images, registry
+from srkit.bench import bench
+from srkit.bench.protocol import Protocol
+from srkit.bench.report import Report
+from srkit.train import Result, train
+from srkit.upscale import Model, load
+from srkit.validation import METRICS, bicubic
+
+# The face of skimage.data.astronaut() (Eileen Collins; NASA, public domain), with the share of
+# hair and chin that CelebA's framing has.
+FACE = (133, 16, 303, 186)
+SHOWN = 4  # every pixel of the 64x64 pictures becomes 4x4 in the side-by-side
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo measured, and where the picture is.
+
+    Attributes:
+        scores: Column (``bicubic``, the model) to metric to score.
+        file: LR, bicubic, the model and HR, side by side.
+    """
+
+    scores: dict[str, dict[str, float]]
+    file: Path
+
+
+def astronaut() -> Tensor:
+    """Return the astronaut's face, ``13HW``, 64x64 in [0, 1]."""
+    import skimage.data
+
+    photo = Image.fromarray(skimage.data.astronaut())
+    return images.to_tensor(images.frame(photo.crop(FACE), "square", Protocol().size))
+
+
+def demo(file: Path = Path("srkit-demo.png"), *, model: Model | None = None) -> Demo:
+    """Degrade the astronaut's face, enlarge it, and score it beside bicubic.
+
+    Args:
+        file: Where the side-by-side goes.
+        model: The shipped default if None.
+    """
+    model = model or load()
+    protocol = Protocol(framing="square")
+    hr = astronaut()
+    lr = protocol.degrade(hr)
+    columns = {"bicubic": bicubic(lr, protocol.scale).clamp(0, 1), model.name: model.enlarge(lr)}
+    scores = {
+        column: {m: float(registry.build("metrics", m)(sr, hr)[0]) for m in METRICS}
+        for column, sr in columns.items()
+    }
+    blocks = torch.nn.functional.interpolate(lr, scale_factor=protocol.scale, mode="nearest")
+    gap = torch.ones(1, 3, hr.shape[-2], 2)
+    row = [blocks, gap, columns["bicubic"], gap, columns[model.name], gap, hr]
+    wide = torch.cat(row, dim=3).repeat_interleave(SHOWN, 2).repeat_interleave(SHOWN, 3)
+    images.write(images.to_image(wide), file)
+    return Demo(scores, file)
+
+
+def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Report]:
+    """Train a small generator on the sample photographs, upscale the astronaut, bench.
+
+    Args:
+        report: Gets the training's records.
+
+    Returns:
+        The training's result, the demo with the fresh weights, and a bench of the fresh
+        weights beside the shipped ones on held-out squares of the sample photographs.
+    """
+    from srkit import data
+    from srkit.recipe import Data
+
+    with tempfile.TemporaryDirectory(prefix="srkit-tour-") as folder:
+        run = Path(folder) / "run"
+        result = train("faces-tiny", source=data.SAMPLES, out=run, report=report)
+        fresh = load(result.model)
+        fresh = Model("faces-tiny", fresh.generator, fresh.scale, recipe=fresh.recipe)
+        shown = demo(Path("srkit-demo-tour.png"), model=fresh)
+        photos = Path(folder) / "photos"
+        for number, picture in enumerate(data.samples(Data(), count=20, seed=1).hr()):
+            images.write(images.to_image(picture), photos / f"{number:02d}.png")
+        return result, shown, bench([fresh, load()], source=photos, framing="square")

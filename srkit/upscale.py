@@ -1,0 +1,229 @@
+"""Model + image -> image: where a model comes from, and tiles for pictures of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from srkit import build, checkpoint, images, registry, runs
+from srkit.errors import InputError, UnknownNameError, nearest
+from srkit.files import sha256
+from srkit.hookspecs import ReadyModel
+from srkit.recipe import Recipe
+
+DEFAULT_MODEL = "faces"
+TILE = 128  # LR pixels: 3 MB of activations a feature map at x4, and few seams to compute twice
+BLEND = 8  # LR pixels on each side of a seam over which two tiles fade into each other
+UNKNOWN_RADIUS = 16  # LR pixels of context for a generator that states none
+
+
+@dataclass(frozen=True)
+class Model:
+    """A generator ready to enlarge pictures, and where it came from.
+
+    Attributes:
+        name: As asked for.
+        generator: In evaluation mode, on its device.
+        scale: Enlargement factor.
+        licence: Of the weights, as far as known.
+        sha256: Of the weights' file; None for a generator without weights.
+        recipe: What it was trained by, if known.
+        metadata: The rest of what its file says.
+    """
+
+    name: str
+    generator: nn.Module
+    scale: int
+    licence: str = "unknown"
+    sha256: str | None = None
+    recipe: Recipe | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        tensors = [*self.generator.parameters(), *self.generator.buffers()]
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    @property
+    def exact_tiles(self) -> bool:
+        """Whether tiles give what the whole picture would; if not, they approximate it."""
+        return getattr(self.generator, "receptive_radius", None) is not None
+
+    @torch.inference_mode()
+    def enlarge(self, lr: Tensor, *, tile: int = TILE) -> Tensor:
+        """Enlarge tensors.
+
+        Args:
+            lr: ``B3hw`` in [0, 1], on any device.
+            tile: Side of a tile in LR pixels, without its margins.
+
+        Returns:
+            ``B3HW`` on lr's device, clamped to [0, 1].
+        """
+        radius = getattr(self.generator, "receptive_radius", None)
+        margin = UNKNOWN_RADIUS if radius is None else int(radius)
+        height, width = lr.shape[-2:]
+        rows, columns = _spans(height, tile, margin), _spans(width, tile, margin)
+        if len(rows) == len(columns) == 1:
+            return self._forward(lr).to(lr.device).clamp(0, 1)
+        sr = lr.new_zeros(*lr.shape[:2], height * self.scale, width * self.scale)
+        for row in rows:
+            for column in columns:
+                part = lr[..., row.read, column.read]
+                part = self._forward(part).to(lr.device)
+                part = part[..., row.inner(self.scale), column.inner(self.scale)]
+                weight = row.ramp(self.scale)[:, None] * column.ramp(self.scale)[None]
+                place = (..., row.written(self.scale), column.written(self.scale))
+                sr[place] += part * weight.to(lr.device)
+        return sr.clamp(0, 1)
+
+    def _forward(self, lr: Tensor) -> Tensor:
+        given = lr.to(self.device).contiguous(memory_format=torch.channels_last)
+        return cast(Tensor, self.generator(given)).float()
+
+    def upscale(self, image: Image.Image, *, tile: int = TILE) -> Image.Image:
+        """Enlarge a picture; alpha and greyness are kept, EXIF orientation is applied.
+
+        Args:
+            image: Any mode.
+            tile: See `enlarge`.
+        """
+        picture = images.unpack(image)
+        sr = self.enlarge(images.to_tensor(picture.rgb), tile=tile)
+        return images.pack(images.to_image(sr), picture)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """One tile along one axis, in LR pixels: [start, stop) is its own, the rest is margin."""
+
+    start: int
+    stop: int
+    length: int  # of the whole axis
+    margin: int
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Where the tile takes part in the output: its own span and half of each seam."""
+        left = 0 if self.start == 0 else self.start - BLEND
+        right = self.length if self.stop == self.length else self.stop + BLEND
+        return left, right
+
+    @property
+    def read(self) -> slice:
+        left, right = self.shown
+        return slice(max(0, left - self.margin), min(self.length, right + self.margin))
+
+    def inner(self, scale: int) -> slice:
+        """Return where ``shown`` lies within what the generator gives for ``read``."""
+        left, right = self.shown
+        first = self.read.start
+        return slice((left - first) * scale, (right - first) * scale)
+
+    def written(self, scale: int) -> slice:
+        left, right = self.shown
+        return slice(left * scale, right * scale)
+
+    def ramp(self, scale: int) -> Tensor:
+        """Return the weights along the axis; those of two neighbours add up to one."""
+        left, right = self.shown
+        weights = torch.ones((right - left) * scale)
+        fade = 2 * BLEND * scale
+        rise = (torch.arange(fade) + 0.5) / fade
+        if self.start > 0:
+            weights[:fade] = rise
+        if self.stop < self.length:
+            weights[-fade:] = rise.flip(0)
+        return weights
+
+
+def _spans(length: int, tile: int, margin: int) -> list[_Span]:
+    """Cut an axis into equal spans of about ``tile`` pixels, or one if that is nearly enough."""
+    tile = max(tile, 2 * BLEND)  # no pixel may lie under more than one seam
+    if length <= tile + 2 * margin:
+        return [_Span(0, length, length, margin)]
+    count = max(1, length // tile)
+    edges = [round(length * i / count) for i in range(count + 1)]
+    pairs: Iterator[tuple[int, int]] = zip(edges[:-1], edges[1:], strict=True)
+    return [_Span(start, stop, length, margin) for start, stop in pairs]
+
+
+def load(name: str | Path | None = None, *, device: str = "auto") -> Model:
+    """Return a model.
+
+    Args:
+        name: A ready model's name, a checkpoint file, a run's folder, or the name of a run
+            under ``runs/``; the shipped default where None.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        UnknownNameError: Nothing of that name or at that path.
+        InputError: The file is damaged, not what its sum says, or no checkpoint.
+    """
+    name = str(name or DEFAULT_MODEL)
+    where = build.device_named(device)
+    if name in registry.offers("models"):
+        ready: ReadyModel = registry.build("models", name)
+        if ready.file is None:
+            assert ready.generator is not None
+            made = registry.build_scaled(
+                "generators", ready.generator, ready.scale, ready.options
+            )
+            return _placed(Model(name, made, ready.scale, ready.licence), where)
+        model = _from_file(name, ready.file, ready.licence)
+        if ready.sha256 and model.sha256 != ready.sha256:
+            raise InputError(
+                f"{ready.file}: the weights of '{name}' are damaged "
+                f"(sha256 {model.sha256}, not {ready.sha256}); reinstall the plugin"
+            )
+        return _placed(model, where)
+    for file in (Path(name), Path(name) / runs.MODEL, runs.default_folder(name) / runs.MODEL):
+        if file.is_file():
+            return _placed(_from_file(name, file, "unknown"), where)
+    known = list(registry.offers("models"))
+    raise UnknownNameError(
+        f"no model '{name}'{nearest(name, known)}: not a file, nor a run under runs/, "
+        f"nor one of {', '.join(known)}"
+    )
+
+
+def _placed(model: Model, device: torch.device) -> Model:
+    model.generator.eval().requires_grad_(False).to(device)
+    model.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def _from_file(name: str, file: Path, licence: str) -> Model:
+    sum_ = sha256(file)
+    try:
+        its = checkpoint.read(file)
+    except InputError as error:
+        if foreign := _foreign(name, file, licence, sum_):
+            return foreign
+        raise error
+    generator = build.generator(its.recipe)
+    # A training checkpoint carries both; the average is the one that was validated.
+    weights = {
+        key.removeprefix("module."): value
+        for key, value in its.part("ema").items()
+        if key.startswith("module.")
+    } or its.part("generator")
+    checkpoint.load_weights(generator, weights, str(file))
+    metadata = {**its.metadata, "step": its.step}
+    return Model(name, generator, its.recipe.scale, licence, sum_, its.recipe, metadata)
+
+
+def _foreign(name: str, file: Path, licence: str, sum_: str) -> Model | None:
+    """Ask the plugins' readers, one by one, whether a file is theirs."""
+    for reader in registry.offers("readers"):
+        generator = registry.find("readers", reader)(file)
+        if generator is not None:
+            return Model(name, generator, generator.scale, licence, sum_)
+    return None

@@ -1,0 +1,140 @@
+"""What every test gets: few threads, fixed seeds, no network, no plugins left over."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from srkit import plugins, registry
+
+# The same examples every time, and no folder of them left in the checkout.
+hypothesis.settings.register_profile("srkit", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("srkit")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    # torch's own count honours OMP_NUM_THREADS, which may ask for fewer.
+    torch.set_num_threads(min(2, os.cpu_count() or 1, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Anything but a local connection fails loudly (no OSError: those may be handled)."""
+
+    def guarded(name: str) -> Callable[[socket.socket, Any], Any]:
+        original = getattr(socket.socket, name)
+
+        def connect(self: socket.socket, address: Any) -> Any:
+            local = self.family == getattr(socket, "AF_UNIX", None) or (
+                isinstance(address, tuple)
+                and (str(address[0]).startswith("127.") or address[0] in ("localhost", "::1"))
+            )
+            if not local:
+                raise RuntimeError(f"a test tried to reach the network: {address}")
+            return original(self, address)
+
+        return connect
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, guarded(name))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+    for name in ("SRKIT_PLUGINS", "SRKIT_STRICT", "SRKIT_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real pictures; tests that need it skip where there is none."""
+    folder = os.environ.get("SRKIT_TEST_DATA")
+    if not folder:
+        pytest.skip("needs real pictures: SRKIT_TEST_DATA is unset")
+    return Path(folder)
+
+
+def forget_plugins() -> None:
+    """Make the next question load plugins anew."""
+    plugins.load.cache_clear()
+    registry.offers.cache_clear()
+
+
+@pytest.fixture
+def fake_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Path]]:
+    """Install distributions for one test: ``fake_distribution("srkit-x", {"x_parts": "..."})``.
+
+    ``modules`` maps module names to source. Each key of ``entry_points`` is an entry point's
+    name, each value its target; unless given, the first module is the plugin. Returns the
+    folder on ``sys.path``.
+    """
+    installed: set[str] = set()
+    forget_plugins()
+
+    def install(
+        name: str,
+        modules: Mapping[str, str],
+        *,
+        version: str = "1.0",
+        entry_points: Mapping[str, str] | None = None,
+        requires: Sequence[str] = (),
+        extras: Sequence[str] = (),
+    ) -> Path:
+        site = tmp_path / f"site-{name}"
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+        lines += [f"Provides-Extra: {extra}" for extra in extras]
+        lines += [f"Requires-Dist: {requirement}" for requirement in requires]
+        (info / "METADATA").write_text("\n".join(lines) + "\n")
+        points = entry_points or {name: next(iter(modules))}
+        rows = [f"{key} = {target}" for key, target in points.items()]
+        (info / "entry_points.txt").write_text("\n".join(["[srkit]", *rows]) + "\n")
+        for module, source in modules.items():
+            (site / f"{module}.py").write_text(source)
+        installed.update(modules)
+        monkeypatch.syspath_prepend(str(site))
+        forget_plugins()
+        return site
+
+    yield install
+    for module in installed:
+        sys.modules.pop(module, None)
+    forget_plugins()
+
+
+@pytest.fixture(scope="session")
+def crops() -> Callable[[Path, int, int], list[Path]]:
+    """Write ``count`` square crops of a photograph into a folder, as PNG."""
+    import skimage.data
+
+    photo = Image.fromarray(skimage.data.chelsea())
+
+    def write(folder: Path, count: int, side: int) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{number:06d}.png" for number in range(1, count + 1)]
+        for number, file in enumerate(files):
+            left, top = 40 + 13 * number % 300, 20 + 29 * number % 180
+            photo.crop((left, top, left + 96, top + 96)).resize((side, side)).save(file)
+        return files
+
+    return write

@@ -1,0 +1,355 @@
+"""Every way a plugin can be wrong, each with a distribution made for the test."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import srkit
+from srkit import hookspecs, plugins, registry
+from srkit.errors import NameClashError, OptionError, PluginError, UnknownNameError
+
+Install = Callable[..., Path]
+
+GOOD = """
+import srkit
+
+def make(*, width: int = 3):
+    "A part for tests."
+    return ("made", width)
+
+@srkit.hookimpl
+def srkit_generators():
+    return {"made-up": make}
+"""
+
+
+def state(entry_point: str) -> str:
+    (plugin,) = [p for p in plugins.load().plugins if p.entry_point == entry_point]
+    return plugin.state
+
+
+def run(code: str, *paths: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **environment}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_strangers_part_is_offered_built_and_owned(fake_distribution: Install) -> None:
+    fake_distribution("srkit-good", {"good_plugin": GOOD}, version="2.5")
+    assert registry.build("generators", "made-up", width=4) == ("made", 4)
+    assert registry.describe("generators", "made-up") == "A part for tests."
+    assert registry.provenance("generators", "made-up") == "srkit-good 2.5"
+    assert state("srkit-good") == "ok"
+
+
+def test_every_built_in_plugin_loads() -> None:
+    built_in = [plugin for plugin in plugins.load().plugins if plugin.built_in]
+    assert built_in
+    assert {p.state for p in built_in if not p.state.startswith("needs ")} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import no_such_module_anywhere", "ModuleNotFoundError: No module named"),
+        ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
+        ("def broken(:", "SyntaxError"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        # pluggy itself refuses a hook that wants an argument the specification hasn't.
+        (GOOD.replace("srkit_generators()", "srkit_generators(nothing)"), "PluginValidationError"),
+    ],
+    ids=["missing-module", "raises", "syntax", "exits", "wrong-arguments"],
+)
+def test_a_plugin_that_fails_is_reported_once_and_skipped(
+    fake_distribution: Install, capsys: pytest.CaptureFixture[str], source: str, reason: str
+) -> None:
+    fake_distribution("srkit-good", {"good_plugin": GOOD})
+    fake_distribution("srkit-bad", {"bad_plugin": source})
+    for kind in hookspecs.kinds():
+        registry.offers(kind)
+    plugins.load()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("srkit: warning: plugin srkit-bad 1.0 (srkit-bad) skipped: ")
+    assert reason in line
+    assert state("srkit-bad").startswith("broken: ")
+    assert reason in state("srkit-bad")
+    assert state("srkit-good") == "ok"
+    assert {"made-up", "inception-residual"} <= registry.offers("generators").keys()
+
+
+def test_an_entry_point_to_nothing_is_reported(
+    fake_distribution: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_distribution("srkit-bad", {"bad_plugin": ""}, entry_points={"bad": "bad_plugin:plugin"})
+    assert state("bad").startswith("broken: AttributeError")
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def with_second_hook(body: str, name: str = "srkit_losses") -> str:
+    return f"{GOOD}\n@srkit.hookimpl\ndef {name}():\n    {body}\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (with_second_hook("raise KeyError('gone')"), "KeyError: 'gone'"),
+        (with_second_hook("return ['l7']"), "srkit_losses must return a dict of names to fact"),
+        (with_second_hook("return None"), "srkit_losses must return a dict of names to factories"),
+        (with_second_hook("return {'l7': 7}"), "must return a dict of names to factories"),
+        (with_second_hook("return {7: make}"), "must return a dict of names to factories"),
+        (
+            with_second_hook("return {}", "srkit_looses"),
+            "unknown hook 'srkit_looses' (did you mean 'srkit_losses'?)",
+        ),
+    ],
+    ids=["raises", "list", "none", "no-factory", "no-name", "unknown-hook"],
+)
+def test_a_bad_hook_is_reported_and_the_plugins_other_hooks_count(
+    fake_distribution: Install, capsys: pytest.CaptureFixture[str], source: str, reason: str
+) -> None:
+    fake_distribution("srkit-half", {"half_plugin": source})
+    assert registry.find("generators", "made-up")
+    assert "l7" not in registry.offers("losses")
+    assert "pixel" in registry.offers("losses")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "srkit-half 1.0" in line
+    assert reason in line
+    assert reason in state("srkit-half")
+
+
+@pytest.mark.parametrize("source", ["import no_such_module", with_second_hook("return 1")])
+def test_strict_raises_where_a_plugin_would_be_skipped(
+    fake_distribution: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+) -> None:
+    fake_distribution("srkit-bad", {"bad_plugin": source})
+    monkeypatch.setenv("SRKIT_STRICT", "1")
+    with pytest.raises(PluginError, match="plugin srkit-bad 1.0"):
+        registry.offers("generators")
+    assert capsys.readouterr().err == ""
+
+
+def test_an_unknown_name_says_what_is_known_and_the_nearest() -> None:
+    with pytest.raises(UnknownNameError) as raised:
+        registry.build("generators", "inception-residul")
+    message = str(raised.value)
+    assert message.startswith(
+        "unknown generator 'inception-residul' (did you mean 'inception-residual'?); "
+        "known generators: "
+    )
+    assert all(name in message for name in registry.offers("generators"))
+    with pytest.raises(UnknownNameError, match="unknown face set 'xyzzy'; known face sets: "):
+        registry.find("face_sets", "xyzzy")
+
+
+def test_an_unknown_kind_says_what_is_known_and_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"'generator' \(did you mean 'generators'\?\)"):
+        registry.offers("generator")
+
+
+def test_a_clash_names_both_owners_and_only_when_asked_for(fake_distribution: Install) -> None:
+    two = GOOD.replace('"made-up": make', '"made-up": make, "other": make')
+    fake_distribution("srkit-one", {"one_plugin": GOOD}, version="0.1")
+    fake_distribution("srkit-two", {"two_plugin": two}, version="0.2")
+    assert "made-up" in registry.offers("generators")
+    assert registry.build("generators", "other") == ("made", 3)
+    with pytest.raises(NameClashError) as raised:
+        registry.build("generators", "made-up")
+    assert str(raised.value).startswith(
+        "generator 'made-up' is provided by srkit-one 0.1 (srkit-one) and srkit-two 0.2 (srkit-two)"
+    )
+
+
+def test_a_clash_with_a_built_in_is_a_clash_too(fake_distribution: Install) -> None:
+    fake_distribution("srkit-one", {"one_plugin": GOOD.replace("made-up", "face-residual")})
+    with pytest.raises(NameClashError, match="provided by srkit .* and srkit-one 1.0"):
+        registry.find("generators", "face-residual")
+
+
+def test_the_same_name_in_two_kinds_is_no_clash(fake_distribution: Install) -> None:
+    fake_distribution("srkit-one", {"one_plugin": with_second_hook("return {'made-up': make}")})
+    assert registry.find("generators", "made-up") is registry.find("losses", "made-up")
+
+
+def test_a_clash_is_resolved_by_naming_the_plugins_wanted(
+    fake_distribution: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_distribution("srkit-one", {"one_plugin": GOOD})
+    fake_distribution("srkit-two", {"two_plugin": GOOD})
+    monkeypatch.setenv("SRKIT_PLUGINS", "srkit-two")
+    assert registry.provenance("generators", "made-up") == "srkit-two 1.0"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "loaded"),
+    [("", set()), ("srkit_ONE", {"srkit-one"}), (" srkit-one , srkit-two,", None), (None, None)],
+)
+def test_srkit_plugins_limits_strangers_and_keeps_built_ins(
+    fake_distribution: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: str | None,
+    loaded: set[str] | None,
+) -> None:
+    both = {"srkit-one", "srkit-two"}
+    fake_distribution("srkit-one", {"one_plugin": GOOD})
+    fake_distribution("srkit-two", {"two_plugin": GOOD})
+    if wanted is not None:
+        monkeypatch.setenv("SRKIT_PLUGINS", wanted)
+    states = {p.distribution: p.state for p in plugins.load().plugins if p.distribution in both}
+    loaded = both if loaded is None else loaded
+    assert states == {name: "ok" if name in loaded else "off" for name in both}
+    assert "inception-residual" in registry.offers("generators")
+
+
+def test_a_plugin_left_out_is_not_even_imported(
+    fake_distribution: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_distribution("srkit-one", {"one_plugin": "raise RuntimeError('imported')"})
+    monkeypatch.setenv("SRKIT_PLUGINS", "")
+    assert state("srkit-one") == "off"
+
+
+def test_a_wrong_option_shows_the_nearest_and_the_signature() -> None:
+    with pytest.raises(OptionError) as raised:
+        registry.build("generators", "face-residual", widht=3)
+    assert str(raised.value) == (
+        "generator 'face-residual' has no option 'widht' (did you mean 'width'?); it is "
+        "face-residual(scale: int = 4, width: int = 64, blocks: int = 8)"
+    )
+
+
+@pytest.mark.parametrize("value", ["wide", 1.5, [3], None])
+def test_a_value_of_the_wrong_type_shows_the_signature(value: object) -> None:
+    with pytest.raises(OptionError) as raised:
+        registry.build("generators", "face-residual", width=value)
+    message = str(raised.value)
+    assert message.startswith(f"generator 'face-residual': option 'width' can't be {value!r}: ")
+    assert message.endswith("it is face-residual(scale: int = 4, width: int = 64, blocks: int = 8)")
+    assert "\n" not in message
+
+
+def test_a_choice_that_does_not_exist_names_the_choices() -> None:
+    with pytest.raises(OptionError, match="'bicubic', 'bilinear', 'area'"):
+        registry.build("degradations", "faces-x4", kernel="nearest")
+
+
+def test_a_missing_option_is_named(fake_distribution: Install) -> None:
+    source = GOOD.replace("width: int = 3", "width: int")
+    fake_distribution("srkit-one", {"one_plugin": source})
+    with pytest.raises(OptionError, match=r"needs option 'width'; it is made-up\(width: int\)"):
+        registry.build("generators", "made-up")
+
+
+def test_a_value_the_factory_rejects_is_the_callers_mistake() -> None:
+    with pytest.raises(OptionError, match="generator 'inception-residual': scale is 4"):
+        registry.build("generators", "inception-residual", scale=3)
+
+
+def test_scale_goes_to_the_parts_that_ask_for_it_alone() -> None:
+    assert registry.build_scaled("generators", "face-residual", 2, {"blocks": 1}).scale == 2
+    assert registry.build_scaled("losses", "l1", 2, {})
+
+
+def test_whole_numbers_become_what_the_annotation_wants(fake_distribution: Install) -> None:
+    fake_distribution("srkit-one", {"one_plugin": GOOD.replace("int = 3", "float = 3.0")})
+    _, width = registry.build("generators", "made-up", width=1)
+    assert (width, type(width)) == (1.0, float)
+
+
+BIG = {"x": "big_plugin [big]"}
+
+
+def test_a_missing_extra_is_a_need_and_no_fault(
+    fake_distribution: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SRKIT_STRICT", "1")  # still no error: nothing is broken
+    fake_distribution(
+        "srkit-big",
+        {"big_plugin": "import not_installed_thing"},
+        entry_points=BIG,
+        requires=["pytest", 'not-installed-thing; extra == "big"'],
+        extras=["big"],
+    )
+    assert state("x") == "needs srkit-big[big]"
+    assert capsys.readouterr().err == ""
+
+
+def test_an_extra_that_is_installed_loads(fake_distribution: Install) -> None:
+    fake_distribution(
+        "srkit-big",
+        {"big_plugin": GOOD},
+        entry_points=BIG,
+        requires=['pytest; extra == "big"', 'not-installed-thing; extra == "other"'],
+        extras=["big", "other"],
+    )
+    assert state("x") == "ok"
+    assert "made-up" in registry.offers("generators")
+
+
+LAZY = """
+import srkit
+
+@srkit.hookimpl
+def srkit_generators():
+    return {"lazy": "lazy_parts:make", "nowhere": "lazy_nowhere:make", "no-name": "lazy_parts:no"}
+"""
+
+
+def test_a_string_imports_nothing_until_it_is_asked_for(fake_distribution: Install) -> None:
+    site = fake_distribution("srkit-lazy", {"lazy_plugin": LAZY, "lazy_parts": GOOD})
+    assert site.is_dir()
+    assert "lazy" in registry.offers("generators")
+    assert "lazy_parts" not in sys.modules
+    assert registry.build("generators", "lazy", width=5) == ("made", 5)
+    assert "lazy_parts" in sys.modules
+
+
+@pytest.mark.parametrize("name", ["nowhere", "no-name"])
+def test_a_string_that_leads_nowhere_names_its_owner(fake_distribution: Install, name: str) -> None:
+    fake_distribution("srkit-lazy", {"lazy_plugin": LAZY, "lazy_parts": GOOD})
+    with pytest.raises(OptionError, match=f"generator '{name}' of srkit-lazy 1.0 .* can't be imp"):
+        registry.find("generators", name)
+
+
+def test_importing_srkit_and_listing_every_name_imports_no_torch() -> None:
+    code = """
+import sys, srkit
+assert 'torch' not in sys.modules, 'import srkit'
+from srkit import registry
+from srkit.hookspecs import kinds
+for kind in kinds():
+    registry.offers(kind)
+assert registry.offers('generators')
+loaded = {'torch', 'torchvision', 'kornia', 'timm', 'numpy'} & set(sys.modules)
+assert not loaded, loaded
+"""
+    result = run(code, SRKIT_STRICT="1")
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_public_name_can_be_had() -> None:
+    for name in srkit.__all__:
+        assert getattr(srkit, name) is not None
+    assert set(srkit.__all__) <= set(dir(srkit))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = srkit.nothing  # type: ignore[attr-defined]
+
+
+def test_public_functions_outlive_the_import_of_modules_of_the_same_name() -> None:
+    for name in ("train", "bench"):
+        importlib.import_module(f"srkit.{name}")
+        assert callable(getattr(srkit, name))

@@ -1,0 +1,195 @@
+"""A training run as data: what a recipe accepts, keeps, and says when it can't."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from srkit import Adversarial, Data, InputError, Loss, Optimizer, Part, Recipe, registry
+from srkit.errors import RecipeError
+from srkit.recipe import parse_setting
+
+
+def small(**values: Any) -> Recipe:
+    given = {
+        "name": "small",
+        "generator": Part.of("face-residual", width=8),
+        "losses": {"l1": Loss()},
+        "degradation": Part.of("faces-x4"),
+    }
+    return Recipe(**{**given, **values})
+
+
+def registered() -> list[str]:
+    return list(registry.offers("recipes"))
+
+
+@pytest.mark.parametrize("name", registered())
+def test_every_registered_recipe_survives_toml(name: str) -> None:
+    recipe = registry.build("recipes", name)
+    assert isinstance(recipe, Recipe)
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+
+
+@pytest.mark.parametrize("name", registered())
+def test_every_registered_recipe_is_called_what_it_is_registered_as(name: str) -> None:
+    assert registry.build("recipes", name).name == name
+
+
+option_values = st.recursive(
+    st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    options=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), option_values),
+    rate=st.floats(1e-9, 10),
+    seed=st.integers(0, 2**62),
+)
+def test_any_options_survive_toml(options: dict[str, Any], rate: float, seed: int) -> None:
+    options.pop("name", None)
+    options.pop("self", None)
+    part = Part.of("made-up", **options)
+    recipe = small(generator=part, seed=seed, optimizer=Optimizer(learning_rate=rate))
+    again = Recipe.from_toml(recipe.to_toml())
+    assert again == recipe
+    assert again.generator.options == options
+
+
+def test_a_recipe_file_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(small().to_toml(), encoding="utf-8")
+    assert Recipe.from_file(file) == small()
+    with pytest.raises(InputError, match="can't read recipe"):
+        Recipe.from_file(tmp_path / "none.toml")
+
+
+def test_text_that_is_not_toml_names_its_origin() -> None:
+    with pytest.raises(RecipeError, match=r"^mine\.toml: not TOML: "):
+        Recipe.from_toml("generator = ", "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"stpes": 3}, ["unknown key 'stpes'", "did you mean 'steps'", "batch_size"]),
+        ({"data.szie": 3}, ["unknown key 'data.szie'", "did you mean 'size'", "framing"]),
+        ({"optimizer.lr": 3}, ["unknown key 'optimizer.lr'", "learning_rate"]),
+        ({"adversarial.weigth": 3}, ["'adversarial.weigth'", "did you mean 'weight'"]),
+        ({"steps": "many"}, ["'steps'", "integer", "'many'"]),
+        ({"steps": 0}, ["'steps'", "greater than 0"]),
+        ({"seed": -1}, ["'seed'", "-1"]),
+        ({"ema": 1.0}, ["'ema'", "less than 1"]),
+        ({"data.framing": "crop"}, ["'data.framing'", "'square' or 'squash'"]),
+        ({"optimizer.betas": [0.5]}, ["'optimizer.betas"]),
+        ({"optimizer.name": "sgd"}, ["'optimizer.name'", "'adam' or 'adamw'"]),
+        ({"losses.l1.weight": "heavy"}, ["'losses.l1.weight'", "number"]),
+        ({"losses.l1.weight": float("nan")}, ["'losses.l1.weight'", "finite"]),
+        ({"generator": "espcn"}, ["'generator'"]),
+        ({"generator.width.more": 1}, ["can't set generator.width.more", "width"]),
+        ({"data.size": 30}, ["data.size 30 is no multiple of scale 4"]),
+        ({"discriminator.name": "srgan-plain"}, ["discriminator and adversarial go together"]),
+        ({"adversarial.weight": 1}, ["discriminator and adversarial go together"]),
+        ({"losses": {}}, ["nothing to train on"]),
+        ({"discriminator.width": 1}, ["'discriminator.name' is missing"]),
+    ],
+)
+def test_what_no_recipe_has_is_said_in_one_line(
+    settings: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(RecipeError) as raised:
+        small().changed(settings)
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_an_adversary_alone_is_enough_to_train_on() -> None:
+    recipe = small(losses={}, discriminator=Part.of("srgan-plain"), adversarial=Adversarial())
+    assert recipe.losses == {}
+
+
+def test_changed_sets_values_at_dotted_paths_and_leaves_the_original() -> None:
+    before = small()
+    after = before.changed({"steps": 7, "generator.width": 16, "losses.mse.weight": 0.5})
+    assert (after.steps, after.generator.options) == (7, {"width": 16})
+    assert after.losses == {"l1": Loss(), "mse": Loss(weight=0.5)}
+    assert before == small()
+    assert after.changed({}) == after
+
+
+def test_a_new_part_drops_the_options_of_the_old_one_whatever_the_order() -> None:
+    for names in (["generator.name", "generator.deep"], ["generator.deep", "generator.name"]):
+        values = {"generator.name": "espcn", "generator.deep": True}
+        after = small().changed({name: values[name] for name in names})
+        assert after.generator == Part.of("espcn", deep=True)
+
+
+def test_the_same_name_again_keeps_the_options() -> None:
+    assert small().changed({"generator.name": "face-residual"}) == small()
+
+
+def test_another_optimizer_keeps_its_learning_rate() -> None:
+    # An optimiser is no part: all of its settings mean the same under either name.
+    recipe = small(optimizer=Optimizer(learning_rate=0.5, schedule="cosine", warmup=3))
+    after = recipe.changed({"optimizer.name": "adamw"}).optimizer
+    assert after == recipe.optimizer.model_copy(update={"name": "adamw"})
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        ("generator.width=0.25", "generator.width", 0.25),
+        ("steps=10", "steps", 10),
+        ("data.flips=true", "data.flips", True),
+        ("degradation.noise=[0.0, 0.04]", "degradation.noise", [0.0, 0.04]),
+        ("degradation.kernel=bicubic", "degradation.kernel", "bicubic"),
+        ('degradation.kernel="area"', "degradation.kernel", "area"),
+        (" name = a=b ", "name", "a=b"),
+        ("name=", "name", ""),
+    ],
+)
+def test_a_setting_is_toml_or_a_bare_string(text: str, path: str, value: Any) -> None:
+    found = parse_setting(text)
+    assert found == (path, value)
+    assert type(found[1]) is type(value)
+
+
+@pytest.mark.parametrize("text", ["steps", "=3", " =3", ""])
+def test_a_setting_without_path_or_value_is_refused(text: str) -> None:
+    with pytest.raises(RecipeError, match=r"--set wants part\.option=value"):
+        parse_setting(text)
+
+
+@pytest.mark.parametrize(
+    ("thing", "name"),
+    [
+        (small(), "steps"),
+        (Part.of("x", width=1), "name"),
+        (Part.of("x", width=1), "width"),
+        (Loss(), "weight"),
+        (Data(), "size"),
+        (Optimizer(), "learning_rate"),
+        (Adversarial(), "weight"),
+    ],
+)
+def test_recipes_are_frozen(thing: pydantic.BaseModel, name: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        setattr(thing, name, 1)
+
+
+def test_changing_a_parts_options_changes_no_recipe() -> None:
+    part = Part.of("x", width=1)
+    part.options["width"] = 2
+    assert part == Part.of("x", width=1)
