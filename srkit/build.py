@@ -102,7 +102,7 @@ def parts(recipe: Recipe, device: torch.device) -> Parts:
             the recipe doesn't have.
     """
     layout = torch.channels_last
-    net = generator(recipe).to(device).to(memory_format=layout)  # type: ignore[call-overload]
+    net = generator(recipe).to(device).to(memory_format=layout)
     critic = None
     if recipe.discriminator:
         part = recipe.discriminator

@@ -179,7 +179,5 @@ def srkit_readers() -> Names:  # type: ignore[empty-body]
 
 
 def kinds() -> tuple[str, ...]:
-    """Return the kinds of parts in the order of this page: ``generators``, ``losses``…"""
-    return tuple(
-        name.removeprefix("srkit_") for name in globals() if name.startswith("srkit_")
-    )
+    """Return the kinds of parts in the order of this page (``generators``, ``losses``…)."""
+    return tuple(name.removeprefix("srkit_") for name in globals() if name.startswith("srkit_"))

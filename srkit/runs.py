@@ -85,7 +85,8 @@ def differences(before: Recipe, after: Recipe) -> list[str]:
                 result[prefix + key] = value
         return result
 
-    old, new = (flat(recipe.model_dump(mode="json", exclude_none=True)) for recipe in (before, after))
+    plain = (recipe.model_dump(mode="json", exclude_none=True) for recipe in (before, after))
+    old, new = map(flat, plain)
     keys = sorted((old.keys() | new.keys()) - {"steps"})
     return [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in keys if old.get(k) != new.get(k)]
 

@@ -78,7 +78,7 @@ def learning_rate(settings: Optimizer, step: int, steps: int) -> float:
 
 def optimizer_for(module: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
     """Return the optimiser of one network."""
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
     return kind(
         module.parameters(),
         lr=settings.learning_rate,
@@ -143,7 +143,11 @@ def train(
     parts = build.parts(recipe, where)
     build.rehearse(recipe, parts, where)
     photos, held_out = data.load(source, val, recipe.data)
-    found = runs.resume(out, recipe) if resume else runs.begin(out, recipe)
+    found = None
+    if resume:
+        found = runs.resume(out, recipe)
+    else:
+        runs.begin(out, recipe)
 
     generator, critic, objective = parts.generator, parts.discriminator, parts.objective
     generator_optimizer = optimizer_for(generator, recipe.optimizer)
@@ -234,7 +238,9 @@ def train(
             given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
             critic_loss = None
             if critic is not None:
-                assert recipe.adversarial and objective and critic_optimizer
+                assert recipe.adversarial
+                assert objective
+                assert critic_optimizer
                 if recipe.adversarial.updates == "alternating":
                     real, fake = critic(hr), critic(sr.detach())
                     critic_loss = objective.discriminator(real.logits, fake.logits)

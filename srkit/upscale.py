@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -151,8 +151,7 @@ def _spans(length: int, tile: int, margin: int) -> list[_Span]:
         return [_Span(0, length, length, margin)]
     count = max(1, length // tile)
     edges = [round(length * i / count) for i in range(count + 1)]
-    pairs: Iterator[tuple[int, int]] = zip(edges[:-1], edges[1:], strict=True)
-    return [_Span(start, stop, length, margin) for start, stop in pairs]
+    return [_Span(start, stop, length, margin) for start, stop in pairwise(edges)]
 
 
 def load(name: str | Path | None = None, *, device: str = "auto") -> Model:
@@ -173,9 +172,7 @@ def load(name: str | Path | None = None, *, device: str = "auto") -> Model:
         ready: ReadyModel = registry.build("models", name)
         if ready.file is None:
             assert ready.generator is not None
-            made = registry.build_scaled(
-                "generators", ready.generator, ready.scale, ready.options
-            )
+            made = registry.build_scaled("generators", ready.generator, ready.scale, ready.options)
             return _placed(Model(name, made, ready.scale, ready.licence), where)
         model = _from_file(name, ready.file, ready.licence)
         if ready.sha256 and model.sha256 != ready.sha256:
@@ -196,7 +193,7 @@ def load(name: str | Path | None = None, *, device: str = "auto") -> Model:
 
 def _placed(model: Model, device: torch.device) -> Model:
     model.generator.eval().requires_grad_(False).to(device)
-    model.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.generator.to(memory_format=torch.channels_last)
     return model
 
 

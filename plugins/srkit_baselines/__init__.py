@@ -1,6 +1,5 @@
 """What every network must beat, and the plain losses."""
 
-
 import srkit
 
 
@@ -31,5 +30,3 @@ def bicubic() -> srkit.ReadyModel:
 def srkit_models() -> dict[str, object]:
     """Models without weights."""
     return {"bicubic": bicubic}
-
-

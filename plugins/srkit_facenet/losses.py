@@ -22,5 +22,5 @@ class IdentityLoss(nn.Module):
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Return the loss of ``sr`` against ``hr``, both ``B3HW`` in [0, 1]."""
-        difference = self.embedder(sr) - self.embedder(hr).detach()
+        difference: Tensor = self.embedder(sr) - self.embedder(hr).detach()
         return difference.square().sum(dim=1).mean()

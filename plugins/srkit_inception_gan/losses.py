@@ -24,7 +24,8 @@ def distance(a: Tensor, b: Tensor, root: Root) -> Tensor:
     """
     if root == "value":
         return (a - b).abs().mean()
-    return torch.linalg.vector_norm((a - b).flatten(1), dim=1).mean()
+    norms: Tensor = torch.linalg.vector_norm((a - b).flatten(1), dim=1)
+    return norms.mean()
 
 
 class PixelLoss(nn.Module):

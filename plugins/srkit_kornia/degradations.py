@@ -66,7 +66,8 @@ class FaceDegradation(nn.Module):
         size = 2 * math.ceil(3 * most) + 1
         # A sigma of zero would divide by zero; a hundredth of a pixel blurs nothing.
         both = sigma.clamp(min=0.01)[:, None].expand(-1, 2)
-        return gaussian_blur2d(hr, (size, size), both, border_type="reflect")
+        blurred: Tensor = gaussian_blur2d(hr, (size, size), both, border_type="reflect")
+        return blurred
 
     def _shrunk(self, hr: Tensor) -> Tensor:
         size = (hr.shape[-2] // self.scale, hr.shape[-1] // self.scale)

@@ -40,9 +40,7 @@ class Protocol:
 
     def degrade(self, hr: Tensor) -> Tensor:
         """Return lr, ``N3hw``, of all pictures at once, ``N3HW``; order decides the noise."""
-        built = registry.build_scaled(
-            "degradations", self.degradation, self.scale, self.options
-        )
+        built = registry.build_scaled("degradations", self.degradation, self.scale, self.options)
         seeds = self.seed + torch.arange(len(hr), device=hr.device)
         lr: Tensor = built(hr, seeds=seeds)
         return lr

@@ -10,6 +10,7 @@ from srkit.bench import identity, quality
 from srkit.bench.protocol import Protocol
 from srkit.bench.report import Report
 from srkit.errors import InputError
+from srkit.hookspecs import Person
 from srkit.upscale import DEFAULT_MODEL, Model, load
 
 
@@ -80,7 +81,7 @@ def _files(source: str | Path, limit: int | None) -> list[Path]:
     return files[:limit]
 
 
-def _people(face_set: str, folder: str | Path | None) -> list[identity.Person]:
+def _people(face_set: str, folder: str | Path | None) -> list[Person]:
     reader = registry.find("face_sets", face_set)
     root = data.locate(folder or face_set, purpose=f"face set '{face_set}'")
     return list(reader(root))

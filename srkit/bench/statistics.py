@@ -24,11 +24,11 @@ def interval(
     if not np.isfinite(scores).all():
         return float(scores.mean()), float(scores.mean())
     labels = np.arange(len(scores)) if groups is None else np.asarray(groups)
-    _, place = np.unique(labels, return_inverse=True)
+    place: NDArray[np.intp] = np.unique(labels, return_inverse=True)[1]
     count = int(place.max()) + 1
-    sums: NDArray[np.float64] = np.bincount(place, weights=scores, minlength=count)
+    sums = np.bincount(place, weights=scores, minlength=count)
     sizes = np.bincount(place, minlength=count)
-    drawn = np.random.default_rng(seed).integers(0, count, size=(DRAWS, count))
+    drawn: NDArray[np.intp] = np.random.default_rng(seed).integers(0, count, size=(DRAWS, count))
     means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

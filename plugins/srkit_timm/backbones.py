@@ -1,0 +1,95 @@
+"""timm backbones as discriminators and perceptual features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from srkit import DiscriminatorOutput, InputError
+
+
+def _backbone(name: str, weights: str, levels: int) -> Any:
+    """Build a timm backbone that gives its first feature maps.
+
+    Raises:
+        ValueError: timm knows no such model, or it gives no feature maps.
+        InputError: The weights can't be read.
+    """
+    if not timm.is_model(name):
+        raise ValueError(f"timm has no model '{name}'; see timm.list_models()")
+    try:
+        made = timm.create_model(name, features_only=True, out_indices=tuple(range(levels)))
+    except (RuntimeError, AttributeError, AssertionError, IndexError) as error:
+        raise ValueError(f"timm's '{name}' gives no {levels} feature maps: {error}") from error
+    if weights:
+        if not Path(weights).is_file():
+            raise InputError(f"backbone weights {weights}: no such file")
+        missing = made.load_state_dict(load_file(weights), strict=False).missing_keys
+        if missing:
+            raise InputError(f"backbone weights {weights} lack {missing[0]}")
+    return made
+
+
+class TimmDiscriminator(nn.Module):
+    """A timm backbone whose last feature map is judged place by place (a PatchGAN's output).
+
+    Args:
+        backbone: A timm model that can give feature maps.
+        levels: How many of its feature maps are used.
+        weights: A safetensors file in timm's names; random initial weights if empty. Nothing is
+            downloaded.
+
+    Raises:
+        ValueError: timm knows no such model.
+    """
+
+    def __init__(self, *, backbone: str = "resnet18", levels: int = 3, weights: str = "") -> None:
+        super().__init__()
+        self.backbone = _backbone(backbone, weights, levels)
+        self.head = nn.Conv2d(self.backbone.feature_info.channels()[-1], 1, 1)
+
+    def forward(self, picture: Tensor) -> DiscriminatorOutput:
+        """Map pictures (B3HW in [0, 1]) to logits (B1hw) and the feature maps."""
+        features = tuple(self.backbone(picture * 2 - 1))
+        return DiscriminatorOutput(self.head(features[-1]), features)
+
+
+class PerceptualLoss(nn.Module):
+    """Mean absolute distance between a frozen backbone's feature maps of sr and hr.
+
+    After Johnson et al. (2016). With random weights it is a distance all the same, but not one
+    that people would share: give it trained ones.
+
+    Args:
+        backbone: A timm model that can give feature maps.
+        levels: How many of its feature maps count, each for the same.
+        weights: A safetensors file in timm's names; random initial weights if empty.
+
+    Raises:
+        ValueError: timm knows no such model.
+    """
+
+    def __init__(self, *, backbone: str = "resnet18", levels: int = 3, weights: str = "") -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # a loss whose meaning changed with the run's seed is no loss
+            self.backbone = _backbone(backbone, weights, levels).eval().requires_grad_(False)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
+        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
+
+    def train(self, mode: bool = True) -> PerceptualLoss:
+        """Stay in evaluation mode: batch statistics would tie pictures together."""
+        super().train(False)
+        return self
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Return the loss of ``sr`` against ``hr``, both ``B3HW`` in [0, 1]."""
+        ours, theirs = (self.backbone((x - self.mean) / self.deviation) for x in (sr, hr))
+        pairs = zip(ours, theirs, strict=True)
+        distances = [(a - b.detach()).abs().mean() for a, b in pairs]
+        return torch.stack(distances).mean()

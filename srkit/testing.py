@@ -1,0 +1,284 @@
+"""Contract checks that a plugin author runs on their own parts.
+
+Each takes a built part, and raises AssertionError with one line that says which promise of
+`srkit.hookspecs` is broken. They compute on the CPU with small random pictures::
+
+    from srkit.testing import check_generator
+
+    def test_espcn():
+        check_generator(Espcn(scale=4), scale=4)
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srkit.hookspecs import DiscriminatorOutput
+
+# Far beyond float32's rounding in any network, far below what one missing pixel changes.
+SAME = 1e-4
+
+
+def _picture(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(shape, generator=generator)
+
+
+def _require(holds: bool, promise: str) -> None:
+    if not holds:
+        raise AssertionError(promise)
+
+
+def _require_tensor(value: Any, shape: tuple[int, ...], what: str) -> None:
+    _require(isinstance(value, Tensor), f"{what} is {type(value).__name__}, not a tensor")
+    _require(value.shape == shape, f"{what} has shape {tuple(value.shape)}, not {shape}")
+    _require(value.is_floating_point(), f"{what} is {value.dtype}, not floating point")
+    _require(bool(value.isfinite().all()), f"{what} has values that are not finite")
+
+
+def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None:
+    """Check a generator: shapes, batch independence, determinism, radius, gradients, weights.
+
+    Args:
+        generator: Built for ``scale``.
+        scale: Enlargement factor.
+        side: LR side to try; odd and oblong sizes near it are tried as well.
+
+    Raises:
+        AssertionError: A promise is broken.
+    """
+    _require(isinstance(generator, nn.Module), "a generator is an nn.Module")
+    _require(
+        hasattr(generator, "receptive_radius"),
+        "a generator has an attribute receptive_radius (LR pixels, or None)",
+    )
+    generator = copy.deepcopy(generator).eval()
+    with torch.no_grad():
+        for height, width in ((side, side), (side + 1, side - 3)):
+            lr = _picture(2, 3, height, width)
+            sr = generator(lr)
+            _require_tensor(sr, (2, 3, height * scale, width * scale), f"sr of {height}x{width}")
+        alone = torch.cat([generator(one) for one in lr.split(1)])
+        _require(torch.allclose(alone, sr, atol=SAME), "in evaluation mode sr depends on its batch")
+        _require(torch.equal(generator(lr), sr), "in evaluation mode sr differs between calls")
+    radius = generator.receptive_radius
+    if radius is not None:
+        _require(isinstance(radius, int) and radius >= 0, "receptive_radius is a whole number >= 0")
+        reach = receptive_radius(generator, scale=scale, least=radius)
+        _require(reach <= radius, f"receptive_radius is {radius}, but pixels reach {reach}")
+    _check_trains(generator, lambda network: network(_picture(2, 3, side, side)))
+    _check_weights(generator)
+
+
+def receptive_radius(generator: nn.Module, *, scale: int, least: int = 16) -> int:
+    """Measure how far, in LR pixels, an input pixel can reach in the output.
+
+    By the gradient of one block of ``scale`` x ``scale`` output pixels, in double precision so
+    that distant traces aren't rounded away, at random weights and inputs.
+
+    Args:
+        generator: In evaluation mode.
+        scale: Enlargement factor.
+        least: Half the side of the picture tried, less a margin; what reaches further is
+            reported as this plus the margin.
+    """
+    network = copy.deepcopy(generator).double().eval()
+    with torch.no_grad():
+        for number, weight in enumerate(network.parameters()):
+            # Layers that start at zero (residual networks' last ones) would hide the rest.
+            noise = _picture(*weight.shape, seed=number).double() - 0.5
+            weight.add_(noise * 0.2 / max(1.0, math.sqrt(weight[0].numel())))
+    half = least + 4
+    side = 2 * half + 1
+    lr = _picture(1, 3, side, side).double().requires_grad_()
+    block = slice(half * scale, (half + 1) * scale)
+    network(lr)[..., block, block].sum().backward()
+    assert lr.grad is not None
+    rows, columns = torch.nonzero(lr.grad.abs().sum(dim=(0, 1)), as_tuple=True)
+    if len(rows) == 0:
+        return 0
+    return int(max((rows - half).abs().max(), (columns - half).abs().max()))
+
+
+def check_discriminator(discriminator: nn.Module, *, side: int = 64) -> None:
+    """Check a discriminator: its output's type and shapes, and that it can learn.
+
+    Args:
+        discriminator: Built.
+        side: Of the pictures tried; the recipe's HR size.
+
+    Raises:
+        AssertionError: A promise is broken.
+    """
+    _require(isinstance(discriminator, nn.Module), "a discriminator is an nn.Module")
+    seen = discriminator(_picture(2, 3, side, side))
+    _require(
+        isinstance(seen, DiscriminatorOutput),
+        f"a discriminator gives a srkit.DiscriminatorOutput, not {type(seen).__name__}",
+    )
+    _require(
+        seen.logits.shape == (2,) or (seen.logits.ndim == 4 and seen.logits.shape[:2] == (2, 1)),
+        f"logits have shape {tuple(seen.logits.shape)}, neither B nor B1hw",
+    )
+    _require(bool(seen.logits.isfinite().all()), "logits are not finite")
+    _require(isinstance(seen.features, tuple), "features are a tuple of tensors")
+    for number, feature in enumerate(seen.features):
+        _require(len(feature) == 2, f"feature {number} has no batch dimension first")
+    _check_trains(discriminator, lambda network: network(_picture(2, 3, side, side)).logits)
+    _check_weights(discriminator)
+
+
+def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -> None:
+    """Check a loss: what it asks for, that it is a finite scalar, and its gradient at sr.
+
+    Args:
+        loss: Built.
+        side: Of HR.
+        scale: HR over LR.
+
+    Raises:
+        AssertionError: A promise is broken.
+    """
+    called = loss.forward if isinstance(loss, nn.Module) else loss
+    wants = set(inspect.signature(called).parameters)
+    known = {"sr", "hr", "lr", "real", "fake"}
+    _require(wants <= known, f"a loss is called with {sorted(known)}, it asks for {sorted(wants)}")
+    hr = _picture(2, 3, side, side)
+    for kind, sr in (("different", _picture(2, 3, side, side, seed=1)), ("equal", hr.clone())):
+        sr.requires_grad_()
+        given = {
+            "sr": sr,
+            "hr": hr,
+            "lr": _picture(2, 3, side // scale, side // scale),
+            "real": _seen(hr),
+            "fake": _seen(sr),
+        }
+        value = loss(**{name: given[name] for name in wants})
+        _require(value.numel() == 1, f"a loss is a scalar, not {tuple(value.shape)}")
+        _require(bool(value.isfinite()), f"the loss of {kind} pictures is not finite")
+        _require(value.requires_grad, "the loss has no gradient")
+        value.backward()
+        gradient = sr.grad
+        _require(gradient is not None, "no gradient reaches sr")
+        assert gradient is not None
+        _require(bool(gradient.isfinite().all()), f"the gradient of {kind} pictures is not finite")
+        if kind == "different":
+            _require(bool(gradient.abs().sum() > 0), "the gradient at sr is zero")
+
+
+def _seen(picture: Tensor) -> DiscriminatorOutput:
+    """Stand in for a discriminator: something differentiable with features."""
+    pooled = nn.functional.avg_pool2d(picture, 2)
+    return DiscriminatorOutput(picture.mean(dim=(1, 2, 3)), (pooled,))
+
+
+def check_degradation(
+    degradation: Callable[..., Tensor], *, scale: int = 4, side: int = 64
+) -> None:
+    """Check a degradation: shape, range, and that a picture's seed alone decides its noise.
+
+    Args:
+        degradation: Built.
+        scale: HR over LR.
+        side: Of HR.
+
+    Raises:
+        AssertionError: A promise is broken.
+    """
+    hr = _picture(4, 3, side, side)
+    seeds = torch.tensor([3, 1, 4, 1 << 40])
+    torch.manual_seed(0)
+    lr = degradation(hr, seeds=seeds)
+    _require_tensor(lr, (4, 3, side // scale, side // scale), "lr")
+    _require(bool((lr >= 0).all() and (lr <= 1).all()), "lr leaves [0, 1]")
+    torch.manual_seed(1)
+    _require(
+        torch.equal(degradation(hr, seeds=seeds), lr), "lr differs between calls of equal seeds"
+    )
+    order = torch.tensor([2, 0, 3, 1])
+    shuffled = degradation(hr[order], seeds=seeds[order])
+    _require(torch.allclose(shuffled, lr[order], atol=1e-6), "lr depends on the batch's order")
+    alone = torch.cat([degradation(hr[i : i + 1], seeds=seeds[i : i + 1]) for i in range(len(hr))])
+    _require(torch.allclose(alone, lr, atol=1e-6), "lr depends on the rest of the batch")
+
+
+def check_metric(metric: Any, *, side: int = 32) -> None:
+    """Check a metric: attributes, one score a picture, and that equal pictures score best.
+
+    Args:
+        metric: Built.
+        side: Of the pictures.
+
+    Raises:
+        AssertionError: A promise is broken.
+    """
+    _require(isinstance(getattr(metric, "unit", None), str), "a metric has a text attribute unit")
+    better = getattr(metric, "higher_is_better", None)
+    _require(isinstance(better, bool), "a metric has an attribute higher_is_better")
+    hr, other = _picture(3, 3, side, side), _picture(3, 3, side, side, seed=1)
+    worse, same = metric(other, hr), metric(hr.clone(), hr)
+    for scores in (worse, same):
+        _require(isinstance(scores, Tensor), "a metric gives a tensor")
+        _require(scores.shape == (3,), f"scores have shape {tuple(scores.shape)}, not (3,)")
+        _require(not bool(scores.isnan().any()), "a score is not a number")
+    _require(bool(((same > worse) == better).all()), "equal pictures don't score best")
+    alone = torch.cat([metric(other[i : i + 1], hr[i : i + 1]) for i in range(3)])
+    _require(torch.allclose(alone, worse, atol=1e-6), "a score depends on the rest of the batch")
+
+
+def check_embedder(embedder: Any, *, side: int = 64) -> None:
+    """Check an embedder: unit length, batch independence, name and sum of its weights.
+
+    Args:
+        embedder: Built.
+        side: Of the faces.
+
+    Raises:
+        AssertionError: A promise is broken.
+    """
+    _require(bool(getattr(embedder, "name", "")), "an embedder has a name for tables")
+    _require(bool(getattr(embedder, "sha256", "")), "an embedder has the sha256 of its weights")
+    faces = _picture(2, 3, side, side)
+    with torch.no_grad():
+        embedding = embedder(faces)
+        _require(
+            embedding.ndim == 2 and len(embedding) == 2, "embeddings have shape BD, one a face"
+        )
+        _require(bool(embedding.isfinite().all()), "an embedding is not finite")
+        lengths = embedding.norm(dim=1)
+        _require(
+            torch.allclose(lengths, torch.ones(2), atol=1e-3), "embeddings are not of unit length"
+        )
+        alone = torch.cat([embedder(faces[i : i + 1]) for i in range(2)])
+    _require(
+        torch.allclose(alone, embedding, atol=SAME), "an embedding depends on the rest of the batch"
+    )
+
+
+def _check_trains(module: nn.Module, output: Callable[[nn.Module], Tensor]) -> None:
+    """Every trainable weight gets a finite gradient in training mode."""
+    network = copy.deepcopy(module).train().requires_grad_(True)
+    weights = dict(network.named_parameters())
+    result = output(network)
+    if not weights:
+        return
+    result.square().mean().backward()
+    unused = [name for name, weight in weights.items() if weight.grad is None]
+    _require(not unused, f"weights get no gradient: {', '.join(unused[:3])}")
+    bad = [n for n, w in weights.items() if w.grad is not None and not w.grad.isfinite().all()]
+    _require(not bad, f"gradients are not finite: {', '.join(bad[:3])}")
+
+
+def _check_weights(module: nn.Module) -> None:
+    """The state_dict is tensors only and loads back: what a checkpoint needs."""
+    state = module.state_dict()
+    others = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    _require(not others, f"state_dict holds things that aren't tensors: {', '.join(others[:3])}")
+    copy.deepcopy(module).load_state_dict({k: v.clone() for k, v in state.items()}, strict=True)

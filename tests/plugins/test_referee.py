@@ -1,0 +1,225 @@
+"""Metrics against scikit-image called directly, known figures, and face sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from numpy.typing import NDArray
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from srkit_referee.metrics import luma, to_8_bits
+from torch import Tensor
+
+import srkit
+from srkit import InputError, Metric, Person, data, images, registry
+from srkit.images import Framing
+from srkit.recipe import Data
+from srkit.validation import bicubic
+
+METRICS = ("psnr", "psnr-y", "ssim", "ssim-y")
+
+
+def score(name: str, sr: Tensor, hr: Tensor) -> Tensor:
+    result: Tensor = registry.build("metrics", name)(sr, hr)
+    return result
+
+
+@pytest.fixture(scope="module")
+def hr() -> Tensor:
+    photo = torch.from_numpy(skimage.data.chelsea()).permute(2, 0, 1)
+    crops = [photo[:, y : y + 40, 2 * y : 2 * y + 48] for y in (20, 60, 100)]
+    return torch.stack(crops).float() / 255
+
+
+@pytest.fixture(scope="module")
+def sr(hr: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return hr + 0.05 * torch.randn(hr.shape, generator=generator)  # leaves [0, 1] here and there
+
+
+def array(picture: Tensor) -> NDArray[np.uint8]:
+    eight: NDArray[np.uint8] = images.to_uint8(picture).permute(1, 2, 0).numpy()
+    return eight
+
+
+def directly(name: str, sr: Tensor, hr: Tensor) -> float:
+    """One picture's score, by scikit-image alone."""
+    a, b = array(sr), array(hr)
+    axis: int | None = -1
+    if name.endswith("-y"):
+        a, b, axis = rgb2ycbcr(a)[..., 0], rgb2ycbcr(b)[..., 0], None
+    if name.startswith("psnr"):
+        return float(peak_signal_noise_ratio(b, a, data_range=255))
+    return float(
+        structural_similarity(
+            b,
+            a,
+            data_range=255,
+            channel_axis=axis,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_are_scikit_images_picture_by_picture(name: str, sr: Tensor, hr: Tensor) -> None:
+    expected = [directly(name, a, b) for a, b in zip(sr, hr, strict=True)]
+    assert score(name, sr, hr).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_state_their_unit_and_which_way_is_better(name: str) -> None:
+    metric = registry.build("metrics", name)
+    assert isinstance(metric, Metric)
+    assert metric.unit == ("dB" if name.startswith("psnr") else "")
+    assert metric.higher_is_better
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_identical_pictures_are_perfect(name: str, hr: Tensor) -> None:
+    best = math.inf if name.startswith("psnr") else 1.0
+    assert score(name, hr, hr).tolist() == pytest.approx([best] * 3)
+    flat = torch.full((1, 3, 16, 16), 0.3)
+    assert score(name, flat, flat).tolist() == pytest.approx([best])
+
+
+def test_constant_pictures_score_what_the_formulas_say() -> None:
+    a, b = torch.full((1, 3, 16, 16), 100 / 255), torch.full((1, 3, 16, 16), 110 / 255)
+    assert score("psnr", a, b).item() == pytest.approx(20 * math.log10(255 / 10))
+    # Luma spans 16..235, so ten grey levels are 10 * 219 / 255 of its own.
+    assert score("psnr-y", a, b).item() == pytest.approx(20 * math.log10(255 / (10 * 219 / 255)))
+    c1 = (0.01 * 255) ** 2
+    assert score("ssim", a, b).item() == pytest.approx(
+        (2 * 100 * 110 + c1) / (100**2 + 110**2 + c1)
+    )
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_shift_of_one_pixel_is_seen(name: str, hr: Tensor) -> None:
+    shifted = score(name, hr.roll(1, dims=-1), hr)
+    assert (shifted < (40 if name.startswith("psnr") else 0.98)).all()
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_values_are_clamped_and_rounded_to_8_bits(name: str, hr: Tensor) -> None:
+    assert torch.equal(score(name, hr + 0.4 / 255, hr), score(name, hr, hr))
+    white = torch.ones(1, 3, 16, 16)
+    assert torch.equal(score(name, white * 1.7, white), score(name, white, white))
+
+
+def test_luma_is_bt_601_in_16_to_235() -> None:
+    corners = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    found = luma(to_8_bits(corners.T[None, :, None]))
+    assert found.ravel() == pytest.approx([16, 235, 81.481, 144.553, 40.966])
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_other_shapes_are_refused(name: str, hr: Tensor) -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        score(name, hr[..., 1:], hr)
+
+
+@pytest.mark.parametrize("name", ["ssim", "ssim-y"])
+def test_pictures_smaller_than_the_window_are_refused(name: str) -> None:
+    assert score(name, torch.rand(1, 3, 11, 11), torch.rand(1, 3, 11, 11)).isfinite().all()
+    with pytest.raises(ValueError, match="11 or more"):
+        score(name, torch.rand(1, 3, 10, 11), torch.rand(1, 3, 10, 11))
+
+
+# What an independent implementation (Pillow, numpy) measured on the same 500 test faces.
+KNOWN: Sequence[tuple[Framing, float, tuple[float, float, float, float]]] = (
+    ("squash", 0.02, (22.33, 23.81, 0.655, 0.692)),
+    ("squash", 0.0, (22.54, 23.91, 0.676, 0.699)),
+    ("square", 0.02, (22.49, 23.97, 0.662, 0.698)),
+    ("square", 0.0, (22.72, 24.08, 0.682, 0.705)),
+)
+
+
+@pytest.mark.parametrize(("framing", "noise", "expected"), KNOWN)
+def test_bicubic_on_real_faces_scores_what_another_implementation_measured(
+    data_root: Path, framing: Framing, noise: float, expected: tuple[float, ...]
+) -> None:
+    files = images.listed(data_root / "celeba" / "test")[:500]
+    photos = data.decode(files, Data(framing=framing, size=64))
+    assert len(photos) == 500
+    hr = photos.hr()
+    degrade = registry.build("degradations", "faces-x4", noise=noise)
+    sr = bicubic(degrade(hr, seeds=torch.arange(500)), 4)
+    found = [score(name, sr, hr).mean().item() for name in METRICS]
+    assert found[:2] == pytest.approx(expected[:2], abs=0.03)
+    assert found[2:] == pytest.approx(expected[2:], abs=0.003)
+
+
+# --- face sets ----------------------------------------------------------------------------------
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def people(kind: str, root: Path) -> dict[str, list[str]]:
+    found: list[Person] = registry.build("face_sets", kind, root=root)
+    return {person.name: [photo.name for photo in person.photos] for person in found}
+
+
+def test_the_imm_face_database_is_read_by_person_and_photo_number(tmp_path: Path) -> None:
+    touch(tmp_path, "02-1f.jpg", "01-2m.jpg", "01-10m.jpg", "01-1m.jpg", "01-1m.asf", "index.html")
+    assert people("imm", tmp_path) == {
+        "01": ["01-1m.jpg", "01-2m.jpg", "01-10m.jpg"],
+        "02": ["02-1f.jpg"],
+    }
+
+
+def test_imm_frontal_is_read_by_person_and_photo_number(tmp_path: Path) -> None:
+    touch(tmp_path, "images/02_01.jpg", "images/01_10.jpg", "images/01_2.JPG", "images/01_01.jpg")
+    assert people("imm", tmp_path) == {
+        "01": ["01_01.jpg", "01_2.JPG", "01_10.jpg"],
+        "02": ["02_01.jpg"],
+    }
+
+
+def test_people_are_sorted_by_number_too(tmp_path: Path) -> None:
+    touch(tmp_path, "10_1.jpg", "9_1.jpg", "1_1.jpg")
+    assert list(people("imm", tmp_path)) == ["1", "9", "10"]
+
+
+def test_the_real_imm_frontal_is_read(data_root: Path) -> None:
+    found = people("imm", data_root / "imm-frontal")
+    assert list(found) == [f"{person:02d}" for person in range(1, 13)]
+    for person, photos in found.items():
+        assert photos == [f"{person}_{number:02d}.jpg" for number in range(1, 11)]
+
+
+def test_folders_are_people(tmp_path: Path) -> None:
+    touch(tmp_path, "Bob/b.png", "Ann/2.jpg", "Ann/1.jpg", "empty/notes.txt", "stray.jpg")
+    assert people("folders", tmp_path) == {"Ann": ["1.jpg", "2.jpg"], "Bob": ["b.png"]}
+
+
+@pytest.mark.parametrize("kind", ["imm", "folders"])
+def test_hidden_files_are_no_photos(tmp_path: Path, kind: str) -> None:
+    touch(tmp_path, "01/01_01.jpg", "01/._01_01.jpg")
+    assert people(kind, tmp_path) == {"01": ["01_01.jpg"]}
+
+
+@pytest.mark.parametrize("kind", ["imm", "folders"])
+def test_a_bad_folder_is_the_callers_mistake(tmp_path: Path, kind: str) -> None:
+    touch(tmp_path / "empty", "holiday.jpg")
+    for folder in (tmp_path / "nowhere", tmp_path / "empty"):
+        with pytest.raises(InputError, match=str(folder)):
+            registry.build("face_sets", kind, root=folder)
+
+
+def test_a_missing_folder_is_said_to_be_missing(tmp_path: Path) -> None:
+    for kind in ("imm", "folders"):
+        with pytest.raises(srkit.InputError, match="no such folder"):
+            registry.build("face_sets", kind, root=tmp_path / "nowhere")
