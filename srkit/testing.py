@@ -68,9 +68,10 @@ def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None
         alone = torch.cat([generator(one) for one in lr.split(1)])
         _require(torch.allclose(alone, sr, atol=SAME), "in evaluation mode sr depends on its batch")
         _require(torch.equal(generator(lr), sr), "in evaluation mode sr differs between calls")
-    radius = generator.receptive_radius
+    radius: Any = generator.receptive_radius
     if radius is not None:
-        _require(isinstance(radius, int) and radius >= 0, "receptive_radius is a whole number >= 0")
+        whole = isinstance(radius, int) and radius >= 0
+        _require(whole, "receptive_radius is a whole number >= 0")
         reach = receptive_radius(generator, scale=scale, least=radius)
         _require(reach <= radius, f"receptive_radius is {radius}, but pixels reach {reach}")
     _check_trains(generator, lambda network: network(_picture(2, 3, side, side)))

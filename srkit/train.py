@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srkit import build, checkpoint, data, registry, runs
-from srkit.errors import Interrupted, SrkitError
+from srkit.errors import InputError, Interrupted, SrkitError
 from srkit.recipe import Optimizer, Recipe
 from srkit.validation import Validation
 
@@ -163,7 +163,10 @@ def train(
     window: dict[str, Tensor] = {}  # sums of what is logged, since the last line; on the device
     start = 0
     scores: dict[str, float] = {}
+    fingerprint = photos.fingerprint()
     if found:
+        if found.metadata["data"] != fingerprint:
+            raise InputError(f"{out} was trained on other photos than {source} has now")
         start, scores = found.step, found.metadata["scores"]
         networks = {"generator": generator, "discriminator": critic, "ema": average}
         for name, network in networks.items():
@@ -177,7 +180,6 @@ def train(
         window = {name: value.to(where) for name, value in found.part("window").items()}
 
     # --- data on the device ------------------------------------------------------------------
-    fingerprint = photos.fingerprint()
     photos = photos.to(where)
     sampler = data.Sampler(len(photos), recipe.batch_size, recipe.seed)
     validation = Validation.of(held_out.to(where), parts.degrade, recipe.scale)

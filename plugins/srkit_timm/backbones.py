@@ -74,6 +74,9 @@ class PerceptualLoss(nn.Module):
         ValueError: timm knows no such model.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, *, backbone: str = "resnet18", levels: int = 3, weights: str = "") -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):

@@ -113,7 +113,10 @@ def identity_table(identity: Identity) -> Table:
     reference = identity.mean(BICUBIC)
     ratios = (f"{identity.mean(column) / reference:.3f}" for column in identity.columns)
     table.add_row("of bicubic", "", *ratios)
-    notes = [f"no face found in {len(identity.no_face)} photos"] if identity.no_face else []
+    notes: list[str] = []
+    if identity.no_face:
+        some = ", ".join(identity.no_face[:5]) + (", ..." if len(identity.no_face) > 5 else "")
+        notes.append(f"no face found in {len(identity.no_face)} photos: {some}")
     notes += [f"left out: {', '.join(identity.left_out)}"] if identity.left_out else []
     table.caption = "; ".join(notes) or None
     return table

@@ -1,0 +1,116 @@
+"""Pictures a second of one training step, contiguous against channels_last, on one device.
+
+    python benchmarks/training_step.py [--device cuda] [--json FILE]
+
+The same recipe, networks and batch, steps of both layouts taken in turns, so that both see the
+same noise of the machine; the ratio is what counts. `srkit train` uses channels_last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from srkit import build, registry
+from srkit.recipe import Recipe
+from srkit.train import optimizer_for
+
+CASES = {
+    "faces": ("faces", {}),
+    "inception-gan-pixel, width 0.25": ("inception-gan-pixel", {"generator.width": 0.25}),
+    "inception-gan, width 0.25": (
+        "inception-gan",
+        {"generator.width": 0.25, "discriminator.width": 0.25},
+    ),
+}
+
+
+def stepper(
+    recipe: Recipe, device: torch.device, layout: torch.memory_format
+) -> Callable[[], None]:
+    """Return a function that takes one training step in a memory format."""
+    torch.manual_seed(0)
+    parts = build.parts(recipe, device)
+    networks = [n for n in (parts.generator, parts.discriminator) if n is not None]
+    for network in networks:
+        network.to(memory_format=layout)
+    optimizers = [optimizer_for(network, recipe.optimizer) for network in networks]
+    side = recipe.data.size
+    hr = torch.rand(recipe.batch_size, 3, side, side, device=device).contiguous(
+        memory_format=layout
+    )
+    seeds = torch.arange(recipe.batch_size, device=device)
+
+    def step() -> None:
+        lr = parts.degrade(hr, seeds=seeds).contiguous(memory_format=layout)
+        sr = parts.generator(lr)
+        given = {"sr": sr, "hr": hr, "lr": lr}
+        if parts.discriminator is not None and parts.objective is not None:
+            real, fake = parts.discriminator(hr), parts.discriminator(sr)
+            given |= {"real": build.detached(real), "fake": fake}
+        loss = torch.stack([t.weight * t(given) for t in parts.terms.values()]).sum()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        if parts.discriminator is not None and parts.objective is not None:
+            loss = loss + parts.objective.generator(real.logits.detach(), fake.logits)
+            loss.backward(inputs=list(parts.generator.parameters()), retain_graph=True)
+            critic = parts.objective.discriminator(real.logits, fake.logits)
+            critic.backward(inputs=list(parts.discriminator.parameters()))
+        else:
+            loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def main() -> None:
+    """Time all cases, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    device = build.device_named(arguments.device)
+    result: dict[str, object] = {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    for case, (name, changes) in CASES.items():
+        recipe = registry.build("recipes", name).changed(changes)
+        layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+        steps = {key: stepper(recipe, device, layout) for key, layout in layouts.items()}
+        times: dict[str, list[float]] = {key: [] for key in steps}
+        for round_ in range(arguments.rounds + 3):
+            for key, step in steps.items():
+                started = time.perf_counter()
+                step()
+                if round_ >= 3:  # the first ones pay for allocation and kernel choice
+                    times[key].append(time.perf_counter() - started)
+        middle = {key: statistics.median(values) for key, values in times.items()}
+        speeds = {key: round(recipe.batch_size / value, 1) for key, value in middle.items()}
+        ratios = sorted(
+            a / b for a, b in zip(times["contiguous"], times["channels_last"], strict=True)
+        )
+        quarter = len(ratios) // 4
+        result[case] = {
+            "pictures_per_second": speeds,
+            "ratio": round(statistics.median(ratios), 3),
+            "ratio_quartiles": [round(ratios[quarter], 3), round(ratios[-quarter - 1], 3)],
+        }
+        print(case, result[case], flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
