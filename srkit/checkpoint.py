@@ -28,7 +28,10 @@ from srkit.errors import InputError
 from srkit.files import atomic
 from srkit.recipe import Recipe
 
-FORMAT = "srkit-1"
+# The header has one key, since safetensors writes several in an order of its own: equal runs
+# should give equal bytes.
+KEY = "srkit"
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,15 @@ def write(
     Raises:
         InputError: The disk is full or the folder can't be written; an older file stays.
     """
-    header = {
+    about = {
+        **(metadata or {}),
         "format": FORMAT,
         "recipe": recipe.to_toml(),
-        "step": str(step),
-        "metadata": json.dumps(
-            {"parts": parts_of(recipe), "versions": versions(), **(metadata or {})}
-        ),
+        "step": step,
+        "parts": parts_of(recipe),
+        "versions": versions(),
     }
+    header = {KEY: json.dumps(about, sort_keys=True)}
     # safetensors wants contiguous tensors, and copies so that none share memory.
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     try:
@@ -120,18 +124,18 @@ def read(file: Path, *, only: str | None = None) -> Checkpoint:
     try:
         with safetensors.safe_open(file, framework="pt") as handle:
             header = handle.metadata() or {}
-            if header.get("format") != FORMAT:
+            if KEY not in header:
                 raise InputError(f"{file}: safetensors, but not an srkit checkpoint")
             keys = [k for k in handle.keys() if only is None or k.startswith(f"{only}.")]  # noqa: SIM118
             tensors = {key: handle.get_tensor(key) for key in keys}
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{file}: not a readable checkpoint ({error})") from error
-    return Checkpoint(
-        tensors,
-        Recipe.from_toml(header["recipe"], str(file)),
-        int(header["step"]),
-        json.loads(header["metadata"]),
-    )
+    try:
+        about: dict[str, Any] = json.loads(header[KEY])
+        recipe = Recipe.from_toml(about.pop("recipe"), str(file))
+        return Checkpoint(tensors, recipe, int(about.pop("step")), about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: a damaged srkit checkpoint ({error})") from error
 
 
 def prefixed(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

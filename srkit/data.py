@@ -71,9 +71,10 @@ def training_files(folder: Path, split: str = "train") -> list[Path]:
             return _celeba_split(root, pictures, split)
     if (folder / split).is_dir():
         return images.listed(folder / split)
-    if split == "train":
-        return images.listed(folder)
-    return []
+    if split != "train":
+        return []
+    held_out = {folder / "val", folder / "test"}
+    return [file for file in images.listed(folder) if held_out.isdisjoint(file.parents)]
 
 
 def _celeba_split(root: Path, pictures: Path, split: str) -> list[Path]:

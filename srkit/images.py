@@ -153,7 +153,7 @@ def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) ->
 
 
 def listed(folder: Path) -> list[Path]:
-    """Return the picture files below a folder, sorted by path; hidden ones are left out.
+    """Return the picture files below a folder, sorted by path, but for hidden ones.
 
     Raises:
         InputError: There is no such folder, or no picture in it.
@@ -163,7 +163,9 @@ def listed(folder: Path) -> list[Path]:
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not files:
         raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")

@@ -13,8 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from srkit.errors import InputError, RecipeError, nearest
 
+# A new name here means other options.
+_PART_NAMES = ("generator.name", "discriminator.name", "degradation.name")
+
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Frozen(BaseModel):
@@ -100,8 +104,8 @@ class Optimizer(_Frozen):
     """
 
     name: Literal["adam", "adamw"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    betas: tuple[float, float] = (0.9, 0.999)
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "step", "cosine"] = "constant"
     every: Positive = 5000
@@ -129,7 +133,7 @@ class Recipe(_Frozen):
     scale: Annotated[int, Field(ge=1)] = 4
     steps: Positive = 10_000
     batch_size: Positive = 32
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     validate_every: Positive = 500
     generator: Part
@@ -211,7 +215,7 @@ class Recipe(_Frozen):
                 if not isinstance(inner, dict):
                     raise RecipeError(f"can't set {path}: {parent} has no keys of its own")
                 place = inner
-            if last == "name" and parents and place.get("name") != value:
+            if path in _PART_NAMES and place.get("name") != value:
                 place.clear()
             place[last] = value
         return self.parse(values, "--set")

@@ -124,7 +124,7 @@ def find(kind: str, name: str) -> Callable[..., Any]:
     module, _, attribute = its.factory.partition(":")
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a stranger's module raises, say whose it is
         raise OptionError(
             f"{singular(kind)} '{name}' of {owner} can't be imported from '{its.factory}': {error}"
         ) from error

@@ -58,8 +58,10 @@ def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
     counter = torch.arange(count, device=seeds.device, dtype=torch.int64)
     keys = derive(seeds, stream)
     bits = _mix(_mix(keys[:, None] + counter[None] * _GOLDEN))
-    # 24 bits fill a float32's mantissa; the half keeps 0 and 1 out, for the logarithm below.
-    return ((_shift(bits, 40).float() + 0.5) / (1 << 24)).view(-1, *shape)
+    # 24 bits fill a float32's mantissa; the half keeps 0 out, for the logarithm below, and the
+    # clamp 1, to which the largest value would round.
+    noise = (_shift(bits, 40).float() + 0.5) / (1 << 24)
+    return noise.clamp(max=1 - 2**-24).view(-1, *shape)
 
 
 def normal(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:

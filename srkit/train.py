@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -140,6 +142,8 @@ def train(
     out = out or runs.default_folder(recipe.name)
     where = build.device_named(device)
     torch.manual_seed(recipe.seed)
+    np.random.seed(recipe.seed % 2**32)
+    random.seed(recipe.seed)
     parts = build.parts(recipe, where)
     build.rehearse(recipe, parts, where)
     photos, held_out = data.load(source, val, recipe.data)
@@ -161,6 +165,7 @@ def train(
     critic_weights = list(critic.parameters()) if critic else []
 
     window: dict[str, Tensor] = {}  # sums of what is logged, since the last line; on the device
+    counted = 0  # batches in the window
     start = 0
     scores: dict[str, float] = {}
     fingerprint = photos.fingerprint()
@@ -178,6 +183,7 @@ def train(
                 checkpoint.restore_optimizer(its, tensors, found.metadata[f"optimizer_{name}"])
         checkpoint.restore_rng(found.part("rng"), found.metadata["rng"])
         window = {name: value.to(where) for name, value in found.part("window").items()}
+        counted = found.metadata.get("window", found.step % log_every)
 
     # --- data on the device ------------------------------------------------------------------
     photos = photos.to(where)
@@ -199,7 +205,7 @@ def train(
 
     def save(step: int) -> Path:
         tensors = checkpoint.prefixed("generator", generator.state_dict())
-        metadata: dict[str, Any] = {"scores": scores, "data": fingerprint}
+        metadata: dict[str, Any] = {"scores": scores, "data": fingerprint, "window": counted}
         if critic is not None:
             tensors |= checkpoint.prefixed("discriminator", critic.state_dict())
         if average is not None:
@@ -293,8 +299,9 @@ def train(
                 seen["discriminator"] = critic_loss.detach()
             for name, value in seen.items():
                 window[name] = window[name] + value if name in window else value
+            counted += 1
             if done % log_every == 0 or done == recipe.steps:
-                count = (done - 1) % log_every + 1
+                count, counted = counted, 0
                 losses = {name: float(value) / count for name, value in window.items()}
                 window = {}
                 if bad := [name for name, value in losses.items() if not math.isfinite(value)]:

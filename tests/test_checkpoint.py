@@ -137,7 +137,7 @@ def foreign_without_header(file: Path) -> None:
 
 
 def header_without_recipe(file: Path) -> None:
-    save_file({"a": torch.zeros(2)}, file, {"format": checkpoint.FORMAT})
+    save_file({"a": torch.zeros(2)}, file, {checkpoint.KEY: "{}"})
 
 
 def folder(file: Path) -> None:
@@ -158,9 +158,7 @@ def folder(file: Path) -> None:
         folder,
     ],
 )
-def test_a_wrong_file_is_refused_in_one_line_that_names_it(
-    tmp_path: Path, make: object
-) -> None:
+def test_a_wrong_file_is_refused_in_one_line_that_names_it(tmp_path: Path, make: object) -> None:
     file = tmp_path / "x.safetensors"
     assert callable(make)
     make(file)

@@ -265,7 +265,9 @@ def test_a_missing_data_set_says_where_it_was_looked_for_and_what_to_do(
     with pytest.raises(InputError) as raised:
         data.locate("nowhere")
     message = str(raised.value)
-    assert message.startswith(f"no training data at 'nowhere' (not a folder here, nor under {tmp_path}")
+    assert message.startswith(
+        f"no training data at 'nowhere' (not a folder here, nor under {tmp_path}"
+    )
     assert "--data samples" in message
     assert "img_align_celeba" not in message
     with pytest.raises(InputError, match=r"img_align_celeba\.zip.*--data samples"):

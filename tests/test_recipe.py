@@ -58,7 +58,6 @@ option_values = st.recursive(
 )
 def test_any_options_survive_toml(options: dict[str, Any], rate: float, seed: int) -> None:
     options.pop("name", None)
-    options.pop("self", None)
     part = Part.of("made-up", **options)
     recipe = small(generator=part, seed=seed, optimizer=Optimizer(learning_rate=rate))
     again = Recipe.from_toml(recipe.to_toml())
@@ -92,6 +91,9 @@ def test_text_that_is_not_toml_names_its_origin() -> None:
         ({"ema": 1.0}, ["'ema'", "less than 1"]),
         ({"data.framing": "crop"}, ["'data.framing'", "'square' or 'squash'"]),
         ({"optimizer.betas": [0.5]}, ["'optimizer.betas"]),
+        ({"optimizer.betas": [2.0, 0.5]}, ["'optimizer.betas"]),
+        ({"optimizer.learning_rate": float("inf")}, ["'optimizer.learning_rate'", "finite"]),
+        ({"seed": 2**64}, ["'seed'"]),
         ({"optimizer.name": "sgd"}, ["'optimizer.name'", "'adam' or 'adamw'"]),
         ({"losses.l1.weight": "heavy"}, ["'losses.l1.weight'", "number"]),
         ({"losses.l1.weight": float("nan")}, ["'losses.l1.weight'", "finite"]),
@@ -104,9 +106,7 @@ def test_text_that_is_not_toml_names_its_origin() -> None:
         ({"discriminator.width": 1}, ["'discriminator.name' is missing"]),
     ],
 )
-def test_what_no_recipe_has_is_said_in_one_line(
-    settings: dict[str, Any], words: list[str]
-) -> None:
+def test_what_no_recipe_has_is_said_in_one_line(settings: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(RecipeError) as raised:
         small().changed(settings)
     message = str(raised.value)

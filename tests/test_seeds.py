@@ -31,10 +31,8 @@ def test_a_longer_noise_begins_with_the_shorter() -> None:
 
 
 @pytest.mark.parametrize(("draw", "law"), [(seeds.uniform, "uniform"), (seeds.normal, "norm")])
-@pytest.mark.parametrize("keys", [MANY, MANY - 32, MANY * 2**40, torch.randint(2**62, (64,))])
-def test_noise_has_the_distribution_it_claims(
-    draw: object, law: str, keys: torch.Tensor
-) -> None:
+@pytest.mark.parametrize("keys", [MANY, MANY - 32, MANY * 2**40, seeds.derive(MANY, 1)])
+def test_noise_has_the_distribution_it_claims(draw: object, law: str, keys: torch.Tensor) -> None:
     assert callable(draw)
     values = draw(keys, (2000,)).double()
     mean, variance = {"uniform": (0.5, 1 / 12), "norm": (0.0, 1.0)}[law]

@@ -64,6 +64,8 @@ class FaceDegradation(nn.Module):
 
     def _blurred(self, hr: Tensor, sigma: Tensor, most: float) -> Tensor:
         size = 2 * math.ceil(3 * most) + 1
+        if size // 2 >= min(hr.shape[-2:]):
+            raise ValueError(f"hr {tuple(hr.shape[-2:])} is too small for a blur of {most}")
         # A sigma of zero would divide by zero; a hundredth of a pixel blurs nothing.
         both = sigma.clamp(min=0.01)[:, None].expand(-1, 2)
         blurred: Tensor = gaussian_blur2d(hr, (size, size), both, border_type="reflect")
@@ -86,7 +88,12 @@ class FaceDegradation(nn.Module):
         Args:
             hr: On any device.
             seeds: int64, shape ``B``, on the same device.
+
+        Raises:
+            ValueError: H or W is no multiple of scale, or too small for the blur.
         """
+        if hr.shape[-2] % self.scale or hr.shape[-1] % self.scale:
+            raise ValueError(f"hr {tuple(hr.shape[-2:])} is no multiple of scale {self.scale}")
         if self.blur[1] > 0:
             hr = self._blurred(hr, self._draw(self.blur, seeds, _BLUR_SIGMA), self.blur[1])
         lr = self._shrunk(hr)

@@ -15,7 +15,11 @@ IMM = re.compile(r"(?P<person>\d+)(-(?P<a>\d+)[fm]?|_(?P<b>\d+))$", re.IGNORECAS
 def _photos(root: Path) -> list[Path]:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
-    return sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(
+        photo
+        for photo in root.rglob("*")
+        if photo.suffix.lower() in SUFFIXES and photo.is_file() and photo.name[0] != "."
+    )
 
 
 def imm(root: Path) -> list[Person]:
@@ -32,7 +36,8 @@ def imm(root: Path) -> list[Person]:
     if not people:
         raise InputError(f"{root}: no photos named like IMM's (01-1m.jpg or 01_01.jpg)")
     return [
-        Person(name, tuple(photo for _, photo in sorted(people[name]))) for name in sorted(people)
+        Person(name, tuple(photo for _, photo in sorted(people[name])))
+        for name in sorted(people, key=lambda name: (int(name), name))
     ]
 
 
@@ -42,9 +47,11 @@ def folders(root: Path) -> list[Person]:
     Raises:
         InputError: No such folder, or no folder with photos in it.
     """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder")
     people = [
         Person(folder.name, tuple(_photos(folder)))
-        for folder in sorted(root.iterdir() if root.is_dir() else ())
+        for folder in sorted(root.iterdir())
         if folder.is_dir()
     ]
     people = [person for person in people if person.photos]

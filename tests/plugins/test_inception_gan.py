@@ -275,7 +275,9 @@ def test_feature_loss_moves_the_fake_features_alone() -> None:
     fake.requires_grad_()
     real.requires_grad_()
     logits = torch.zeros(2)
-    FeatureLoss()(DiscriminatorOutput(logits, (real,)), DiscriminatorOutput(logits, (fake,))).backward()
+    FeatureLoss()(
+        DiscriminatorOutput(logits, (real,)), DiscriminatorOutput(logits, (fake,))
+    ).backward()
     assert real.grad is None
     assert fake.grad is not None
     assert fake.grad.any()

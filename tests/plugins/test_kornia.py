@@ -26,7 +26,9 @@ def degrade(name: str = "faces-x4", **options: Any) -> Callable[..., Tensor]:
 @pytest.fixture(scope="module")
 def photos() -> list[Image.Image]:
     photo = Image.fromarray(skimage.data.chelsea())
-    return [photo.crop((x, x // 3, x + 128, x // 3 + 128)).resize((64, 64)) for x in range(80, 280, 25)]
+    return [
+        photo.crop((x, x // 3, x + 128, x // 3 + 128)).resize((64, 64)) for x in range(80, 280, 25)
+    ]
 
 
 @pytest.fixture(scope="module")

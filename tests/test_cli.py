@@ -1,0 +1,841 @@
+"""The command line: what it prints, what it refuses and how, and what it never does."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import srkit
+from srkit import InputError, Recipe, checkpoint, registry, runs
+from srkit.cli import build_app, main
+from srkit.cli.upscale import Job, plan
+from srkit.hookspecs import kinds
+
+Install = Callable[..., Path]
+Crops = Callable[[Path, int, int], list[Path]]
+Cli = Callable[..., tuple[int, str, str]]
+
+# A run of seconds: a small network, small pictures.
+TINY = (
+    *("--set", "generator.width=8", "--set", "generator.blocks=1", "--set", "data.size=32"),
+    *("--batch-size", "4", "--device", "cpu"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command runs in an empty folder, knows no data set, and has a wide terminal."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("SRKIT_DATA", str(tmp_path / "data sets"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("SRKIT_FACENET_WEIGHTS", raising=False)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run a command line; return its exit status, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        build_app.cache_clear()  # plugins' commands may be others by now
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def refused(cli: Cli) -> Callable[..., str]:
+    """Run a command line that can't start; return the one line it says."""
+
+    def run(*arguments: object) -> str:
+        status, out, err = cli(*arguments)
+        assert status == 2
+        assert out == ""
+        (line,) = err.splitlines()
+        assert line.startswith("srkit: ")
+        return line
+
+    return run
+
+
+def picture(file: Path, size: tuple[int, int] = (12, 10), colour: int = 90) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (colour, 255 - colour, 128)).save(file)
+    return file
+
+
+def hidden(folder: Path) -> list[Path]:
+    """What a command that fails must not leave behind."""
+    return [p for p in folder.rglob("*") if p.name.startswith(".") or p.suffix in (".part", ".tmp")]
+
+
+# --- without torch ------------------------------------------------------------------------------
+
+LIGHT = [
+    ["--version"],
+    ["--help"],
+    ["list"],
+    ["list", "generators"],
+    ["plugins"],
+    *([verb, "--help"] for verb in ("train", "upscale", "bench", "demo", "list", "info")),
+]
+
+
+@pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
+def test_looking_around_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from srkit.cli import main
+status = main({arguments!r})
+heavy = {{"torch", "torchvision", "timm", "kornia", "skimage"}} & set(sys.modules)
+assert not heavy, f"imported {{heavy}}"
+sys.exit(status)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+
+
+def test_the_package_is_runnable() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "srkit", "--version"], capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"srkit {srkit.__version__}\n"
+
+
+def test_the_packages_exit_status_is_the_commands(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "srkit", "list", "generator"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("srkit: unknown kind 'generator'")
+
+
+def test_no_command_shows_the_help(cli: Cli) -> None:
+    status, out, err = cli()
+    assert status == 2
+    assert "train" in out + err
+    assert "upscale" in out + err
+
+
+# --- what there is ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_list_shows_every_name_and_its_owner(cli: Cli, kind: str) -> None:
+    status, out, err = cli("list", kind)
+    assert (status, err) == (0, "")
+    rows = [line.split() for line in out.splitlines()[1:]]
+    assert [row[-3] for row in rows] == list(registry.offers(kind))
+    assert all(row[-2:] == ["srkit", srkit.__version__] for row in rows)
+
+
+def test_list_long_shows_options_defaults_and_what_it_is(cli: Cli) -> None:
+    status, out, _ = cli("list", "generators", "--long")
+    assert status == 0
+    for text in ("width: int = 64", "width: float = 1.0", "scale: int = 4"):
+        assert text in out
+    assert "inception-residual" in out
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_list_long_of_every_kind(cli: Cli, kind: str) -> None:
+    status, out, err = cli("list", kind, "--long")
+    assert (status, err) == (0, "")
+    assert all(name in out for name in registry.offers(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, next(iter(registry.offers(kind)), "")) for kind in kinds()]
+)
+def test_info_of_a_name_of_every_kind(cli: Cli, kind: str, name: str) -> None:
+    if not name:
+        assert kind == "readers", f"nothing provides {kind}"
+        return
+    if kind == "models":
+        name = "bicubic"
+    status, out, err = cli("info", name)
+    assert (status, err) == (0, "")
+    assert name in out
+    assert registry.singular(kind) in out
+    assert f"srkit {srkit.__version__}" in out
+    assert registry.describe(kind, name)[:40] in out
+    for option in registry.options(kind, name):
+        assert f"option {option}" in out
+
+
+def test_info_of_a_recipe_is_a_recipe(cli: Cli) -> None:
+    _, out, _ = cli("info", "faces-tiny")
+    toml = out[out.index("name = ") :]
+    assert Recipe.from_toml(toml) == registry.build("recipes", "faces-tiny")
+
+
+def test_info_of_the_shipped_model_shows_its_card_and_licence(cli: Cli) -> None:
+    status, out, _ = cli("info", "faces")
+    assert status == 0
+    ready = registry.build("models", "faces")
+    assert ready.licence in out
+    assert ready.card.read_text(encoding="utf-8").splitlines()[0] in out
+
+
+def test_plugins_shows_where_each_comes_from(cli: Cli, fake_distribution: Install) -> None:
+    fake_distribution("srkit-bad", {"bad_plugin": "raise RuntimeError('no luck')"}, version="3.1")
+    status, out, err = cli("plugins")
+    assert status == 0
+    assert err.count("\n") == 1
+    row = next(line for line in out.splitlines() if line.startswith("srkit-bad"))
+    assert row.split()[1:4] == ["3.1", "srkit-bad", "bad_plugin"]
+    assert "broken: RuntimeError: no luck" in row
+    assert "srkit_inception_gan" in out
+
+
+GOOD = """
+import srkit
+
+def make(*, width: int = 3):
+    "A part for tests."
+
+@srkit.hookimpl
+def srkit_losses():
+    return {"l1": make, "own": make}
+"""
+
+
+def test_a_clash_is_listed_and_refused_when_asked_for(
+    cli: Cli, refused: Callable[..., str], fake_distribution: Install
+) -> None:
+    fake_distribution("srkit-rival", {"rival_plugin": GOOD})
+    status, out, err = cli("list", "losses")
+    assert (status, err) == (0, "")
+    row = next(line for line in out.splitlines() if " l1 " in line)
+    assert "srkit-rival 1.0" in row
+    assert "clash" in row
+    status, out, err = cli("list", "losses", "--long")
+    assert status == 0
+    line = refused("train", "faces-tiny", "--data", "samples")
+    assert "loss 'l1' is provided by srkit" in line
+    assert "srkit-rival 1.0" in line
+    assert "SRKIT_PLUGINS" in line
+
+
+# --- what can't start ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "inception-gam"], "unknown recipe 'inception-gam' (did you mean 'inception-gan"),
+        (["train", "none.toml"], "none.toml"),
+        (["list", "generator"], "unknown kind 'generator' (did you mean 'generators'?)"),
+        (["info", "face-residul"], "nothing is called 'face-residul' (did you mean 'face-resid"),
+        (["train", "faces", "--set", "generator.width"], "--set wants part.option=value"),
+        (["train", "faces", "--set", "=3"], "--set wants part.option=value"),
+        (["train", "faces", "--set", "generator.widht=3"], "did you mean 'width'"),
+        (["train", "faces", "--set", "generator.width=wide"], "'width' can't be 'wide'"),
+        (["train", "faces", "--set", "generator.name=resnet"], "unknown generator 'resnet'"),
+        (["train", "faces", "--set", "losses.l2.weight=1"], "unknown loss 'l2'"),
+        (["train", "faces", "--set", "losses.l1.epsilon=1"], "loss 'l1' has no option 'epsilon'"),
+        (["train", "faces", "--set", "losses.l1.weight=heavy"], "losses.l1.weight"),
+        (["train", "faces", "--set", "losses=1"], "losses"),
+        (["train", "faces", "--set", "steps=0"], "steps"),
+        (["train", "faces", "--set", "steps.more=1"], "steps"),
+        (["train", "faces", "--set", "optimizer.learning_rat=1"], "did you mean 'learning_rate'"),
+        (["train", "faces", "--set", "scale=3"], "scale 3"),
+        (["train", "faces", "--set", "scale=2"], "degradation 'faces-x4' makes 16x16 of 64x64"),
+        (["train", "faces", "--set", "losses.feature.weight=1"], "needs a discriminator"),
+        (["train", "faces", "--device", "cuda:99"], "no device 'cuda:99'"),
+        (["train", "faces", "--resume"], "holds no run to resume"),
+        (["upscale", "nothing.png", "--model", "bicubic"], "nothing.png: no such file or folder"),
+        (["bench", "--framing", "round", "--model", "bicubic"], ""),
+        (["bench", "bicubic", "--framing", "round"], "framing is squash or square, not 'round'"),
+        (["bench", "bicubic", "--verify", "im"], "unknown face set 'im' (did you mean 'imm'?)"),
+        (["bench", "bicubic", "--verify", "imm"], "no face set 'imm' at 'imm'"),
+        (["bench", "bicubic", "--data", "samples"], "samples"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(
+    cli: Cli, refused: Callable[..., str], arguments: list[str], said: str
+) -> None:
+    if not said:  # what typer itself refuses has a form of its own
+        status, _, err = cli(*arguments)
+        assert status == 2
+        assert "Traceback" not in err
+        return
+    assert said in refused(*arguments)
+    assert hidden(Path.cwd()) == []
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("model", ["facez", "none.safetensors"])
+@pytest.mark.parametrize("verb", ["upscale", "bench"])
+def test_an_unknown_model(
+    refused: Callable[..., str], crops: Crops, tmp_path: Path, verb: str, model: str
+) -> None:
+    (file,) = crops(tmp_path / "photos", 1, 32)
+    arguments = (
+        ["upscale", file, "--model", model]
+        if verb == "upscale"
+        else ["bench", model, "--data", file.parent]
+    )
+    line = refused(*arguments)
+    assert f"no model '{model}'" in line
+    assert model != "facez" or "did you mean 'faces'" in line
+
+
+def test_missing_celeba_says_how_to_get_it_and_what_to_do_without(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    for folder in (tmp_path / "data sets", None):
+        if folder:
+            folder.mkdir()
+        line = refused("train", "inception-gan", *TINY[4:6])
+        assert "celeba" in line
+        assert "img_align_celeba.zip" in line
+        assert str(tmp_path / "data sets" / "celeba") in line
+        assert "--data samples" in line
+
+
+@pytest.mark.parametrize("verb", ["train", "bench"])
+def test_folders_that_hold_no_pictures(
+    refused: Callable[..., str], tmp_path: Path, verb: str
+) -> None:
+    start = ["train", "faces-tiny"] if verb == "train" else ["bench", "bicubic"]
+    assert "none-such" in refused(*start, "--data", "none-such")
+    (tmp_path / "empty").mkdir()
+    assert "no pictures in it" in refused(*start, "--data", tmp_path / "empty")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for number in range(3):
+        (notes / f"{number}.txt").write_text("a note")
+    assert "no pictures in it" in refused(*start, "--data", notes)
+    for number in range(3):
+        (notes / f"{number}.png").write_text("a note under a picture's name")
+    line = refused(*start, "--data", notes)
+    assert "0.png" in line
+    assert not Path("runs").exists()
+
+
+def test_a_run_that_is_there_already_is_not_written_over(
+    cli: Cli, refused: Callable[..., str], crops: Crops, tmp_path: Path
+) -> None:
+    crops(tmp_path / "photos", 6, 32)
+    start = ("train", "faces-tiny", "--data", tmp_path / "photos", *TINY, "--out", "run")
+    assert cli(*start, "--steps", 1)[0] == 0
+    before = Path("run/model.safetensors").read_bytes()
+    assert "already holds a run" in refused(*start, "--steps", 2)
+    assert Path("run/model.safetensors").read_bytes() == before
+
+
+class Trap:
+    """Unpickling it would make a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.file),))
+
+
+def test_facenet_weights_that_are_none(refused: Callable[..., str], tmp_path: Path) -> None:
+    people = tmp_path / "people"
+    for name in ("01_01.jpg", "01_02.jpg"):
+        picture(people / name)
+    start = ("bench", "bicubic", "--verify", "imm", "--verify-data", people)
+    assert "FaceNet weights nope.pt: no such file" in refused(
+        *start, "--embedder-weights", "nope.pt"
+    )
+    Path("text.pt").write_text("weights, honestly\n")
+    assert "text.pt: not a readable state_dict" in refused(*start, "--embedder-weights", "text.pt")
+    sprung = tmp_path / "sprung"
+    Path("trap.pt").write_bytes(pickle.dumps(Trap(sprung)))
+    assert "trap.pt: not a readable state_dict" in refused(*start, "--embedder-weights", "trap.pt")
+    torch.save({"weight": Trap(sprung)}, "torch-trap.pt")
+    assert "torch-trap.pt: not a readable state_dict" in refused(
+        *start, "--embedder-weights", "torch-trap.pt"
+    )
+    assert not sprung.exists()
+    torch.save({"weight": torch.ones(1)}, "other.pt")
+    assert "don't fit Inception-ResNet-v1" in refused(*start, "--embedder-weights", "other.pt")
+
+
+def test_facenet_weights_that_cannot_be_downloaded(
+    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srkit_facenet import embedder
+
+    def offline(*_: object, **__: object) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(embedder, "InceptionResnetV1", offline)
+    picture(tmp_path / "people" / "01_01.jpg")
+    line = refused("bench", "bicubic", "--verify", "imm", "--verify-data", tmp_path / "people")
+    assert "FaceNet weights 'vggface2' can't be downloaded" in line
+    assert "--embedder-weights FILE" in line
+    assert "SRKIT_FACENET_WEIGHTS" in line
+
+
+def test_a_picture_where_weights_are_wanted(refused: Callable[..., str], tmp_path: Path) -> None:
+    file = picture(tmp_path / "face.png")
+    assert "face.png: not a readable checkpoint" in refused("upscale", file, "--model", file)
+
+
+# --- upscale ------------------------------------------------------------------------------------
+
+BICUBIC = ("--model", "bicubic", "--device", "cpu")
+
+
+def test_upscale_writes_beside_the_input_and_says_where(cli: Cli, tmp_path: Path) -> None:
+    file = picture(tmp_path / "photos" / "face.png")
+    before = file.read_bytes()
+    status, out, err = cli("upscale", file, *BICUBIC)
+    assert (status, err) == (0, "")
+    result = tmp_path / "photos" / "face-x4.png"
+    assert out == f"{result}\n"
+    with Image.open(result) as image:
+        assert image.size == (48, 40)
+    assert file.read_bytes() == before
+
+
+def test_a_broken_picture_fails_and_the_others_come_out(cli: Cli, tmp_path: Path) -> None:
+    good = picture(tmp_path / "good.png")
+    (tmp_path / "notes.png").write_text("a note under a picture's name")
+    torn = picture(tmp_path / "torn.png", (200, 200))
+    torn.write_bytes(torn.read_bytes()[:100])
+    status, out, err = cli(
+        "upscale", tmp_path / "notes.png", good, torn, "-o", tmp_path / "out", *BICUBIC
+    )
+    assert status == 1
+    assert out == f"{tmp_path / 'out' / 'good.png'}\n"
+    lines = [line for line in err.splitlines() if line.startswith("srkit: ")]
+    assert len(lines) == 3
+    assert "notes.png: not a readable picture" in lines[0]
+    assert "torn.png: not a readable picture" in lines[1]
+    assert "2 pictures of 3 failed" in lines[2]
+    assert "Traceback" not in err
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good.png"]
+
+
+def test_when_every_picture_fails_the_status_is_1(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("a note under a picture's name")
+    status, out, err = cli("upscale", tmp_path / "notes.png", *BICUBIC)
+    assert (status, out) == (1, "")
+    assert "Traceback" not in err
+    assert not (tmp_path / "notes-x4.png").exists()
+    assert hidden(tmp_path) == []
+
+
+def jobs(inputs: Sequence[Path], out: Path | None = None) -> list[tuple[Path, Path]]:
+    return [(job.input, job.output) for job in plan(list(inputs), out, 4)]
+
+
+def test_names_of_results(tmp_path: Path) -> None:
+    a, b = picture(tmp_path / "a.png"), picture(tmp_path / "b.JPG")
+    odd = tmp_path / "no-suffix"
+    odd.write_bytes(a.read_bytes())
+    # Beside the input; a suffix that can't be written becomes PNG.
+    assert jobs([a]) == [(a, tmp_path / "a-x4.png")]
+    assert jobs([b]) == [(b, tmp_path / "b-x4.jpg")]
+    assert jobs([odd]) == [(odd, tmp_path / "no-suffix-x4.png")]
+    # A file, where it has a picture's suffix and there is one picture.
+    assert jobs([a], tmp_path / "new" / "c.webp") == [(a, tmp_path / "new" / "c.webp")]
+    # A folder otherwise, whether it is there yet or not.
+    assert jobs([a], tmp_path / "new") == [(a, tmp_path / "new" / "a.png")]
+    assert jobs([a, b], tmp_path / "new") == [
+        (a, tmp_path / "new" / "a.png"),
+        (b, tmp_path / "new" / "b.jpg"),
+    ]
+    assert plan([a], None, 2) == [Job(a, tmp_path / "a-x2.png")]
+    named = tmp_path / "folder.png"
+    named.mkdir()
+    assert jobs([a], named) == [(a, named / "a.png")]
+
+
+def test_a_folder_is_mirrored(cli: Cli, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for name in ("a.png", "deep/er/b.png", "deep/a.jpg", ".hidden.png"):
+        picture(photos / name)
+    (photos / "notes.txt").write_text("a note")
+    status, out, _ = cli("upscale", photos, *BICUBIC)
+    assert status == 0
+    mirrored = tmp_path / "photos-x4"
+    found = sorted(str(p.relative_to(mirrored)) for p in mirrored.rglob("*") if p.is_file())
+    assert found == ["a.png", "deep/a.jpg", "deep/er/b.png"]
+    assert len(out.splitlines()) == 3
+    status, _, _ = cli("upscale", photos, "-o", tmp_path / "other", *BICUBIC)
+    assert (tmp_path / "other" / "deep" / "er" / "b.png").is_file()
+
+
+def test_a_folder_named_by_a_dot(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    picture(tmp_path / "photos" / "a.png")
+    monkeypatch.chdir(tmp_path / "photos")
+    status, _, _ = cli("upscale", ".", *BICUBIC)
+    assert status == 0
+    assert (tmp_path / "photos-x4" / "a.png").is_file()
+
+
+def test_a_second_run_does_not_take_results_for_inputs(cli: Cli, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    picture(photos / "a.png")
+    for _ in range(3):
+        assert cli("upscale", photos, "-o", photos / "big", *BICUBIC)[0] == 0
+    found = sorted(str(p.relative_to(photos)) for p in photos.rglob("*") if p.is_file())
+    assert found == ["a.png", "big/a.png"]
+
+
+def test_a_second_run_over_files_writes_its_own_results_anew(cli: Cli, tmp_path: Path) -> None:
+    file = picture(tmp_path / "a.png")
+    assert cli("upscale", file, *BICUBIC)[0] == 0
+    picture(file, colour=200)
+    assert cli("upscale", file, *BICUBIC)[0] == 0
+    with Image.open(tmp_path / "a-x4.png") as image:
+        assert image.getpixel((9, 9)) == (200, 55, 128)
+
+
+def test_no_input_is_ever_written_over(refused: Callable[..., str], tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    a, also = picture(photos / "a.png"), picture(photos / "a-x4.png", colour=5)
+    link = tmp_path / "link"
+    link.symlink_to(photos, target_is_directory=True)
+    before = a.read_bytes(), also.read_bytes()
+    for arguments in (
+        [a, "-o", a],  # itself
+        [a, "-o", photos],  # its folder
+        [a, "-o", link / "a.png"],  # itself by another path
+        [photos, "-o", photos],
+        [photos, "-o", link],
+        [a, also],  # the first one's result is the second input
+        [photos, a, "-o", photos],
+    ):
+        line = refused("upscale", *arguments, *BICUBIC)
+        assert "is an input" in line
+        assert (a.read_bytes(), also.read_bytes()) == before
+    assert hidden(tmp_path) == []
+
+
+def test_a_hard_link_to_an_input_stays_as_it_was(cli: Cli, tmp_path: Path) -> None:
+    a = picture(tmp_path / "a.png")
+    before = a.read_bytes()
+    (tmp_path / "linked.png").hardlink_to(a)
+    cli("upscale", a, "-o", tmp_path / "linked.png", *BICUBIC)
+    assert a.read_bytes() == before
+
+
+def test_two_inputs_never_share_a_result(refused: Callable[..., str], tmp_path: Path) -> None:
+    one, two = picture(tmp_path / "1" / "a.png"), picture(tmp_path / "2" / "a.png")
+    for arguments in ([one, two, "-o", tmp_path / "out"], [one, two, "-o", tmp_path / "out.png"]):
+        line = refused("upscale", *arguments, *BICUBIC)
+        assert str(one) in line
+        assert str(two) in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_input_twice_is_one_picture_or_a_clear_refusal(tmp_path: Path) -> None:
+    a = picture(tmp_path / "a.png")
+    try:
+        assert jobs([a, a]) == [(a, tmp_path / "a-x4.png")]
+    except InputError as error:
+        message = str(error)
+    else:
+        message = "a.png"
+    assert "a.png" in message
+
+
+def test_a_result_that_cannot_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
+    file = picture(tmp_path / "face.png")
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("no folder")
+    status, _, err = cli("upscale", file, "-o", in_the_way / "deep", *BICUBIC)
+    assert status in (1, 2)
+    assert "Traceback" not in err
+    assert err.startswith("srkit: ")
+    assert in_the_way.read_text() == "no folder"
+    assert hidden(tmp_path) == []
+
+
+def test_a_failed_write_keeps_the_older_result(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = picture(tmp_path / "face.png")
+    assert cli("upscale", file, *BICUBIC)[0] == 0
+    before = (tmp_path / "face-x4.png").read_bytes()
+
+    def full(self: Image.Image, place: Any, *_: object, **__: object) -> None:
+        Path(place).write_bytes(b"half a pict")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    status, _, err = cli("upscale", file, *BICUBIC)
+    assert status == 1
+    assert "No space left" in err
+    assert (tmp_path / "face-x4.png").read_bytes() == before
+    assert hidden(tmp_path) == []
+
+
+def test_no_temporary_file_stays(cli: Cli, tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg", "c.webp", "d.tif", "e.bmp"):
+        picture(tmp_path / "photos" / name)
+    assert cli("upscale", tmp_path / "photos", *BICUBIC)[0] == 0
+    assert len(list((tmp_path / "photos-x4").iterdir())) == 5
+    assert hidden(tmp_path) == []
+
+
+# --- commands of plugins ------------------------------------------------------------------------
+
+COMMANDS = """
+import typer
+
+print("imported")
+
+def greet(name: str, loud: bool = False) -> None:
+    "Greet somebody."
+    print(f"hello {name}" + "!" * loud)
+
+several = typer.Typer()
+
+@several.command()
+def one() -> None:
+    print("first")
+
+@several.command()
+def two() -> None:
+    print("second")
+
+def refuse() -> None:
+    from srkit import InputError
+    raise InputError("not today")
+
+def leave() -> None:
+    raise typer.Exit(7)
+"""
+
+
+@pytest.fixture
+def commands(fake_distribution: Install) -> None:
+    site = fake_distribution("srkit-cmd", {"cmd_plugin": "", "cmd_module": COMMANDS})
+    (info,) = site.glob("*.dist-info")
+    points = {
+        "greet": "cmd_module:greet",
+        "several": "cmd_module:several",
+        "refuse": "cmd_module:refuse",
+        "leave": "cmd_module:leave",
+        "broken": "cmd_nowhere:command",
+        "train": "cmd_module:greet",
+    }
+    lines = [f"{name} = {target}" for name, target in points.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[srkit.commands]", *lines]) + "\n")
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_plugins_commands_are_imported_only_when_called(cli: Cli) -> None:
+    status, out, _ = cli("--help")
+    assert status == 0
+    assert "greet" in out
+    assert "A command of srkit-cmd 1.0" in out
+    assert "imported" not in out
+    assert "cmd_module" not in sys.modules
+
+
+@pytest.mark.usefixtures("commands")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["greet", "you"], "hello you\n"),
+        (["greet", "you", "--loud"], "hello you!\n"),
+        (["greet", "--help"], "Greet somebody."),
+        (["several", "one"], "first\n"),
+        (["several", "two"], "second\n"),
+    ],
+)
+def test_a_plugins_command_gets_its_own_arguments(
+    cli: Cli, arguments: list[str], said: str
+) -> None:
+    status, out, err = cli(*arguments)
+    assert (status, err) == (0, "") or "taken" in err or "srkit's own" in err
+    assert status == 0
+    assert said in out
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_plugins_command_has_its_own_status(cli: Cli) -> None:
+    assert cli("leave")[0] == 7
+    status, _, err = cli("refuse")
+    assert status == 2
+    assert err.splitlines()[-1] == "srkit: not today"
+    status, _, err = cli("greet")
+    assert status == 2
+    assert "Traceback" not in err
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_broken_command_breaks_itself_alone(cli: Cli) -> None:
+    status, _, err = cli("broken")
+    assert status == 2
+    line = err.splitlines()[-1]
+    assert line.startswith("srkit: command 'broken' of srkit-cmd can't be loaded: ")
+    assert "Traceback" not in err
+    assert cli("list", "generators")[0] == 0
+
+
+@pytest.mark.usefixtures("commands")
+def test_our_own_verbs_cannot_be_replaced(cli: Cli) -> None:
+    status, out, err = cli("train", "--help")
+    assert status == 0
+    assert "RECIPE" in out.upper()
+    assert "hello" not in out
+    (line,) = err.splitlines()
+    assert line.startswith("srkit: warning: plugin srkit-cmd 1.0 (train) skipped: ")
+
+
+@pytest.mark.usefixtures("commands")
+def test_srkit_plugins_leaves_commands_out_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SRKIT_PLUGINS", "")
+    status, out, err = cli("--help")
+    assert (status, err) == (0, "")
+    assert "greet" not in out
+
+
+# --- train, demo, bench -------------------------------------------------------------------------
+
+
+def test_a_run_from_the_command_line_and_its_resumption(
+    cli: Cli, refused: Callable[..., str], crops: Crops, tmp_path: Path
+) -> None:
+    crops(tmp_path / "photos", 8, 32)
+    start = ("train", "faces-tiny", "--data", tmp_path / "photos", *TINY, "--log-every", 2)
+    status, out, err = cli(*start, "--steps", 6, "--checkpoint-every", 3)
+    assert status == 0
+    run = Path("runs/faces-tiny")
+    assert out.startswith(f"{run / 'model.safetensors'}  step 6  PSNR ")
+    assert "over bicubic" in err
+    recipe = Recipe.from_file(run / runs.RECIPE)
+    assert recipe.generator.options == {"width": 8, "blocks": 1}
+    assert (recipe.steps, recipe.batch_size, recipe.data.size) == (6, 4, 32)
+    steps = [json.loads(line)["step"] for line in (run / runs.LOG).read_text().splitlines()]
+    assert steps == [2, 4, 6]
+    assert checkpoint.read(run / runs.MODEL).recipe == recipe
+    assert [file.name for file in runs.checkpoints(run)] == [
+        "checkpoint-00000003.safetensors",
+        "checkpoint-00000006.safetensors",
+    ]
+    assert list(run.glob("grid-*.png"))
+    assert hidden(run) == []
+
+    # More steps; the rest of the recipe is what it was.
+    status, out, _ = cli(*start, "--steps", 8, "--resume")
+    assert status == 0
+    assert "step 8" in out
+    assert Recipe.from_file(run / runs.RECIPE).steps == 8
+    assert "seed: 0 -> 3" in refused(*start, "--steps", 9, "--seed", 3, "--resume")
+
+    # By name, as the page says.
+    file = picture(tmp_path / "face.png")
+    assert cli("upscale", file, "--model", "faces-tiny", "--device", "cpu")[0] == 0
+    with Image.open(tmp_path / "face-x4.png") as image:
+        assert image.size == (48, 40)
+    report = tmp_path / "report.json"
+    status, out, err = cli(
+        *("bench", "faces-tiny", "bicubic", "--data", tmp_path / "photos", "--limit", 3),
+        *("--json", report, "--device", "cpu"),
+    )
+    assert (status, err) == (0, "")
+    assert "faces-tiny" in out
+    assert "PSNR" in out
+    written = json.loads(report.read_text())
+    assert list(written["quality"]["columns"]) == ["bicubic", "faces-tiny"]
+    assert hidden(tmp_path) == []
+
+
+def test_a_run_from_a_toml_file(cli: Cli, crops: Crops, tmp_path: Path) -> None:
+    crops(tmp_path / "photos", 8, 32)
+    recipe = registry.build("recipes", "faces-tiny").changed(
+        {"name": "my-own", "generator.width": 8, "generator.blocks": 1, "data.size": 32}
+    )
+    file = tmp_path / "my-own.toml"
+    file.write_text(recipe.to_toml())
+    status, _, _ = cli(
+        *("train", file, "--data", tmp_path / "photos", "--steps", 2, "--batch-size", 2),
+        *("--val", tmp_path / "photos", "--device", "cpu"),
+    )
+    assert status == 0
+    assert Recipe.from_file(Path("runs/my-own/recipe.toml")) == recipe.changed(
+        {"steps": 2, "batch_size": 2}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = ", "not TOML"),
+        ('name = "x"', "'generator' is missing"),
+        ('nmae = "x"\n[generator]\nname = "bicubic"', "my.toml"),
+    ],
+)
+def test_a_toml_file_that_is_no_recipe(
+    refused: Callable[..., str], tmp_path: Path, text: str, said: str
+) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(text)
+    line = refused("train", file)
+    assert "my.toml" in line
+    assert said in line
+
+
+@pytest.mark.parametrize("recipe", [n for n in registry.offers("recipes") if "gan" in n])
+def test_the_papers_recipes_run(cli: Cli, crops: Crops, tmp_path: Path, recipe: str) -> None:
+    crops(tmp_path / "photos", 4, 32)
+    widths = ["--set", "generator.width=0.05", "--set", "data.size=32"]
+    if "pixel" not in recipe:
+        widths += ["--set", "discriminator.width=0.1"]
+    status, _, _ = cli(
+        *("train", recipe, "--data", tmp_path / "photos", *widths, "--out", "run"),
+        *("--steps", 6, "--batch-size", 2, "--log-every", 6, "--device", "cpu"),
+    )
+    assert status == 0
+    (record,) = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+    assert record["step"] == 6
+    assert all(np.isfinite(value) for value in record["losses"].values())
+    assert all(value > 0 for value in record["gradient_norms"].values())
+
+
+def test_the_demo_prints_scores_and_writes_a_picture(cli: Cli) -> None:
+    status, out, err = cli("demo")
+    assert (status, err) == (0, "")
+    assert [p.name for p in Path.cwd().iterdir()] == ["srkit-demo.png"]
+    with Image.open("srkit-demo.png") as image:
+        assert image.width > 3.9 * image.height
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if " dB " in line}
+    assert rows.keys() == {"bicubic", "faces"}
+    psnr = {name: float(row[1]) for name, row in rows.items()}
+    assert psnr["faces"] > psnr["bicubic"] + 1
+    assert "srkit-demo.png" in out
+
+
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("srkit.registry.offers", broken)
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        main(["list", "generators"])

@@ -1,0 +1,197 @@
+"""The pages do what they say: code runs, commands parse, links lead somewhere, nothing is stale."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from sybil import Document
+from sybil.parsers.myst import PythonCodeBlockParser
+
+import srkit
+from srkit import hookspecs, registry
+from srkit.cli import build_app, main
+from srkit.recipe import Recipe, parse_setting
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+QUICK = {"list", "info", "plugins", "demo", "--version"}  # these are run, others only parsed
+EXAMPLE_RECIPES = {"espcn"}  # of docs/examples, which need not be installed
+FENCE = re.compile(r"^```(?P<language>\S*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+SYMBOL = re.compile(r"`([a-z_][\w.]*):([A-Za-z_][\w.]*)`")
+LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)>\s]+)>?\)")
+
+
+def read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def blocks(file: Path, language: str) -> list[str]:
+    return [m["body"] for m in FENCE.finditer(read(file)) if m["language"] == language]
+
+
+def commands(file: Path) -> Iterator[tuple[str, list[str], dict[str, str]]]:
+    """Give (line, arguments, environment) of every ``$ srkit ...`` of a page."""
+    for block in blocks(file, "console"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ ")) if line.startswith("$ ") else []
+            environment = {}
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                name, _, value = words.pop(0).partition("=")
+                environment[name] = value
+            if words[:1] == ["srkit"]:
+                yield line, words[1:], environment
+
+
+COMMANDS = [
+    pytest.param(arguments, environment, id=f"{file.stem}: {line}")
+    for file in TEXTS
+    for line, arguments, environment in commands(file)
+]
+
+
+def by_name(pages: list[Path]) -> Any:
+    return pytest.mark.parametrize("page", pages, ids=lambda page: page.name)
+
+
+# --- code ---------------------------------------------------------------------------------------
+
+
+@by_name([page for page in PAGES if blocks(page, "python")])
+def test_the_code_of_a_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for example in Document.parse(str(page), PythonCodeBlockParser()).examples():
+        example.evaluate()
+
+
+def test_the_example_on_the_page_is_a_plugin(
+    fake_distribution: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = DOCS / "plugins.md"
+    packaging = tomllib.loads(blocks(page, "toml")[0])["project"]
+    points = packaging["entry-points"]["srkit"]
+    (module,) = points.values()
+    assert f"`{module}.py`" in read(page)
+    fake_distribution(packaging["name"], {module: blocks(page, "python")[0]}, entry_points=points)
+    assert srkit.load("nearest").scale == 4
+    assert main(["info", "nearest"]) == 0
+    printed = capsys.readouterr()
+    assert "srkit-nearest 1.0" in printed.out
+    assert "Nearest-neighbour interpolation: every pixel becomes a square." in printed.out
+    assert not printed.err
+
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("arguments", "environment"), COMMANDS)
+def test_a_command_of_the_pages_works(
+    arguments: list[str],
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if arguments[0] in QUICK and "--train" not in arguments:
+        if environment:  # plugins are loaded once a process
+            ran = subprocess.run(
+                [sys.executable, "-m", "srkit", *arguments], env={**os.environ, **environment}
+            )
+            assert ran.returncode == 0
+        else:
+            assert main(arguments) == 0
+            assert capsys.readouterr().out
+        return
+    verb: Any = typer.main.get_command(build_app()).commands[arguments[0]]  # type: ignore[attr-defined]
+    given = verb.make_context(arguments[0], arguments[1:]).params  # parses, runs nothing
+    if arguments[0] == "train":
+        settings = dict(parse_setting(setting) for setting in given["settings"] or ())
+        recipe = given["recipe"]
+        if not recipe.endswith(".toml") and recipe not in EXAMPLE_RECIPES:
+            made: Recipe = registry.build("recipes", recipe)
+            made.changed(settings)
+
+
+def test_every_verb_has_its_section() -> None:
+    verbs = set(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
+    described = set(re.findall(r"^## srkit (\S+)$", read(DOCS / "cli.md"), re.MULTILINE))
+    assert described == verbs
+
+
+# --- hooks, facts and other names -----------------------------------------------------------------
+
+
+def test_every_hook_is_on_the_plugins_page() -> None:
+    text = read(DOCS / "plugins.md")
+    assert [k for k in hookspecs.kinds() if f"### `srkit_{k}`" not in text] == []
+
+
+def test_every_contract_check_is_on_the_plugins_page() -> None:
+    testing = importlib.import_module("srkit.testing")
+    checks = [name for name in vars(testing) if name.startswith("check_")]
+    assert checks
+    text = read(DOCS / "plugins.md")
+    assert [name for name in checks if f"| `{name}` |" not in text] == []
+
+
+def facts() -> dict[str, str]:
+    parts = re.split(r"^#{2,3} (?:(P\d+): )?.*$", read(DOCS / "paper.md"), flags=re.MULTILINE)
+    return {name: text for name, text in zip(parts[1::2], parts[2::2], strict=True) if name}
+
+
+def test_every_fact_of_the_paper_has_its_row() -> None:
+    assert list(facts()) == [f"P{number}" for number in range(1, 21)]
+    for name, text in facts().items():
+        assert re.findall(r"^- \*(\w+):\*", text, re.MULTILINE) == ["Says", "Code", "Chosen"], name
+        assert SYMBOL.search(text) or "no code" in text, name
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), sorted(set(SYMBOL.findall(read(DOCS / "paper.md")))), ids="{}".format
+)
+def test_a_symbol_of_the_paper_page_exists(module: str, name: str) -> None:
+    assert reduce(getattr, name.split("."), importlib.import_module(module)) is not None
+
+
+# --- pages --------------------------------------------------------------------------------------
+
+
+@by_name(TEXTS)
+def test_links_and_pictures_exist(page: Path) -> None:
+    prose = FENCE.sub("", read(page))
+    targets = [target.partition("#")[0] for target in LINK.findall(prose)]
+    inside = [t for t in targets if t and not re.match(r"[a-z]+:", t)]
+    assert [target for target in inside if not (page.parent / target).exists()] == []
+
+
+@by_name(TEXTS)
+def test_nothing_is_left_to_fill_in(page: Path) -> None:
+    assert not re.search(r"\b(TODO|FIXME|[A-Z]+-PENDING)\b", read(page))
+
+
+def test_generated_parts_are_up_to_date() -> None:
+    generated = [str(page) for page in PAGES if "[[[cog" in read(page)]
+    assert generated
+    command = [sys.executable, "-m", "cogapp", "--check", *generated]
+    environment = {**os.environ, "SRKIT_PLUGINS": ""}
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, (
+        f"{ran.stdout}{ran.stderr}\nrun: SRKIT_PLUGINS= python -m cogapp -r docs/*.md"
+    )

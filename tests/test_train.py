@@ -1,0 +1,643 @@
+"""Training: what a run leaves behind, what it refuses, and that resuming is exact."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from srkit import (
+    Data,
+    InputError,
+    Loss,
+    Optimizer,
+    Part,
+    Recipe,
+    SrkitError,
+    build,
+    checkpoint,
+    registry,
+    runs,
+    train,
+)
+from srkit.errors import RecipeError
+from srkit.train import Interrupted, gradient_norms, learning_rate
+
+Crops = Callable[[Path, int, int], list[Path]]
+CPU = torch.device("cpu")
+
+
+def tiny(**settings: Any) -> Recipe:
+    """A residual network of some thousand weights, on 32x32 pictures."""
+    recipe = Recipe(
+        name="tiny",
+        steps=6,
+        batch_size=4,
+        validate_every=100,
+        generator=Part.of("face-residual", width=8, blocks=1),
+        losses={"l1": Loss()},
+        degradation=Part.of("faces-x4"),
+        data=Data(size=32),
+        optimizer=Optimizer(learning_rate=1e-3),
+    )
+    return recipe.changed(settings)
+
+
+def tiny_gan(**settings: Any) -> Recipe:
+    """The paper's whole method in small: batch normalisation, discriminator, all terms; and EMA."""
+    recipe: Recipe = registry.build("recipes", "inception-gan")
+    small = {
+        "steps": 6,
+        "batch_size": 4,
+        "validate_every": 100,
+        "generator.width": 0.05,
+        "discriminator.width": 0.05,
+        "data.size": 32,
+        "ema": 0.9,
+    }
+    return recipe.changed({**small, **settings})
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory, crops: Crops) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    crops(folder, 24, 32)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, photos: Path) -> Callable[..., Any]:
+    """Train on the photos into ``tmp_path / "run"``."""
+
+    def start(recipe: Recipe, **given: Any) -> Any:
+        settings = {"source": photos, "out": tmp_path / "run", "device": "cpu", "log_every": 1}
+        return train(recipe, **{**settings, **given})
+
+    return start
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / runs.LOG).read_text().splitlines()]
+
+
+def losses(folder: Path) -> list[Mapping[str, float]]:
+    return [line["losses"] for line in lines(folder) if "losses" in line]
+
+
+def same_tensors(a: Path, b: Path) -> None:
+    one, other = checkpoint.read(a), checkpoint.read(b)
+    assert one.step == other.step
+    assert one.tensors.keys() == other.tensors.keys()
+    different = [k for k, v in one.tensors.items() if not torch.equal(v, other.tensors[k])]
+    assert not different, different
+
+
+# --- what a run leaves behind -------------------------------------------------------------------
+
+
+def test_the_loss_falls_and_the_run_leaves_its_files(
+    tmp_path: Path, photos: Path, run: Callable[..., Any]
+) -> None:
+    records: list[Mapping[str, Any]] = []
+    recipe = tiny(steps=60, validate_every=30, ema=0.5, **{"optimizer.learning_rate": 5e-3})
+    result = run(recipe, log_every=10, checkpoint_every=10, report=records.append)
+    out = tmp_path / "run"
+
+    log = lines(out)
+    assert [line["step"] for line in log] == [10, 20, 30, 40, 50, 60]
+    assert log == records[1:]
+    assert records[0]["start"] == 0
+    assert (records[0]["photos"], records[0]["held_out"]) == (22, 2)
+    assert log[-1]["losses"]["loss"] < log[0]["losses"]["loss"]
+    assert all(line["pictures_per_second"] > 0 for line in log)
+
+    validated = [line for line in log if "validation" in line]
+    assert [line["step"] for line in validated] == [30, 60]
+    assert validated[-1]["validation"].keys() == {"psnr", "ssim", "bicubic_psnr", "bicubic_ssim"}
+    assert validated[-1]["validation"]["psnr"] > validated[-1]["validation"]["bicubic_psnr"]
+    assert result.scores == validated[-1]["validation"]
+
+    grids = sorted(out.glob("grid-*.png"))
+    assert [grid.name for grid in grids] == ["grid-00000030.png", "grid-00000060.png"]
+    with Image.open(grids[0]) as grid:
+        assert grid.size == (4 * 32, 2 * 32)  # LR, bicubic, SR, HR; two held out
+    assert [file.name for file in runs.checkpoints(out)] == [
+        f"checkpoint-{step:08d}.safetensors" for step in (40, 50, 60)
+    ]
+    assert Recipe.from_file(out / runs.RECIPE) == recipe
+    assert not list(out.glob(".*"))  # nothing half written
+
+    assert (result.model, result.step) == (out / "model.safetensors", 60)
+    model = checkpoint.read(result.model)
+    assert all(name.startswith("generator.") for name in model.tensors)
+    checkpoint.load_weights(build.generator(model.recipe), model.part("generator"), "model")
+    last = checkpoint.read(result.checkpoint)
+    for name, value in model.part("generator").items():  # what ships is the average
+        assert torch.equal(value, last.part("ema.module")[name])
+
+
+def test_the_papers_generator_learns_from_its_pixel_loss(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    recipe = registry.build("recipes", "inception-gan-pixel").changed(
+        {"steps": 60, "batch_size": 4, "generator.width": 0.05, "data.size": 32}
+    )
+    run(recipe.changed({"optimizer.learning_rate": 2e-3}), log_every=10)
+    seen = [line["loss"] for line in losses(tmp_path / "run")]
+    assert seen[-1] < 0.7 * seen[0]
+
+
+def test_every_term_of_a_gan_has_a_gradient_at_sr_and_it_is_logged(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    run(tiny_gan(steps=4, validate_every=2))
+    terms = {"adversarial", "pixel", "feature", "psnr"}
+    norms = {line["step"]: line["gradient_norms"] for line in lines(tmp_path / "run")[1::2]}
+    assert norms.keys() == {2, 4}
+    for each in norms.values():
+        assert each.keys() == terms
+        assert all(0 < norm < float("inf") for norm in each.values())
+    for line in lines(tmp_path / "run"):
+        assert line["losses"].keys() == terms | {
+            "loss",
+            "discriminator",
+            "d_real",
+            "d_fake",
+            "d_accuracy",
+        }
+        weighed = sum(line["losses"][name] * weight_of(name) for name in terms)
+        assert line["losses"]["loss"] == pytest.approx(weighed, rel=1e-4)
+
+
+def weight_of(term: str) -> float:
+    recipe = tiny_gan()
+    assert recipe.adversarial
+    return recipe.adversarial.weight if term == "adversarial" else recipe.losses[term].weight
+
+
+def test_gradient_norms_are_those_of_the_unweighted_terms() -> None:
+    sr = torch.rand(2, 3, 4, 4, requires_grad=True)
+    norms = gradient_norms({"sum": sr.sum(), "half": sr.sum() / 2}, sr)
+    assert norms == pytest.approx({"sum": 96**0.5, "half": 96**0.5 / 2})
+
+
+def test_a_runs_outcome_follows_from_its_seed(tmp_path: Path, run: Callable[..., Any]) -> None:
+    results = [
+        run(tiny_gan(seed=seed), out=tmp_path / name)
+        for seed, name in ((1, "a"), (1, "b"), (2, "c"))
+    ]
+    same_tensors(results[0].checkpoint, results[1].checkpoint)
+    assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "c")
+
+
+def test_the_seed_decides_every_generator_a_part_could_draw_from(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    results = []
+    for number in (1, 2):  # whatever state the process is in
+        torch.manual_seed(number)
+        np.random.seed(number)
+        random.seed(number)
+        results.append(run(tiny(steps=1), out=tmp_path / str(number)))
+    same_tensors(results[0].checkpoint, results[1].checkpoint)
+
+
+def test_logged_losses_are_means_since_the_last_line(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    run(tiny(steps=7), out=tmp_path / "each")
+    run(tiny(steps=7), out=tmp_path / "some", log_every=3)
+    each = [line["l1"] for line in losses(tmp_path / "each")]
+    some = [line["l1"] for line in losses(tmp_path / "some")]
+    assert some == pytest.approx([sum(each[:3]) / 3, sum(each[3:6]) / 3, each[6]])
+
+
+@pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
+@pytest.mark.parametrize("objective", ["minimax", "non-saturating", "hinge", "relativistic"])
+def test_both_networks_move_under_every_scheme(
+    run: Callable[..., Any], updates: str, objective: str
+) -> None:
+    recipe = tiny_gan(
+        steps=2, **{"adversarial.updates": updates, "adversarial.objective": objective}
+    )
+    torch.manual_seed(recipe.seed)
+    start = build.parts(recipe, CPU)
+    found = checkpoint.read(run(recipe).checkpoint)
+    networks = {"generator": start.generator, "discriminator": start.discriminator}
+    for name, network in networks.items():
+        assert isinstance(network, nn.Module)
+        after = found.part(name)
+        assert all(torch.isfinite(value).all() for value in after.values())
+        # Not the biases: a relativistic discriminator's last one has no gradient, ever.
+        weights = {key: p for key, p in network.named_parameters() if key.endswith("weight")}
+        assert not [key for key, p in weights.items() if torch.equal(p, after[key])]
+
+
+def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
+    run: Callable[..., Any], photos: Path
+) -> None:
+    """One step of the loop against the same step written out with plain optimisers."""
+    from srkit import data
+
+    recipe = tiny_gan(steps=1)
+    torch.manual_seed(recipe.seed)
+    parts = build.parts(recipe, CPU)
+    generator, critic, game = parts.generator, parts.discriminator, parts.objective
+    assert critic
+    assert game
+    assert recipe.adversarial
+    pictures, _ = data.load(photos, None, recipe.data)
+    index, keys = data.Sampler(len(pictures), recipe.batch_size, recipe.seed).batch(0)
+    hr, noise = data.batch(pictures, index, keys, flips=recipe.data.flips)
+    lr = parts.degrade(hr, seeds=noise)
+
+    its = [
+        torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
+        for network in (generator, critic)
+    ]
+    sr = generator(lr)
+    real, fake = critic(hr), critic(sr)
+    given = {"sr": sr, "hr": hr, "lr": lr, "real": real, "fake": fake}
+    loss = recipe.adversarial.weight * game.generator(real.logits, fake.logits)
+    loss = loss + sum(term.weight * term(given) for term in parts.terms.values())
+    hers = torch.autograd.grad(loss, list(generator.parameters()), retain_graph=True)
+    his = torch.autograd.grad(
+        game.discriminator(real.logits, fake.logits), list(critic.parameters())
+    )
+    for network, gradients in ((generator, hers), (critic, his)):
+        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+    for optimizer in its:
+        optimizer.step()
+
+    found = checkpoint.read(run(recipe).checkpoint)
+    for name, network in (("generator", generator), ("discriminator", critic)):
+        for key, value in network.state_dict().items():
+            # Adam's first step is a sign: where a gradient is all but zero it may turn.
+            close = torch.isclose(value, found.part(name)[key], rtol=1e-3, atol=1e-6)
+            assert close.float().mean() > 0.99, (name, key)
+
+
+def test_a_loss_that_is_no_longer_finite_stops_the_run(run: Callable[..., Any]) -> None:
+    with pytest.raises(SrkitError, match=r"not finite around step .* lower optimizer\.learn"):
+        run(tiny(steps=40, **{"optimizer.learning_rate": 1e30}))
+
+
+# --- what it refuses ----------------------------------------------------------------------------
+
+
+def test_an_existing_run_is_not_written_over(tmp_path: Path, run: Callable[..., Any]) -> None:
+    run(tiny(steps=2))
+    before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    with pytest.raises(InputError, match=r"already holds a run; --resume goes on"):
+        run(tiny(steps=2))
+    assert {file: file.read_bytes() for file in (tmp_path / "run").iterdir()} == before
+
+
+def test_another_recipe_does_not_resume_but_more_steps_do(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    run(tiny(steps=2))
+    with pytest.raises(RecipeError, match=r"another recipe: batch_size: 4 -> 5; seed: 0 -> 1"):
+        run(tiny(steps=2, seed=1, batch_size=5), resume=True)
+    with pytest.raises(RecipeError, match="at step 2 already, past 1"):
+        run(tiny(steps=1), resume=True)
+    assert run(tiny(steps=4), resume=True).step == 4
+    assert [line["step"] for line in lines(tmp_path / "run")] == [1, 2, 3, 4]
+    assert Recipe.from_file(tmp_path / "run" / runs.RECIPE).steps == 4
+
+
+def test_there_must_be_a_run_to_resume(run: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="holds no run to resume"):
+        run(tiny(), resume=True)
+
+
+def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path: Path, run: Callable[..., Any]) -> None:
+    result = run(tiny(steps=2))
+    result.checkpoint.write_bytes(result.checkpoint.read_bytes()[:-10])
+    with pytest.raises(InputError, match="not a readable checkpoint"):
+        run(tiny(steps=4), resume=True)
+
+
+def test_missing_photos_leave_no_folder(tmp_path: Path, run: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="no training data at"):
+        run(tiny(), source=tmp_path / "nowhere")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_needs_a_discriminator_fails_without_one(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    with pytest.raises(RecipeError, match="loss 'feature' needs a discriminator"):
+        run(tiny(**{"losses.feature.weight": 1.0}))
+    assert not (tmp_path / "run").exists()
+
+
+FEATURELESS = """
+import srkit, torch
+from torch import nn
+
+class Featureless(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 1, 3)
+
+    def forward(self, picture):
+        return srkit.DiscriminatorOutput(self.layer(picture).mean(dim=(1, 2, 3)))
+
+class Strange(nn.Module):
+    def forward(self, sr, depth):
+        return sr.mean()
+
+class PerPicture(nn.Module):
+    def forward(self, sr, hr):
+        return (sr - hr).abs().mean(dim=(1, 2, 3))
+
+class Double(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.receptive_radius = 0
+
+    def forward(self, lr):
+        return nn.functional.interpolate(lr, scale_factor=2)
+
+@srkit.hookimpl
+def srkit_discriminators():
+    return {"featureless": Featureless}
+
+@srkit.hookimpl
+def srkit_losses():
+    return {"strange": Strange, "per-picture": PerPicture}
+
+@srkit.hookimpl
+def srkit_generators():
+    return {"double": Double}
+"""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "message"),
+    [
+        (
+            tiny_gan,
+            {"discriminator.name": "featureless"},
+            "loss 'feature' needs a discriminator that gives features",
+        ),
+        (tiny, {"losses.strange.weight": 1}, r"loss 'strange' asks for \['depth'\]"),
+        (tiny, {"losses.per-picture.weight": 1}, r"loss 'per-picture' gives \(2,\), not a scalar"),
+        (tiny, {"generator.name": "double"}, r"'double' gives \(2, 3, 16, 16\), and scale 4 needs"),
+        (tiny, {"degradation.name": "faces-x2"}, "makes 16x16 of 32x32, and scale 4 needs 8x8"),
+    ],
+    ids=["no-features", "strange-argument", "no-scalar", "wrong-scale", "wrong-degradation"],
+)
+def test_parts_that_do_not_fit_fail_before_the_run_starts(
+    tmp_path: Path,
+    fake_distribution: Callable[..., Path],
+    run: Callable[..., Any],
+    recipe: Callable[..., Recipe],
+    settings: dict[str, Any],
+    message: str,
+) -> None:
+    fake_distribution("srkit-odd", {"odd_plugin": FEATURELESS})
+    # Not even the photos are looked for.
+    with pytest.raises(RecipeError, match=message):
+        run(recipe().changed(settings), source=tmp_path / "nowhere")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_rehearsal_leaves_weights_buffers_and_random_states_alone() -> None:
+    recipe = tiny_gan()
+    parts = build.parts(recipe, CPU)
+    before = {key: value.clone() for key, value in parts.generator.state_dict().items()}
+    state = torch.get_rng_state()
+    parts.generator.train()
+    build.rehearse(recipe, parts, CPU)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(v, before[k]) for k, v in parts.generator.state_dict().items())
+    assert parts.generator.training
+
+
+@pytest.mark.parametrize("name", ["nonsense", "cuda:99", "cpuu"])
+def test_a_device_that_is_not_here_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(InputError, match=f"no device '{name}' here") as raised:
+        build.device_named(name)
+    assert "\n" not in str(raised.value)
+    assert build.device_named("cpu") == CPU
+
+
+# --- stopping and going on ----------------------------------------------------------------------
+
+KILLED = """
+import random, sys, time
+from pathlib import Path
+import numpy as np
+import torch, srkit
+from srkit import Recipe
+
+torch.set_num_threads(int(sys.argv[4]))
+random.seed(0)
+np.random.seed(0)
+
+def report(record):
+    if record.get("step", 0) >= 21:
+        time.sleep(600)  # hold still, to be killed after a line that no checkpoint has
+
+srkit.train(
+    Recipe.from_file(Path(sys.argv[1])), source=sys.argv[2], out=Path(sys.argv[3]),
+    device="cpu", checkpoint_every=5, log_every=3, report=report,
+)
+"""
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "the run came to nothing"
+        time.sleep(0.02)
+
+
+def test_a_killed_run_resumes_to_the_very_same_bits(
+    tmp_path: Path, photos: Path, run: Callable[..., Any]
+) -> None:
+    # log_every and validate_every don't divide checkpoint_every: sums in flight must survive.
+    recipe = tiny_gan(steps=40, validate_every=8, **{"data.flips": True, "optimizer.every": 7})
+    whole = run(recipe, out=tmp_path / "whole", checkpoint_every=5, log_every=3)
+
+    torn = tmp_path / "torn"
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml())
+    arguments = [tmp_path / "recipe.toml", photos, torn, torch.get_num_threads()]
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        log = torn / runs.LOG
+        wait_for(lambda: log.is_file() and '{"step": 21,' in log.read_text(), process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert runs.checkpoints(torn)[-1].name == "checkpoint-00000020.safetensors"
+    assert not (torn / runs.MODEL).exists()
+
+    torch.manual_seed(12345)  # whatever state this process is in
+    np.random.seed(12345)
+    random.seed(12345)
+    records: list[Mapping[str, Any]] = []
+    rest = run(
+        recipe, out=torn, checkpoint_every=5, log_every=3, resume=True, report=records.append
+    )
+    assert (records[0]["start"], rest.step) == (20, 40)
+    assert [record["step"] for record in records[1:3]] == [21, 24]
+    same_tensors(whole.checkpoint, rest.checkpoint)
+    same_tensors(whole.model, rest.model)
+    assert rest.scores == whole.scores
+    # Nothing twice and nothing missing in the log, and its figures are the same too.
+    speed = {"pictures_per_second": None}
+    assert [{**line, **speed} for line in lines(torn)] == [
+        {**line, **speed} for line in lines(tmp_path / "whole")
+    ]
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    whole = run(tiny(steps=3), out=tmp_path / "whole")
+    torn = tmp_path / "torn"
+    torn.mkdir()
+    shutil.copy(tmp_path / "whole" / runs.RECIPE, torn)
+    (torn / runs.LOG).write_text('{"step": 1, "losses": {}}\n{"step": 2, "lo')
+    same_tensors(whole.checkpoint, run(tiny(steps=3), out=torn, resume=True).checkpoint)
+    assert [line["step"] for line in lines(torn)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_after_the_batch_with_a_checkpoint(
+    tmp_path: Path, run: Callable[..., Any], number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
+
+    def report(record: Mapping[str, Any]) -> None:
+        if record.get("step") == 3:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted, match=r"stopped at step 3, saved .*00000003.*--resume"):
+        run(tiny(steps=6), report=report)
+    assert signal.getsignal(number) is before
+    assert runs.checkpoints(tmp_path / "run")[-1].name == "checkpoint-00000003.safetensors"
+
+    whole = run(tiny(steps=6), out=tmp_path / "whole")
+    rest = run(tiny(steps=6), resume=True)
+    same_tensors(whole.checkpoint, rest.checkpoint)
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+
+
+def test_a_finished_run_resumes_to_itself(tmp_path: Path, run: Callable[..., Any]) -> None:
+    first = run(tiny(steps=3))
+    kept = shutil.copy(first.model, tmp_path / "kept.safetensors")
+    again = run(tiny(steps=3), resume=True)
+    same_tensors(kept, again.model)
+    assert again.scores == first.scores
+    assert [line["step"] for line in lines(tmp_path / "run")] == [1, 2, 3]
+
+
+def test_losses_stay_means_when_a_finished_run_is_given_more_steps(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    run(tiny(steps=10), out=tmp_path / "each")
+    each = [line["l1"] for line in losses(tmp_path / "each")]
+    run(tiny(steps=4), log_every=5)  # writes a line at its end, step 4
+    run(tiny(steps=10), log_every=5, resume=True)
+    steps = [line["step"] for line in lines(tmp_path / "run")]
+    assert steps == [4, 5, 10]
+    means = [sum(each[:4]) / 4, each[4], sum(each[5:]) / 5]
+    assert [line["l1"] for line in losses(tmp_path / "run")] == pytest.approx(means)
+
+
+def test_losses_stay_means_when_a_run_goes_on_with_other_lines(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    def stop(record: Mapping[str, Any]) -> None:
+        if record.get("step") == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run(tiny(steps=6), out=tmp_path / "each")
+    each = [line["l1"] for line in losses(tmp_path / "each")]
+    with pytest.raises(Interrupted):
+        # Validation writes a line at 3; the losses' own comes at 5 only.
+        run(tiny(steps=6, validate_every=3), log_every=5, report=stop)
+    run(tiny(steps=6, validate_every=3), log_every=2, resume=True)
+    means = [sum(each[:4]) / 4, sum(each[4:]) / 2]
+    assert [line["l1"] for line in losses(tmp_path / "run")] == pytest.approx(means)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ('{"step": 1}\n{"step": 2}\n{"step": 3}\n', 2),
+        ('{"step": 1}\n{"st', 1),
+        ('{"step": 1}\n\n', 1),
+        ("[1]\n", 0),
+        ("", 0),
+    ],
+)
+def test_a_log_is_cut_back_to_its_checkpoint(tmp_path: Path, text: str, kept: int) -> None:
+    log = tmp_path / runs.LOG
+    log.write_text(text)
+    runs.cut_log(log, 2)
+    assert log.read_text() == "".join(f"{line}\n" for line in text.splitlines()[:kept])
+
+
+# --- learning rates -----------------------------------------------------------------------------
+
+
+def rates(steps: int, **settings: Any) -> list[float]:
+    optimizer = Optimizer(learning_rate=1.0, **settings)
+    return [learning_rate(optimizer, step, steps) for step in range(steps)]
+
+
+def test_a_constant_rate_is_constant() -> None:
+    assert rates(5) == [1.0] * 5
+
+
+def test_a_step_schedule_drops_every_so_many_batches() -> None:
+    found = rates(7, schedule="step", every=3, factor=0.1)
+    assert found == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
+
+
+def test_a_cosine_schedule_falls_from_the_rate_to_its_floor() -> None:
+    found = rates(100, schedule="cosine", floor=0.2)
+    assert found[0] == 1
+    assert found[50] == pytest.approx(0.6)
+    assert found[25] == pytest.approx(0.2 + 0.8 * (1 + 2**-0.5) / 2)
+    assert found[-1] == pytest.approx(0.2, abs=1e-3)
+    assert found == sorted(found, reverse=True)
+
+
+def test_warmup_rises_linearly_and_is_then_over() -> None:
+    assert rates(8, warmup=4) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1])
+    assert rates(100, schedule="cosine", warmup=9)[20:] == rates(100, schedule="cosine")[20:]
+
+
+def test_the_logged_learning_rate_is_the_schedules(tmp_path: Path, run: Callable[..., Any]) -> None:
+    recipe = tiny(steps=5, **{"optimizer.schedule": "step", "optimizer.every": 2})
+    run(recipe)
+    logged = [line["learning_rate"] for line in lines(tmp_path / "run")]
+    assert logged == pytest.approx([1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4])

@@ -1,0 +1,608 @@
+"""Tiles, where models come from, and what survives of a picture."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageOps
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import srkit
+from srkit import Data, InputError, Loss, Model, Part, Recipe, build, checkpoint, registry
+from srkit.cli import main
+from srkit.errors import UnknownNameError
+from srkit.files import sha256
+from srkit.upscale import BLEND, _spans, load
+
+Install = Callable[..., Path]
+SMALL: dict[tuple[str, type], Any] = {("width", int): 8, ("width", float): 0.05, ("blocks", int): 2}
+
+
+def small_generator(name: str) -> nn.Module:
+    """Build a registered generator, narrow where it can be, with random weights everywhere."""
+    chosen = {
+        option.name: SMALL[option.name, option.annotation]
+        for option in registry.options("generators", name)
+        if (option.name, option.annotation) in SMALL
+    }
+    generator: nn.Module = registry.build("generators", name, scale=4, **chosen)
+    with torch.no_grad():
+        for weight in generator.parameters():
+            # Layers that start at zero would hide what lies before them.
+            weight.add_(torch.randn_like(weight) * 0.2 / math.sqrt(max(1, weight[0].numel())))
+    return generator.eval()
+
+
+@torch.no_grad()
+def difference(model: Model, lr: Tensor, tile: int) -> float:
+    whole = model.generator(lr).clamp(0, 1)
+    tiled = model.enlarge(lr, tile=tile)
+    assert tiled.shape == whole.shape
+    return float((tiled - whole).abs().max())
+
+
+# --- tiles --------------------------------------------------------------------------------------
+
+SIZES = [(37, 53), (16, 129), (1, 1), (5, 200), (97, 97), (130, 3)]
+STATED = [
+    name
+    for name in registry.offers("generators")
+    if getattr(registry.build("generators", name, scale=4), "receptive_radius", None) is not None
+]
+
+
+@pytest.mark.parametrize("tile", [16, 32])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", STATED)
+def test_tiles_give_what_the_whole_picture_would(
+    name: str, size: tuple[int, int], tile: int
+) -> None:
+    model = Model(name, small_generator(name), 4)
+    assert model.exact_tiles
+    assert difference(model, torch.rand(1, 3, *size), tile) < 1e-5
+
+
+@settings(max_examples=40)
+@given(height=st.integers(1, 90), width=st.integers(1, 90), tile=st.integers(1, 60))
+def test_tiles_of_any_size_give_what_the_whole_picture_would(
+    height: int, width: int, tile: int
+) -> None:
+    model = Model("bicubic", registry.build("generators", "bicubic", scale=3), 3)
+    lr = torch.rand(2, 3, height, width)
+    assert difference(model, lr, tile) < 1e-5
+
+
+def test_a_picture_is_really_cut() -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Watched(nn.Module):
+        receptive_radius = 0
+
+        def forward(self, lr: Tensor) -> Tensor:
+            seen.append((lr.shape[-2], lr.shape[-1]))
+            return lr.repeat_interleave(4, -1).repeat_interleave(4, -2)
+
+    model = Model("watched", Watched(), 4)
+    assert difference(model, torch.rand(1, 3, 100, 70), 20) < 1e-6
+    tiles = seen[1:]  # the first was the whole picture
+    assert len(tiles) == 5 * 3
+    assert max(max(size) for size in tiles) <= 70 // 3 + 1 + 2 * BLEND
+
+
+def test_a_radius_stated_too_small_shows_at_the_seams() -> None:
+    generator = small_generator("inception-residual")
+    generator.receptive_radius = 0  # type: ignore[assignment]
+    assert difference(Model("liar", generator, 4), torch.rand(1, 3, 60, 60), 16) > 1e-4
+
+
+@given(length=st.integers(1, 700), tile=st.integers(1, 150), margin=st.integers(0, 40))
+def test_spans_cover_the_axis_and_their_ramps_add_up_to_one(
+    length: int, tile: int, margin: int
+) -> None:
+    spans = _spans(length, tile, margin)
+    assert spans[0].start == 0
+    assert spans[-1].stop == length
+    assert all(a.stop == b.start for a, b in itertools.pairwise(spans))
+    total = torch.zeros(3 * length)
+    for span in spans:
+        left, right = span.shown
+        assert 0 <= span.read.start <= left < right <= span.read.stop <= length
+        # All the context there is, on both sides.
+        assert span.read.start == max(0, left - margin)
+        assert span.read.stop == min(length, right + margin)
+        ramp = span.ramp(3)
+        assert (ramp > 0).all()
+        total[span.written(3)] += ramp
+        inner = span.inner(3)
+        assert inner.stop - inner.start == len(ramp)
+        assert len(spans) == 1 or span.stop - span.start >= 2 * BLEND
+    assert torch.allclose(total, torch.ones(3 * length), atol=1e-6)
+
+
+class Normalised(nn.Module):
+    """Depends on the mean of the whole picture: no radius is large enough."""
+
+    receptive_radius = None
+
+    def forward(self, lr: Tensor) -> Tensor:
+        lr = lr - lr.mean(dim=(-1, -2), keepdim=True) + 0.5
+        return lr.repeat_interleave(4, -1).repeat_interleave(4, -2)
+
+
+class Silent(nn.Module):
+    """Says nothing of its radius."""
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return lr.repeat_interleave(4, -1).repeat_interleave(4, -2)
+
+
+@pytest.mark.parametrize("generator", [Normalised(), Silent()])
+def test_an_unknown_radius_runs_all_the_same(generator: nn.Module) -> None:
+    model = Model("unknown", generator, 4)
+    assert not model.exact_tiles
+    lr = torch.rand(1, 3, 61, 90)
+    sr = model.enlarge(lr, tile=16)
+    assert sr.shape == (1, 3, 244, 360)
+    assert sr.isfinite().all()
+    if isinstance(generator, Silent):
+        assert torch.allclose(sr, generator(lr), atol=1e-6)
+
+
+def test_what_leaves_is_clamped() -> None:
+    class Loud(Silent):
+        receptive_radius = 0
+
+        def forward(self, lr: Tensor) -> Tensor:
+            return super().forward(lr) * 4 - 1
+
+    for tile in (16, 128):
+        sr = Model("loud", Loud(), 4).enlarge(torch.rand(1, 3, 40, 40), tile=tile)
+        assert (sr.min(), sr.max()) == (0, 1)
+
+
+# --- where a model comes from -------------------------------------------------------------------
+
+
+def tiny_recipe() -> Recipe:
+    return Recipe(
+        name="tiny",
+        generator=Part.of("face-residual", width=8, blocks=1),
+        losses={"l1": Loss()},
+        degradation=Part.of("faces-x4"),
+        data=Data(size=32),
+    )
+
+
+def save(file: Path, value: float, *, average: float | None = None) -> Path:
+    """Write a checkpoint whose weights are all ``value`` (and their average another)."""
+    generator = build.generator(tiny_recipe())
+
+    def filled(with_value: float) -> dict[str, Tensor]:
+        state = generator.state_dict()
+        return {key: torch.full_like(weight, with_value) for key, weight in state.items()}
+
+    tensors = checkpoint.prefixed("generator", filled(value))
+    if average is not None:
+        tensors |= checkpoint.prefixed("ema.module", filled(average))
+        tensors["ema.n_averaged"] = torch.tensor(3)
+    checkpoint.write(file, tensors, tiny_recipe(), 7, {"note": "for a test"})
+    return file
+
+
+def weight_of(model: Model) -> float:
+    return float(next(model.generator.parameters()).flatten()[0])
+
+
+def test_load_by_name() -> None:
+    model = load("bicubic", device="cpu")
+    assert (model.name, model.scale, model.sha256) == ("bicubic", 4, None)
+    assert model.exact_tiles
+
+
+def test_load_a_file(tmp_path: Path) -> None:
+    file = save(tmp_path / "some.safetensors", 0.25)
+    for name in (file, str(file)):
+        model = load(name, device="cpu")
+        assert weight_of(model) == 0.25
+        assert model.sha256 == sha256(file)
+        assert model.recipe == tiny_recipe()
+        assert model.metadata["step"] == 7
+        assert model.metadata["note"] == "for a test"
+        assert not model.generator.training
+        assert not any(weight.requires_grad for weight in model.generator.parameters())
+
+
+def test_load_prefers_the_average_that_was_validated(tmp_path: Path) -> None:
+    file = save(tmp_path / "checkpoint-00000007.safetensors", 0.25, average=0.5)
+    assert weight_of(load(file, device="cpu")) == 0.5
+
+
+def test_load_a_runs_folder(tmp_path: Path) -> None:
+    save(tmp_path / "run" / "model.safetensors", 0.25)
+    assert weight_of(load(tmp_path / "run", device="cpu")) == 0.25
+
+
+def test_load_a_run_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "runs" / "mine" / "model.safetensors", 0.25)
+    assert weight_of(load("mine", device="cpu")) == 0.25
+
+
+def test_load_an_unknown_name_says_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownNameError) as raised:
+        load("bicubik")
+    message = str(raised.value)
+    assert message.startswith("no model 'bicubik' (did you mean 'bicubic'?)")
+    assert all(name in message for name in registry.offers("models"))
+
+
+def test_load_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="no model"):
+        load(tmp_path)
+
+
+def damaged(file: Path) -> list[bytes]:
+    whole = file.read_bytes()
+    return [
+        b"",
+        b"not a checkpoint\n",
+        whole[:-100],  # torn
+        whole[:200],
+        whole[:8] + b"x" + whole[9:],  # a header that is no JSON
+        b"\xff" * 8 + whole[8:],  # a header of 18 exabytes
+    ]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_load_a_damaged_file_is_one_clear_line(tmp_path: Path, number: int) -> None:
+    file = save(tmp_path / "some.safetensors", 0.25)
+    file.write_bytes(damaged(file)[number])
+    with pytest.raises(InputError, match=r"some\.safetensors: not a readable checkpoint"):
+        load(file)
+
+
+def test_load_weights_that_do_not_fit_names_the_first(tmp_path: Path) -> None:
+    file = tmp_path / "some.safetensors"
+    other = registry.build("generators", "face-residual", width=12, blocks=1)
+    checkpoint.write(file, checkpoint.prefixed("generator", other.state_dict()), tiny_recipe(), 1)
+    with pytest.raises(InputError, match=r"don't fit this generator: size mismatch for head"):
+        load(file, device="cpu")
+
+
+def test_load_a_checkpoint_of_a_plugin_that_is_gone_names_it(
+    tmp_path: Path, fake_distribution: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+import srkit
+from torch import nn
+
+class Gone(nn.Upsample):
+    def __init__(self, *, scale: int = 4):
+        super().__init__(scale_factor=scale)
+
+@srkit.hookimpl
+def srkit_generators():
+    return {"gone-soon": Gone}
+"""
+    fake_distribution("srkit-gone", {"gone_plugin": source})
+    recipe = tiny_recipe().changed({"generator.name": "gone-soon"})
+    file = tmp_path / "some.safetensors"
+    checkpoint.write(file, {"generator.nothing": torch.ones(1)}, recipe, 1)
+    monkeypatch.setenv("SRKIT_PLUGINS", "")
+    from conftest import forget_plugins
+
+    forget_plugins()
+    with pytest.raises(UnknownNameError, match="unknown generator 'gone-soon'"):
+        load(file, device="cpu")
+
+
+READY = """
+import srkit
+from pathlib import Path
+
+def made():
+    "Weights for a test."
+    return srkit.ReadyModel("weights for a test", "CC0-1.0", file=Path({file!r}), sha256={sum!r})
+
+@srkit.hookimpl
+def srkit_models():
+    return {{"made-up": made}}
+"""
+
+
+def test_load_ready_weights_checks_their_sum(tmp_path: Path, fake_distribution: Install) -> None:
+    file = save(tmp_path / "ready.safetensors", 0.25)
+    source = READY.format(file=str(file), sum=sha256(file))
+    fake_distribution("srkit-ready", {"ready_plugin": source})
+    model = load("made-up", device="cpu")
+    assert (model.name, model.licence, model.sha256) == ("made-up", "CC0-1.0", sha256(file))
+    save(file, 0.5)
+    with pytest.raises(InputError, match=r"'made-up' are damaged .* reinstall"):
+        load("made-up", device="cpu")
+
+
+def test_ready_weights_that_are_missing_are_the_plugins_fault_in_one_line(
+    tmp_path: Path, fake_distribution: Install
+) -> None:
+    source = READY.format(file=str(tmp_path / "none.safetensors"), sum="0" * 64)
+    fake_distribution("srkit-ready", {"ready_plugin": source})
+    with pytest.raises(InputError, match=r"none\.safetensors"):
+        load("made-up", device="cpu")
+
+
+READER = """
+import srkit
+from torch import nn
+
+ASKED = []
+
+def read(file):
+    "Files of another format, for a test."
+    ASKED.append(file)
+    if file.name.startswith("mine"):
+        generator = nn.Upsample(scale_factor=3)
+        generator.scale = 3
+        return generator
+    return None
+
+@srkit.hookimpl
+def srkit_readers():
+    return {"made-up": read}
+"""
+
+
+def test_readers_are_asked_for_foreign_files(tmp_path: Path, fake_distribution: Install) -> None:
+    fake_distribution("srkit-reader", {"reader_plugin": READER})
+    file = tmp_path / "mine.safetensors"
+    save_file({"weight": torch.ones(3)}, file)
+    model = load(file, device="cpu")
+    assert (model.scale, model.sha256, model.recipe) == (3, sha256(file), None)
+    assert model.upscale(Image.new("RGB", (4, 5))).size == (12, 15)
+    other = tmp_path / "other.safetensors"
+    save_file({"weight": torch.ones(3)}, other)
+    with pytest.raises(InputError, match="safetensors, but not an srkit checkpoint"):
+        load(other, device="cpu")
+
+
+def test_readers_are_not_asked_for_our_own_files(
+    tmp_path: Path, fake_distribution: Install
+) -> None:
+    fake_distribution("srkit-reader", {"reader_plugin": READER})
+    file = save(tmp_path / "mine.safetensors", 0.25)
+    assert load(file, device="cpu").scale == 4
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "abacus", ""])
+def test_a_device_that_is_not_here_is_one_clear_line(device: str) -> None:
+    with pytest.raises(InputError, match="no device"):
+        load("bicubic", device=device)
+
+
+# --- what survives of a picture -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load("bicubic", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    """Four quadrants of their own colours, upright, 48x32."""
+    pixels = np.zeros((32, 48, 3), dtype=np.uint8)
+    pixels[:16, :24], pixels[:16, 24:] = (220, 30, 30), (30, 220, 30)
+    pixels[16:, :24], pixels[16:, 24:] = (30, 30, 220), (220, 220, 30)
+    return Image.fromarray(pixels)
+
+
+def corners(image: Image.Image) -> np.ndarray[Any, Any]:
+    """The colours in the middles of the four quadrants."""
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    height, width = pixels.shape[:2]
+    return pixels[height // 4 :: height // 2][:2, width // 4 :: width // 2][:, :2]
+
+
+def with_transparency(image: Image.Image) -> Image.Image:
+    pale = image.quantize(8)
+    pale.info["transparency"] = 0
+    return pale
+
+
+def sixteen_bits(image: Image.Image) -> Image.Image:
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+
+
+MODES: list[tuple[str, Callable[[Image.Image], Image.Image], str]] = [
+    *((mode, lambda image, mode=mode: image.convert(mode), mode) for mode in ("RGB", "L", "LA")),
+    ("RGBA", lambda image: image.convert("RGBA"), "RGBA"),
+    ("P", lambda image: image.quantize(8), "RGB"),
+    ("P with transparency", with_transparency, "RGBA"),
+    ("1", lambda image: image.convert("1"), "L"),
+    ("I;16", sixteen_bits, "L"),
+    ("CMYK", lambda image: image.convert("CMYK"), "RGB"),
+    ("YCbCr", lambda image: image.convert("YCbCr"), "RGB"),
+    ("HSV", lambda image: image.convert("HSV"), "RGB"),
+    ("F", lambda image: Image.fromarray(np.asarray(image.convert("L")) / np.float32(255)), "L"),
+]
+
+
+@pytest.mark.parametrize(("make", "result"), [m[1:] for m in MODES], ids=[m[0] for m in MODES])
+def test_every_mode_keeps_its_meaning(
+    model: Model, photo: Image.Image, make: Callable[[Image.Image], Image.Image], result: str
+) -> None:
+    image = make(photo)
+    before = image.tobytes()
+    sr = model.upscale(image)
+    assert sr.size == (4 * 48, 4 * 32)
+    assert sr.mode == result
+    assert image.tobytes() == before
+    expected = corners(photo.convert("L") if result in ("L", "LA") else photo)
+    if image.mode not in ("1", "P"):  # dithered
+        assert np.abs(corners(sr) - expected).max() <= 3
+
+
+def test_the_default_model_takes_a_picture_and_gives_a_picture(photo: Image.Image) -> None:
+    default = srkit.load()
+    assert default.name == "faces"
+    sr = default.upscale(photo)
+    assert (sr.mode, sr.size) == ("RGB", (192, 128))
+    assert np.abs(corners(sr) - corners(photo)).max() < 40
+
+
+def test_transparency_is_enlarged_with_the_picture(model: Model, photo: Image.Image) -> None:
+    alpha = Image.new("L", photo.size, 0)
+    alpha.paste(255, (0, 0, 24, 32))
+    for mode, result in (("RGB", "RGBA"), ("L", "LA")):
+        image = photo.convert(mode)
+        image.putalpha(alpha)
+        sr = model.upscale(image)
+        assert sr.mode == result
+        found = np.asarray(sr.getchannel("A"))
+        assert (found[:, :80] == 255).all()
+        assert (found[:, 112:] == 0).all()
+
+
+def test_a_transparent_grey_level_becomes_an_alpha_channel(
+    tmp_path: Path, model: Model, photo: Image.Image
+) -> None:
+    grey = photo.convert("L").point(lambda value: 0 if value < 60 else 200)
+    grey.save(tmp_path / "grey.png", transparency=0)
+    with Image.open(tmp_path / "grey.png") as image:
+        sr = model.upscale(image)
+    assert sr.mode == "LA"
+    assert {0, 255} <= set(np.unique(np.asarray(sr.getchannel("A"))).tolist())
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(model: Model) -> None:
+    for value, expected in ((0, 0), (65535, 255), (32768, 128), (300, 1)):
+        image = Image.fromarray(np.full((4, 4), value, dtype=np.uint16))
+        assert np.asarray(model.upscale(image)).max() == expected
+
+
+def test_one_pixel_is_a_picture(model: Model) -> None:
+    sr = model.upscale(Image.new("RGB", (1, 1), (9, 99, 199)))
+    assert sr.size == (4, 4)
+    assert sr.getpixel((2, 2)) == (9, 99, 199)
+
+
+ORIENT = 0x0112
+# How an upright picture must be stored, so that this EXIF orientation shows it upright.
+STORED: dict[int, Image.Transpose | None] = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def rotated(photo: Image.Image, orientation: int, file: Path) -> Path:
+    how = STORED[orientation]
+    stored = photo.transpose(how) if how is not None else photo
+    exif = Image.Exif()
+    exif[ORIENT] = orientation
+    stored.save(file, exif=exif, quality=95, subsampling=0)
+    return file
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation_is_honoured_exactly_once(
+    tmp_path: Path, model: Model, photo: Image.Image, orientation: int, suffix: str
+) -> None:
+    file = rotated(photo, orientation, tmp_path / f"photo{suffix}")
+    with Image.open(file) as image:
+        sr = model.upscale(image)
+    assert sr.size == (192, 128)
+    assert np.abs(corners(sr) - corners(photo)).max() < 30
+    assert ImageOps.exif_transpose(sr).size == (192, 128)
+    assert main(["upscale", str(file), "--model", "bicubic", "--device", "cpu"]) == 0
+    with Image.open(tmp_path / f"photo-x4{suffix}") as written:
+        shown = ImageOps.exif_transpose(written)
+        assert written.size == shown.size == (192, 128)
+        assert np.abs(corners(shown) - corners(photo)).max() < 30
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_what_exif_says_of_the_photo_is_kept(
+    tmp_path: Path, photo: Image.Image, suffix: str
+) -> None:
+    file = tmp_path / f"photo{suffix}"
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    photo.save(file, exif=exif)
+    assert main(["upscale", str(file), "--model", "bicubic", "--device", "cpu"]) == 0
+    with Image.open(tmp_path / f"photo-x4{suffix}") as written:
+        assert written.getexif().get(0x010F) == "A camera"
+
+
+def profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_profile_and_resolution_are_kept_in_files(
+    tmp_path: Path, photo: Image.Image, suffix: str
+) -> None:
+    file = tmp_path / f"photo{suffix}"
+    photo.save(file, icc_profile=profile(), dpi=(300, 300))
+    assert main(["upscale", str(file), "--model", "bicubic", "--device", "cpu"]) == 0
+    with Image.open(tmp_path / f"photo-x4{suffix}") as written:
+        assert written.info["icc_profile"] == profile()
+        if suffix != ".webp":  # which has no place for it
+            assert written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_profile_and_resolution_are_kept_in_memory(model: Model, photo: Image.Image) -> None:
+    image = photo.copy()
+    image.info.update(icc_profile=profile(), dpi=(300, 300))
+    sr = model.upscale(image)
+    # Pillow's save takes the profile from here; without it the colours would be other ones.
+    assert sr.info.get("icc_profile") == profile()
+    assert sr.info.get("dpi") == (300, 300)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("L", ".png"), ("L", ".jpg"), ("LA", ".png"), ("L", ".tif"), ("1", ".tif"), ("I;16", ".tif")],
+)
+def test_grey_files_stay_grey(tmp_path: Path, photo: Image.Image, mode: str, suffix: str) -> None:
+    image = sixteen_bits(photo) if mode == "I;16" else photo.convert(mode)
+    file = tmp_path / f"photo{suffix}"
+    image.save(file)
+    assert main(["upscale", str(file), "--model", "bicubic", "--device", "cpu"]) == 0
+    with Image.open(tmp_path / f"photo-x4{suffix}") as written:
+        assert written.mode == ("LA" if mode == "LA" else "L")
+        assert written.size == (192, 128)
+        if mode != "1":
+            assert np.abs(corners(written) - corners(photo.convert("L"))).max() <= 6
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "raw"])
+def test_a_tiffs_own_tags_do_not_spoil_the_result(
+    tmp_path: Path, photo: Image.Image, compression: str
+) -> None:
+    file = tmp_path / "photo.tif"
+    photo.save(file, compression=compression)
+    for out in ("out.tif", "out.png", "out.jpg"):
+        command = ["upscale", str(file), "-o", str(tmp_path / out), "--model", "bicubic"]
+        assert main([*command, "--device", "cpu"]) == 0
+        with Image.open(tmp_path / out) as written:
+            assert (written.mode, written.size) == ("RGB", (192, 128))
+            assert np.abs(corners(written) - corners(photo)).max() < 30
