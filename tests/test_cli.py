@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import srkit
-from srkit import InputError, Recipe, checkpoint, registry, runs
+from srkit import Recipe, checkpoint, registry, runs
 from srkit.cli import build_app, main
 from srkit.cli.upscale import Job, plan
 from srkit.hookspecs import kinds
@@ -121,7 +121,7 @@ def test_the_package_is_runnable() -> None:
     assert result.stdout == f"srkit {srkit.__version__}\n"
 
 
-def test_the_packages_exit_status_is_the_commands(tmp_path: Path) -> None:
+def test_the_packages_exit_status_is_the_commands() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "srkit", "list", "generator"],
         capture_output=True,
@@ -267,7 +267,6 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
         (["train", "faces", "--device", "cuda:99"], "no device 'cuda:99'"),
         (["train", "faces", "--resume"], "holds no run to resume"),
         (["upscale", "nothing.png", "--model", "bicubic"], "nothing.png: no such file or folder"),
-        (["bench", "--framing", "round", "--model", "bicubic"], ""),
         (["bench", "bicubic", "--framing", "round"], "framing is squash or square, not 'round'"),
         (["bench", "bicubic", "--verify", "im"], "unknown face set 'im' (did you mean 'imm'?)"),
         (["bench", "bicubic", "--verify", "imm"], "no face set 'imm' at 'imm'"),
@@ -276,13 +275,8 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_line(
-    cli: Cli, refused: Callable[..., str], arguments: list[str], said: str
+    refused: Callable[..., str], arguments: list[str], said: str
 ) -> None:
-    if not said:  # what typer itself refuses has a form of its own
-        status, _, err = cli(*arguments)
-        assert status == 2
-        assert "Traceback" not in err
-        return
     assert said in refused(*arguments)
     assert hidden(Path.cwd()) == []
     assert not Path("runs").exists()
@@ -399,6 +393,25 @@ def test_facenet_weights_that_cannot_be_downloaded(
 def test_a_picture_where_weights_are_wanted(refused: Callable[..., str], tmp_path: Path) -> None:
     file = picture(tmp_path / "face.png")
     assert "face.png: not a readable checkpoint" in refused("upscale", file, "--model", file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["trian"], "Did you mean 'train'?"),
+        (["train"], "recipe"),
+        (["train", "faces", "--steps", "0"], "--steps"),
+        (["train", "faces", "--steps", "many"], "--steps"),
+        (["upscale"], "inputs"),
+        (["bench", "--model", "bicubic"], "--model"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_line_that_is_no_command_says_why(cli: Cli, arguments: list[str], said: str) -> None:
+    status, out, err = cli(*arguments)
+    assert (status, out) == (2, "")
+    assert said.lower() in err.lower()
+    assert "Traceback" not in err
 
 
 # --- upscale ------------------------------------------------------------------------------------
@@ -551,17 +564,6 @@ def test_two_inputs_never_share_a_result(refused: Callable[..., str], tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_the_same_input_twice_is_one_picture_or_a_clear_refusal(tmp_path: Path) -> None:
-    a = picture(tmp_path / "a.png")
-    try:
-        assert jobs([a, a]) == [(a, tmp_path / "a-x4.png")]
-    except InputError as error:
-        message = str(error)
-    else:
-        message = "a.png"
-    assert "a.png" in message
-
-
 def test_a_result_that_cannot_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
     file = picture(tmp_path / "face.png")
     in_the_way = tmp_path / "file"
@@ -631,20 +633,26 @@ def leave() -> None:
 """
 
 
-@pytest.fixture
-def commands(fake_distribution: Install) -> None:
-    site = fake_distribution("srkit-cmd", {"cmd_plugin": "", "cmd_module": COMMANDS})
+POINTS = {
+    "greet": "cmd_module:greet",
+    "several": "cmd_module:several",
+    "refuse": "cmd_module:refuse",
+    "leave": "cmd_module:leave",
+    "broken": "cmd_nowhere:command",
+}
+
+
+def declare(site: Path, points: dict[str, str]) -> None:
     (info,) = site.glob("*.dist-info")
-    points = {
-        "greet": "cmd_module:greet",
-        "several": "cmd_module:several",
-        "refuse": "cmd_module:refuse",
-        "leave": "cmd_module:leave",
-        "broken": "cmd_nowhere:command",
-        "train": "cmd_module:greet",
-    }
     lines = [f"{name} = {target}" for name, target in points.items()]
     (info / "entry_points.txt").write_text("\n".join(["[srkit.commands]", *lines]) + "\n")
+
+
+@pytest.fixture
+def commands(fake_distribution: Install) -> Path:
+    site = fake_distribution("srkit-cmd", {"cmd_plugin": "", "cmd_module": COMMANDS})
+    declare(site, POINTS)
+    return site
 
 
 @pytest.mark.usefixtures("commands")
@@ -672,8 +680,7 @@ def test_a_plugins_command_gets_its_own_arguments(
     cli: Cli, arguments: list[str], said: str
 ) -> None:
     status, out, err = cli(*arguments)
-    assert (status, err) == (0, "") or "taken" in err or "srkit's own" in err
-    assert status == 0
+    assert (status, err) == (0, "")
     assert said in out
 
 
@@ -682,7 +689,7 @@ def test_a_plugins_command_has_its_own_status(cli: Cli) -> None:
     assert cli("leave")[0] == 7
     status, _, err = cli("refuse")
     assert status == 2
-    assert err.splitlines()[-1] == "srkit: not today"
+    assert err == "srkit: not today\n"
     status, _, err = cli("greet")
     assert status == 2
     assert "Traceback" not in err
@@ -692,14 +699,13 @@ def test_a_plugins_command_has_its_own_status(cli: Cli) -> None:
 def test_a_broken_command_breaks_itself_alone(cli: Cli) -> None:
     status, _, err = cli("broken")
     assert status == 2
-    line = err.splitlines()[-1]
+    (line,) = err.splitlines()
     assert line.startswith("srkit: command 'broken' of srkit-cmd can't be loaded: ")
-    assert "Traceback" not in err
     assert cli("list", "generators")[0] == 0
 
 
-@pytest.mark.usefixtures("commands")
-def test_our_own_verbs_cannot_be_replaced(cli: Cli) -> None:
+def test_our_own_verbs_cannot_be_replaced(cli: Cli, commands: Path) -> None:
+    declare(commands, POINTS | {"train": "cmd_module:greet"})
     status, out, err = cli("train", "--help")
     assert status == 0
     assert "RECIPE" in out.upper()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ from rich.progress import (
 )
 
 from srkit.errors import InputError, SrkitError
+
+if TYPE_CHECKING:
+    from srkit.recipe import Recipe
 
 
 def train(
@@ -58,8 +61,8 @@ def train(
         chosen = Recipe.from_file(file)
     else:
         chosen = registry.build("recipes", recipe)
-    if resume and steps is None:
-        chosen = _with_steps_of(chosen, out)
+    if resume:
+        chosen = _begun(chosen, out)
     chosen = chosen.changed(changes)
 
     from srkit.train import train as run
@@ -83,15 +86,17 @@ def train(
     )
 
 
-def _with_steps_of(chosen: Any, out: Path | None) -> Any:
-    """Keep the number of steps that the run was begun with, where none is given now."""
+def _begun(asked: Recipe, out: Path | None) -> Recipe:
+    """Return the recipe a run was begun with, so that its settings needn't be given again."""
     from srkit import runs
-    from srkit.recipe import Recipe
 
-    file = (out or runs.default_folder(chosen.name)) / runs.RECIPE
+    file = (out or runs.default_folder(asked.name)) / runs.RECIPE
     if not file.is_file():
         raise InputError(f"{file.parent} holds no run to resume")
-    return chosen.changed({"steps": Recipe.from_file(file).steps})
+    begun = type(asked).from_file(file)
+    if begun.name != asked.name:
+        raise InputError(f"{file.parent} holds a run of '{begun.name}', not of '{asked.name}'")
+    return begun
 
 
 class Display:

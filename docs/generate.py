@@ -1,0 +1,169 @@
+"""The parts of these pages that follow from the code, as Markdown.
+
+cog puts them between their markers, from the checkout's root::
+
+    SRKIT_PLUGINS= python -m cogapp -r docs/*.md
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import typer.main
+from pydantic import BaseModel
+
+from srkit import hookspecs, recipe, registry
+from srkit.cli import build_app
+
+# What the docstrings of srkit.recipe say of a key in passing, in a sentence on the whole.
+IN_PASSING = {
+    "generator": "A registered generator; its options beside its name.",
+    "discriminator": "A registered discriminator; left out: no adversary.",
+    "degradation": "A registered degradation, HR to LR.",
+    "optimizer.name": "`adam` or `adamw`, the same for both networks.",
+    "optimizer.learning_rate": "Before schedule and warm-up.",
+    "optimizer.betas": "Decay of the averages of the gradient and of its square.",
+    "optimizer.weight_decay": "As the optimiser defines it; `adamw` decouples it.",
+    "optimizer.every": "Batches between two cuts of the `step` schedule.",
+    "optimizer.factor": "By which the `step` schedule cuts the rate.",
+    "optimizer.floor": "Share of the rate at which the `cosine` schedule ends.",
+}
+SECTIONS = {
+    "adversarial": recipe.Adversarial,
+    "data": recipe.Data,
+    "optimizer": recipe.Optimizer,
+}
+
+
+def markdown(text: str) -> str:
+    """Return a docstring's text with its ``code`` in single backticks."""
+    return text.replace("``", "`")
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
+    cells = [list(headings), *map(list, rows)]
+    cells.insert(1, ["---"] * len(cells[0]))
+    return "".join(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in r)} |\n" for r in cells)
+
+
+def attributes(documented: type) -> dict[str, str]:
+    """Return the section ``Attributes:`` of a class's docstring, by name."""
+    _, _, section = (inspect.getdoc(documented) or "").partition("Attributes:\n")
+    found: dict[str, str] = {}
+    for entry in re.split(r"\n(?=    \S)", section.rstrip()):
+        name, colon, text = entry.strip().partition(": ")
+        if colon:
+            found[name] = markdown(" ".join(text.split()))
+    return found
+
+
+def summary(documented: Any) -> str:
+    """Return the first line of a docstring."""
+    return markdown((inspect.getdoc(documented) or "").partition("\n")[0])
+
+
+def commands() -> dict[str, Any]:
+    """Return srkit's own verbs as click commands."""
+    return dict(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
+
+
+def _default(parameter: Any) -> str:
+    shown = parameter.show_default
+    if isinstance(shown, str):
+        return shown
+    if shown is False or parameter.default is False or not isinstance(parameter.default, int | str):
+        return ""
+    return f"`{parameter.default}`"
+
+
+def verb(name: str) -> str:
+    """Return a verb's usage, what it does, and its arguments and options."""
+    command = commands()[name]
+    usage = f"srkit {name} [OPTIONS]"
+    rows = []
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            shown = parameter.name.upper() + ("..." if parameter.nargs == -1 else "")
+            usage += f" {shown}" if parameter.required else f" [{shown}]"
+        else:
+            shown = ", ".join(parameter.opts)
+            if not parameter.is_flag:
+                shown += f" {parameter.metavar or parameter.name.upper()}"
+        default = "required" if parameter.required else _default(parameter)
+        rows.append((f"`{shown}`", default, parameter.help or ""))
+    listed = table(("name", "default", "what it is"), rows) if rows else "No options.\n"
+    return f"\n    {usage}\n\n{markdown(command.help)}\n\n{listed}\n"
+
+
+def recipes() -> str:
+    """Return a table of the registered recipes."""
+    rows = []
+    for name in registry.offers("recipes"):
+        made = registry.build("recipes", name)
+        losses = ", ".join(f"`{loss}`" for loss in made.losses)
+        adversary = f"`{made.discriminator.name}`" if made.discriminator else ""
+        what = markdown(registry.describe("recipes", name))
+        rows.append((f"`{name}`", f"`{made.generator.name}`", adversary, losses, what))
+    return table(("recipe", "generator", "discriminator", "losses", "what it is"), rows)
+
+
+def recipe_toml(name: str) -> str:
+    """Return a registered recipe as a TOML code block."""
+    return f"```toml\n{registry.build('recipes', name).to_toml()}```\n"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[tuple[str, str, str]]:
+    said = attributes(model)
+    for key, field in model.model_fields.items():
+        path = prefix + key
+        if path in SECTIONS or path == "losses":
+            continue
+        text = said.get(key) or IN_PASSING[path]
+        if field.is_required():
+            default = "required"
+        elif field.default is None:
+            default = "none"
+        else:
+            value = field.default
+            toml = str(value).lower() if isinstance(value, bool) else repr(value)
+            default = f"`{toml.replace(chr(39), chr(34)).replace('(', '[').replace(')', ']')}`"
+        yield f"`{path}`", default, text
+
+
+def recipe_keys() -> str:
+    """Return a table of every key of a recipe, and one for each of its sections."""
+    heading = ("key", "default", "what it is")
+    parts = [table(heading, _keys(recipe.Recipe))]
+    for section, model in SECTIONS.items():
+        parts.append(f"\n`[{section}]`: {summary(model)}\n\n")
+        parts.append(table(heading, _keys(model, f"{section}.")))
+    parts.append(f"\n`[losses.NAME]`: {summary(recipe.Loss)}\n\n")
+    weight = recipe.Loss.model_fields["weight"].default
+    parts.append(
+        table(heading, [("`losses.NAME.weight`", f"`{weight}`", "Times the loss's value.")])
+    )
+    return "".join(parts)
+
+
+def hooks() -> str:
+    """Return the reference of the hooks and of the types that they speak of."""
+    parts = []
+    for kind in hookspecs.kinds():
+        text = inspect.getdoc(getattr(hookspecs, f"srkit_{kind}")) or ""
+        parts.append(f"\n### `srkit_{kind}`\n\n{markdown(text)}\n")
+    types = (
+        hookspecs.DiscriminatorOutput,
+        hookspecs.Metric,
+        hookspecs.Person,
+        hookspecs.ReadyModel,
+    )
+    for each in types:
+        parts.append(f"\n### `srkit.{each.__name__}`\n\n{summary(each)}\n")
+        rows = [(f"`{name}`", text) for name, text in attributes(each).items()]
+        if rows:
+            parts.append("\n" + table(("attribute", "what it is"), rows))
+    return "".join(parts)

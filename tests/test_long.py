@@ -1,0 +1,56 @@
+"""Checks that take minutes: ``nox -s long``."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from srkit import registry, runs
+from srkit.cli import main
+from srkit.train import GRADIENTS_AT, train
+
+SCENARIOS = {
+    "inception-gan-pixel": {"pixel"},
+    "inception-gan-adversarial": {"pixel", "adversarial"},
+    "inception-gan-feature": {"pixel", "adversarial", "feature"},
+    "inception-gan": {"pixel", "adversarial", "feature", "psnr"},
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_trains_on_real_faces(name: str, data_root: Path, tmp_path: Path) -> None:
+    recipe = registry.build("recipes", name).changed(
+        {"steps": 300, "generator.width": 0.25, "validate_every": 150}
+    )
+    if recipe.discriminator:
+        recipe = recipe.changed({"discriminator.width": 0.25})
+    result = train(recipe, source=data_root / "celeba", out=tmp_path / "run", log_every=25)
+    log = [json.loads(line) for line in (tmp_path / "run" / runs.LOG).read_text().splitlines()]
+    norms = {
+        record["step"]: record["gradient_norms"] for record in log if "gradient_norms" in record
+    }
+    assert set(norms) == {GRADIENTS_AT, 150, 300}
+    for each in norms.values():
+        assert set(each) == SCENARIOS[name]
+        assert all(math.isfinite(norm) and norm > 0 for norm in each.values())
+    losses = [record["losses"] for record in log if "losses" in record]
+    assert losses[-1]["pixel"] < 0.7 * losses[0]["pixel"]
+    assert math.isfinite(result.scores["psnr"])
+
+
+@pytest.mark.long
+def test_the_shipped_recipe_beats_bicubic_soon(data_root: Path, tmp_path: Path) -> None:
+    recipe = registry.build("recipes", "faces").changed(
+        {"steps": 400, "ema": 0.98, "validate_every": 400, "generator.blocks": 4}
+    )
+    result = train(recipe, source=data_root / "celeba", out=tmp_path / "run")
+    assert result.scores["psnr"] > result.scores["bicubic_psnr"] + 1.0
+
+
+@pytest.mark.long
+def test_the_whole_tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--train"]) == 0
+    assert (tmp_path / "srkit-demo-tour.png").is_file()
