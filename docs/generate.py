@@ -18,19 +18,6 @@ from pydantic import BaseModel
 from srkit import hookspecs, recipe, registry
 from srkit.cli import build_app
 
-# What the docstrings of srkit.recipe say of a key in passing, in a sentence on the whole.
-IN_PASSING = {
-    "generator": "A registered generator; its options beside its name.",
-    "discriminator": "A registered discriminator; left out: no adversary.",
-    "degradation": "A registered degradation, HR to LR.",
-    "optimizer.name": "`adam` or `adamw`, the same for both networks.",
-    "optimizer.learning_rate": "Before schedule and warm-up.",
-    "optimizer.betas": "Decay of the averages of the gradient and of its square.",
-    "optimizer.weight_decay": "As the optimiser defines it; `adamw` decouples it.",
-    "optimizer.every": "Batches between two cuts of the `step` schedule.",
-    "optimizer.factor": "By which the `step` schedule cuts the rate.",
-    "optimizer.floor": "Share of the rate at which the `cosine` schedule ends.",
-}
 SECTIONS = {
     "adversarial": recipe.Adversarial,
     "data": recipe.Data,
@@ -122,7 +109,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[tuple[str, str, 
         path = prefix + key
         if path in SECTIONS or path == "losses":
             continue
-        text = said.get(key) or IN_PASSING[path]
+        text = said[key]
         if field.is_required():
             default = "required"
         elif field.default is None:

@@ -132,6 +132,8 @@ def read(file: Path, *, only: str | None = None) -> Checkpoint:
         raise InputError(f"{file}: not a readable checkpoint ({error})") from error
     try:
         about: dict[str, Any] = json.loads(header[KEY])
+        if (its_format := about.pop("format")) != FORMAT:
+            raise InputError(f"{file}: format {its_format}, and this srkit reads {FORMAT}")
         recipe = Recipe.from_toml(about.pop("recipe"), str(file))
         return Checkpoint(tensors, recipe, int(about.pop("step")), about)
     except (KeyError, TypeError, ValueError) as error:

@@ -98,8 +98,15 @@ class Optimizer(_Frozen):
     """Adam or AdamW with a learning-rate schedule; the same for both networks.
 
     Attributes:
+        name: ``adam`` or ``adamw``.
+        learning_rate: Before schedule and warm-up.
+        betas: Decay of the averages of the gradient and of its square.
+        weight_decay: As the optimiser defines it; ``adamw`` decouples it.
         schedule: ``constant``; ``step`` (times ``factor`` every ``every`` batches); ``cosine``
             (down to ``floor`` times the rate at the last step).
+        every: Batches between two cuts of the ``step`` schedule.
+        factor: By which the ``step`` schedule cuts the rate.
+        floor: Share of the rate at which the ``cosine`` schedule ends.
         warmup: Batches over which the rate rises linearly from zero.
     """
 
@@ -123,7 +130,13 @@ class Recipe(_Frozen):
         steps: Batches in all.
         batch_size: Pictures a batch.
         seed: Decides initial weights, order, flips and noise.
+        generator: A registered generator; its options beside its name.
+        discriminator: A registered discriminator; left out: no adversary.
+        adversarial: How the two play; goes with ``discriminator``.
         losses: Registered losses by name.
+        degradation: A registered degradation, HR to LR.
+        data: How photos become HR pictures.
+        optimizer: Of both networks.
         ema: Decay of the generator's moving average, used for validation and the final
             weights; 0 for none.
         validate_every: Batches between validations (and picture grids).

@@ -132,7 +132,13 @@ def find(kind: str, name: str) -> Callable[..., Any]:
 
 
 def signature(factory: Callable[..., Any]) -> inspect.Signature:
-    """Return a factory's signature with its annotations evaluated where that works."""
+    """Return a factory's signature with its annotations evaluated where that works.
+
+    A module that defines no ``__init__`` has no options, though torch's own takes anything.
+    """
+    made_by = getattr(factory, "__init__", None)
+    if isinstance(factory, type) and getattr(made_by, "__module__", "").startswith("torch.nn."):
+        return inspect.Signature()
     try:
         return inspect.signature(factory, eval_str=True)
     except (NameError, TypeError, SyntaxError):

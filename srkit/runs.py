@@ -49,14 +49,19 @@ def begin(folder: Path, recipe: Recipe) -> None:
         raise InputError(f"can't write to {folder}: {error}") from error
 
 
-def resume(folder: Path, recipe: Recipe) -> Checkpoint | None:
+def resume(folder: Path, recipe: Recipe, fingerprint: str) -> Checkpoint | None:
     """Read the newest checkpoint of a run and cut its log back to there.
+
+    Args:
+        folder: The run's.
+        recipe: That of the run, but for the number of steps.
+        fingerprint: Of the photos there are now.
 
     Returns:
         None where the run was ended before its first checkpoint.
 
     Raises:
-        InputError: There is no run here.
+        InputError: There is no run here, or it was trained on other photos.
         RecipeError: The recipe is another one, but for the number of steps.
     """
     if not (folder / RECIPE).is_file():
@@ -68,6 +73,8 @@ def resume(folder: Path, recipe: Recipe) -> Checkpoint | None:
         raise RecipeError(f"can't resume {folder} with another recipe: {'; '.join(changed)}")
     if found and found.step > recipe.steps:
         raise RecipeError(f"{folder} is at step {found.step} already, past {recipe.steps}")
+    if found and found.metadata["data"] != fingerprint:
+        raise InputError(f"{folder} was trained on other photos than these")
     cut_log(folder / LOG, found.step if found else 0)
     _write_text(folder / RECIPE, recipe.to_toml())
     return found

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srkit import build, checkpoint, data, registry, runs
-from srkit.errors import InputError, Interrupted, SrkitError
+from srkit.errors import Interrupted, SrkitError
 from srkit.recipe import Optimizer, Recipe
 from srkit.validation import Validation
 
@@ -147,9 +147,10 @@ def train(
     parts = build.parts(recipe, where)
     build.rehearse(recipe, parts, where)
     photos, held_out = data.load(source, val, recipe.data)
+    fingerprint = photos.fingerprint()
     found = None
     if resume:
-        found = runs.resume(out, recipe)
+        found = runs.resume(out, recipe, fingerprint)
     else:
         runs.begin(out, recipe)
 
@@ -168,10 +169,7 @@ def train(
     counted = 0  # batches in the window
     start = 0
     scores: dict[str, float] = {}
-    fingerprint = photos.fingerprint()
     if found:
-        if found.metadata["data"] != fingerprint:
-            raise InputError(f"{out} was trained on other photos than {source} has now")
         start, scores = found.step, found.metadata["scores"]
         networks = {"generator": generator, "discriminator": critic, "ema": average}
         for name, network in networks.items():
@@ -306,8 +304,8 @@ def train(
                 window = {}
                 if bad := [name for name, value in losses.items() if not math.isfinite(value)]:
                     raise SrkitError(
-                        f"{', '.join(bad)} is not finite around step {done}; lower "
-                        f"optimizer.learning_rate and --resume from {last.name}"
+                        f"{', '.join(bad)} is not finite around step {done}; start anew with a "
+                        "lower optimizer.learning_rate and another --out"
                     )
                 now = time.perf_counter()
                 speed = (done - clock_step) * recipe.batch_size / (now - clock)

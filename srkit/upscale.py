@@ -174,6 +174,8 @@ def load(name: str | Path | None = None, *, device: str = "auto") -> Model:
             assert ready.generator is not None
             made = registry.build_scaled("generators", ready.generator, ready.scale, ready.options)
             return _placed(Model(name, made, ready.scale, ready.licence), where)
+        if not ready.file.is_file():
+            raise InputError(f"the weights of '{name}' are missing ({ready.file}); reinstall it")
         model = _from_file(name, ready.file, ready.licence)
         if ready.sha256 and model.sha256 != ready.sha256:
             raise InputError(

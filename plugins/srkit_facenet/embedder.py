@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ def _read(file: Path) -> tuple[dict[str, Tensor], str]:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         if file.suffix == ".safetensors":
             return load_file(file), digest
-        loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual pickles; what isn't tensors is refused
+            loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"FaceNet weights {file}: no such file") from error
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, EOFError) as error:

@@ -8,26 +8,37 @@ from collections.abc import Callable, Container
 import typer
 
 from srkit import plugins
-from srkit.errors import SrkitError
+from srkit.errors import NameClashError, PluginError, SrkitError
 
 
 def add(app: typer.Typer, taken: Container[str]) -> None:
     """Register a stand-in for every plugin's command; our own verbs can't be replaced."""
-    seen: set[str] = set()
+    found: dict[str, list[tuple[importlib.metadata.EntryPoint, plugins.Plugin]]] = {}
     for entry_point, plugin in plugins.found(plugins.COMMANDS_GROUP):
-        name = entry_point.name
-        if not plugins.wanted(plugin.distribution) or name in seen:
+        if not plugins.wanted(plugin.distribution):
             continue
-        if name in taken:
-            plugins.report(plugin, f"command '{name}' is srkit's own")
+        if entry_point.name in taken:
+            plugins.report(plugin, f"command '{entry_point.name}' is srkit's own")
             continue
-        seen.add(name)
+        found.setdefault(entry_point.name, []).append((entry_point, plugin))
+    for name, providers in found.items():
+        owners = " and ".join(f"{p.distribution} {p.version}" for _, p in providers)
         app.command(
             name,
-            help=f"A command of {plugin.distribution} {plugin.version}.",
+            help=f"A command of {owners}.",
             add_help_option=False,
             context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-        )(_stand_in(entry_point, plugin))
+        )(_clash(name, owners) if len(providers) > 1 else _stand_in(*providers[0]))
+
+
+def _clash(name: str, owners: str) -> Callable[[typer.Context], None]:
+    def run(ctx: typer.Context) -> None:
+        raise NameClashError(
+            f"command '{name}' is provided by {owners}; choose one with SRKIT_PLUGINS "
+            "or uninstall the other"
+        )
+
+    return run
 
 
 def _stand_in(
@@ -36,8 +47,10 @@ def _stand_in(
     def run(ctx: typer.Context) -> None:
         try:
             target = entry_point.load()
+        except SrkitError:
+            raise
         except Exception as error:
-            raise SrkitError(
+            raise PluginError(
                 f"command '{entry_point.name}' of {plugin.distribution} can't be loaded: {error}"
             ) from error
         prog_name = f"srkit {entry_point.name}"

@@ -119,7 +119,8 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        if self.task is not None:
+            self.progress.stop()
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         """Show one record."""

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from srkit import images
 from srkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,6 +71,8 @@ class Job:
 
 def _one(job: Job, model: Model, tile: int) -> str:
     """Enlarge one file; return what the user should know of the result, or ``""``."""
+    from srkit import images
+
     picture = images.read(job.input)
     sr = model.enlarge(images.to_tensor(picture.rgb), tile=tile)
     images.write(images.pack(images.to_image(sr), picture), job.output, picture.info)
@@ -98,6 +99,8 @@ def plan(inputs: list[Path], out: Path | None, scale: int) -> list[Job]:
     Raises:
         InputError: An input is missing, or two results, or a result and an input, would meet.
     """
+    from srkit import images
+
     jobs: list[Job] = []
     for given in inputs:
         if given.is_dir():

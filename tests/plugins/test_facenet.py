@@ -1,0 +1,214 @@
+"""FaceNet as a referee and as a loss, with the real weights where there are any."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from srkit_facenet import embedder
+from srkit_facenet.embedder import FaceNet
+from srkit_facenet.losses import IdentityLoss
+from torch import Tensor, nn
+
+from srkit import InputError, files, images, registry
+from srkit.faces import Detector, crop
+
+
+@pytest.fixture(scope="module")
+def weights(data_root: Path) -> Path:
+    return data_root / "weights" / "facenet-casia-webface.pt"
+
+
+@pytest.fixture(scope="module")
+def facenet(weights: Path) -> FaceNet:
+    return FaceNet(weights=str(weights))
+
+
+@pytest.fixture(scope="module")
+def faces(data_root: Path) -> Tensor:
+    """Two photos of each of three people, cropped, 96x96."""
+    detector = Detector()
+    cropped = []
+    for name in ("01_01", "01_02", "02_01", "02_02", "05_01", "05_02"):
+        photo = images.read(data_root / "imm-frontal" / f"{name}.jpg").rgb
+        cropped.append(images.to_tensor(crop(photo, detector.faces(photo)[0], 96)))
+    return torch.cat(cropped)
+
+
+def test_embeddings_are_of_unit_length(facenet: FaceNet, faces: Tensor) -> None:
+    embedding = facenet(faces)
+    assert embedding.shape == (6, 512)
+    assert torch.allclose(embedding.norm(dim=1), torch.ones(6), atol=1e-5)
+
+
+def test_the_same_person_is_closer_than_any_other(facenet: FaceNet, faces: Tensor) -> None:
+    embedding = facenet(faces)
+    distances = torch.cdist(embedding, embedding)
+    people = torch.tensor([0, 0, 1, 1, 2, 2])
+    same = (people[:, None] == people[None]) & ~torch.eye(6, dtype=torch.bool)
+    other = people[:, None] != people[None]
+    assert distances[same].max() < distances[other].min()
+    assert distances[same].max() < 0.7
+
+
+def test_it_says_whose_weights_it_has(facenet: FaceNet, weights: Path) -> None:
+    assert facenet.name == "facenet (facenet-casia-webface)"
+    assert facenet.sha256 == files.sha256(weights)
+
+
+def test_the_size_of_faces_is_its_own_business(facenet: FaceNet, faces: Tensor) -> None:
+    larger = nn.functional.interpolate(
+        faces[:2], size=(160, 160), mode="bilinear", align_corners=False
+    )
+    assert torch.allclose(facenet(larger), facenet(faces[:2]), atol=1e-5)
+
+
+def test_values_beyond_the_range_are_clamped(facenet: FaceNet, faces: Tensor) -> None:
+    loud = (faces[:1] - 0.5) * 3 + 0.5
+    assert torch.equal(facenet(loud), facenet(loud.clamp(0, 1)))
+
+
+def test_it_never_trains(facenet: FaceNet) -> None:
+    assert not any(module.training for module in facenet.train().modules())
+    assert not any(weight.requires_grad for weight in facenet.parameters())
+
+
+def test_the_environment_names_the_weights(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, facenet: FaceNet
+) -> None:
+    monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(weights))
+    assert registry.build("embedders", "facenet").sha256 == facenet.sha256
+
+
+def test_weights_may_be_safetensors(
+    tmp_path: Path, weights: Path, facenet: FaceNet, faces: Tensor
+) -> None:
+    state = torch.load(weights, weights_only=True)
+    state = {key: value.contiguous() for key, value in state.items()}
+    # facenet-pytorch's own files have the classifier of the training set's people as well.
+    state |= {"logits.weight": torch.ones(10, 512), "logits.bias": torch.ones(10)}
+    save_file(state, tmp_path / "plain.safetensors")
+    fresh = FaceNet(weights=str(tmp_path / "plain.safetensors"))
+    assert torch.equal(fresh(faces[:1]), facenet(faces[:1]))
+    torch.save(state, tmp_path / "plain.pt")
+    fresh = FaceNet(weights=str(tmp_path / "plain.pt"))
+    assert torch.equal(fresh(faces[:1]), facenet(faces[:1]))
+
+
+# --- the loss -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def loss(weights: Path) -> IdentityLoss:
+    made: IdentityLoss = registry.build("losses", "identity", weights=str(weights))
+    return made
+
+
+def test_the_loss_is_the_mean_squared_distance(
+    loss: IdentityLoss, facenet: FaceNet, faces: Tensor
+) -> None:
+    a, b = faces[::2], faces[1::2]
+    expected = (facenet(a) - facenet(b)).norm(dim=1).square().mean()
+    assert loss(sr=a, hr=b).item() == pytest.approx(expected.item(), rel=1e-4)
+    assert loss(sr=a, hr=faces[[2, 4, 0]]) > 2 * loss(sr=a, hr=b)
+
+
+def test_the_loss_of_equal_pictures_is_zero(loss: IdentityLoss, faces: Tensor) -> None:
+    assert loss(sr=faces, hr=faces).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_gradient_reaches_sr_alone(loss: IdentityLoss, faces: Tensor) -> None:
+    sr, hr = faces[:1].clone().requires_grad_(), faces[1:2].clone().requires_grad_()
+    loss(sr=sr, hr=hr).backward()
+    assert hr.grad is None
+    assert sr.grad is not None
+    assert sr.grad.isfinite().all()
+    assert sr.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in loss.parameters())
+    stepped = (sr - 0.01 * sr.grad / sr.grad.norm()).detach()
+    assert loss(sr=stepped, hr=hr) < loss(sr=sr, hr=hr)
+
+
+# --- weights that are none ----------------------------------------------------------------------
+
+
+class Trap:
+    """Unpickling it would make a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.folder),))
+
+
+def refused(file: Path) -> str:
+    with pytest.raises(InputError) as raised:
+        FaceNet(weights=str(file))
+    message = str(raised.value)
+    assert str(file) in message
+    assert "\n" not in message
+    return message
+
+
+def test_weights_that_are_not_there(tmp_path: Path) -> None:
+    assert refused(tmp_path / "none.pt").endswith("no such file")
+    assert refused(tmp_path / "none.safetensors").endswith("no such file")
+
+
+@pytest.mark.parametrize("name", ["text.pt", "text.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"weights, honestly\n", b"PK\x03\x04" + b"x" * 99])
+def test_weights_that_are_no_weights(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert "not a readable state_dict" in refused(tmp_path / name)
+
+
+def test_a_folder_is_no_weights(tmp_path: Path) -> None:
+    refused(tmp_path)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_pickle_with_code_is_not_executed(tmp_path: Path, protocol: int) -> None:
+    sprung = tmp_path / "sprung"
+    file = tmp_path / "trap.pt"
+    file.write_bytes(pickle.dumps({"weight": Trap(sprung)}, protocol=protocol))
+    assert "not a readable state_dict" in refused(file)
+    torch.save({"weight": Trap(sprung)}, file)
+    assert "not a readable state_dict" in refused(file)
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"weight": 3}, torch.ones(2)], ids=str)
+def test_a_file_of_something_else(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    assert refused(tmp_path / "other.pt").endswith("not a state_dict")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_weights_of_another_network(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"other{suffix}"
+    state = {"conv.weight": torch.ones(3, 3)}
+    if suffix == ".pt":
+        torch.save(state, file)
+    else:
+        save_file(state, file)
+    assert "don't fit Inception-ResNet-v1" in refused(file)
+
+
+def test_weights_that_cannot_be_downloaded_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(embedder, "InceptionResnetV1", offline)
+    monkeypatch.delenv("SRKIT_FACENET_WEIGHTS", raising=False)
+    for name in ("", "vggface2", "casia-webface"):
+        with pytest.raises(InputError) as raised:
+            FaceNet(weights=name)
+        message = str(raised.value)
+        assert f"'{name or 'vggface2'}' can't be downloaded (ConnectionError)" in message
+        assert "--embedder-weights FILE or SRKIT_FACENET_WEIGHTS" in message
