@@ -20,4 +20,4 @@ def faces() -> ReadyModel:
     )
 
 
-SHA256 = "pending"
+SHA256 = "8304797595e4ed8785476f2ddfb0be81b7f1f081926a0e03ccc6ac903206db9e"
