@@ -181,7 +181,7 @@ def train(
                 checkpoint.restore_optimizer(its, tensors, found.metadata[f"optimizer_{name}"])
         checkpoint.restore_rng(found.part("rng"), found.metadata["rng"])
         window = {name: value.to(where) for name, value in found.part("window").items()}
-        counted = found.metadata.get("window", found.step % log_every)
+        counted = found.metadata["window"]
 
     # --- data on the device ------------------------------------------------------------------
     photos = photos.to(where)
