@@ -58,7 +58,7 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         recipe = recipe.changed({"discriminator.width": arguments.width})
     if not (out / runs.MODEL).is_file():
         resume = (out / runs.RECIPE).is_file()
-        train(recipe, source=arguments.data, out=out, checkpoint_every=250, resume=resume)
+        train(recipe, data=arguments.data, out=out, checkpoint_every=250, resume=resume)
     log = [json.loads(line) for line in (out / runs.LOG).read_text().splitlines()]
     norms = {r["step"]: r["gradient_norms"] for r in log if "gradient_norms" in r}
     seen = {k: v for k, v in log[-1]["losses"].items() if k.startswith("d_")}

@@ -28,9 +28,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     reports = {
-        "square": srkit.bench(source=arguments.data, framing="square"),
+        "square": srkit.bench(data=arguments.data, framing="square"),
         "squash": srkit.bench(
-            source=arguments.data,
+            data=arguments.data,
             framing="squash",
             verify=arguments.verify,
             verify_data=arguments.verify_data,

@@ -86,11 +86,11 @@ def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Rep
 
     with tempfile.TemporaryDirectory(prefix="srkit-tour-") as folder:
         run = Path(folder) / "run"
-        result = train("faces-tiny", source=data.SAMPLES, out=run, report=report)
+        result = train("faces-tiny", data=data.SAMPLES, out=run, report=report)
         fresh = load(result.model)
         fresh = Model("faces-tiny", fresh.generator, fresh.scale, recipe=fresh.recipe)
         shown = demo(Path("srkit-demo-tour.png"), model=fresh)
         photos = Path(folder) / "photos"
         for number, picture in enumerate(data.samples(Data(), count=20, seed=1).hr()):
             images.write(images.to_image(picture), photos / f"{number:02d}.png")
-        return result, shown, bench([fresh, load()], source=photos, framing="square")
+        return result, shown, bench([fresh, load()], data=photos, framing="square")

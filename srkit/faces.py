@@ -46,10 +46,12 @@ class Detector:
             self.network = MTCNN(
                 keep_all=True, min_face_size=least, device=device or torch.device("cpu")
             )
-        self.confidence = confidence
+        self.least, self.confidence = least, confidence
 
     def faces(self, image: Image.Image) -> list[Face]:
         """Return the faces in a picture, the largest first; none is an empty list."""
+        if min(image.size) < self.least:
+            return []  # MTCNN would find no scale to look at, and fail
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             boxes, probabilities = self.network.detect(image.convert("RGB"))

@@ -16,6 +16,8 @@ from srkit.files import atomic
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 EXIF_ORIENTATION = 0x0112
+# Description, make, model, software, date, artist, copyright.
+TIFF_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 # Refuses decompression bombs before they are decoded; Pillow's own limit only warns.
 MAX_PIXELS = 200_000_000
 
@@ -65,9 +67,13 @@ def read(file: Path) -> Picture:
 def unpack(image: Image.Image) -> Picture:
     """Split a Pillow image of any mode into what a network can take and what goes around it."""
     info: dict[str, Any] = {}
+    tags = image.getexif()
     upright = ImageOps.exif_transpose(image)
     exif = upright.getexif()
     exif.pop(EXIF_ORIENTATION, None)
+    if image.format == "TIFF":
+        # A TIFF's tags say as much of how its bytes lie as of the picture; these are the picture's.
+        exif.update({tag: tags[tag] for tag in TIFF_TAGS if tag in tags})
     if len(exif):
         info["exif"] = exif.tobytes()
     if "dpi" in image.info:

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from srkit import build, checkpoint, data, registry, runs
+from srkit import build, checkpoint, registry, runs
+from srkit import data as datasets
 from srkit.errors import Interrupted, SrkitError
 from srkit.recipe import Optimizer, Recipe
 from srkit.validation import Validation
@@ -101,7 +102,7 @@ def gradient_norms(terms: Mapping[str, Tensor], sr: Tensor) -> dict[str, float]:
 def train(
     recipe: Recipe | str,
     *,
-    source: str | Path = "celeba",
+    data: str | Path = "celeba",
     val: str | Path | None = None,
     out: Path | None = None,
     device: str = "auto",
@@ -118,8 +119,8 @@ def train(
 
     Args:
         recipe: A `Recipe`, or the name of a registered one.
-        source: Folder of HR photos, a data set's name, or ``samples``.
-        val: Folder of held-out photos; without it the source's own ``val`` split, or a
+        data: Folder of HR photos, a data set's name, or ``samples``.
+        val: Folder of held-out photos; without it the data set's own ``val`` split, or a
             twentieth of the photos.
         out: Folder of the run; ``runs/NAME`` unless given.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -146,7 +147,7 @@ def train(
     random.seed(recipe.seed)
     parts = build.parts(recipe, where)
     build.rehearse(recipe, parts, where)
-    photos, held_out = data.load(source, val, recipe.data)
+    photos, held_out = datasets.load(data, val, recipe.data)
     fingerprint = photos.fingerprint()
     found = None
     if resume:
@@ -185,7 +186,7 @@ def train(
 
     # --- data on the device ------------------------------------------------------------------
     photos = photos.to(where)
-    sampler = data.Sampler(len(photos), recipe.batch_size, recipe.seed)
+    sampler = datasets.Sampler(len(photos), recipe.batch_size, recipe.seed)
     validation = Validation.of(held_out.to(where), parts.degrade, recipe.scale)
     baseline = {f"bicubic_{name}": value for name, value in validation.baseline().items()}
     report(
@@ -234,7 +235,7 @@ def train(
                     group["lr"] = rate
 
             index, keys = sampler.batch(step)
-            hr, noise = data.batch(photos, index, keys, flips=recipe.data.flips)
+            hr, noise = datasets.batch(photos, index, keys, flips=recipe.data.flips)
             hr = hr.contiguous(memory_format=torch.channels_last)
             lr = parts.degrade(hr, seeds=noise).contiguous(memory_format=torch.channels_last)
 

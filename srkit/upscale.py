@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -97,7 +98,9 @@ class Model:
         """
         picture = images.unpack(image)
         sr = self.enlarge(images.to_tensor(picture.rgb), tile=tile)
-        return images.pack(images.to_image(sr), picture)
+        result = images.pack(images.to_image(sr), picture)
+        result.info.update(**picture.info)  # Pillow writes it when the result is saved
+        return result
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,11 @@ def _from_file(name: str, file: Path, licence: str) -> Model:
 def _foreign(name: str, file: Path, licence: str, sum_: str) -> Model | None:
     """Ask the plugins' readers, one by one, whether a file is theirs."""
     for reader in registry.offers("readers"):
-        generator = registry.find("readers", reader)(file)
+        try:
+            generator = registry.find("readers", reader)(file)
+        except Exception as error:  # a stranger's reader must not keep the others from the file
+            print(f"srkit: warning: reader '{reader}': {error}", file=sys.stderr)  # noqa: T201
+            continue
         if generator is not None:
             return Model(name, generator, generator.scale, licence, sum_)
     return None

@@ -56,7 +56,7 @@ def printed(report: Report) -> str:
 @pytest.fixture(scope="module")
 def faces40(data_root: Path) -> Report:
     """Quality of nearest neighbour on the first 40 of CelebA's test split."""
-    return srkit.bench([nearest_neighbour()], source=data_root / "celeba", limit=40, device="cpu")
+    return srkit.bench([nearest_neighbour()], data=data_root / "celeba", limit=40, device="cpu")
 
 
 def test_bicubics_column_is_what_pillow_and_scikit_image_say(
@@ -196,7 +196,7 @@ def test_a_perfect_result_is_infinite_and_still_a_report(tmp_path: Path) -> None
         def forward(self, lr: Tensor) -> Tensor:
             return torch.full((len(lr), 3, 64, 64), 128 / 255)
 
-    report = srkit.bench([Model("perfect", Flat(), 4)], source=tmp_path, device="cpu")
+    report = srkit.bench([Model("perfect", Flat(), 4)], data=tmp_path, device="cpu")
     assert report.quality is not None
     assert report.quality.mean("perfect", "psnr") == math.inf
     report.write(tmp_path / "report.json")
@@ -222,20 +222,20 @@ def test_the_fingerprint_is_of_names_and_bytes_in_order(tmp_path: Path, crops: C
 def test_a_model_of_another_scale_is_refused(photos: list[Path]) -> None:
     double = Model("double", registry.build("generators", "bicubic", scale=2), 2)
     with pytest.raises(InputError, match="'double' enlarges by 2, the protocol by 4"):
-        srkit.bench([double], source=photos[0].parent, device="cpu")
+        srkit.bench([double], data=photos[0].parent, device="cpu")
 
 
 def test_a_broken_picture_stops_the_bench_and_is_named(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 3, 32)
     (tmp_path / "000002.png").write_text("a note under a picture's name")
     with pytest.raises(InputError, match=r"000002\.png: not a readable picture"):
-        srkit.bench(["bicubic"], source=tmp_path, device="cpu")
+        srkit.bench(["bicubic"], data=tmp_path, device="cpu")
 
 
 def test_the_test_split_is_taken_where_there_is_one(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "train", 3, 32)
     crops(tmp_path / "test", 2, 32)
-    report = srkit.bench(["bicubic"], source=tmp_path, device="cpu")
+    report = srkit.bench(["bicubic"], data=tmp_path, device="cpu")
     assert report.quality is not None
     assert len(report.quality.pictures) == 2
 
@@ -245,13 +245,13 @@ def test_a_data_set_is_found_by_name(
 ) -> None:
     crops(tmp_path / "cats", 2, 32)
     monkeypatch.setenv("SRKIT_DATA", str(tmp_path))
-    report = srkit.bench(["bicubic"], source="cats", limit=1, device="cpu")
+    report = srkit.bench(["bicubic"], data="cats", limit=1, device="cpu")
     assert report.quality is not None
     assert report.quality.pictures == ["000001.png"]
 
 
 def test_without_a_model_the_default_is_measured(photos: list[Path]) -> None:
-    report = srkit.bench(source=photos[0].parent, device="cpu")
+    report = srkit.bench(data=photos[0].parent, device="cpu")
     assert report.quality is not None
     assert list(report.quality.scores) == ["bicubic", "faces"]
     assert report.models["faces"] == registry.build("models", "faces").sha256
@@ -262,7 +262,7 @@ def test_pictures_of_other_sizes_are_brought_to_the_protocols(tmp_path: Path, me
     noise = np.random.default_rng(1).integers(0, 256, (7, 3, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "tiny.png")
     Image.fromarray(noise[..., 0]).save(tmp_path / "grey.png")
-    report = srkit.bench(["bicubic"], source=tmp_path, device="cpu")
+    report = srkit.bench(["bicubic"], data=tmp_path, device="cpu")
     assert report.quality is not None
     assert all(math.isfinite(score) for score in report.quality.scores["bicubic"][metric])
 

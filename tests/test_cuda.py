@@ -40,8 +40,8 @@ def test_training_runs_and_resumes(tmp_path: Path) -> None:
         {"generator.width": 0.1, "discriminator.width": 0.1, "steps": 10, "validate_every": 5}
     )
     out = tmp_path / "run"
-    train(recipe, source="samples", out=out, device="cuda", log_every=5)
+    train(recipe, data="samples", out=out, device="cuda", log_every=5)
     longer = recipe.changed({"steps": 20})
-    result = train(longer, source="samples", out=out, device="cuda", log_every=5, resume=True)
+    result = train(longer, data="samples", out=out, device="cuda", log_every=5, resume=True)
     assert result.step == 20
     assert srkit.load(out, device="cuda").device.type == "cuda"

@@ -26,7 +26,7 @@ def test_every_scenario_trains_on_real_faces(name: str, data_root: Path, tmp_pat
     )
     if recipe.discriminator:
         recipe = recipe.changed({"discriminator.width": 0.25})
-    result = train(recipe, source=data_root / "celeba", out=tmp_path / "run", log_every=25)
+    result = train(recipe, data=data_root / "celeba", out=tmp_path / "run", log_every=25)
     log = [json.loads(line) for line in (tmp_path / "run" / runs.LOG).read_text().splitlines()]
     norms = {
         record["step"]: record["gradient_norms"] for record in log if "gradient_norms" in record
@@ -45,7 +45,7 @@ def test_the_shipped_recipe_beats_bicubic_soon(data_root: Path, tmp_path: Path) 
     recipe = registry.build("recipes", "faces").changed(
         {"steps": 400, "ema": 0.98, "validate_every": 400, "generator.blocks": 4}
     )
-    result = train(recipe, source=data_root / "celeba", out=tmp_path / "run")
+    result = train(recipe, data=data_root / "celeba", out=tmp_path / "run")
     assert result.scores["psnr"] > result.scores["bicubic_psnr"] + 1.0
 
 

@@ -84,7 +84,7 @@ def run(tmp_path: Path, photos: Path) -> Callable[..., Any]:
     """Train on the photos into ``tmp_path / "run"``."""
 
     def start(recipe: Recipe, **given: Any) -> Any:
-        settings = {"source": photos, "out": tmp_path / "run", "device": "cpu", "log_every": 1}
+        settings = {"data": photos, "out": tmp_path / "run", "device": "cpu", "log_every": 1}
         return train(recipe, **{**settings, **given})
 
     return start
@@ -335,7 +335,7 @@ def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path: Path, run: Callable[..
 
 def test_missing_photos_leave_no_folder(tmp_path: Path, run: Callable[..., Any]) -> None:
     with pytest.raises(InputError, match="no training data at"):
-        run(tiny(), source=tmp_path / "nowhere")
+        run(tiny(), data=tmp_path / "nowhere")
     assert not (tmp_path / "run").exists()
 
 
@@ -415,7 +415,7 @@ def test_parts_that_do_not_fit_fail_before_the_run_starts(
     fake_distribution("srkit-odd", {"odd_plugin": FEATURELESS})
     # Not even the photos are looked for.
     with pytest.raises(RecipeError, match=message):
-        run(recipe().changed(settings), source=tmp_path / "nowhere")
+        run(recipe().changed(settings), data=tmp_path / "nowhere")
     assert not (tmp_path / "run").exists()
 
 
@@ -457,7 +457,7 @@ def report(record):
         time.sleep(600)  # hold still, to be killed after a line that no checkpoint has
 
 srkit.train(
-    Recipe.from_file(Path(sys.argv[1])), source=sys.argv[2], out=Path(sys.argv[3]),
+    Recipe.from_file(Path(sys.argv[1])), data=sys.argv[2], out=Path(sys.argv[3]),
     device="cpu", checkpoint_every=5, log_every=3, report=report,
 )
 """

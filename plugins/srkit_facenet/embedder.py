@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from facenet_pytorch import InceptionResnetV1
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -25,14 +26,23 @@ ENVIRONMENT = "SRKIT_FACENET_WEIGHTS"
 def _read(file: Path) -> tuple[dict[str, Tensor], str]:
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        loaded: Any
         if file.suffix == ".safetensors":
-            return load_file(file), digest
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of unusual pickles; what isn't tensors is refused
-            loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
+            loaded = load_file(file)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of unusual pickles; only tensors are taken
+                loaded = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"FaceNet weights {file}: no such file") from error
-    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, EOFError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"FaceNet weights {file}: not a readable state_dict ({first})") from error
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):

@@ -7,6 +7,7 @@ from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -20,6 +21,8 @@ def _backbone(name: str, weights: str, levels: int) -> Any:
         ValueError: timm knows no such model, or it gives no feature maps.
         InputError: The weights can't be read.
     """
+    if levels < 1:
+        raise ValueError(f"levels is 1 or more, not {levels}")
     if not timm.is_model(name):
         raise ValueError(f"timm has no model '{name}'; see timm.list_models()")
     try:
@@ -29,7 +32,11 @@ def _backbone(name: str, weights: str, levels: int) -> Any:
     if weights:
         if not Path(weights).is_file():
             raise InputError(f"backbone weights {weights}: no such file")
-        missing = made.load_state_dict(load_file(weights), strict=False).missing_keys
+        try:
+            missing = made.load_state_dict(load_file(weights), strict=False).missing_keys
+        except (OSError, RuntimeError, SafetensorError) as error:
+            first = " ".join(str(error).split())[:200]
+            raise InputError(f"backbone weights {weights} can't be used: {first}") from error
         if missing:
             raise InputError(f"backbone weights {weights} lack {missing[0]}")
     return made

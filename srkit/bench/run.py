@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from srkit import data, images, registry
+from srkit import data as datasets
+from srkit import images, registry
 from srkit.bench import identity, quality
 from srkit.bench.protocol import Protocol
 from srkit.bench.report import Report
@@ -17,7 +18,7 @@ from srkit.upscale import DEFAULT_MODEL, Model, load
 def bench(
     models: Sequence[str | Path | Model] = (),
     *,
-    source: str | Path | None = None,
+    data: str | Path | None = None,
     verify: str | None = None,
     verify_data: str | Path | None = None,
     embedder: str = "facenet",
@@ -32,7 +33,7 @@ def bench(
 
     Args:
         models: Models, or what `srkit.load` takes; the shipped default if none is given.
-        source: HR photos for PSNR and SSIM: a folder (its ``test`` split, if it has one) or a
+        data: HR photos for PSNR and SSIM: a folder (its ``test`` split, if it has one) or a
             data set's name. None leaves quality out, unless there is no ``verify`` either:
             then ``celeba``.
         verify: A registered face set (``imm``, ``folders``) for identity distances.
@@ -59,7 +60,7 @@ def bench(
     if verify:
         options = {"weights": str(embedder_weights)} if embedder_weights else {}
         judge = registry.build("embedders", embedder, **options)
-    files = _files(source or "celeba", limit) if source or not verify else []
+    files = _files(data or "celeba", limit) if data or not verify else []
     loaded = [m if isinstance(m, Model) else load(m, device=device) for m in models]
     loaded = loaded or [load(DEFAULT_MODEL, device=device)]
 
@@ -73,15 +74,15 @@ def bench(
     return Report({model.name: model.sha256 for model in loaded}, scored, verified)
 
 
-def _files(source: str | Path, limit: int | None) -> list[Path]:
-    if str(source) == data.SAMPLES:
+def _files(data: str | Path, limit: int | None) -> list[Path]:
+    if str(data) == datasets.SAMPLES:
         raise InputError("'samples' are for training; bench wants a folder of photos")
-    folder = data.locate(source, purpose="photos")
-    files = data.training_files(folder, "test") or images.listed(folder)
+    folder = datasets.locate(data, purpose="photos")
+    files = datasets.training_files(folder, "test") or images.listed(folder)
     return files[:limit]
 
 
 def _people(face_set: str, folder: str | Path | None) -> list[Person]:
     reader = registry.find("face_sets", face_set)
-    root = data.locate(folder or face_set, purpose=f"face set '{face_set}'")
+    root = datasets.locate(folder or face_set, purpose=f"face set '{face_set}'")
     return list(reader(root))

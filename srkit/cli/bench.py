@@ -43,7 +43,7 @@ def bench(
 
     report = run(
         models or (),
-        source=data,
+        data=data,
         verify=verify,
         verify_data=verify_data,
         embedder=embedder,

@@ -70,7 +70,7 @@ def train(
     with Display(Console(stderr=True)) as display:
         result = run(
             chosen,
-            source=data,
+            data=data,
             val=val,
             out=out,
             device=device,

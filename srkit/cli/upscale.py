@@ -122,7 +122,8 @@ def plan(inputs: list[Path], out: Path | None, scale: int) -> list[Job]:
             output = out
         else:
             output = out / f"{given.stem}{suffix}"
-        jobs.append(Job(given, output))
+        if Job(given, output) not in jobs:
+            jobs.append(Job(given, output))
     return _checked(jobs)
 
 
