@@ -15,6 +15,7 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests", "lint", "types", "imports", "docs"]
 
 DOCS = Path("docs")
+CARD = Path("plugins/srkit_faces/weights/faces.md")
 
 
 def run(session: nox.Session, module: str, *arguments: str, **env: str) -> None:
@@ -65,7 +66,8 @@ def imports(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Check the generated parts of the documentation, then build it; warnings are errors."""
-    pages = [page for page in DOCS.rglob("*.md") if "[[[cog" in page.read_text(encoding="utf-8")]
+    texts = [Path("README.md"), CARD, *DOCS.rglob("*.md")]
+    pages = [page for page in texts if "[[[cog" in page.read_text(encoding="utf-8")]
     if pages:
         # Pages show the built-in plugins, whatever else this environment holds.
         run(session, "cogapp", "--check", *sorted(map(str, pages)), SRKIT_PLUGINS="")

@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
+
 import srkit
 
 TRIAL = 60  # batches
@@ -55,6 +57,7 @@ def main() -> None:
     result = {
         "steps": steps,
         "seconds": round(seconds),
+        "threads": torch.get_num_threads(),
         "protocol": quality["protocol"],
         "columns": {
             "trained" if name != "bicubic" else name: {

@@ -26,9 +26,9 @@ import srkit
 from srkit import data, registry, runs
 from srkit.bench.protocol import Protocol, hr_pictures
 from srkit.bench.quality import measure
+from srkit.images import bicubic
 from srkit.train import GRADIENTS_AT, train
 from srkit.upscale import load
-from srkit.validation import bicubic
 
 SCENARIOS = (
     "inception-gan-pixel",

@@ -2,14 +2,16 @@
 
 cog puts them between their markers, from the checkout's root::
 
-    SRKIT_PLUGINS= python -m cogapp -r docs/*.md
+    SRKIT_PLUGINS= python -m cogapp -r docs/*.md README.md plugins/srkit_faces/weights/faces.md
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import typer.main
@@ -134,6 +136,71 @@ def recipe_keys() -> str:
         table(heading, [("`losses.NAME.weight`", f"`{weight}`", "Times the loss's value.")])
     )
     return "".join(parts)
+
+
+def committed(benchmark: str) -> dict[str, Any]:
+    """Return the committed result of a benchmark."""
+    file = Path(__file__).parents[1] / "benchmarks" / "results" / f"{benchmark}.json"
+    result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return result
+
+
+def shipped_quality() -> str:
+    """Return PSNR and SSIM of the shipped model in both framings."""
+    framings = {"square": "centre square", "squash": "whole picture, squashed (`paper`)"}
+    rows = []
+    for framing, result in committed("shipped_model").items():
+        for column, scores in result["quality"]["columns"].items():
+            means = (scores[metric]["mean"] for metric in ("psnr", "ssim", "psnr-y", "ssim-y"))
+            shown = [f"{mean:.4f}" if mean < 1 else f"{mean:.2f}" for mean in means]
+            gain, (low, high) = scores["psnr"]["gain"], scores["psnr"]["gain_95"]
+            gained = "" if column == "bicubic" else f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]"
+            rows.append((framings[framing], column, *shown, gained))
+    heading = ("framing", "model", "PSNR RGB", "SSIM RGB", "PSNR Y", "SSIM Y", "gain [95%]")
+    return table(heading, rows)
+
+
+def shipped_identity() -> str:
+    """Return the identity distances of the shipped model beside bicubic and HR."""
+    columns = committed("shipped_model")["squash"]["identity"]["columns"]
+    bicubic = columns["bicubic"]["mean"]
+    ends = [columns[column]["mean_95"] for column in columns]
+    rows = [
+        ("mean distance", *(f"{its['mean']:.3f}" for its in columns.values())),
+        ("95% interval", *(f"{low:.3f} to {high:.3f}" for low, high in ends)),
+        ("of bicubic", *(f"{its['mean'] / bicubic:.3f}" for its in columns.values())),
+    ]
+    return table(("", *columns), rows)
+
+
+def scenarios() -> str:
+    """Return the committed result of benchmarks/scenarios.py as two tables."""
+    result = committed("scenarios")
+    quality, norms = [], []
+    for name, run in result["runs"].items():
+        gain, low, high = run["psnr_gain_95"]
+        right = run["discriminator"].get("d_accuracy")
+        quality.append(
+            (
+                f"`{name}`",
+                f"{run['psnr']:.2f}",
+                f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
+                f"{run['ssim']:.4f}",
+                f"{run['high_frequency_energy']:.3f}",
+                "" if right is None else f"{right:.3f}",
+            )
+        )
+        for step, each in run["gradient_norms"].items():
+            terms = ("pixel", "adversarial", "feature", "psnr")
+            shown = (f"{each[term]:.3f}" if term in each else "" for term in terms)
+            norms.append((f"`{name}`", step, *shown))
+    any_run = next(iter(result["runs"].values()))
+    bicubic = f"{any_run['bicubic_psnr']:.2f}"
+    energy = f"{any_run['bicubic_high_frequency_energy']:.3f}"
+    quality.insert(0, ("bicubic", bicubic, "", "", energy, ""))
+    first = ("scenario", "PSNR", "gain [95%]", "SSIM", "high-frequency energy", "D right")
+    second = ("scenario", "batch", "pixel", "adversarial", "feature", "PSNR")
+    return f"{table(first, quality)}\nGradient norms at sr, unweighted:\n\n{table(second, norms)}"
 
 
 def hooks() -> str:

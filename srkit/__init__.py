@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from srkit.bench import bench
     from srkit.errors import InputError, OptionError, SrkitError
     from srkit.hookspecs import DiscriminatorOutput, Metric, Person, ReadyModel, hookimpl
+    from srkit.images import bicubic
     from srkit.recipe import Adversarial, Data, Loss, Optimizer, Part, Recipe
     from srkit.train import train
     from srkit.upscale import Model, load
@@ -36,6 +37,7 @@ _WHERE = {
     "Recipe": "recipe",
     "SrkitError": "errors",
     "bench": "bench",
+    "bicubic": "images",
     "hookimpl": "hookspecs",
     "load": "upscale",
     "train": "train",
@@ -58,6 +60,7 @@ __all__ = [
     "SrkitError",
     "__version__",
     "bench",
+    "bicubic",
     "hookimpl",
     "load",
     "train",

@@ -16,9 +16,10 @@ from srkit import images, registry
 from srkit.bench import bench
 from srkit.bench.protocol import Protocol
 from srkit.bench.report import Report
+from srkit.images import bicubic
 from srkit.train import Result, train
 from srkit.upscale import Model, load
-from srkit.validation import METRICS, bicubic
+from srkit.validation import METRICS
 
 # The face of skimage.data.astronaut() (Eileen Collins; NASA, public domain), with the share of
 # hair and chin that CelebA's framing has.

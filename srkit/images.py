@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from srkit.errors import InputError
 from srkit.files import atomic
@@ -129,6 +130,23 @@ def frame(image: Image.Image, framing: Framing, size: int) -> Image.Image:
         left, top = (image.width - side) // 2, (image.height - side) // 2
         image = image.crop((left, top, left + side, top + side))
     return image.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def bicubic(lr: Tensor, scale: int) -> Tensor:
+    """Enlarge by bicubic interpolation with Pillow's kernel: what every model is held against.
+
+    torch's own bicubic enlarges with a = -0.75, Pillow with -0.5; with ``antialias=True`` torch
+    uses Pillow's, at any factor. The choice is worth 0.13 dB on faces.
+
+    Args:
+        lr: ``B3hw``.
+        scale: Enlargement factor.
+
+    Returns:
+        ``B3HW``, H = scale * h; edges may overshoot [0, 1].
+    """
+    size = (lr.shape[-2] * scale, lr.shape[-1] * scale)
+    return interpolate(lr, size=size, mode="bicubic", align_corners=False, antialias=True)
 
 
 def pack(sr: Image.Image, picture: Picture) -> Image.Image:

@@ -25,13 +25,22 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-class Part(BaseModel):
+class _WithOptions(BaseModel):
+    """Keys beyond a model's own are options of the part it stands for."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that this recipe sets; others keep their factory's defaults."""
+        return dict(self.model_extra or {})
+
+
+class Part(_WithOptions):
     """A registered part by name, with its options beside the name.
 
     In TOML: ``[generator]``, ``name = "inception-residual"``, ``width = 0.5``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
 
@@ -40,16 +49,9 @@ class Part(BaseModel):
         """Return the part ``name`` with these options."""
         return cls.model_validate({**options, "name": name})
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options that this recipe sets; others keep their factory's defaults."""
-        return dict(self.model_extra or {})
 
-
-class Loss(BaseModel):
+class Loss(_WithOptions):
     """A registered loss's weight, for pictures in [0, 1], with its options beside it."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     weight: Weight = 1.0
 
@@ -57,11 +59,6 @@ class Loss(BaseModel):
     def of(cls, weight: float, /, **options: Any) -> Self:
         """Return a loss of this weight with these options."""
         return cls.model_validate({**options, "weight": weight})
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options that this recipe sets; others keep their factory's defaults."""
-        return dict(self.model_extra or {})
 
 
 class Adversarial(_Frozen):

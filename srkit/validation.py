@@ -18,12 +18,6 @@ MOST = 200  # pictures: enough for a hundredth of a decibel from one validation 
 ROWS = 6
 
 
-def bicubic(lr: Tensor, scale: int) -> Tensor:
-    """Enlarge by bicubic interpolation with Pillow's kernel: what every model is held against."""
-    size = (lr.shape[-2] * scale, lr.shape[-1] * scale)
-    return interpolate(lr, size=size, mode="bicubic", align_corners=False, antialias=True)
-
-
 @dataclass(frozen=True)
 class Validation:
     """Held-out pairs, the same at every validation; noise seeds are their positions."""
@@ -57,13 +51,13 @@ class Validation:
 
     def baseline(self) -> Mapping[str, float]:
         """Return bicubic interpolation's scores."""
-        return self.scores(bicubic(self.lr, self.scale))
+        return self.scores(images.bicubic(self.lr, self.scale))
 
     def draw_grid(self, sr: Tensor, file: Path) -> None:
         """Write rows of LR, bicubic, SR and HR."""
         rows = slice(0, ROWS)
         lr = self.lr[rows]
         shown = interpolate(lr, scale_factor=self.scale, mode="nearest")
-        columns = (shown, bicubic(lr, self.scale), sr[rows], self.hr[rows])
+        columns = (shown, images.bicubic(lr, self.scale), sr[rows], self.hr[rows])
         grid = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
         images.write(images.to_image(grid), file)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+
+from srkit import bicubic
 
 
 class ResidualBlock(nn.Module):
@@ -61,9 +61,7 @@ class FaceResidual(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Map ``lr`` (B3hw in [0, 1]) to ``sr`` (B3HW), H = scale * h; may leave [0, 1]."""
-        size = (lr.shape[-2] * self.scale, lr.shape[-1] * self.scale)
-        base = interpolate(lr, size=size, mode="bicubic", align_corners=False, antialias=True)
         x = self.head(lr - 0.5)
         x = x + self.body(x)
         detail: Tensor = self.tail(self.up(x))
-        return torch.add(base, detail)
+        return bicubic(lr, self.scale) + detail

@@ -13,8 +13,8 @@ from srkit import registry
 from srkit.bench.protocol import Protocol, hr_pictures
 from srkit.bench.statistics import interval
 from srkit.errors import InputError
+from srkit.images import bicubic
 from srkit.upscale import Model
-from srkit.validation import bicubic
 
 METRICS = ("psnr", "ssim", "psnr-y", "ssim-y")
 BICUBIC = "bicubic"

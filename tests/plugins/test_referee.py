@@ -18,9 +18,8 @@ from torch import Tensor
 
 import srkit
 from srkit import InputError, Metric, Person, data, images, registry
-from srkit.images import Framing
+from srkit.images import Framing, bicubic
 from srkit.recipe import Data
-from srkit.validation import bicubic
 
 METRICS = ("psnr", "psnr-y", "ssim", "ssim-y")
 
