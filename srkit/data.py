@@ -46,7 +46,8 @@ def locate(name: str | Path, *, purpose: str = "training data") -> Path:
     how = ""
     if str(name) == "celeba":
         how = (
-            "; get CelebA (img_align_celeba.zip) from mmlab.ie.cuhk.edu.hk/projects/CelebA.html "
+            "; get CelebA (img_align_celeba.zip, list_eval_partition.txt) from "
+            "mmlab.ie.cuhk.edu.hk/projects/CelebA.html "
             f"and unpack it into {data_folder() / 'celeba'}"
         )
     raise InputError(

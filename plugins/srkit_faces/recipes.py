@@ -24,12 +24,12 @@ def faces_tiny() -> Recipe:
     return faces().changed(
         {
             "name": "faces-tiny",
-            "steps": 300,
+            "steps": 1200,
             "batch_size": 16,
-            "validate_every": 100,
+            "validate_every": 300,
             "generator.width": 16,
             "generator.blocks": 2,
             "optimizer.warmup": 20,
-            "ema": 0.98,
+            "ema": 0.99,
         }
     )
