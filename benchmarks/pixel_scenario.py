@@ -1,4 +1,4 @@
-"""Scenario 1 at width 0.25 for 15 minutes on two cores: how far beyond bicubic?
+"""Scenario 1 at width 0.25 for 15 minutes on a CPU: how far beyond bicubic?
 
     python benchmarks/pixel_scenario.py --data CELEBA --out runs/pixel-15min \
         --json benchmarks/results/pixel_scenario.json

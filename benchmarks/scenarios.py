@@ -27,6 +27,7 @@ from srkit import data, registry, runs
 from srkit.bench.protocol import Protocol, hr_pictures
 from srkit.bench.quality import measure
 from srkit.images import bicubic
+from srkit.recipe import parse_setting
 from srkit.train import GRADIENTS_AT, train
 from srkit.upscale import load
 
@@ -56,6 +57,7 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     )
     if recipe.discriminator:
         recipe = recipe.changed({"discriminator.width": arguments.width})
+    recipe = recipe.changed(dict(parse_setting(text) for text in arguments.set))
     if not (out / runs.MODEL).is_file():
         resume = (out / runs.RECIPE).is_file()
         train(recipe, data=arguments.data, out=out, checkpoint_every=250, resume=resume)
@@ -63,7 +65,7 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     norms = {r["step"]: r["gradient_norms"] for r in log if "gradient_norms" in r}
     seen = {k: v for k, v in log[-1]["losses"].items() if k.startswith("d_")}
 
-    files = data.training_files(data.locate(arguments.data), "test")
+    files = data.split_files(data.locate(arguments.data), "test")
     protocol = Protocol()
     model = load(out)
     quality = measure([model], files, protocol)
@@ -102,6 +104,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--set", action="append", default=[], help="as in srkit train")
     parser.add_argument("--only", nargs="*", default=SCENARIOS, choices=SCENARIOS)
     arguments = parser.parse_args()
     if arguments.threads:

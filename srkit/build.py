@@ -15,6 +15,7 @@ from srkit.adversarial import OBJECTIVES, Objective
 from srkit.errors import InputError, RecipeError, SrkitError
 from srkit.hookspecs import DiscriminatorOutput
 from srkit.recipe import Recipe
+from srkit.validation import Validation
 
 
 def device_named(name: str) -> torch.device:
@@ -123,40 +124,49 @@ def rehearse(recipe: Recipe, built: Parts, device: torch.device) -> None:
     Leaves weights, buffers and random states alone.
 
     Raises:
-        RecipeError: Shapes that don't fit, or a loss that gets nothing to work with.
+        RecipeError: Shapes that don't fit, a value that a part rejects, or a loss that gets
+            nothing to work with.
     """
     networks = [n for n in (built.generator, built.discriminator) if n is not None]
     was_training = [network.training for network in networks]
     for network in networks:
         network.eval()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            _go_through(recipe, built, device)
+    except RecipeError:
+        raise
+    except (SrkitError, ValueError) as error:
+        raise RecipeError(f"recipe '{recipe.name}': {error}") from error
+    finally:
+        for network, mode in zip(networks, was_training, strict=True):
+            network.train(mode)
+
+
+def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:
     side = recipe.data.size
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        hr = torch.rand(2, 3, side, side, device=device)
-        lr = built.degrade(hr, seeds=torch.arange(2, device=device))
-        wanted = side // recipe.scale
-        if lr.shape != (2, 3, wanted, wanted):
-            raise RecipeError(
-                f"degradation '{recipe.degradation.name}' makes {lr.shape[-2]}x{lr.shape[-1]} of "
-                f"{side}x{side}, and scale {recipe.scale} needs {wanted}x{wanted}"
-            )
-        sr = built.generator(lr)
-        if sr.shape != hr.shape:
-            raise RecipeError(
-                f"generator '{recipe.generator.name}' gives {tuple(sr.shape)}, "
-                f"and scale {recipe.scale} needs {tuple(hr.shape)}"
-            )
-        given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
-        if built.discriminator is not None:
-            given |= {"real": built.discriminator(hr), "fake": built.discriminator(sr)}
-        for name, term in built.terms.items():
-            try:
-                value = term(given)
-            except SrkitError as error:
-                raise RecipeError(f"recipe '{recipe.name}': {error}") from error
-            if value.numel() != 1:
-                raise RecipeError(f"loss '{name}' gives {tuple(value.shape)}, not a scalar")
-    for network, mode in zip(networks, was_training, strict=True):
-        network.train(mode)
+    hr = torch.rand(2, 3, side, side, device=device)
+    lr = built.degrade(hr, seeds=torch.arange(2, device=device))
+    wanted = side // recipe.scale
+    if lr.shape != (2, 3, wanted, wanted):
+        raise RecipeError(
+            f"degradation '{recipe.degradation.name}' makes {lr.shape[-2]}x{lr.shape[-1]} of "
+            f"{side}x{side}, and scale {recipe.scale} needs {wanted}x{wanted}"
+        )
+    sr = built.generator(lr)
+    if sr.shape != hr.shape:
+        raise RecipeError(
+            f"generator '{recipe.generator.name}' gives {tuple(sr.shape)}, "
+            f"and scale {recipe.scale} needs {tuple(hr.shape)}"
+        )
+    given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
+    if built.discriminator is not None:
+        given |= {"real": built.discriminator(hr), "fake": built.discriminator(sr)}
+    for name, term in built.terms.items():
+        value = term(given)
+        if value.numel() != 1:
+            raise RecipeError(f"loss '{name}' gives {tuple(value.shape)}, not a scalar")
+    Validation(lr, hr, recipe.scale).scores(sr)
 
 
 def detached(output: DiscriminatorOutput) -> DiscriminatorOutput:

@@ -7,6 +7,7 @@ recipe (TOML) and which distribution provided each part. Nothing is ever unpickl
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import platform
 import random
@@ -40,7 +41,8 @@ class Checkpoint:
 
     Attributes:
         tensors: By dotted name: ``generator.*``, and in a training checkpoint
-            ``discriminator.*``, ``ema.*``, ``optimizer.*``, ``rng.*``.
+            ``discriminator.*``, ``ema.*``, ``optimizer_g.*``, ``optimizer_d.*``, ``rng.*``,
+            ``window.*``.
         recipe: Of the run that made it.
         step: Batches done.
         metadata: Everything else: ``parts``, ``versions``, scores, the optimisers' scalars.
@@ -71,10 +73,12 @@ def parts_of(recipe: Recipe) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that decide a figure's last digits."""
+    """Return the versions of what frames, degrades, enlarges and scores pictures."""
+    libraries = ("kornia", "numpy", "pillow", "scikit-image")
     return {
         "srkit": srkit.__version__,
-        "torch": str(torch.__version__),
+        "torch": str(torch.__version__),  # with its build, which has kernels of its own
+        **{name: importlib.metadata.version(name) for name in libraries},
         "python": platform.python_version(),
     }
 
@@ -109,12 +113,12 @@ def write(
         raise InputError(f"can't write {file}: {error}") from error
 
 
-def read(file: Path, *, only: str | None = None) -> Checkpoint:
+def read(file: Path, *, only: tuple[str, ...] = ()) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
         file: Written by `write`.
-        only: Read the tensors of this part alone (``"generator"``).
+        only: Read the tensors of these parts alone (``("generator", "ema")``); all if empty.
 
     Raises:
         InputError: Missing, damaged, or not srkit's.
@@ -126,7 +130,8 @@ def read(file: Path, *, only: str | None = None) -> Checkpoint:
             header = handle.metadata() or {}
             if KEY not in header:
                 raise InputError(f"{file}: safetensors, but not an srkit checkpoint")
-            keys = [k for k in handle.keys() if only is None or k.startswith(f"{only}.")]  # noqa: SIM118
+            names = handle.keys()
+            keys = [key for key in names if not only or key.partition(".")[0] in only]
             tensors = {key: handle.get_tensor(key) for key in keys}
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{file}: not a readable checkpoint ({error})") from error
@@ -193,7 +198,8 @@ def rng_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
 def restore_rng(tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
     """Undo `rng_state`."""
     torch.set_rng_state(tensors["torch"])
-    cuda = [tensors[key] for key in sorted(tensors) if key.startswith("cuda")]
+    numbers = sorted(int(key.removeprefix("cuda")) for key in tensors if key.startswith("cuda"))
+    cuda = [tensors[f"cuda{number}"] for number in numbers]
     if cuda and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)
     name, position, has_gauss, gauss = scalars["numpy"]

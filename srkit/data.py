@@ -24,6 +24,7 @@ from srkit.errors import InputError
 from srkit.recipe import Data
 
 SAMPLES = "samples"
+TRAINING = "training data"
 # scikit-image's own colour photographs. The astronaut is left out: `srkit demo` scores her.
 SAMPLE_PHOTOS = ("chelsea", "coffee", "rocket", "retina", "immunohistochemistry")
 _ORDER, _FLIP, _NOISE = 1, 2, 3  # purposes, so that one seed's uses stay independent
@@ -34,14 +35,14 @@ def data_folder() -> Path:
     return Path(os.environ.get("SRKIT_DATA") or platformdirs.user_data_path("srkit"))
 
 
-def locate(name: str | Path, *, purpose: str = "training data") -> Path:
+def locate(name: str | Path, *, purpose: str = TRAINING) -> Path:
     """Return the folder a data set's name or path stands for.
 
     Raises:
         InputError: Neither a folder nor a name under `data_folder`; says how to get it.
     """
     for folder in (Path(name), data_folder() / name):
-        if folder.is_dir():
+        if str(name) and folder.is_dir():
             return folder
     how = ""
     if str(name) == "celeba":
@@ -50,13 +51,14 @@ def locate(name: str | Path, *, purpose: str = "training data") -> Path:
             "mmlab.ie.cuhk.edu.hk/projects/CelebA.html "
             f"and unpack it into {data_folder() / 'celeba'}"
         )
+    if purpose == TRAINING:
+        how += "; or '--data samples' to try things out on scikit-image's photographs"
     raise InputError(
-        f"no {purpose} at '{name}' (not a folder here, nor under {data_folder()}){how}; "
-        "or pass a folder, or '--data samples' to try things out on scikit-image's photographs"
+        f"no {purpose} at '{name}' (not a folder here, nor under {data_folder()}){how}"
     )
 
 
-def training_files(folder: Path, split: str = "train") -> list[Path]:
+def split_files(folder: Path, split: str = "train") -> list[Path]:
     """Return a split's picture files, sorted.
 
     Reads torchvision's CelebA layout (``celeba/img_align_celeba`` with
@@ -150,8 +152,16 @@ def decode(files: list[Path], data: Data, *, most_broken: float = 0.1) -> Photos
     return Photos(torch.from_numpy(np.stack(good)).permute(0, 3, 1, 2).contiguous(), broken)
 
 
-def samples(data: Data, *, count: int = 400, seed: int = 0) -> Photos:
-    """Return random squares of scikit-image's own photographs, for trying things out."""
+def samples(data: Data, *, count: int = 400, seed: int = 0, held_out: bool = False) -> Photos:
+    """Return random squares of scikit-image's own photographs, for trying things out.
+
+    Args:
+        data: Size of the squares.
+        count: How many.
+        seed: Of the draw.
+        held_out: Draw from the right quarter of each photograph, which training never sees;
+            else from the rest.
+    """
     import skimage.data
 
     rng = np.random.default_rng(seed)
@@ -159,8 +169,12 @@ def samples(data: Data, *, count: int = 400, seed: int = 0) -> Photos:
     photos = [Image.fromarray(getattr(skimage.data, name)()) for name in SAMPLE_PHOTOS]
     for number in range(count):
         photo = photos[number % len(photos)]
-        side = int(rng.integers(data.size, max(data.size + 1, min(photo.size) // 2)))
-        side = min(side, *photo.size)
+        edge = photo.width * 3 // 4
+        photo = photo.crop(
+            (edge if held_out else 0, 0, photo.width if held_out else edge, photo.height)
+        )
+        most = min(photo.size)
+        side = int(rng.integers(min(data.size, most), min(most, 3 * data.size) + 1))
         left = int(rng.integers(0, photo.width - side + 1))
         top = int(rng.integers(0, photo.height - side + 1))
         crop = photo.crop((left, top, left + side, top + side))
@@ -173,8 +187,8 @@ def load(source: str | Path, val: str | Path | None, data: Data) -> tuple[Photos
 
     Args:
         source: A folder, a data set's name, or ``samples``.
-        val: Where the held-out photos lie; without it they are the source's own ``val`` split,
-            or, where it has none, every twentieth photo of the source.
+        val: Where the held-out photos lie (its ``val`` split, if it has one). Without it they
+            are the source's own ``val`` split, or else every twentieth photo of the source.
         data: Framing and size.
 
     Raises:
@@ -182,14 +196,17 @@ def load(source: str | Path, val: str | Path | None, data: Data) -> tuple[Photos
     """
     if str(source) == SAMPLES:
         photos = samples(data)
+        if val is None:
+            return photos, samples(data, count=40, held_out=True)
     else:
         folder = locate(source)
-        photos = decode(training_files(folder), data)
-        held_out = training_files(folder, "val")
+        photos = decode(split_files(folder), data)
+        held_out = split_files(folder, "val")
         if val is None and held_out:
             return photos, decode(held_out, data)
     if val is not None:
-        return photos, decode(images.listed(locate(val, purpose="validation data")), data)
+        folder = locate(val, purpose="validation data")
+        return photos, decode(split_files(folder, "val") or images.listed(folder), data)
     if len(photos) < 2:
         raise InputError(f"{source}: one picture is too few to train on and hold one out")
     held = torch.arange(len(photos)) % 20 == 0

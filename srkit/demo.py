@@ -80,7 +80,7 @@ def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Rep
 
     Returns:
         The training's result, the demo with the fresh weights, and a bench of the fresh
-        weights beside the shipped ones on held-out squares of the sample photographs.
+        weights beside the shipped ones on squares of the sample photographs' held-out parts.
     """
     from srkit import data
     from srkit.recipe import Data
@@ -92,6 +92,8 @@ def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Rep
         fresh = Model("faces-tiny", fresh.generator, fresh.scale, recipe=fresh.recipe)
         shown = demo(Path("srkit-demo-tour.png"), model=fresh)
         photos = Path(folder) / "photos"
-        for number, picture in enumerate(data.samples(Data(), count=20, seed=1).hr()):
+        for number, picture in enumerate(
+            data.samples(Data(), count=20, seed=1, held_out=True).hr()
+        ):
             images.write(images.to_image(picture), photos / f"{number:02d}.png")
         return result, shown, bench([fresh, load()], data=photos, framing="square")

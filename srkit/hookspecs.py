@@ -92,6 +92,10 @@ class ReadyModel:
     scale: int = 4
     card: Path | None = None
 
+    def __post_init__(self) -> None:
+        if (self.file is None) == (self.generator is None):
+            raise ValueError("a ReadyModel has a file or a generator, one of the two")
+
 
 class Generator(Protocol):
     """What a generator's factory gives: an ``nn.Module`` that obeys this.

@@ -100,11 +100,11 @@ class Optimizer(_Frozen):
         betas: Decay of the averages of the gradient and of its square.
         weight_decay: As the optimiser defines it; ``adamw`` decouples it.
         schedule: ``constant``; ``step`` (times ``factor`` every ``every`` batches); ``cosine``
-            (down to ``floor`` times the rate at the last step).
+            (down to ``floor`` times the rate at the end).
         every: Batches between two cuts of the ``step`` schedule.
         factor: By which the ``step`` schedule cuts the rate.
-        floor: Share of the rate at which the ``cosine`` schedule ends.
-        warmup: Batches over which the rate rises linearly from zero.
+        floor: Share of the rate that the ``cosine`` schedule falls to as the run ends.
+        warmup: Batches over which the rate rises linearly to its value.
     """
 
     name: Literal["adam", "adamw"] = "adam"

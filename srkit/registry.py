@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -15,6 +16,9 @@ from srkit import plugins
 from srkit.errors import NameClashError, OptionError, UnknownNameError, nearest
 from srkit.hookspecs import Factory, kinds
 from srkit.plugins import Plugin
+
+# Kinds whose factories give data rather than something to call.
+_PLAIN = {"recipes": "Recipe", "models": "ReadyModel"}
 
 
 @dataclass(frozen=True)
@@ -157,8 +161,14 @@ def options(kind: str, name: str) -> tuple[Option, ...]:
 
 def describe(kind: str, name: str) -> str:
     """Return the first line of a part's docstring, or ``""``; imports the part."""
-    text = inspect.getdoc(find(kind, name)) or ""
-    return text.partition("\n")[0]
+    return documentation(find(kind, name)).partition("\n")[0]
+
+
+def documentation(factory: Callable[..., Any]) -> str:
+    """Return a factory's docstring; that of the function within a `functools.partial`."""
+    while isinstance(factory, functools.partial):
+        factory = factory.func
+    return inspect.getdoc(factory) or ""
 
 
 def checked(kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,14 +229,23 @@ def build(kind: str, name: str, **given: Any) -> Any:
     factory = find(kind, name)
     arguments = checked(kind, name, given)
     try:
-        return factory(**arguments)
+        made = factory(**arguments)
     except ValueError as error:
         raise OptionError(f"{singular(kind)} '{name}': {error}") from error
+    wanted = _PLAIN.get(kind)
+    if wanted and type(made).__name__ != wanted:
+        owner = offer(kind, name).plugin
+        raise OptionError(
+            f"{singular(kind)} '{name}' of {owner} is {type(made).__name__}, not a srkit.{wanted}"
+        )
+    return made
 
 
 def build_scaled(kind: str, name: str, scale: int, given: Mapping[str, Any]) -> Any:
     """Build a part, handing it the recipe's ``scale`` where its signature asks for one."""
     arguments = dict(given)
+    if "scale" in given and given["scale"] != scale:
+        raise OptionError(f"{singular(kind)} '{name}': scale is the recipe's; set 'scale' instead")
     if "scale" in {option.name for option in options(kind, name)}:
         arguments["scale"] = scale
     return build(kind, name, **arguments)

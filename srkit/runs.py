@@ -75,6 +75,8 @@ def resume(folder: Path, recipe: Recipe, fingerprint: str) -> Checkpoint | None:
         raise RecipeError(f"{folder} is at step {found.step} already, past {recipe.steps}")
     if found and found.metadata["data"] != fingerprint:
         raise InputError(f"{folder} was trained on other photos than these")
+    for torn in folder.glob(".*.part"):  # of a run that was killed while it wrote
+        torn.unlink(missing_ok=True)
     cut_log(folder / LOG, found.step if found else 0)
     _write_text(folder / RECIPE, recipe.to_toml())
     return found

@@ -99,12 +99,25 @@ def gradient_norms(terms: Mapping[str, Tensor], sr: Tensor) -> dict[str, float]:
     }
 
 
+def require_finite(sums: Mapping[str, Tensor], step: int) -> None:
+    """Read the sums of what is logged from the device, and end a run that has diverged.
+
+    Raises:
+        SrkitError: One of them isn't finite.
+    """
+    if bad := [name for name, value in sums.items() if not value.isfinite()]:
+        raise SrkitError(
+            f"{', '.join(bad)} is not finite around step {step}; start anew with a "
+            "lower optimizer.learning_rate and another --out"
+        )
+
+
 def train(
     recipe: Recipe | str,
     *,
     data: str | Path = "celeba",
     val: str | Path | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     device: str = "auto",
     checkpoint_every: int = 1000,
     log_every: int = 50,
@@ -127,7 +140,8 @@ def train(
         checkpoint_every: Batches between checkpoints; the last three are kept.
         log_every: Batches between lines of ``log.jsonl``; losses are their means over these.
         resume: Go on from the newest checkpoint in ``out``; bitwise the same on CPU.
-        report: Called with every record of the log, and with ``{"start": …}`` before the loop.
+        report: Called with ``{"start": …}`` before the loop, with every record of the log, and
+            about once a second with ``{"step": …}`` alone.
 
     Returns:
         Where the weights are, and how good.
@@ -140,7 +154,7 @@ def train(
     if isinstance(recipe, str):
         recipe = registry.build("recipes", recipe)
         assert isinstance(recipe, Recipe)
-    out = out or runs.default_folder(recipe.name)
+    out = Path(out) if out else runs.default_folder(recipe.name)
     where = build.device_named(device)
     torch.manual_seed(recipe.seed)
     np.random.seed(recipe.seed % 2**32)
@@ -226,6 +240,7 @@ def train(
     last = runs.checkpoint_file(out, start)
     last_saved = start if found else -1
     clock, clock_step = time.perf_counter(), start
+    told = clock
     with Stop() as stop, (out / runs.LOG).open("a", encoding="utf-8", buffering=1) as log:
         for step in range(start, recipe.steps):
             done = step + 1
@@ -299,15 +314,14 @@ def train(
             for name, value in seen.items():
                 window[name] = window[name] + value if name in window else value
             counted += 1
-            if done % log_every == 0 or done == recipe.steps:
+            write = done % log_every == 0 or done == recipe.steps
+            keep = done % checkpoint_every == 0 or done == recipe.steps
+            if write or keep or validate:  # before a checkpoint or a score is made of it
+                require_finite(window, done)
+            if write:
                 count, counted = counted, 0
                 losses = {name: float(value) / count for name, value in window.items()}
                 window = {}
-                if bad := [name for name, value in losses.items() if not math.isfinite(value)]:
-                    raise SrkitError(
-                        f"{', '.join(bad)} is not finite around step {done}; start anew with a "
-                        "lower optimizer.learning_rate and another --out"
-                    )
                 now = time.perf_counter()
                 speed = (done - clock_step) * recipe.batch_size / (now - clock)
                 clock, clock_step = now, done
@@ -319,13 +333,20 @@ def train(
                 record["validation"] = scores
             if len(record) > 1:
                 log.write(json.dumps(record) + "\n")
+            if len(record) > 1 or time.perf_counter() - told > 1:
+                told = time.perf_counter()
                 report(record)
-            if done % checkpoint_every == 0 or done == recipe.steps or stop.asked:
+            stopping = stop.asked and done < recipe.steps
+            if keep or stopping:
+                require_finite(window, done)
                 last, last_saved = save(done), done
-            if stop.asked and done < recipe.steps:
+            if stopping:
                 raise Interrupted(f"stopped at step {done}, saved {last}; go on with --resume")
 
     # --- the weights alone -------------------------------------------------------------------
+    if start == recipe.steps:  # nothing was left to do; the stored scores may be of an earlier step
+        sr = validation.enlarge(best, recipe.batch_size)
+        scores = {**validation.scores(sr), **baseline}
     if last_saved < recipe.steps:
         last = save(recipe.steps)
     model = out / runs.MODEL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,7 +20,7 @@ from srkit.hookspecs import ReadyModel
 from srkit.recipe import Recipe
 
 DEFAULT_MODEL = "faces"
-TILE = 128  # LR pixels: 3 MB of activations a feature map at x4, and few seams to compute twice
+TILE = 128  # LR pixels: about 2 MB a feature map at x4, and few margins computed twice
 BLEND = 8  # LR pixels on each side of a seam over which two tiles fade into each other
 UNKNOWN_RADIUS = 16  # LR pixels of context for a generator that states none
 
@@ -95,12 +96,21 @@ class Model:
         Args:
             image: Any mode.
             tile: See `enlarge`.
+
+        Returns:
+            The picture; what its file said beyond pixels is in ``info`` as ``icc_profile``,
+            ``exif`` and ``dpi``. Pillow writes the profile by itself; hand it the others:
+            ``result.save(file, exif=result.info["exif"])``.
         """
         picture = images.unpack(image)
-        sr = self.enlarge(images.to_tensor(picture.rgb), tile=tile)
-        result = images.pack(images.to_image(sr), picture)
-        result.info.update(**picture.info)  # Pillow writes it when the result is saved
+        result = self.upscale_picture(picture, tile=tile)
+        result.info.update(**picture.info)
         return result
+
+    def upscale_picture(self, picture: images.Picture, *, tile: int = TILE) -> Image.Image:
+        """Enlarge a decoded picture; see `upscale`."""
+        sr = self.enlarge(images.to_tensor(picture.rgb), tile=tile)
+        return images.pack(images.to_image(sr), picture)
 
 
 @dataclass(frozen=True)
@@ -152,7 +162,7 @@ def _spans(length: int, tile: int, margin: int) -> list[_Span]:
     tile = max(tile, 2 * BLEND)  # no pixel may lie under more than one seam
     if length <= tile + 2 * margin:
         return [_Span(0, length, length, margin)]
-    count = max(1, length // tile)
+    count = min(math.ceil(length / tile), length // (2 * BLEND))
     edges = [round(length * i / count) for i in range(count + 1)]
     return [_Span(start, stop, length, margin) for start, stop in pairwise(edges)]
 
@@ -173,10 +183,10 @@ def load(name: str | Path | None = None, *, device: str = "auto") -> Model:
     where = build.device_named(device)
     if name in registry.offers("models"):
         ready: ReadyModel = registry.build("models", name)
-        if ready.file is None:
-            assert ready.generator is not None
+        if ready.file is None and ready.generator is not None:
             made = registry.build_scaled("generators", ready.generator, ready.scale, ready.options)
             return _placed(Model(name, made, ready.scale, ready.licence), where)
+        assert ready.file is not None  # ReadyModel sees to it
         if not ready.file.is_file():
             raise InputError(f"the weights of '{name}' are missing ({ready.file}); reinstall it")
         model = _from_file(name, ready.file, ready.licence)
@@ -189,6 +199,11 @@ def load(name: str | Path | None = None, *, device: str = "auto") -> Model:
     for file in (Path(name), Path(name) / runs.MODEL, runs.default_folder(name) / runs.MODEL):
         if file.is_file():
             return _placed(_from_file(name, file, "unknown"), where)
+    for folder in (Path(name), runs.default_folder(name)):
+        if newest := runs.checkpoints(folder)[-1:]:
+            raise InputError(
+                f"the run in {folder} isn't finished; --resume it, or take {newest[0]} as it is"
+            )
     known = list(registry.offers("models"))
     raise UnknownNameError(
         f"no model '{name}'{nearest(name, known)}: not a file, nor a run under runs/, "
@@ -205,7 +220,7 @@ def _placed(model: Model, device: torch.device) -> Model:
 def _from_file(name: str, file: Path, licence: str) -> Model:
     sum_ = sha256(file)
     try:
-        its = checkpoint.read(file)
+        its = checkpoint.read(file, only=("generator", "ema"))
     except InputError as error:
         if foreign := _foreign(name, file, licence, sum_):
             return foreign
@@ -227,9 +242,8 @@ def _foreign(name: str, file: Path, licence: str, sum_: str) -> Model | None:
     for reader in registry.offers("readers"):
         try:
             generator = registry.find("readers", reader)(file)
+            if generator is not None:
+                return Model(name, generator, generator.scale, licence, sum_)
         except Exception as error:  # a stranger's reader must not keep the others from the file
-            print(f"srkit: warning: reader '{reader}': {error}", file=sys.stderr)  # noqa: T201
-            continue
-        if generator is not None:
-            return Model(name, generator, generator.scale, licence, sum_)
+            print(f"srkit: warning: reader '{reader}' failed: {error}", file=sys.stderr)  # noqa: T201
     return None

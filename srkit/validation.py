@@ -29,7 +29,7 @@ class Validation:
     @classmethod
     def of(cls, photos: Photos, degrade: Callable[..., Tensor], scale: int) -> Validation:
         """Degrade the first `MOST` photos once."""
-        hr = photos.hr()[:MOST]
+        hr = photos.pictures[:MOST].float() / 255
         with torch.no_grad():
             lr = degrade(hr, seeds=torch.arange(len(hr), device=hr.device))
         return cls(lr, hr, scale)

@@ -473,12 +473,12 @@ def test_a_photo_without_a_face_is_reported_and_counted(data_root: Path, tmp_pat
         "blank base/noise.png",
         "left blank/noise.png",
     ]
-    assert found.left_out == ["lone", "left blank"]
-    assert [row.person for row in found.rows] == ["whole", "one blank", "blank base"]
+    assert found.left_out == ["blank base", "lone", "left blank"]
+    assert [row.person for row in found.rows] == ["whole", "one blank"]
     assert found.columns == ["bicubic", "HR"]
     text = " ".join(printed(Report({}, None, found)).split())  # however it is wrapped
     assert "no face found in 3 photos" in text
-    assert "left out: lone, left blank" in text
+    assert "left out: blank base, lone, left blank" in text
     assert found.as_json()["no_face"] == found.no_face
 
 
@@ -486,7 +486,8 @@ def test_when_nobody_has_two_faces_there_is_nothing_to_say(tmp_path: Path) -> No
     noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     people = [Person("nobody", (tmp_path / "noise.png",) * 2)]
-    with pytest.raises(InputError, match=r"no person has two photos with a face \(1 people, 2"):
+    said = r"no person has a base and another photo with a face \(1 people, 2 photos"
+    with pytest.raises(InputError, match=said):
         verify([], people, Colours(), Protocol(framing="mtcnn"))
 
 
@@ -523,3 +524,20 @@ def test_an_unknown_embedder_option_is_refused(tmp_path: Path) -> None:
         srkit.bench(["bicubic"], embedder="arcface", **given)
     with pytest.raises(OptionError, match="no option 'wights'"):
         registry.build("embedders", "facenet", wights="x")
+
+
+def test_one_model_may_be_given_by_itself_and_names_may_not_collide(tmp_path: Path) -> None:
+    file = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(file)
+    report = srkit.bench("faces", data=tmp_path, device="cpu")
+    assert report.quality is not None
+    assert list(report.quality.scores) == ["bicubic", "faces"]
+    with pytest.raises(InputError, match="two columns would be called 'faces'"):
+        srkit.bench(["faces", "faces"], data=tmp_path, device="cpu")
+
+
+def test_the_protocol_states_the_degradations_defaults() -> None:
+    stamp = Protocol().stamp([])
+    assert stamp["options"] == {"kernel": "bicubic", "noise": 0.02, "blur": 0.0, "quantise": True}
+    assert stamp["provider"] == f"srkit {srkit.__version__}"
+    assert {"torch", "kornia", "pillow", "scikit-image", "numpy"} <= stamp["versions"].keys()

@@ -153,7 +153,7 @@ def celeba(root: Path, crops: Crops) -> None:
 @pytest.mark.parametrize("below", ["", "celeba"])
 def test_torchvisions_celeba_layout_is_read(tmp_path: Path, crops: Crops, below: str) -> None:
     celeba(tmp_path / below, crops)
-    names = {split: [f.name for f in data.training_files(tmp_path, split)] for split in SPLITS}
+    names = {split: [f.name for f in data.split_files(tmp_path, split)] for split in SPLITS}
     assert names["train"] == [f"{number:06d}.png" for number in range(1, 9)]
     assert names["val"] == ["000009.png", "000010.png"]
     assert names["test"] == ["000011.png", "000012.png"]
@@ -165,21 +165,21 @@ SPLITS = ("train", "val", "test")
 def test_celeba_without_its_partition_is_all_for_training(tmp_path: Path, crops: Crops) -> None:
     celeba(tmp_path, crops)
     (tmp_path / "list_eval_partition.txt").unlink()
-    assert [len(data.training_files(tmp_path, split)) for split in SPLITS] == [12, 0, 0]
+    assert [len(data.split_files(tmp_path, split)) for split in SPLITS] == [12, 0, 0]
 
 
 def test_a_partition_of_other_pictures_is_refused(tmp_path: Path, crops: Crops) -> None:
     celeba(tmp_path, crops)
     (tmp_path / "list_eval_partition.txt").write_text("999999.jpg 0\n")
     with pytest.raises(InputError, match="names none of the pictures"):
-        data.training_files(tmp_path)
+        data.split_files(tmp_path)
 
 
 def test_folders_named_after_splits_are_read(tmp_path: Path, crops: Crops) -> None:
     for count, split in enumerate(SPLITS, start=1):
         crops(tmp_path / split, count, 20)
-    assert [len(data.training_files(tmp_path, split)) for split in SPLITS] == [1, 2, 3]
-    assert {f.parent.name for f in data.training_files(tmp_path)} == {"train"}
+    assert [len(data.split_files(tmp_path, split)) for split in SPLITS] == [1, 2, 3]
+    assert {f.parent.name for f in data.split_files(tmp_path)} == {"train"}
 
 
 def test_a_plain_folder_is_all_for_training_subfolders_too(tmp_path: Path, crops: Crops) -> None:
@@ -187,7 +187,7 @@ def test_a_plain_folder_is_all_for_training_subfolders_too(tmp_path: Path, crops
     crops(tmp_path / "more", 2, 20)
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "._000001.png").write_bytes(b"a hidden file, as archives from a Mac have")
-    assert [len(data.training_files(tmp_path, split)) for split in SPLITS] == [5, 0, 0]
+    assert [len(data.split_files(tmp_path, split)) for split in SPLITS] == [5, 0, 0]
 
 
 def test_held_out_pictures_never_train_though_train_has_no_folder(
@@ -196,12 +196,12 @@ def test_held_out_pictures_never_train_though_train_has_no_folder(
     crops(tmp_path, 3, 20)
     crops(tmp_path / "val", 2, 20)
     crops(tmp_path / "test", 2, 20)
-    assert [f.parent.name for f in data.training_files(tmp_path)] == [tmp_path.name] * 3
+    assert [f.parent.name for f in data.split_files(tmp_path)] == [tmp_path.name] * 3
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no pictures in it"):
-        data.training_files(tmp_path)
+        data.split_files(tmp_path)
 
 
 def test_broken_pictures_are_counted_named_and_left_out(tmp_path: Path, crops: Crops) -> None:
@@ -317,7 +317,7 @@ def test_samples_never_show_the_astronaut(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(skimage.data, "astronaut", astronaut)
     assert "astronaut" not in data.SAMPLE_PHOTOS
     train, held_out = data.load("samples", None, Data(size=16))
-    assert (len(train), len(held_out)) == (380, 20)
+    assert (len(train), len(held_out)) == (400, 40)
 
 
 def test_samples_are_the_same_every_time_and_another_seed_gives_others() -> None:
@@ -325,3 +325,28 @@ def test_samples_are_the_same_every_time_and_another_seed_gives_others() -> None
     assert first.pictures.shape == (20, 3, 32, 32)
     assert torch.equal(first.pictures, again.pictures)
     assert not torch.equal(first.pictures, data.samples(Data(size=32), count=20, seed=1).pictures)
+
+
+def test_held_out_samples_are_of_parts_that_training_never_sees() -> None:
+    """No column of a photograph is in both: the crops of one are of other pixels."""
+    marked = Image.fromarray(np.zeros((80, 400, 3), dtype=np.uint8))
+    marked.paste((255, 255, 255), (300, 0, 400, 80))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in data.SAMPLE_PHOTOS:
+            patch.setattr(skimage.data, name, lambda: np.asarray(marked))
+        assert data.samples(Data(size=16), count=20).pictures.max() == 0
+        assert data.samples(Data(size=16), count=20, held_out=True).pictures.min() == 255
+
+
+def test_validation_takes_the_val_split_of_a_folder_that_has_one(
+    crops: Callable[[Path, int, int], list[Path]], tmp_path: Path
+) -> None:
+    crops(tmp_path / "train", 4, 16)
+    crops(tmp_path / "val", 2, 16)
+    train, held_out = data.load(tmp_path, tmp_path, Data(size=16))
+    assert (len(train), len(held_out)) == (4, 2)
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    with pytest.raises(InputError, match="no training data at ''"):
+        data.locate("")

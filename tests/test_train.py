@@ -641,3 +641,48 @@ def test_the_logged_learning_rate_is_the_schedules(tmp_path: Path, run: Callable
     run(recipe)
     logged = [line["learning_rate"] for line in lines(tmp_path / "run")]
     assert logged == pytest.approx([1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4])
+
+
+def test_resuming_to_a_step_that_was_not_validated_still_scores(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    run(tiny(steps=6), checkpoint_every=2)
+    folder = tmp_path / "run"
+    for file in runs.checkpoints(folder)[1:]:
+        file.unlink()
+    torn = folder / ".checkpoint-00000004.safetensors.x.part"
+    torn.write_bytes(b"torn")
+    result = run(tiny(steps=2), resume=True, out=str(folder))
+    assert result.step == 2
+    assert result.scores.keys() == {"psnr", "ssim", "bicubic_psnr", "bicubic_ssim"}
+    assert not torn.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"generator.scale": 2}, "scale is the recipe's"),
+        ({"degradation.blur": 30.0}, "too small for a blur"),
+        ({"data.size": 8}, "sides of 11 or more"),
+    ],
+)
+def test_values_that_cannot_work_fail_before_the_run_has_a_folder(
+    run: Callable[..., Any], tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SrkitError, match=said):
+        run(tiny(**settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_diverged_run_leaves_no_checkpoint_of_it(run: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(SrkitError, match="not finite"):
+        run(
+            tiny(steps=40, **{"optimizer.learning_rate": 1e30}),
+            log_every=50,
+            checkpoint_every=1,
+        )
+    for file in runs.checkpoints(tmp_path / "run"):
+        weights = checkpoint.read(file).part("window")
+        assert all(value.isfinite().all() for value in weights.values())
+    for line in lines(tmp_path / "run"):
+        assert "NaN" not in json.dumps(line)

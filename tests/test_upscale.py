@@ -18,7 +18,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import srkit
-from srkit import Data, InputError, Loss, Model, Part, Recipe, build, checkpoint, registry
+from srkit import (
+    Data,
+    InputError,
+    Loss,
+    Model,
+    Part,
+    Recipe,
+    build,
+    checkpoint,
+    images,
+    registry,
+)
 from srkit.cli import main
 from srkit.errors import UnknownNameError
 from srkit.files import sha256
@@ -95,8 +106,8 @@ def test_a_picture_is_really_cut() -> None:
     model = Model("watched", Watched(), 4)
     assert difference(model, torch.rand(1, 3, 100, 70), 20) < 1e-6
     tiles = seen[1:]  # the first was the whole picture
-    assert len(tiles) == 5 * 3
-    assert max(max(size) for size in tiles) <= 70 // 3 + 1 + 2 * BLEND
+    assert len(tiles) == 5 * 4
+    assert max(max(size) for size in tiles) <= 20 + 2 * BLEND
 
 
 def test_a_radius_stated_too_small_shows_at_the_seams() -> None:
@@ -606,3 +617,26 @@ def test_a_tiffs_own_tags_do_not_spoil_the_result(
         with Image.open(tmp_path / out) as written:
             assert (written.mode, written.size) == ("RGB", (192, 128))
             assert np.abs(corners(written) - corners(photo)).max() < 30
+
+
+def test_a_phones_jpeg_with_a_second_frame_is_a_picture(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (24, 16), colour) for colour in ("red", "blue"))
+    file = tmp_path / "phone.jpg"
+    first.save(file, "MPO", save_all=True, append_images=[second])
+    picture = images.read(file)
+    assert picture.rgb.size == (24, 16)
+    red, _, blue = picture.rgb.getpixel((5, 5))
+    assert red > 200 > 50 > blue
+
+
+def test_an_unfinished_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "half").mkdir(parents=True)
+    (tmp_path / "runs" / "half" / "checkpoint-00000010.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"isn't finished.*checkpoint-00000010"):
+        load("half")
+
+
+def test_a_ready_model_has_a_file_or_a_generator() -> None:
+    with pytest.raises(ValueError, match="one of the two"):
+        srkit.ReadyModel("nothing", "none")

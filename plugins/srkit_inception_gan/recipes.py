@@ -12,8 +12,8 @@ STEPS = 41_410
 # P10 leaves the weights open. These are chosen from the gradient norms at sr and from who wins the
 # game; docs/paper.md, "The weights", has the numbers. In short: eq. 1 saturates, so once the
 # discriminator is right on nearly every picture the adversarial term has nothing left to teach.
-# The weights keep that from happening; the feature and PSNR terms, whose norms are of the pixel
-# term's size, must then stay well below it.
+# The weights keep that from happening: the adversarial term outweighs the pixel term, and the
+# feature and PSNR terms, whose norms are of the pixel term's order, are kept well below it.
 PIXEL, ADVERSARIAL, FEATURE, PSNR = 1.0, 2.0, 0.1, 0.2
 
 

@@ -47,7 +47,7 @@ class Identity:
         columns: ``bicubic``, each model, ``HR``.
         rows: One a probe.
         no_face: Photos in which no face was found, as ``person/photo``.
-        left_out: People with too few photos or faces for a base and a probe.
+        left_out: People whose base has no face, or who have no probe with one.
     """
 
     protocol: dict[str, Any]
@@ -132,11 +132,15 @@ def verify(
         InputError: Nobody has a base and a probe with a face in them.
     """
     found, no_face = _found(people, protocol.size)
-    usable = [(person, its) for person, its in found if len(its) > 1]
-    left_out = [person.name for person, its in found if len(its) < 2]
+    # Without a face in the base, another photo must not quietly take its place.
+    usable = [
+        (person, its) for person, its in found if len(its) > 1 and its[0][0] == person.photos[0]
+    ]
+    names = {person.name for person, _ in usable}
+    left_out = [person.name for person, _ in found if person.name not in names]
     if not usable:
         raise InputError(
-            f"no person has two photos with a face ({len(people)} people, "
+            f"no person has a base and another photo with a face ({len(people)} people, "
             f"{len(no_face)} photos without a face)"
         )
     bases = embedder(torch.cat([its[0][1] for _, its in usable]))

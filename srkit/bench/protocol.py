@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -30,13 +30,16 @@ class Protocol:
         scores: How single pictures become one number.
     """
 
-    framing: str = "squash"
+    framing: Literal["squash", "square", "mtcnn"] = "squash"
     size: int = 64
     scale: int = 4
     degradation: str = "faces-x4"
     options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    scores: str = "8-bit sr against 8-bit hr, no border cut, mean over pictures"
+    scores: str = (
+        "8-bit sr against 8-bit hr, no border cut, mean over pictures; SSIM with a Gaussian "
+        "window of sigma 1.5, mean over RGB; Y is BT.601 luma in 16..235"
+    )
 
     def degrade(self, hr: Tensor) -> Tensor:
         """Return lr, ``N3hw``, of all pictures at once, ``N3HW``; order decides the noise."""
@@ -46,9 +49,17 @@ class Protocol:
         return lr
 
     def stamp(self, files: list[Path]) -> dict[str, Any]:
-        """Return every field, the files' fingerprint and the versions, for a report."""
+        """Return every field, the files' fingerprint and the versions, for a report.
+
+        The degradation's options are given in full, so that a changed default shows.
+        """
+        known = registry.options("degradations", self.degradation)
+        defaults = {option.name: option.default for option in known if not option.required}
+        provider = registry.provenance("degradations", self.degradation)
         return {
             **asdict(self),
+            "options": {**defaults, **self.options},
+            "provider": provider,
             "files": len(files),
             "fingerprint": fingerprint(files),
             "versions": checkpoint.versions(),
@@ -69,7 +80,10 @@ def hr_pictures(files: list[Path], protocol: Protocol) -> Tensor:
 
     Raises:
         InputError: A file can't be read: a table with a hole would compare different sets.
+        ValueError: The protocol frames faces, not pictures.
     """
-    framing: images.Framing = "square" if protocol.framing == "square" else "squash"
+    framing = protocol.framing
+    if framing == "mtcnn":
+        raise ValueError("a protocol with framing 'mtcnn' is for identity, not for quality")
     framed = (images.frame(images.read(file).rgb, framing, protocol.size) for file in files)
     return torch.cat([images.to_tensor(image) for image in framed])

@@ -18,6 +18,7 @@ from srkit.upscale import Model
 
 METRICS = ("psnr", "ssim", "psnr-y", "ssim-y")
 BICUBIC = "bicubic"
+RESERVED = ("HR",)  # a column of the identity table
 BATCH = 64
 
 
@@ -67,7 +68,7 @@ def enlargers(models: Sequence[Model], scale: int) -> dict[str, Callable[[Tensor
     """Return the columns of a table: bicubic, then each model, by name.
 
     Raises:
-        InputError: A model has another scale than the protocol.
+        InputError: A model has another scale than the protocol, or another's name.
     """
     columns: dict[str, Callable[[Tensor], Tensor]] = {
         BICUBIC: lambda lr: bicubic(lr, scale).clamp(0, 1)
@@ -77,8 +78,11 @@ def enlargers(models: Sequence[Model], scale: int) -> dict[str, Callable[[Tensor
             raise InputError(
                 f"model '{model.name}' enlarges by {model.scale}, the protocol by {scale}"
             )
-        if model.name != BICUBIC:
-            columns[model.name] = model.enlarge
+        if model.name == BICUBIC and model.sha256 is None:
+            continue  # the same column
+        if model.name in columns or model.name in RESERVED:
+            raise InputError(f"two columns would be called '{model.name}'; give a path instead")
+        columns[model.name] = model.enlarge
     return columns
 
 

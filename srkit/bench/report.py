@@ -43,12 +43,13 @@ class Report:
         }
         return {key: _finite(value) for key, value in plain.items()}
 
-    def write(self, file: Path) -> None:
+    def write(self, file: str | Path) -> None:
         """Write the JSON.
 
         Raises:
             InputError: It can't be written.
         """
+        file = Path(file)
         try:
             with atomic(file) as temporary:
                 temporary.write_text(json.dumps(self.as_json(), indent=1), encoding="utf-8")
@@ -124,8 +125,8 @@ def identity_table(identity: Identity) -> Table:
 
 def _fine_print(protocol: dict[str, Any]) -> Text:
     shown = {**protocol, **protocol.get("versions", {})}
-    for key in ("versions", "embedder_sha256", "options"):
-        if not shown.get(key) or key == "versions":
-            shown.pop(key, None)
+    shown |= shown.pop("options", {})
+    for key in ("versions", "embedder_sha256"):
+        shown.pop(key, None)
     text = ", ".join(f"{key} {value}" for key, value in shown.items())
     return Text(f"protocol: {text}\n", style="dim")

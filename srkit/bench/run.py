@@ -16,7 +16,7 @@ from srkit.upscale import DEFAULT_MODEL, Model, load
 
 
 def bench(
-    models: Sequence[str | Path | Model] = (),
+    models: str | Path | Model | Sequence[str | Path | Model] = (),
     *,
     data: str | Path | None = None,
     verify: str | None = None,
@@ -32,7 +32,8 @@ def bench(
     """Measure models.
 
     Args:
-        models: Models, or what `srkit.load` takes; the shipped default if none is given.
+        models: One or several: a model, or what `srkit.load` takes; the shipped default if
+            none is given.
         data: HR photos for PSNR and SSIM: a folder (its ``test`` split, if it has one) or a
             data set's name. None leaves quality out, unless there is no ``verify`` either:
             then ``celeba``.
@@ -54,6 +55,10 @@ def bench(
     """
     if framing not in ("squash", "square"):
         raise InputError(f"framing is squash or square, not '{framing}'")
+    if not 0 <= seed < 2**62:
+        raise InputError(f"seed is a whole number from 0 to 2**62, not {seed}")
+    if isinstance(models, (str, Path, Model)):
+        models = [models]
     # Everything that can be missing is looked for before anything is computed.
     people_found = _people(verify, verify_data) if verify else []
     judge = None
@@ -64,12 +69,12 @@ def bench(
     loaded = [m if isinstance(m, Model) else load(m, device=device) for m in models]
     loaded = loaded or [load(DEFAULT_MODEL, device=device)]
 
-    protocol = Protocol(framing=framing, seed=seed)
+    protocol = Protocol(framing="square" if framing == "square" else "squash", seed=seed)
     scored = quality.measure(loaded, files, protocol) if files else None
     verified = None
     if judge is not None:
         drawn = identity.draw(people_found, people, seed)
-        by_face = Protocol(framing="mtcnn", seed=seed)
+        by_face = Protocol(framing="mtcnn", seed=seed, scores="8-bit sr against HR base")
         verified = identity.verify(loaded, drawn, judge, by_face)
     return Report({model.name: model.sha256 for model in loaded}, scored, verified)
 
@@ -78,7 +83,7 @@ def _files(data: str | Path, limit: int | None) -> list[Path]:
     if str(data) == datasets.SAMPLES:
         raise InputError("'samples' are for training; bench wants a folder of photos")
     folder = datasets.locate(data, purpose="photos")
-    files = datasets.training_files(folder, "test") or images.listed(folder)
+    files = datasets.split_files(folder, "test") or images.listed(folder)
     return files[:limit]
 
 

@@ -30,7 +30,7 @@ def bench(
         typer.Option(help="Its weights.", show_default="SRKIT_FACENET_WEIGHTS, or vggface2"),
     ] = None,
     framing: Annotated[
-        str, typer.Option(help="squash (the whole picture, as the paper) or square.")
+        str, typer.Option(help="squash: the whole picture, as the paper; square: its centre.")
     ] = "squash",
     people: Annotated[int, typer.Option(min=0, help="How many are drawn; 0 for all.")] = 5,
     limit: Annotated[int | None, typer.Option(min=1, help="First so many pictures.")] = None,

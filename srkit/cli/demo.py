@@ -33,9 +33,7 @@ def demo(
     console.print(f"   {result.step} batches, {gain:+.2f} dB over bicubic on held-out squares")
     console.print("2. the astronaut, with the weights just trained")
     _show(console, shown)
-    console.print(
-        "3. the fresh weights beside the shipped ones, on other squares of the same photographs"
-    )
+    console.print("3. the fresh weights beside the shipped ones, on squares that neither has seen")
     console.print(report.tables())
 
 

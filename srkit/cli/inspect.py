@@ -52,8 +52,6 @@ def info(
     name: Annotated[str, typer.Argument(help="Any name that `srkit list` shows.")],
 ) -> None:
     """Show all that is known of a name: owner, options, documentation."""
-    import inspect
-
     console = Console(highlight=False, soft_wrap=True)
     found = [kind for kind in kinds() if name in registry.offers(kind)]
     if not found:
@@ -64,10 +62,11 @@ def info(
         owners = " and ".join(str(plugin) for plugin in offer.plugins)
         console.print(f"[bold]{escape(name)}[/]  {registry.singular(kind)}, by {escape(owners)}")
         factory = registry.find(kind, name)
-        console.print(f"  {escape(f'{factory.__module__}:{factory.__qualname__}')}")
+        where = offer.factory if isinstance(offer.factory, str) else repr(factory)
+        console.print(f"  {escape(where)}")
         for option in registry.options(kind, name):
             console.print(f"  option {escape(str(option))}")
-        console.print(f"\n{escape(inspect.getdoc(factory) or 'Not documented.')}\n")
+        console.print(f"\n{escape(registry.documentation(factory) or 'Not documented.')}\n")
         if kind == "recipes":
             console.print(escape(registry.build(kind, name).to_toml()))
         if kind == "models":

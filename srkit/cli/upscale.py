@@ -74,8 +74,7 @@ def _one(job: Job, model: Model, tile: int) -> str:
     from srkit import images
 
     picture = images.read(job.input)
-    sr = model.enlarge(images.to_tensor(picture.rgb), tile=tile)
-    images.write(images.pack(images.to_image(sr), picture), job.output, picture.info)
+    images.write(model.upscale_picture(picture, tile=tile), job.output, picture.info)
     if model.recipe and max(picture.rgb.size) > 4 * (side := model.recipe.data.size // model.scale):
         return (
             f"model '{model.name}' learned from {side}x{side} pictures; on much larger ones, "
@@ -137,7 +136,7 @@ def _checked(jobs: list[Job]) -> list[Job]:
         if place in written:
             raise InputError(
                 f"{written[place]} and {job.input} would both become {job.output}; "
-                "give --out a folder, or upscale them one by one"
+                "rename one, or upscale them one by one"
             )
         written[place] = job.input
     return jobs
