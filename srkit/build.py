@@ -60,7 +60,12 @@ class Parts:
     degrade: Callable[..., Tensor]
 
 
-def _wants(loss: Callable[..., Tensor]) -> frozenset[str]:
+# What a loss may ask for by naming it in its signature.
+GIVEN = frozenset({"sr", "hr", "lr", "real", "fake"})
+
+
+def wants(loss: Callable[..., Tensor]) -> frozenset[str]:
+    """Return what a loss asks for: the names in its signature."""
     called = loss.forward if isinstance(loss, nn.Module) else loss
     return frozenset(inspect.signature(called).parameters)
 
@@ -86,13 +91,12 @@ def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
     loss = registry.build_scaled("losses", name, recipe.scale, options)
     if isinstance(loss, nn.Module):
         loss = loss.to(device).requires_grad_(False)
-    wants = _wants(loss)
-    known = {"sr", "hr", "lr", "real", "fake"}
-    if unknown := wants - known:
-        raise RecipeError(f"loss '{name}' asks for {sorted(unknown)}; there are {sorted(known)}")
-    if wants & {"real", "fake"} and recipe.discriminator is None:
+    asked = wants(loss)
+    if unknown := asked - GIVEN:
+        raise RecipeError(f"loss '{name}' asks for {sorted(unknown)}; there are {sorted(GIVEN)}")
+    if asked & {"real", "fake"} and recipe.discriminator is None:
         raise RecipeError(f"loss '{name}' needs a discriminator, and the recipe has none")
-    return Term(recipe.losses[name].weight, loss, wants)
+    return Term(recipe.losses[name].weight, loss, asked)
 
 
 def parts(recipe: Recipe, device: torch.device) -> Parts:

@@ -5,40 +5,32 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-class atomic:  # noqa: N801 - used as a function: ``with atomic(file) as temporary:``
+@contextmanager
+def atomic(file: Path) -> Iterator[Path]:
     """Give a temporary name beside ``file``; rename it there when the block ends well.
 
     The bytes are on the disk before the name is, so a crash leaves the old file or the new.
     """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.temporary = file
-
-    def __enter__(self) -> Path:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{self.file.name[:60]}.", suffix=".part", dir=self.file.parent
-        )
-        os.close(handle)
-        self.temporary = Path(name)
-        return self.temporary
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                with self.temporary.open("rb") as handle:
-                    os.fsync(handle.fileno())
-                # mkstemp makes files private; an output should look like any other new file.
-                umask = os.umask(0)
-                os.umask(umask)
-                self.temporary.chmod(0o666 & ~umask)
-                self.temporary.replace(self.file)
-        finally:
-            self.temporary.unlink(missing_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{file.name[:60]}.", suffix=".part", dir=file.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files private; an output should look like any other new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sha256(file: Path) -> str:

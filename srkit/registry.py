@@ -14,11 +14,12 @@ import pydantic
 
 from srkit import plugins
 from srkit.errors import NameClashError, OptionError, UnknownNameError, nearest
-from srkit.hookspecs import Factory, kinds
+from srkit.hookspecs import Factory, ReadyModel, kinds
 from srkit.plugins import Plugin
+from srkit.recipe import Recipe
 
 # Kinds whose factories give data rather than something to call.
-_PLAIN = {"recipes": "Recipe", "models": "ReadyModel"}
+_PLAIN = {"recipes": Recipe, "models": ReadyModel}
 
 
 @dataclass(frozen=True)
@@ -233,11 +234,9 @@ def build(kind: str, name: str, **given: Any) -> Any:
     except ValueError as error:
         raise OptionError(f"{singular(kind)} '{name}': {error}") from error
     wanted = _PLAIN.get(kind)
-    if wanted and type(made).__name__ != wanted:
-        owner = offer(kind, name).plugin
-        raise OptionError(
-            f"{singular(kind)} '{name}' of {owner} is {type(made).__name__}, not a srkit.{wanted}"
-        )
+    if wanted and not isinstance(made, wanted):
+        what = f"{singular(kind)} '{name}' of {offer(kind, name).plugin}"
+        raise OptionError(f"{what} is {type(made).__name__}, not a srkit.{wanted.__name__}")
     return made
 
 

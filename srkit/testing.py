@@ -12,7 +12,6 @@ Each takes a built part, and raises AssertionError with one line that says which
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from srkit.build import GIVEN, wants
 from srkit.hookspecs import DiscriminatorOutput
 
 # Far beyond float32's rounding in any network, far below what one missing pixel changes.
@@ -147,10 +147,8 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
     Raises:
         AssertionError: A promise is broken.
     """
-    called = loss.forward if isinstance(loss, nn.Module) else loss
-    wants = set(inspect.signature(called).parameters)
-    known = {"sr", "hr", "lr", "real", "fake"}
-    _require(wants <= known, f"a loss is called with {sorted(known)}, it asks for {sorted(wants)}")
+    asked = wants(loss)
+    _require(asked <= GIVEN, f"a loss is called with {sorted(GIVEN)}, it asks for {sorted(asked)}")
     hr = _picture(2, 3, side, side)
     for kind, sr in (("different", _picture(2, 3, side, side, seed=1)), ("equal", hr.clone())):
         sr.requires_grad_()
@@ -161,7 +159,7 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
             "real": _seen(hr),
             "fake": _seen(sr),
         }
-        value = loss(**{name: given[name] for name in wants})
+        value = loss(**{name: given[name] for name in asked})
         _require(value.numel() == 1, f"a loss is a scalar, not {tuple(value.shape)}")
         _require(bool(value.isfinite()), f"the loss of {kind} pictures is not finite")
         _require(value.requires_grad, "the loss has no gradient")

@@ -170,15 +170,25 @@ def train(
         runs.begin(out, recipe)
 
     generator, critic, objective = parts.generator, parts.discriminator, parts.objective
+    networks: dict[str, nn.Module] = {"generator": generator}
     generator_optimizer = optimizer_for(generator, recipe.optimizer)
-    critic_optimizer = optimizer_for(critic, recipe.optimizer) if critic else None
+    optimizers = {"optimizer_g": generator_optimizer}
+    critic_optimizer = None
+    if critic is not None:
+        networks["discriminator"] = critic
+        critic_optimizer = optimizers["optimizer_d"] = optimizer_for(critic, recipe.optimizer)
     average = None
     if recipe.ema:
         mean = get_ema_multi_avg_fn(recipe.ema)
-        average = AveragedModel(generator, multi_avg_fn=mean, use_buffers=True)
+        networks["ema"] = average = AveragedModel(generator, multi_avg_fn=mean, use_buffers=True)
     best = average.module if average else generator  # what is validated and shipped
     generator_weights = list(generator.parameters())
     critic_weights = list(critic.parameters()) if critic else []
+    weights = {name: term.weight for name, term in parts.terms.items()}
+    simultaneous = False
+    if recipe.adversarial:
+        weights["adversarial"] = recipe.adversarial.weight
+        simultaneous = recipe.adversarial.updates == "simultaneous"
 
     window: dict[str, Tensor] = {}  # sums of what is logged, since the last line; on the device
     counted = 0  # batches in the window
@@ -186,14 +196,10 @@ def train(
     scores: dict[str, float] = {}
     if found:
         start, scores = found.step, found.metadata["scores"]
-        networks = {"generator": generator, "discriminator": critic, "ema": average}
         for name, network in networks.items():
-            if network is not None:
-                checkpoint.load_weights(network, found.part(name), f"{out}: {name}")
-        for name, its in (("g", generator_optimizer), ("d", critic_optimizer)):
-            if its is not None:
-                tensors = found.part(f"optimizer_{name}")
-                checkpoint.restore_optimizer(its, tensors, found.metadata[f"optimizer_{name}"])
+            checkpoint.load_weights(network, found.part(name), f"{out}: {name}")
+        for name, its in optimizers.items():
+            checkpoint.restore_optimizer(its, found.part(name), found.metadata[name])
         checkpoint.restore_rng(found.part("rng"), found.metadata["rng"])
         window = {name: value.to(where) for name, value in found.part("window").items()}
         counted = found.metadata["window"]
@@ -217,16 +223,14 @@ def train(
     )
 
     def save(step: int) -> Path:
-        tensors = checkpoint.prefixed("generator", generator.state_dict())
+        require_finite(window, step)
+        tensors: dict[str, Tensor] = {}
         metadata: dict[str, Any] = {"scores": scores, "data": fingerprint, "window": counted}
-        if critic is not None:
-            tensors |= checkpoint.prefixed("discriminator", critic.state_dict())
-        if average is not None:
-            tensors |= checkpoint.prefixed("ema", average.state_dict())
-        for name, its in (("g", generator_optimizer), ("d", critic_optimizer)):
-            if its is not None:
-                state, metadata[f"optimizer_{name}"] = checkpoint.optimizer_state(its)
-                tensors |= checkpoint.prefixed(f"optimizer_{name}", state)
+        for name, network in networks.items():
+            tensors |= checkpoint.prefixed(name, network.state_dict())
+        for name, its in optimizers.items():
+            state, metadata[name] = checkpoint.optimizer_state(its)
+            tensors |= checkpoint.prefixed(name, state)
         state, metadata["rng"] = checkpoint.rng_state()
         tensors |= checkpoint.prefixed("rng", state)
         tensors |= checkpoint.prefixed("window", window)
@@ -238,15 +242,14 @@ def train(
     # --- the loop ----------------------------------------------------------------------------
     generator.train()
     last = runs.checkpoint_file(out, start)
-    last_saved = start if found else -1
     clock, clock_step = time.perf_counter(), start
     told = clock
     with Stop() as stop, (out / runs.LOG).open("a", encoding="utf-8", buffering=1) as log:
         for step in range(start, recipe.steps):
             done = step + 1
             rate = learning_rate(recipe.optimizer, step, recipe.steps)
-            for its in (generator_optimizer, critic_optimizer):
-                for group in its.param_groups if its else ():
+            for its in optimizers.values():
+                for group in its.param_groups:
                     group["lr"] = rate
 
             index, keys = sampler.batch(step)
@@ -260,10 +263,9 @@ def train(
             given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
             critic_loss = None
             if critic is not None:
-                assert recipe.adversarial
                 assert objective
                 assert critic_optimizer
-                if recipe.adversarial.updates == "alternating":
+                if not simultaneous:
                     real, fake = critic(hr), critic(sr.detach())
                     critic_loss = objective.discriminator(real.logits, fake.logits)
                     critic_optimizer.zero_grad()
@@ -272,7 +274,7 @@ def train(
                 real, fake = critic(hr), critic(sr)
                 terms["adversarial"] = objective.generator(real.logits.detach(), fake.logits)
                 given |= {"real": build.detached(real), "fake": fake}
-                if recipe.adversarial.updates == "simultaneous":
+                if simultaneous:
                     critic_loss = objective.discriminator(real.logits, fake.logits)
                 seen = {
                     "d_real": real.logits.detach().sigmoid().mean(),
@@ -284,9 +286,6 @@ def train(
                     / 2,
                 }
             terms |= {name: term(given) for name, term in parts.terms.items()}
-            weights = {name: term.weight for name, term in parts.terms.items()}
-            if recipe.adversarial:
-                weights["adversarial"] = recipe.adversarial.weight
             loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
             validate = done % recipe.validate_every == 0 or done == recipe.steps
@@ -296,9 +295,8 @@ def train(
 
             # Both gradients are taken before either network moves: stepping would change
             # weights that the other gradient's graph still holds.
-            simultaneous = recipe.adversarial and recipe.adversarial.updates == "simultaneous"
             generator_optimizer.zero_grad()
-            loss.backward(inputs=generator_weights, retain_graph=bool(simultaneous))
+            loss.backward(inputs=generator_weights, retain_graph=simultaneous)
             if simultaneous and critic_loss is not None and critic_optimizer:
                 critic_optimizer.zero_grad()
                 critic_loss.backward(inputs=critic_weights)
@@ -316,7 +314,7 @@ def train(
             counted += 1
             write = done % log_every == 0 or done == recipe.steps
             keep = done % checkpoint_every == 0 or done == recipe.steps
-            if write or keep or validate:  # before a checkpoint or a score is made of it
+            if write or validate:
                 require_finite(window, done)
             if write:
                 count, counted = counted, 0
@@ -338,8 +336,7 @@ def train(
                 report(record)
             stopping = stop.asked and done < recipe.steps
             if keep or stopping:
-                require_finite(window, done)
-                last, last_saved = save(done), done
+                last = save(done)
             if stopping:
                 raise Interrupted(f"stopped at step {done}, saved {last}; go on with --resume")
 
@@ -347,8 +344,6 @@ def train(
     if start == recipe.steps:  # nothing was left to do; the stored scores may be of an earlier step
         sr = validation.enlarge(best, recipe.batch_size)
         scores = {**validation.scores(sr), **baseline}
-    if last_saved < recipe.steps:
-        last = save(recipe.steps)
     model = out / runs.MODEL
     tensors = checkpoint.prefixed("generator", best.state_dict())
     metadata = {"scores": scores, "data": fingerprint}

@@ -182,20 +182,7 @@ def load(name: str | Path | None = None, *, device: str = "auto") -> Model:
     name = str(name or DEFAULT_MODEL)
     where = build.device_named(device)
     if name in registry.offers("models"):
-        ready: ReadyModel = registry.build("models", name)
-        if ready.file is None and ready.generator is not None:
-            made = registry.build_scaled("generators", ready.generator, ready.scale, ready.options)
-            return _placed(Model(name, made, ready.scale, ready.licence), where)
-        assert ready.file is not None  # ReadyModel sees to it
-        if not ready.file.is_file():
-            raise InputError(f"the weights of '{name}' are missing ({ready.file}); reinstall it")
-        model = _from_file(name, ready.file, ready.licence)
-        if ready.sha256 and model.sha256 != ready.sha256:
-            raise InputError(
-                f"{ready.file}: the weights of '{name}' are damaged "
-                f"(sha256 {model.sha256}, not {ready.sha256}); reinstall the plugin"
-            )
-        return _placed(model, where)
+        return _placed(_ready(name), where)
     for file in (Path(name), Path(name) / runs.MODEL, runs.default_folder(name) / runs.MODEL):
         if file.is_file():
             return _placed(_from_file(name, file, "unknown"), where)
@@ -209,6 +196,24 @@ def load(name: str | Path | None = None, *, device: str = "auto") -> Model:
         f"no model '{name}'{nearest(name, known)}: not a file, nor a run under runs/, "
         f"nor one of {', '.join(known)}"
     )
+
+
+def _ready(name: str) -> Model:
+    """Return a registered model: its file, checked against its sum, or its bare generator."""
+    ready: ReadyModel = registry.build("models", name)
+    if ready.generator is not None:
+        made = registry.build_scaled("generators", ready.generator, ready.scale, ready.options)
+        return Model(name, made, ready.scale, ready.licence)
+    assert ready.file is not None  # a ReadyModel has one or the other
+    if not ready.file.is_file():
+        raise InputError(f"the weights of '{name}' are missing ({ready.file}); reinstall it")
+    model = _from_file(name, ready.file, ready.licence)
+    if ready.sha256 and model.sha256 != ready.sha256:
+        raise InputError(
+            f"{ready.file}: the weights of '{name}' are damaged "
+            f"(sha256 {model.sha256}, not {ready.sha256}); reinstall the plugin"
+        )
+    return model
 
 
 def _placed(model: Model, device: torch.device) -> Model:

@@ -99,12 +99,13 @@ def measure(models: Sequence[Model], files: list[Path], protocol: Protocol) -> Q
     """
     hr = hr_pictures(files, protocol)
     lr = protocol.degrade(hr)
+    metrics = {name: registry.build("metrics", name) for name in METRICS}
     scores: dict[str, dict[str, list[float]]] = {}
     for column, enlarge in enlargers(models, protocol.scale).items():
-        mine: dict[str, list[float]] = {metric: [] for metric in METRICS}
+        mine: dict[str, list[float]] = {name: [] for name in metrics}
         for low, high in zip(lr.split(BATCH), hr.split(BATCH), strict=True):
             sr = enlarge(low)
-            for metric in METRICS:
-                mine[metric] += registry.build("metrics", metric)(sr, high).tolist()
+            for name, metric in metrics.items():
+                mine[name] += metric(sr, high).tolist()
         scores[column] = mine
     return Quality(protocol.stamp(files), scores, [file.name for file in files])

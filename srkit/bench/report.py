@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ class Report:
     models: dict[str, str | None]
     quality: Quality | None = None
     identity: Identity | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite decibels become the string ``"inf"``."""
@@ -39,7 +38,6 @@ class Report:
             "models": self.models,
             "quality": self.quality and self.quality.as_json(),
             "identity": self.identity and self.identity.as_json(),
-            **self.extra,
         }
         return {key: _finite(value) for key, value in plain.items()}
 
