@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pydantic
 
@@ -214,10 +214,67 @@ def _coerced(option: Option, value: Any, what: str, shown: str) -> Any:
     try:
         return adapter.validate_python(value)
     except pydantic.ValidationError as error:
-        problem = error.errors()[0]["msg"]
-        raise OptionError(
-            f"{what}: option '{option.name}' can't be {value!r}: {problem}; it is {shown}"
-        ) from error
+        # A misspelt key comes before the one that is therefore missing.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        raise OptionError(f"{what}: {_misfit(option, value, first, shown)}") from error
+
+
+def _misfit(option: Option, value: Any, error: Mapping[str, Any], shown: str) -> str:
+    """Say what doesn't fit an option, and where within its value."""
+    problem = error["msg"].removeprefix("Value error, ")
+    path, inner, table = _place(value, error["loc"])
+    if not path:
+        return f"option '{option.name}' can't be {value!r}: {problem}; it is {shown}"
+    where = option.name + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
+    if error["type"] == "extra_forbidden":
+        known = _keys(option.annotation, table)
+        return f"unknown key '{where}'{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
+    if error["type"] in ("missing", "union_tag_not_found"):
+        lacking = error.get("ctx", {}).get("discriminator", f"'{error['loc'][-1]}'")
+        return f"{where} needs {lacking}"
+    return f"{where} can't be {inner!r:.80}: {problem}"
+
+
+def _place(value: Any, location: tuple[int | str, ...]) -> tuple[list[int | str], Any, Any]:
+    """Follow an error's location into a value: the steps that lead there, what lies there, in what.
+
+    A location also names members and tags of unions, which are no place in the value.
+    """
+    path: list[int | str] = []
+    table: Any = None
+    for step in location:
+        in_table = isinstance(value, Mapping) and step in value
+        in_list = isinstance(step, int) and isinstance(value, list | tuple) and step < len(value)
+        if in_table or in_list:
+            path.append(step)
+            table, value = value, value[step]
+    return path, value, table
+
+
+def _keys(annotation: Any, table: Mapping[str, Any]) -> list[str]:
+    """Return the keys of the model below an annotation that a table is meant for."""
+    models: dict[type[pydantic.BaseModel], None] = {}
+    notes, seen = [annotation], dict[int, Any]()
+    while notes:
+        note = notes.pop(0)
+        if id(note) in seen:  # types may refer to themselves
+            continue
+        seen[id(note)] = note
+        if isinstance(note, type) and issubclass(note, pydantic.BaseModel):
+            models[note] = None
+            notes += [field.annotation for field in note.model_fields.values()]
+        # An alias, the members of a union, the items of a list.
+        notes += [*get_args(note), *filter(None, [getattr(note, "__value__", None)])]
+
+    def tagged(model: type[pydantic.BaseModel]) -> bool:
+        fields = model.model_fields.items()
+        notes = [(n, f.annotation) for n, f in fields if n in table]
+        return all(table[n] in get_args(note) for n, note in notes if get_origin(note) is Literal)
+
+    fits = [model for model in models if tagged(model)]
+    # Of several, the one that knows most of the keys.
+    best = max(fits, key=lambda m: len(m.model_fields.keys() & table.keys()), default=None)
+    return list(best.model_fields) if best else []
 
 
 def build(kind: str, name: str, **given: Any) -> Any:

@@ -18,6 +18,7 @@ from torch import Tensor
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
+_MASK = (1 << 64) - 1
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
@@ -31,6 +32,15 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
+def _mixed(x: int) -> int:
+    """Do what `_mix` does, for a whole number: no tensor has to go to the device for it."""
+    x &= _MASK
+    x = (x ^ x >> 30) * _MIX_1 & _MASK
+    x = (x ^ x >> 27) * _MIX_2 & _MASK
+    x ^= x >> 31
+    return x - (1 << 64) if x >> 63 else x
+
+
 def derive(seeds: Tensor, *keys: int | Tensor) -> Tensor:
     """Return new int64 seeds from seeds and keys (an epoch, a picture's index, a purpose).
 
@@ -39,7 +49,10 @@ def derive(seeds: Tensor, *keys: int | Tensor) -> Tensor:
         keys: Whole numbers, or int64 tensors that broadcast with ``seeds``.
     """
     for key in keys:
-        seeds = _mix(seeds + _GOLDEN + _mix(torch.as_tensor(key, device=seeds.device) * _GOLDEN))
+        if isinstance(key, Tensor):
+            seeds = _mix(seeds + _GOLDEN + _mix(key.to(seeds.device) * _GOLDEN))
+        else:
+            seeds = _mix(seeds + _GOLDEN + _mixed(key * _GOLDEN))
     return seeds
 
 

@@ -1,0 +1,147 @@
+"""Degradations composed of steps, and the ready ones among them."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import pydantic
+from pydantic import Field
+from torch import Tensor, nn
+from typing_extensions import TypeAliasType
+
+from srkit import seeds as noise_of
+from srkit_kornia.blur import Blur
+from srkit_kornia.canvas import Canvas, Frame, Operation, chosen, merged, rounded
+from srkit_kornia.jpeg import Jpeg
+from srkit_kornia.noise import Noise
+from srkit_kornia.options import Weight
+from srkit_kornia.resize import Kernel, Resize
+
+_BRANCH = 1
+_READY = Path(__file__).parent
+
+
+class OneOf(Operation):
+    """Take one of several branches, drawn per picture.
+
+    All branches are computed for the whole batch, so keep what is costly outside.
+
+    Attributes:
+        branches: Each a list of steps; an empty one leaves the picture alone.
+        weights: Of the branches; left out: all as often.
+    """
+
+    do: Literal["one-of"] = "one-of"
+    branches: Annotated[tuple[tuple[_AnyStep, ...], ...], Field(min_length=1)]
+    weights: tuple[Weight, ...] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _a_weight_each(self) -> Self:
+        if self.weights is not None and len(self.weights) != len(self.branches):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.branches)} branches")
+        if self.weights is not None and not sum(self.weights):
+            raise ValueError("one of the weights must be above 0")
+        return self
+
+    def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
+        """Return each picture as its branch leaves it."""
+        index = chosen(self.weights or [1.0] * len(self.branches), seeds, _BRANCH)
+        result = through(self.branches[0], canvas, frame, noise_of.derive(seeds, 0))
+        for number, branch in enumerate(self.branches[1:], start=1):
+            other = through(branch, canvas, frame, noise_of.derive(seeds, number))
+            result = merged(index == number, other, result)
+        return result
+
+
+_AnyStep = Annotated[Blur | Resize | Noise | Jpeg | OneOf, Field(discriminator="do")]
+# With a name of its own it is shown as `Step` where options are listed.
+Step = TypeAliasType("Step", _AnyStep)
+OneOf.model_rebuild()
+
+
+def through(steps: Sequence[Operation], canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
+    """Apply steps in turn; each has seeds of its own by its place."""
+    for number, step in enumerate(steps):
+        canvas = step(canvas, frame, noise_of.derive(seeds, number))
+    return canvas
+
+
+class Chain(nn.Module):
+    """Steps in turn, then down to the size of lr, clamp, and 8 bits.
+
+    Args:
+        scale: How many times smaller lr is.
+        steps: Tables with a key ``do`` (``blur``, ``resize``, ``noise``, ``jpeg``, ``one-of``)
+            and that step's options; none: only shrink.
+        kernel: Of the resize at the end, for what the steps haven't brought to lr's size:
+            ``bicubic``, ``bilinear``, ``area`` or ``lanczos``.
+        quantise: Round to 8 bits, as a file would.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int = 4,
+        steps: tuple[Step, ...] = (),
+        kernel: Kernel = "bicubic",
+        quantise: bool = True,
+    ) -> None:
+        super().__init__()
+        if scale < 1:
+            raise ValueError(f"scale is a whole number from 1 up, not {scale}")
+        self.scale, self.quantise = scale, quantise
+        self.steps: tuple[Operation, ...] = _STEPS.validate_python(steps)
+        self.shrink = Resize(kernel={kernel: 1.0})
+
+    def forward(self, hr: Tensor, *, seeds: Tensor) -> Tensor:
+        """Map ``hr`` (B3HW in [0, 1]) to ``lr`` (B3hw), h = H / scale.
+
+        Args:
+            hr: On any device.
+            seeds: int64, shape ``B``, on the same device.
+
+        Raises:
+            ValueError: H or W is no multiple of scale.
+        """
+        height, width = hr.shape[-2:]
+        if height % self.scale or width % self.scale:
+            raise ValueError(f"hr {(height, width)} is no multiple of scale {self.scale}")
+        frame = Frame((height, width), (height // self.scale, width // self.scale))
+        canvas = through((*self.steps, self.shrink), Canvas(hr), frame, seeds)
+        lr = canvas.pixels.clamp(0, 1)
+        return rounded(lr * 255) / 255 if self.quantise else lr
+
+
+_STEPS = pydantic.TypeAdapter[tuple[Step, ...]](tuple[Step, ...])
+
+
+def _ready(name: str) -> tuple[Step, ...]:
+    section = tomllib.loads((_READY / f"{name}.toml").read_text(encoding="utf-8"))["degradation"]
+    return _STEPS.validate_python(section["steps"])
+
+
+def first_order(*, scale: int = 4, quantise: bool = True) -> Chain:
+    """One round of blur, resize, noise and JPEG: the classical model, drawn per picture.
+
+    The same as this chain, which can be changed in a recipe:
+    """
+    return Chain(scale=scale, steps=_ready("first-order"), quantise=quantise)
+
+
+def second_order(*, scale: int = 4, quantise: bool = True) -> Chain:
+    """Two rounds of blur, resize, noise and JPEG: photographs of unknown history.
+
+    The high-order model of Wang, Xie, Dong and Shan, "Real-ESRGAN" (2021, section 3), with the
+    ranges that the paper reports. The same as this chain, which can be changed in a recipe:
+    """
+    return Chain(scale=scale, steps=_ready("second-order"), quantise=quantise)
+
+
+# `srkit info second-order` shows what to copy, as it does for recipes.
+for _factory, _name in ((first_order, "first-order"), (second_order, "second-order")):
+    _toml = (_READY / f"{_name}.toml").read_text(encoding="utf-8")
+    _factory.__doc__ = f"{inspect.getdoc(_factory)}\n\n{_toml}"

@@ -1,0 +1,138 @@
+"""JPEG's loss, batched: what encoding and decoding a picture leaves of it.
+
+kornia's `jpeg_codec_differentiable` replaces rounding by a polynomial, so that gradients pass:
+its coefficients aren't whole numbers, and what a real file loses is partly kept. Nothing here
+needs a gradient, so this rounds where a codec does. It follows ITU-T T.81 with the baseline
+tables of its annex K, JFIF's colour space, and the scaling of tables by quality, the halving of
+chroma and its smooth enlargement that libjpeg made customary.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate, pad
+
+from srkit_kornia.canvas import Canvas, Frame, Operation, rounded, whole, working
+from srkit_kornia.options import Quality
+
+_QUALITY = 1
+_LUMA_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMA_TABLE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *[(99,) * 8] * 4,
+)
+_LUMA = (0.299, 0.587, 0.114)
+_BLUE = (-0.168735892, -0.331264108, 0.5)
+_RED = (0.5, -0.418687589, -0.081312411)
+_TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))
+
+
+class _Constants(NamedTuple):
+    tables: Tensor  # 288: luma, chroma
+    cosines: Tensor  # 88, orthonormal: the transform along one axis
+
+
+@functools.cache
+def _constants(device: torch.device) -> _Constants:
+    """Copied to a device once: a copy in every batch would make it wait for the host."""
+    precision = working(device)
+    with torch.inference_mode(False):
+        rows = torch.arange(8, dtype=precision)
+        cosines = torch.cos((2 * rows[None] + 1) * rows[:, None] * math.pi / 16) / 2
+        cosines[0] /= math.sqrt(2)
+        tables = torch.tensor([_LUMA_TABLE, _CHROMA_TABLE], dtype=precision)
+        return _Constants(tables.to(device), cosines.to(device))
+
+
+def _scaled(tables: Tensor, quality: Tensor) -> Tensor:
+    """Return the tables for qualities (whole numbers, ``B``), ``B288``, as libjpeg scales them."""
+    percent = torch.where(quality < 50, torch.floor(5000 / quality), 200 - 2 * quality)
+    scaled = torch.floor((tables * percent[:, None, None, None] + 50) / 100)
+    return scaled.clamp(1, 255)
+
+
+def _lost(plane: Tensor, table: Tensor, cosines: Tensor) -> Tensor:
+    """Return planes (``BCHW``, 0 to 255, sides multiples of 8) after quantisation by ``B88``."""
+    count, width = len(plane), plane.shape[-1]
+    # The rows of a block are transformed where they lie, then its columns.
+    rows = cosines @ (plane - 128).to(cosines.dtype).reshape(count, -1, 8, width)
+    coefficients = rows.view(count, -1, 8, width // 8, 8) @ cosines.T
+    table = table[:, None, :, None, :]
+    kept = rounded(coefficients.mul_(1 / table)).mul_(table)
+    back = cosines.T @ (kept @ cosines).view(count, -1, 8, width)
+    return rounded(back.float() + 128).clamp_(0, 255).view(plane.shape)
+
+
+def _mixed(shares: tuple[float, float, float], planes: Tensor) -> Tensor:
+    """Return a weighted sum of three planes, ``B1HW``, the same to the bit in any batch."""
+    first, second, third = planes.unbind(dim=1)
+    return (shares[0] * first + shares[1] * second + shares[2] * third)[:, None]
+
+
+def compressed(pixels: Tensor, quality: Tensor, *, halved: bool = True) -> Tensor:
+    """Return pictures as a JPEG file would give them back.
+
+    Args:
+        pixels: ``B3HW`` in [0, 1], any size; rounded to 8 bits first, as a file's input is.
+        quality: libjpeg's, whole numbers from 1 to 100, shape ``B``.
+        halved: Store chroma at half the size (4:2:0), else at full size (4:4:4).
+
+    Returns:
+        ``B3HW``, multiples of 1/255.
+    """
+    constants = _constants(pixels.device)
+    height, width = pixels.shape[-2:]
+    block = 16 if halved else 8
+    # A codec fills up its last blocks by repeating the border.
+    levels = rounded(pixels.clamp(0, 1) * 255)
+    levels = pad(levels, (0, -width % block, 0, -height % block), mode="replicate")
+    luma = rounded(_mixed(_LUMA, levels))
+    chroma = rounded(torch.cat([_mixed(_BLUE, levels), _mixed(_RED, levels)], dim=1) + 128)
+    tables = _scaled(constants.tables, quality)
+    if halved:
+        chroma = rounded(avg_pool2d(chroma, 2))
+    luma = _lost(luma, tables[:, 0], constants.cosines)
+    chroma = _lost(chroma, tables[:, 1], constants.cosines)
+    if halved:
+        # Weights 3/4 and 1/4 along each axis, libjpeg's "fancy" enlargement.
+        chroma = rounded(interpolate(chroma, scale_factor=2, mode="bilinear"))
+    ycc = torch.cat([luma, chroma - 128], dim=1)
+    rgb = rounded(torch.cat([_mixed(shares, ycc) for shares in _TO_RGB], dim=1))
+    return rgb[..., :height, :width].clamp(0, 255) / 255
+
+
+class Jpeg(Operation):
+    """Compress to JPEG and decode again.
+
+    Attributes:
+        quality: libjpeg's, 1 to 100; a whole number is drawn.
+        chroma: ``4:2:0`` (colour at half the size, as most cameras and sites save it) or
+            ``4:4:4``.
+    """
+
+    do: Literal["jpeg"] = "jpeg"
+    quality: Quality = (30.0, 95.0)
+    chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
+
+    def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
+        """Return all pictures compressed."""
+        quality = torch.floor(whole(self.quality, seeds, _QUALITY))
+        pixels = compressed(canvas.filled(), quality, halved=self.chroma == "4:2:0")
+        return Canvas(pixels, canvas.sizes)

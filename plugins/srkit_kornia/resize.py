@@ -1,0 +1,155 @@
+"""Resampling to a size of its own for each picture, as a product with matrices made on the device.
+
+A resize is linear and separable: ``out = rows @ picture @ columns.T``. Matrices whose entries
+follow from the drawn sizes keep the batch whole, whatever the sizes are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, Self
+
+import pydantic
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from srkit_kornia.canvas import Canvas, Frame, Operation, between, chosen, selected, working
+from srkit_kornia.options import Factor, Weighted
+
+Kernel = Literal["bicubic", "bilinear", "area", "lanczos"]
+Direction = Literal["down", "up", "keep"]
+
+_KERNEL, _FACTOR, _DIRECTION = range(1, 4)
+
+
+def _bilinear(distance: Tensor) -> Tensor:
+    return (1 - distance).clamp(min=0)
+
+
+def _bicubic(distance: Tensor) -> Tensor:
+    """Keys (1981) with a = -0.5, as in Pillow and torch's antialiased bicubic."""
+    near = (1.5 * distance - 2.5) * distance * distance + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0))
+
+
+def _lanczos(distance: Tensor) -> Tensor:
+    """Three lobes, as in Pillow."""
+    lobes = torch.sinc(distance) * torch.sinc(distance / 3)
+    return torch.where(distance < 3, lobes, 0)
+
+
+_SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "bilinear": _bilinear,
+    "bicubic": _bicubic,
+    "lanczos": _lanczos,
+}
+
+
+def matrices(kernel: str, before: Tensor, after: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Return matrices that resample a line of pixels, ``B x sides[1] x sides[0]``.
+
+    Where the picture shrinks, the kernel is widened by as much (antialiasing), and at the
+    borders it is cut and normalised: Pillow's rules, and torch's with ``antialias=True``.
+    ``area`` is the exact average of what an output pixel covers.
+
+    Args:
+        kernel: One of `Kernel`.
+        before: How many pixels count, int64, shape ``B``.
+        after: How many to make of them, int64, shape ``B``; rows beyond repeat the last.
+        sides: Of the canvas, before and after.
+    """
+    precision = working(before.device)
+    ratio = (before.to(precision) / after)[:, None, None]
+    source = torch.arange(sides[0], device=before.device)[None, None, :]
+    target = torch.arange(sides[1], device=before.device)[None, :, None]
+    target = torch.minimum(target, after[:, None, None] - 1)
+    if kernel == "area":
+        start, end = target * ratio, (target + 1) * ratio
+        weights = (torch.minimum(end, source + 1) - torch.maximum(start, source)).clamp(min=0)
+    else:
+        distance = (source + 0.5 - (target + 0.5) * ratio) / ratio.clamp(min=1)
+        weights = _SHAPES[kernel](distance.abs())
+    weights = torch.where(source < before[:, None, None], weights, 0)
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def resampled(
+    canvas: Canvas, after: Tensor, shape: tuple[int, int], kernels: Sequence[str], index: Tensor
+) -> Tensor:
+    """Resample each picture to a size of its own.
+
+    Args:
+        canvas: Pictures.
+        after: New heights and widths, int64, ``B2``, or ``12`` for all.
+        shape: Of the new canvas.
+        kernels: Names that ``index`` counts.
+        index: Which kernel each picture gets, int64, shape ``B``.
+
+    Returns:
+        ``B3`` and ``shape``; borders repeated beyond each picture's size.
+    """
+
+    def along(axis: int) -> Tensor:
+        before, sides = canvas.sides(axis), (canvas.shape[axis], shape[axis])
+        made = [matrices(kernel, before, after[:, axis], sides) for kernel in kernels]
+        return selected(index, made)[:, None]
+
+    pixels = canvas.pixels.to(working(index.device))
+    return (along(0) @ pixels @ along(1).transpose(-1, -2)).float()
+
+
+class Resize(Operation):
+    """Resize by a factor drawn per picture; alone, down to the size of lr.
+
+    Attributes:
+        factor: The new sides over those that ``of`` names.
+        of: ``lr`` or ``hr``: what factor 1 means, however large the picture is at this point.
+        kernel: ``bicubic`` (a = -0.5), ``bilinear``, ``area``, ``lanczos`` (three lobes), all
+            antialiased, or weights of several.
+        direction: Weights of ``down`` (the part of ``factor`` below 1), ``up`` (above) and
+            ``keep`` (exactly 1); left out: anywhere in ``factor``.
+    """
+
+    do: Literal["resize"] = "resize"
+    factor: Factor = (1.0, 1.0)
+    of: Literal["lr", "hr"] = "lr"
+    kernel: Weighted[Kernel] = Field({"bicubic": 1.0})
+    direction: Weighted[Direction] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _directions_have_factors(self) -> Self:
+        for name, empty in (("down", self.factor[0] >= 1), ("up", self.factor[1] <= 1)):
+            if empty and name in (self.direction or ()):
+                raise ValueError(f"direction '{name}' has no factor: {list(self.factor)}")
+        return self
+
+    def _factors(self, seeds: Tensor) -> Tensor:
+        if self.direction is None:
+            return between(self.factor, seeds, _FACTOR)
+        low, high = self.factor
+        ranges = {"down": (low, min(high, 1.0)), "up": (max(low, 1.0), high), "keep": (1.0, 1.0)}
+        drawn = [between(ranges[name], seeds, _FACTOR) for name in self.direction]
+        return selected(chosen(self.direction.values(), seeds, _DIRECTION), drawn)
+
+    def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
+        """Return all pictures resized."""
+        reference = frame.lr if self.of == "lr" else frame.hr
+        fixed = self.direction is None and self.factor[0] == self.factor[1]
+        largest = self.factor[1] if self.direction is None else max(1.0, self.factor[1])
+        height, width = (max(1, math.floor(largest * side + 0.5)) for side in reference)
+        if fixed and canvas.sizes is None and canvas.shape == (height, width):
+            return canvas
+        index = chosen(self.kernel.values(), seeds, _KERNEL)
+        full = torch.cat([torch.full((1, 1), s, device=seeds.device) for s in (height, width)], 1)
+        if fixed:
+            after = full
+        else:
+            wanted = self._factors(seeds)[:, None] * torch.cat(
+                [torch.full((1, 1), s, device=seeds.device) for s in reference], 1
+            )
+            after = torch.minimum(torch.floor(wanted + 0.5).clamp(min=1).long(), full)
+        pixels = resampled(canvas, after, (height, width), list(self.kernel), index)
+        return Canvas(pixels, None if fixed else after)

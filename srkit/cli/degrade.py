@@ -1,0 +1,291 @@
+"""``srkit degrade``: what a degradation makes of pictures; no input is ever written over."""
+
+from __future__ import annotations
+
+import math
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from srkit.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+DEFAULT = "faces-x4"
+_GAP = 2  # pixels between the tiles of a sheet
+
+
+def degrade(
+    source: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
+    out: Annotated[Path, typer.Argument(help="A file or folder; for a folder, a folder.")],
+    degradation: Annotated[
+        str | None,
+        typer.Option(
+            help="A registered degradation, or a TOML file with a section [degradation].",
+            show_default=DEFAULT,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE.toml", help="Take degradation and scale from this recipe."),
+    ] = None,
+    scale: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many times smaller.", show_default="the degradation's"),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="OPTION=VALUE", help="Change one of its options; repeatable."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**62, help="Of the first picture; the next has one more.")
+    ] = 0,
+    draws: Annotated[
+        int, typer.Option(min=1, help="Draw so often; of one picture, on one sheet.")
+    ] = 1,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show the original beside it, at the same size.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Degrade pictures as in training, to see what a network is asked to undo."""
+    if degradation and recipe:
+        raise InputError("--degradation and --recipe both name a degradation; give one of them")
+    from srkit.build import device_named
+
+    jobs = plan(source, out, draws)
+    build = _of_recipe(recipe) if recipe else _named(degradation or DEFAULT)
+    chosen = build.built(settings or [], scale, device_named(device))
+    console = Console(stderr=True)
+    failed = 0
+    quiet = len(jobs) < 2 or not console.is_terminal
+    shown = track(jobs, "degrade", console=console, disable=quiet, transient=True)
+    for number, job in enumerate(shown):
+        try:
+            note = _one(job, chosen, seed + number, compare)
+        except InputError as error:
+            print(f"srkit: {error}", file=sys.stderr)  # noqa: T201
+            failed += 1
+            continue
+        if note:
+            console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
+        for file in dict.fromkeys(job.outputs):
+            print(file)  # noqa: T201
+    if failed:
+        word = "picture" if failed == 1 else "pictures"
+        print(f"srkit: {failed} {word} of {len(jobs)} failed", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A built degradation and what the pictures for it must be."""
+
+    name: str
+    degrade: Callable[..., Tensor]
+    scale: int
+    device: torch.device
+
+    def __call__(self, hr: Tensor, seed: int, draw: int) -> Tensor:
+        """Return lr, ``13hw``, of ``hr``, ``13HW``.
+
+        Draw 0 is what `srkit bench` makes of a picture at this seed.
+
+        Raises:
+            OptionError: The degradation makes pictures of another size than its scale says.
+            ValueError: The degradation refuses the picture.
+        """
+        import torch
+
+        from srkit import seeds
+
+        key = torch.tensor([seed], device=self.device)
+        keys = seeds.derive(key, draw) if draw else key
+        with torch.no_grad():
+            lr: Tensor = self.degrade(hr.to(self.device), seeds=keys).cpu()
+        wanted = tuple(side // self.scale for side in hr.shape[-2:])
+        if tuple(lr.shape[-2:]) != wanted:
+            raise OptionError(
+                f"degradation '{self.name}' makes {tuple(lr.shape[-2:])} of {tuple(hr.shape[-2:])},"
+                f" and scale {self.scale} needs {wanted}"
+            )
+        return lr
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A degradation as the user, a file or a recipe names it."""
+
+    name: str
+    options: dict[str, Any]
+    scale: int | None
+
+    def built(self, settings: list[str], scale: int | None, device: torch.device) -> Degradation:
+        """Build it with the user's changes; their scale goes before the recipe's or its own."""
+        from torch import nn
+
+        from srkit import registry
+        from srkit.recipe import parse_setting
+
+        given = dict(parse_setting(text) for text in settings)
+        given = {key.removeprefix("degradation."): value for key, value in given.items()}
+        if "scale" in given:
+            raise InputError("--set can't change the scale; use --scale")
+        asked = scale or self.scale
+        known = {option.name: option for option in registry.options("degradations", self.name)}
+        default = known["scale"].default if "scale" in known else None
+        wanted = asked or (default if isinstance(default, int) else 4)
+        made = registry.build_scaled("degradations", self.name, wanted, self.options | given)
+        if isinstance(made, nn.Module):
+            made = made.to(device)
+        its = getattr(made, "scale", wanted)
+        if asked and its != asked:
+            raise OptionError(f"degradation '{self.name}' shrinks by {its}, not by {asked}")
+        return Degradation(self.name, made, its, device)
+
+
+def _of_recipe(name: str) -> _Choice:
+    from srkit import registry
+    from srkit.recipe import Recipe
+
+    file = Path(name)
+    is_file = file.suffix == ".toml" or file.is_file()
+    recipe = Recipe.from_file(file) if is_file else registry.build("recipes", name)
+    return _Choice(recipe.degradation.name, recipe.degradation.options, recipe.scale)
+
+
+def _named(name: str) -> _Choice:
+    file = Path(name)
+    if file.suffix != ".toml":
+        return _Choice(name, {}, None)
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"can't read {file}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file}: not TOML: {error}") from error
+    section, scale = values.get("degradation"), values.get("scale")
+    if not isinstance(section, dict) or not isinstance(section.get("name"), str):
+        raise InputError(f"{file}: no section [degradation] with a name")
+    if scale is not None and (type(scale) is not int or scale < 1):
+        raise InputError(f"{file}: scale is a whole number from 1 up, not {scale!r}")
+    options = {key: value for key, value in section.items() if key != "name"}
+    return _Choice(section["name"], options, scale)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture, and a file for each draw of it; the same file for all makes a sheet."""
+
+    input: Path
+    outputs: tuple[Path, ...]
+
+
+def plan(source: Path, out: Path, draws: int) -> list[Job]:
+    """Decide where every result goes, before anything is computed.
+
+    A picture goes to the file ``out``, if its suffix is a picture's, or else into the folder
+    ``out`` as PNG. A folder's tree is repeated under ``out`` as PNG; ``face.png`` drawn twice
+    becomes ``face-1.png`` and ``face-2.png`` there.
+
+    Raises:
+        InputError: There is nothing to degrade, or two results, or a result and an input, would
+            meet.
+    """
+    from srkit import images
+
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder")
+    is_file = out.suffix.lower() in images.SUFFIXES and not out.is_dir()
+    if not source.is_dir():
+        output = out if is_file else out / f"{source.stem}.png"
+        return _checked([Job(source, (output,) * draws)])
+    if is_file or out.is_file():
+        raise InputError(f"{source} is a folder; {out} must be a folder, too")
+    place = out.resolve()
+    # A second run must not take the first one's results for inputs.
+    inside = place != source.resolve() and place.is_relative_to(source.resolve())
+    found = images.listed(source)
+    files = [f for f in found if not (inside and f.resolve().is_relative_to(place))]
+    if not files:
+        raise InputError(f"{source}: no pictures in it but those in {out}")
+    jobs = []
+    for file in files:
+        single = out / file.relative_to(source).with_suffix(".png")
+        several = (single.with_name(f"{single.stem}-{draw + 1}.png") for draw in range(draws))
+        jobs.append(Job(file, (single,) if draws == 1 else tuple(several)))
+    return _checked(jobs)
+
+
+def _checked(jobs: list[Job]) -> list[Job]:
+    read = {job.input.resolve() for job in jobs}
+    written: dict[Path, Path] = {}
+    for job in jobs:
+        for output in dict.fromkeys(job.outputs):
+            place = output.resolve()
+            if place in read:
+                raise InputError(f"{output} is an input; choose another place for the results")
+            if place in written:
+                raise InputError(
+                    f"{written[place]} and {job.input} would both become {output}; rename one"
+                )
+            written[place] = job.input
+    return jobs
+
+
+def _one(job: Job, degradation: Degradation, seed: int, compare: bool) -> str:
+    """Degrade one file; return what the user should know of it, or ``""``."""
+    from srkit import images
+
+    picture = images.read(job.input)
+    width, height = picture.rgb.size
+    scale = degradation.scale
+    cut = (width - width % scale, height - height % scale)
+    if not all(cut):
+        raise InputError(f"{job.input}: {width}x{height} is smaller than a scale of {scale}")
+    hr = images.to_tensor(picture.rgb.crop((0, 0, *cut)))
+    try:
+        drawn = [degradation(hr, seed, draw) for draw in range(len(job.outputs))]
+    except ValueError as error:
+        raise InputError(f"{job.input}: {error}") from error
+    except RuntimeError as error:  # torch's, of either device
+        if "memory" not in str(error):
+            raise
+        raise InputError(f"{job.input}: {width}x{height} is too large for the memory") from error
+    if compare:
+        drawn = [lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for lr in drawn]
+    original = [hr] if compare else []
+    if len(set(job.outputs)) == 1:
+        images.write(images.to_image(sheet([*original, *drawn])), job.outputs[0], picture.info)
+    else:
+        for lr, file in zip(drawn, job.outputs, strict=True):
+            images.write(images.to_image(sheet([*original, lr])), file, picture.info)
+    if cut == (width, height):
+        return ""
+    return f"{job.input}: cut from {width}x{height} to {cut[0]}x{cut[1]}, multiples of {scale}"
+
+
+def sheet(tiles: list[Tensor]) -> Tensor:
+    """Lay pictures of one size, ``13HW``, out in rows, about as many as columns, on white."""
+    import torch
+
+    columns = math.ceil(math.sqrt(len(tiles)))
+    rows = math.ceil(len(tiles) / columns)
+    height, width = tiles[0].shape[-2:]
+    size = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP)
+    page = torch.ones(1, 3, *size)
+    for number, tile in enumerate(tiles):
+        top, left = (number // columns) * (height + _GAP), (number % columns) * (width + _GAP)
+        page[..., top : top + height, left : left + width] = tile
+    return page

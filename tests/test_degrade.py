@@ -1,0 +1,301 @@
+"""``srkit degrade``: what comes out, where it goes, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+from srkit import images, registry, seeds
+from srkit.bench.protocol import Protocol
+from srkit.cli import build_app, main
+from srkit.cli.degrade import Degradation, plan, sheet
+from srkit.errors import InputError
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run ``srkit degrade`` on the CPU; return exit status, standard output and error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        build_app.cache_clear()
+        capsys.readouterr()
+        status = main(["degrade", *map(str, arguments), "--device", "cpu"])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def refused(cli: Cli) -> Callable[..., str]:
+    """Run a command line that can't start; return the one line it says."""
+
+    def run(*arguments: object) -> str:
+        status, out, err = cli(*arguments)
+        assert (status, out) == (2, "")
+        (line,) = err.splitlines()
+        assert line.startswith("srkit: ")
+        return line
+
+    return run
+
+
+def photo(file: Path, size: tuple[int, int] = (64, 64), left: int = 160) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    astronaut = Image.fromarray(skimage.data.astronaut())
+    astronaut.crop((left, 20, left + width, 20 + height)).save(file)
+    return file
+
+
+def pixels(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def tensor(file: Path) -> torch.Tensor:
+    return images.to_tensor(images.read(file).rgb)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = """
+import sys
+from srkit.cli import main
+status = main(["degrade", "--help"])
+heavy = {"torch", "torchvision", "kornia", "skimage"} & set(sys.modules)
+assert not heavy, f"imported {heavy}"
+sys.exit(status)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert "--degradation" in ran.stdout
+
+
+def test_a_picture_is_what_the_bench_makes_of_it(cli: Cli) -> None:
+    file = photo(Path("face.png"))
+    assert cli(file, "lr.png") == (0, "lr.png\n", "")
+    lr = Protocol().degrade(tensor(file))
+    assert np.array_equal(pixels(Path("lr.png")), np.asarray(images.to_image(lr)))
+    assert cli(file, "again.png")[0] == 0
+    assert Path("lr.png").read_bytes() == Path("again.png").read_bytes()
+    assert cli(file, "other.png", "--seed", 1)[0] == 0
+    assert not np.array_equal(pixels(Path("lr.png")), pixels(Path("other.png")))
+
+
+def test_a_folder_keeps_its_tree_and_each_picture_has_its_own_seed(cli: Cli) -> None:
+    files = [photo(Path("in") / name) for name in ("a.png", "b/c.jpg", "b/d.webp")]
+    status, out, err = cli("in", "out", "--seed", 7)
+    assert (status, err) == (0, "")
+    outputs = [Path("out/a.png"), Path("out/b/c.png"), Path("out/b/d.png")]
+    assert out.split() == [str(file) for file in outputs]
+    degrade = registry.build("degradations", "faces-x4")
+    for number, (file, output) in enumerate(zip(files, outputs, strict=True)):
+        lr = degrade(tensor(file), seeds=torch.tensor([7 + number]))
+        assert np.array_equal(pixels(output), np.asarray(images.to_image(lr)))
+
+
+def test_results_inside_the_folder_are_no_inputs_of_the_next_run(cli: Cli) -> None:
+    photo(Path("in/a.png"))
+    for _ in range(2):
+        assert cli("in", "in/lr") == (0, "in/lr/a.png\n", "")
+    assert [p.name for p in Path("in/lr").rglob("*.png")] == ["a.png"]
+
+
+def test_compare_shows_the_original_beside_blocks(cli: Cli) -> None:
+    file = photo(Path("face.png"))
+    assert cli(file, "lr.png")[0] == 0
+    assert cli(file, "both.png", "--compare")[0] == 0
+    both, lr = pixels(Path("both.png")), pixels(Path("lr.png"))
+    assert both.shape == (64, 64 + 2 + 64, 3)
+    assert np.array_equal(both[:, :64], pixels(file))
+    assert (both[:, 64:66] == 255).all()
+    assert np.array_equal(both[:, 66:], lr.repeat(4, 0).repeat(4, 1))
+
+
+def test_draws_of_a_picture_make_a_sheet(cli: Cli) -> None:
+    file = photo(Path("face.png"))
+    options = ("--degradation", "second-order", "--draws", 3)
+    assert cli(file, "sheet.png", *options) == (0, "sheet.png\n", "")
+    drawn = pixels(Path("sheet.png"))
+    assert drawn.shape == (34, 34, 3)
+    assert (drawn[18:, 18:] == 255).all()
+    degrade = registry.build("degradations", "second-order")
+    key = torch.tensor([0])
+    for draw, (top, left) in enumerate([(0, 0), (0, 18), (18, 0)]):
+        lr = degrade(tensor(file), seeds=seeds.derive(key, draw) if draw else key)
+        tile = drawn[top : top + 16, left : left + 16]
+        assert np.array_equal(tile, np.asarray(images.to_image(lr)))
+    assert cli(file, "big.png", *options, "--compare")[0] == 0
+    assert pixels(Path("big.png")).shape == (130, 130, 3)
+
+
+def test_draws_of_a_folder_are_files(cli: Cli) -> None:
+    photo(Path("in/a.png"))
+    assert cli("in", "out", "--draws", 2) == (0, "out/a-1.png\nout/a-2.png\n", "")
+    assert not np.array_equal(pixels(Path("out/a-1.png")), pixels(Path("out/a-2.png")))
+
+
+def test_sides_are_cut_to_a_multiple_and_this_is_said(cli: Cli) -> None:
+    file = photo(Path("odd.png"), (67, 41))
+    status, out, err = cli(file, "out", "--compare")
+    assert (status, out) == (0, "out/odd.png\n")
+    assert err == "odd.png: cut from 67x41 to 64x40, multiples of 4\n"
+    assert np.array_equal(pixels(Path("out/odd.png"))[:, :64], pixels(file)[:40, :64])
+
+
+def test_the_smallest_picture_becomes_one_pixel(cli: Cli) -> None:
+    file = photo(Path("tiny.png"), (4, 4))
+    for name in ("faces-x4", "second-order"):
+        assert cli(file, "lr.png", "--degradation", name)[0] == 0
+        assert pixels(Path("lr.png")).shape == (1, 1, 3)
+
+
+def test_scale_settings_and_files_choose_the_degradation(cli: Cli) -> None:
+    file = photo(Path("face.png"))
+    assert cli(file, "a.png", "--degradation", "chain", "--scale", 2)[0] == 0
+    assert pixels(Path("a.png")).shape == (32, 32, 3)
+    assert cli(file, "b.png", "--set", "noise=0", "--set", "degradation.kernel=area")[0] == 0
+    exact = torch.nn.functional.interpolate(tensor(file), scale_factor=0.25, mode="area")
+    assert np.array_equal(pixels(Path("b.png")), np.asarray(images.to_image(exact)))
+    steps = "[{do = 'resize', kernel = 'area'}]"
+    options = ("--degradation", "chain", "--set", f"steps={steps}")
+    assert cli(file, "c.png", *options)[0] == 0
+    assert np.abs(pixels(Path("c.png")).astype(int) - pixels(Path("b.png"))).max() <= 1
+    Path("mine.toml").write_text(
+        'scale = 8\n[degradation]\nname = "chain"\nsteps = [{do = "jpeg", quality = 20}]\n'
+    )
+    assert cli(file, "d.png", "--degradation", "mine.toml")[0] == 0
+    assert pixels(Path("d.png")).shape == (8, 8, 3)
+    Path("recipe.toml").write_text(registry.build("recipes", "inception-gan").to_toml())
+    for recipe in ("inception-gan", "recipe.toml"):
+        assert cli(file, "e.png", "--recipe", recipe)[0] == 0
+        assert np.array_equal(
+            pixels(Path("e.png")), np.asarray(images.to_image(Protocol().degrade(tensor(file))))
+        )
+
+
+def test_one_broken_picture_does_not_take_the_others_with_it(cli: Cli) -> None:
+    for name in ("a.png", "c.png"):
+        photo(Path("in") / name)
+    Path("in/b.png").write_bytes(b"no picture")
+    photo(Path("in/d.png"), (3, 3))
+    status, out, err = cli("in", "out")
+    assert (status, out) == (1, "out/a.png\nout/c.png\n")
+    broken, small, summary = err.splitlines()
+    assert broken.startswith("srkit: in/b.png: not a readable picture")
+    assert small == "srkit: in/d.png: 3x3 is smaller than a scale of 4"
+    assert summary == "srkit: 2 pictures of 4 failed"
+    # The broken one keeps its number.
+    lr = registry.build("degradations", "faces-x4")(
+        tensor(Path("in/c.png")), seeds=torch.tensor([2])
+    )
+    assert np.array_equal(pixels(Path("out/c.png")), np.asarray(images.to_image(lr)))
+
+
+def test_what_a_degradation_refuses_is_said_of_the_picture(cli: Cli) -> None:
+    file = photo(Path("face.png"))
+    status, out, err = cli(file, "out.png", "--set", "blur=30")
+    assert (status, out) == (1, "")
+    said, summary = err.splitlines()
+    assert said == "srkit: face.png: hr (64, 64) is too small for a blur of 30.0"
+    assert summary == "srkit: 1 picture of 1 failed"
+
+
+def test_a_picture_too_large_for_the_memory_does_not_take_the_others_with_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(Path("in/a.png"), (80, 80))
+    photo(Path("in/b.png"))
+    call = Degradation.__call__
+
+    def full(self: Degradation, hr: torch.Tensor, seed: int, draw: int) -> torch.Tensor:
+        if hr.shape[-1] > 64:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")
+        return call(self, hr, seed, draw)
+
+    monkeypatch.setattr(Degradation, "__call__", full)
+    status, out, err = cli("in", "out")
+    assert (status, out) == (1, "out/b.png\n")
+    assert err.splitlines()[0] == "srkit: in/a.png: 80x80 is too large for the memory"
+
+
+def test_no_input_is_written_over(refused: Callable[..., str]) -> None:
+    file = photo(Path("in/a.png"))
+    before = file.read_bytes()
+    for arguments in ((file, file), (file, "in"), ("in", "in"), (file, "in/../in/a.png")):
+        assert "is an input" in refused(*arguments)
+    photo(Path("in/a.jpg"))
+    assert "would both become out/a.png" in refused("in", "out")
+    assert file.read_bytes() == before
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--degradation", "face-x4"), "unknown degradation 'face-x4' (did you mean 'faces-x4'?)"),
+        (("--scale", 2), "degradation 'faces-x4' shrinks by 4, not by 2"),
+        (("--set", "nois=1"), "has no option 'nois' (did you mean 'noise'?)"),
+        (("--set", "noise"), "--set wants"),
+        (("--set", "scale=2"), "use --scale"),
+        (("--recipe", "fces"), "unknown recipe 'fces' (did you mean 'faces'?)"),
+        (("--recipe", "faces", "--degradation", "chain"), "give one of them"),
+        (("--degradation", "none.toml"), "can't read none.toml"),
+        (("--degradation", "broken.toml"), "not TOML"),
+        (("--degradation", "empty.toml"), "no section [degradation] with a name"),
+        (("--degradation", "scale.toml"), "scale is a whole number from 1 up, not 0"),
+        (("--degradation", "typo.toml"), "unknown key 'steps[0].sgima' (did you mean 'sigma'?)"),
+    ],
+    ids=str,
+)
+def test_a_wrong_choice_is_one_line(
+    refused: Callable[..., str], options: tuple[object, ...], said: str
+) -> None:
+    Path("broken.toml").write_text("a = ")
+    Path("empty.toml").write_text("[degradation]\n")
+    Path("scale.toml").write_text('scale = 0\n[degradation]\nname = "chain"\n')
+    Path("typo.toml").write_text(
+        '[degradation]\nname = "chain"\n[[degradation.steps]]\ndo = "blur"\nsgima = 1\n'
+    )
+    assert said in refused(photo(Path("a.png")), "b.png", *options)
+    assert not Path("b.png").exists()
+
+
+def test_nothing_to_do_is_status_2(refused: Callable[..., str]) -> None:
+    Path("empty").mkdir()
+    assert refused("none.png", "out.png") == "srkit: none.png: no such file or folder"
+    assert "no pictures in it" in refused("empty", "out")
+    photo(Path("in/a.png"))
+    assert "must be a folder, too" in refused("in", "out.png")
+
+
+def test_plans_name_every_file_beforehand(tmp_path: Path) -> None:
+    file = photo(tmp_path / "face.jpg")
+    (job,) = plan(file, tmp_path / "new", 1)
+    assert job.outputs == (tmp_path / "new" / "face.png",)
+    with pytest.raises(InputError, match="is an input"):
+        plan(file, file, 2)
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (2, 1, 2), (5, 2, 3), (9, 3, 3)])
+def test_sheets_are_about_square(count: int, rows: int, columns: int) -> None:
+    page = sheet([torch.zeros(1, 3, 8, 10)] * count)
+    assert page.shape == (1, 3, 10 * rows - 2, 12 * columns - 2)
