@@ -1,16 +1,42 @@
-"""Find faces and crop them, with facenet-pytorch's MTCNN (its weights ship with it)."""
+"""Find faces, crop and align them, with facenet-pytorch's MTCNN (its weights ship with it).
+
+Places in pictures are continuous: (0, 0) is the upper left corner, and the first pixel covers
+[0, 1] x [0, 1]. Only `Face.box` is as the detector gives it, about half a pixel more.
+"""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from skimage.transform import AffineTransform, estimate_transform, warp
 
 # The box is widened by this factor, so that hair and chin are in: MTCNN's boxes are tight.
 MARGIN = 1.35
+
+Point = tuple[float, float]
+
+# Width and height of CelebA's aligned pictures.
+CELEBA_SIZE = (178, 218)
+# Where both eyes, the nose and both corners of the mouth are in them: means of MTCNN's landmarks
+# over 9,000 of the first 10,000 pictures, enlarged from half size by Pillow's bicubic, where its
+# probability is 0.99 or more (8,813 of them). Standard deviations, across and down: 2.4 and 1.9
+# pixels for an eye, 3.6 and 2.5 for a corner of the mouth, 6.4 and 4.3 for the nose.
+CELEBA_LANDMARKS: tuple[Point, ...] = (
+    (69.7, 111.7),
+    (108.6, 111.7),
+    (88.7, 135.7),
+    (71.6, 153.3),
+    (106.3, 153.2),
+)
+# An aligned face is sampled this much more finely than asked for, and then reduced. Of a portrait
+# turned by 6 degrees and shrunk to a quarter, that is 12 dB closer to sampling 8 times as finely.
+FINER = 2
 
 
 @dataclass(frozen=True)
@@ -20,10 +46,13 @@ class Face:
     Attributes:
         box: Left, top, right, bottom in pixels of the picture; may reach beyond it.
         probability: The detector's, in [0, 1].
+        landmarks: Both eyes, the nose, both corners of the mouth; of each pair, first the one
+            that is left in a picture of an upright face. Empty where nobody looked for them.
     """
 
     box: tuple[float, float, float, float]
     probability: float
+    landmarks: tuple[Point, ...] = ()
 
 
 class Detector:
@@ -50,16 +79,23 @@ class Detector:
 
     def faces(self, image: Image.Image) -> list[Face]:
         """Return the faces in a picture, the largest first; none is an empty list."""
-        if min(image.size) < self.least:
-            return []  # MTCNN would find no scale to look at, and fail
+        if min(image.size) * (12.0 / self.least) < 12:
+            # Computed as MTCNN does: it would find no scale to look at, and fail.
+            return []
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            boxes, probabilities = self.network.detect(image.convert("RGB"))
+            boxes, probabilities, points = self.network.detect(image.convert("RGB"), landmarks=True)
         if boxes is None:
             return []
         found = [
-            Face((float(b[0]), float(b[1]), float(b[2]), float(b[3])), float(p))
-            for b, p in zip(boxes, probabilities, strict=True)
+            Face(
+                (float(b[0]), float(b[1]), float(b[2]), float(b[3])),
+                float(p),
+                # MTCNN counts pixels from 1: landmarks of a picture and of its mirrored twin add
+                # up to its width and 1. Half a pixel less makes that its width.
+                tuple((float(x) - 0.5, float(y) - 0.5) for x, y in its),
+            )
+            for b, p, its in zip(boxes, probabilities, points, strict=True)
             if p is not None and p >= self.confidence
         ]
         return sorted(found, key=lambda f: -(f.box[2] - f.box[0]) * (f.box[3] - f.box[1]))
@@ -85,3 +121,91 @@ def crop(image: Image.Image, face: Face, size: int, *, margin: float = MARGIN) -
     columns = np.clip(np.arange(x, x + side), 0, image.width - 1)
     square = Image.fromarray(pixels[rows][:, columns])
     return square.resize((size, size), Image.Resampling.BICUBIC)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an aligned crop lies in its picture.
+
+    Attributes:
+        size: Of the crop, width and height in pixels.
+        enlargement: Pixels of the crop to one of the picture, along a line; above 1 the crop shows
+            less than its size promises.
+        outside: Share of the crop that lies outside of the picture, in [0, 1].
+        transform: scikit-image's similarity from places in the picture to places in the crop.
+    """
+
+    size: tuple[int, int]
+    enlargement: float
+    outside: float
+    transform: Any = field(compare=False)
+
+
+def place(landmarks: Sequence[Point], image: tuple[int, int], width: int) -> Placement | None:
+    """Return the place of the crop that frames a face as CelebA does.
+
+    It is the similarity (turn, scale, shift) that brings both eyes and the middle of the mouth
+    closest to CelebA's (least squares; Umeyama, 1991). The nose and the mouth's width follow the
+    head's turn and a smile more than the frame: with all five landmarks, CelebA's own pictures
+    come back with their corners 6.9 pixels away on average, with these three 4.9, with the eyes
+    alone 10.5.
+
+    Args:
+        landmarks: `Face.landmarks`.
+        image: Width and height of the picture.
+        width: Of the crop, in pixels; its height has to it the ratio of CelebA's.
+
+    Returns:
+        None if the landmarks are in one place, as no face has them.
+    """
+    size = (width, round(width * CELEBA_SIZE[1] / CELEBA_SIZE[0]))
+    goal = np.array(_anchors(CELEBA_LANDMARKS)) * (width / CELEBA_SIZE[0])
+    transform = estimate_transform("similarity", np.array(_anchors(landmarks)), goal)
+    if not transform or not np.isfinite(transform.params).all():
+        return None
+    grid = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in size)), axis=-1).reshape(-1, 2)
+    places = transform.inverse(grid)
+    outside = ((places < 0) | (places > image)).any(axis=1).mean()
+    return Placement(size, float(transform.scale), float(outside), transform)
+
+
+def _anchors(landmarks: Sequence[Point]) -> list[Point]:
+    left, right, _, *mouth = landmarks
+    return [left, right, ((mouth[0][0] + mouth[1][0]) / 2, (mouth[0][1] + mouth[1][1]) / 2)]
+
+
+def align(image: Image.Image, placement: Placement) -> Image.Image:
+    """Return a face as an upright crop; beyond the picture, its border's pixels are repeated.
+
+    What has to shrink is shrunk first, antialiased (Pillow's bicubic), to `FINER` times the
+    crop's scale; then it is turned (scikit-image's bicubic), and brought to its size (Pillow's).
+
+    Args:
+        image: The picture the face was found in.
+        placement: From `place`.
+    """
+    fine = placement.size[0] * FINER, placement.size[1] * FINER
+    to_picture = AffineTransform(scale=1 / FINER) + placement.transform.inverse
+    shrink = min(1.0, placement.enlargement * FINER)
+    margin = 4 / shrink  # what the kernels reach for
+    corners = to_picture(np.array([(0, 0), (fine[0], 0), (0, fine[1]), fine]))
+    bounds = np.array(image.size)
+    low = np.clip(np.floor(corners.min(axis=0) - margin), 0, bounds - 1)
+    high = np.clip(np.ceil(corners.max(axis=0) + margin), low + 1, bounds)
+    near = np.maximum(1, np.round((high - low) * shrink)).astype(int)
+    part = image.convert("RGB").resize(
+        (int(near[0]), int(near[1])), Image.Resampling.BICUBIC, box=(*low, *high)
+    )
+    # scikit-image counts from the middle of the first pixel.
+    from_fine = AffineTransform(translation=(0.5, 0.5)) + to_picture
+    to_part = AffineTransform(translation=-low) + AffineTransform(scale=near / (high - low))
+    turned = warp(
+        np.asarray(part),
+        from_fine + to_part + AffineTransform(translation=(-0.5, -0.5)),
+        output_shape=(fine[1], fine[0]),
+        order=3,
+        mode="edge",
+        preserve_range=True,
+    )
+    pixels = turned.round().clip(0, 255).astype(np.uint8)
+    return Image.fromarray(pixels).resize(placement.size, Image.Resampling.BICUBIC)

@@ -1,0 +1,105 @@
+"""``srkit prepare``: a folder of photographs in, aligned faces out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from srkit.prepare import Summary
+
+# Each process holds a torch of its own: half a gigabyte.
+MOST_WORKERS = 8
+
+
+def prepare(
+    photos: Annotated[Path, typer.Argument(help="Folder of photographs, with the folders in it.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the faces and their manifest.")],
+    width: Annotated[
+        int, typer.Option(min=16, max=4096, help="Of a crop, in pixels; 178 gives 178x218.")
+    ] = 178,
+    least: Annotated[
+        int, typer.Option(min=12, help="Smallest face looked for, in pixels of the photo.")
+    ] = 40,
+    confidence: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Reject faces of a lower probability.", show_default="0.9"),
+    ] = 0.9,
+    most_enlarged: Annotated[
+        float,
+        typer.Option(min=0, help="Reject faces that would be enlarged more.", show_default="1.0"),
+    ] = 1.0,
+    most_outside: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Reject faces with more of the crop outside.", show_default="0.2"
+        ),
+    ] = 0.2,
+    largest_only: Annotated[
+        bool, typer.Option("--largest-only", help="Reject all but the largest face of a photo.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes.", show_default="one a core, at most 8")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Cut faces out of photographs, aligned as in CelebA; the same command goes on or updates."""
+    from srkit.decoding import cpus
+    from srkit.prepare import Settings
+    from srkit.prepare import prepare as run
+
+    settings = Settings(
+        width=width,
+        least=least,
+        confidence=confidence,
+        most_enlarged=most_enlarged,
+        most_outside=most_outside,
+        largest_only=largest_only,
+    )
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("[bold]prepare"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,  # elsewhere it would leave an empty line
+    )
+    with progress:
+        task = progress.add_task("prepare", total=None)
+        summary = run(
+            photos,
+            out,
+            settings,
+            workers=workers or min(cpus(), MOST_WORKERS),
+            device=device,
+            report=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    for line in summary.unreadable:
+        print(f"srkit: {line}", file=sys.stderr)  # noqa: T201
+    print(_told(summary))  # noqa: T201
+    if summary.unreadable:
+        raise typer.Exit(1)
+
+
+def _told(summary: Summary) -> str:
+    rejected = f"{sum(summary.rejected.values())} rejected"
+    if summary.rejected:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.items())
+        rejected += f" ({reasons})"
+    photos = f"{summary.photos} photos"
+    if summary.done_before:
+        photos += f" ({summary.done_before} done before)"
+    parts = [photos, f"{summary.written} faces written", rejected]
+    if summary.no_face:
+        parts.append(f"{summary.no_face} without a face")
+    if summary.removed:
+        parts.append(f"{summary.removed} gone and removed")
+    parts.append(f"{len(summary.unreadable)} unreadable")
+    return f"{', '.join(parts)}; see {summary.manifest}"

@@ -1,0 +1,226 @@
+"""A folder of photographs -> aligned faces, and a manifest of what became of every photo.
+
+What becomes of a photo follows from its bytes and the settings alone, so it matters neither how
+many processes share the work nor how often it was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import srkit
+from srkit.build import device_named
+from srkit.errors import InputError, Interrupted, OptionError
+from srkit.files import atomic
+from srkit.prepare import manifest
+from srkit.prepare.manifest import Row
+from srkit.prepare.worker import Job, Settings, digest, plan, work
+
+__all__ = ["Settings", "Summary", "prepare"]
+
+SETTINGS = "prepare.json"
+# Of what the crops of some settings are; another number is another folder.
+FORMAT = 1
+
+Known = Mapping[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of all photos, those that an earlier run has done among them.
+
+    Attributes:
+        photos: How many there are.
+        done_before: How many of them an earlier run has done.
+        written: Faces with a crop.
+        rejected: How many faces were rejected, by reason.
+        no_face: Photos without any.
+        unreadable: One line for each photo that can't be read.
+        removed: Photos that are gone since an earlier run, and their crops with them.
+        manifest: The file with all of it.
+    """
+
+    photos: int
+    done_before: int
+    written: int
+    rejected: dict[str, int]
+    no_face: int
+    unreadable: tuple[str, ...]
+    removed: int
+    manifest: Path
+
+
+def prepare(
+    photos: str | Path,
+    out: str | Path,
+    settings: Settings | None = None,
+    *,
+    workers: int = 1,
+    device: str = "auto",
+    report: Callable[[int, int], None] = lambda done, photos: None,
+) -> Summary:
+    """Find the faces of all photos in a folder, align them as CelebA's are, and write them.
+
+    A second call with the same settings does only what is new, has changed or was left undone.
+
+    Args:
+        photos: A folder; all that is in it is searched for pictures, but for ``out``.
+        out: Gets the crops by the photos' names (``sub/photo.jpg`` becomes ``sub/photo_0.png``,
+            ``sub/photo_1.png``, the largest face first), the manifest, and the settings.
+        settings: Its defaults if None.
+        workers: Processes, each with one thread; for few photos, fewer are begun. A script that
+            asks for several must have its own code under ``if __name__ == "__main__":``.
+        device: Where faces are looked for.
+        report: Called with how many photos are done, and how many there are.
+
+    Raises:
+        InputError: No pictures, none that can be read, or ``out`` holds something else.
+        OptionError: ``out`` was prepared with other settings.
+        Interrupted: SIGINT or SIGTERM; the same call goes on.
+    """
+    photos, out, settings = Path(photos), Path(out), settings or Settings()
+    jobs = plan(photos, out)
+    device = str(device_named(device))
+    finished, unfinished = out / manifest.FILE, out / manifest.UNFINISHED
+    done = 0
+    try:
+        with _terminated_as_interrupted():
+            known = _known(out, settings)
+            same = _unchanged(photos, jobs, known)
+            if known and not same:
+                raise InputError(f"{out} holds the faces of other photos; choose another folder")
+            kept = {job.photo: known[job.photo] for job in same if _is_whole(out, job, known)}
+            rows = [row for its in kept.values() for row in its]
+            _sweep(out)
+            manifest.write(unfinished, rows)
+            _remove(out, (row for photo in known.keys() - kept.keys() for row in known[photo]))
+            report(done := len(kept), len(jobs))
+            left = [job for job in jobs if job.photo not in kept]
+            with closing(work(left, photos, out, settings, device, workers)) as working:
+                for its in working:
+                    manifest.append(unfinished, its)
+                    rows += its
+                    report(done := done + 1, len(jobs))
+            rows.sort(key=manifest.order)
+            manifest.write(finished, rows)
+            unfinished.unlink()
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"stopped with {done} of {len(jobs)} photos done; the same command goes on from there"
+        ) from None
+    except OSError as error:
+        raise InputError(f"can't write to {out}: {error}") from error
+    gone = known.keys() - {job.photo for job in jobs}
+    summary = _summary(rows, len(kept), len(gone), finished)
+    if len(summary.unreadable) == len(jobs):
+        what = summary.unreadable[0]
+        raise InputError(f"none of {len(jobs)} pictures in {photos} can be read; the first: {what}")
+    return summary
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _known(out: Path, settings: Settings) -> dict[str, list[Row]]:
+    """Return what earlier runs have done in ``out``; begin there if there was none."""
+    file = out / SETTINGS
+    now = {"format": FORMAT, "settings": asdict(settings), "srkit": srkit.__version__}
+    if not file.is_file():
+        if out.exists() and (not out.is_dir() or any(not _is_hidden(p) for p in out.iterdir())):
+            raise InputError(f"{out} holds something else than faces; choose another folder")
+        with atomic(file) as temporary:
+            temporary.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+        return {}
+    try:
+        then = json.loads(file.read_text(encoding="utf-8"))
+        begun_with = {"format": then["format"]} | then["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is broken; choose another folder") from error
+    asked = {"format": FORMAT} | asdict(settings)
+    changed = [k for k in asked if asked[k] != begun_with.get(k)]
+    if changed:
+        what = ", ".join(f"{k} {begun_with.get(k)}, not {asked[k]}" for k in changed)
+        raise OptionError(f"{out} was prepared with {what}; choose another folder")
+    return manifest.read(out / manifest.FILE) | manifest.read(out / manifest.UNFINISHED)
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def _unchanged(photos: Path, jobs: list[Job], known: Known) -> list[Job]:
+    """Return the photos that are known, and have the bytes that they had."""
+    asked = [job for job in jobs if job.photo in known]
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(lambda job: digest(photos / job.photo), asked)
+        # One that couldn't be read at all had none; `_is_whole` will say that it isn't done.
+        return [
+            job
+            for job, its in zip(asked, digests, strict=True)
+            if known[job.photo][0]["sha256"] in (its, "")
+        ]
+
+
+def _is_whole(out: Path, job: Job, known: Known) -> bool:
+    """Say whether a photo was read, and all of its crops are there under the names they'd get."""
+    rows = known[job.photo]
+    crops = ((job.crop(int(row["face"])), row["output"]) for row in rows if row["output"])
+    return rows[0]["sha256"] != "" and all(
+        name == output and (out / output).is_file() for name, output in crops
+    )
+
+
+def _sweep(out: Path) -> None:
+    """Delete what a killed run was writing: temporary files of `srkit.files.atomic`."""
+    if (out / manifest.UNFINISHED).is_file():
+        for file in out.rglob(".*.part"):
+            if file.name != manifest.UNFINISHED:
+                file.unlink(missing_ok=True)
+
+
+def _remove(out: Path, rows: Iterable[Row]) -> None:
+    """Delete the crops of rows, so that nobody learns from those of photos that have changed."""
+    folder = out.resolve()
+    for row in rows:
+        crop = out / row["output"]
+        # The manifest might have been edited: nothing outside of its folder is deleted.
+        if row["output"] and folder in crop.resolve().parents:
+            crop.unlink(missing_ok=True)
+
+
+def _summary(rows: list[Row], done_before: int, removed: int, file: Path) -> Summary:
+    status = Counter(row["status"] for row in rows)
+    rejected = Counter(
+        row["reason"].partition(":")[0] for row in rows if row["status"] == manifest.REJECTED
+    )
+    return Summary(
+        photos=len({row["photo"] for row in rows}),
+        done_before=done_before,
+        written=status[manifest.WRITTEN],
+        rejected=dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
+        no_face=status[manifest.NO_FACE],
+        unreadable=tuple(
+            f"{row['photo']}: {row['reason']}"
+            for row in rows
+            if row["status"] == manifest.UNREADABLE
+        ),
+        removed=removed,
+        manifest=file,
+    )

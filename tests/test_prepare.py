@@ -1,0 +1,525 @@
+"""`srkit prepare`: faces out of photos, the manifest, going on after an end, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import inspect
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from srkit import images
+from srkit.cli import main
+from srkit.cli.prepare import prepare as verb
+from srkit.errors import InputError, Interrupted, OptionError
+from srkit.faces import CELEBA_LANDMARKS, Detector, Face, place
+from srkit.prepare import Settings, manifest, prepare
+from srkit.prepare.worker import Worker, plan
+
+# The astronaut's eyes are 41 pixels apart: she isn't enlarged.
+SMALL = Settings(width=89)
+COMMAND = ("--width", "89", "--device", "cpu")
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Image.Image:
+    return Image.fromarray(skimage.data.astronaut())
+
+
+@pytest.fixture(scope="session")
+def portrait(astronaut: Image.Image) -> Image.Image:
+    return astronaut.crop((120, 0, 330, 250))
+
+
+def portraits(folder: Path, count: int, portrait: Image.Image) -> Path:
+    """Write portraits, no two alike."""
+    for number in range(count):
+        file = folder / f"{'ab'[number % 2]}" / f"photo {number:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        portrait.point(lambda value, n=number: max(0, value - n)).save(file)
+    return folder
+
+
+def torn(file: Path) -> Path:
+    file.write_bytes(file.read_bytes()[:2000])
+    return file
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "manifest.csv").open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Return what every file is called and a fingerprint of what is in it."""
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+# --- what comes out -------------------------------------------------------------------------------
+
+
+def test_a_folder_of_all_sorts(
+    astronaut: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "späti 東京").mkdir(parents=True)
+    turned = astronaut.rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[images.EXIF_ORIENTATION] = 6  # to be turned by 270 degrees
+    exif[0x010E] = "a secret place"
+    turned.save(photos / "späti 東京" / "größe.jpg", exif=exif, quality=95)
+    astronaut.convert("L").save(photos / "grey.tif")
+    Image.fromarray(skimage.data.coffee()).save(photos / "landscape.jpg")
+    astronaut.save(photos / "broken.jpg")
+    torn(photos / "broken.jpg")
+    (photos / "notes.txt").write_text("not a picture")
+    (photos / "empty.png").touch()
+    before = tree(photos)
+
+    assert main(["prepare", str(photos), str(out), *COMMAND]) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == (
+        "5 photos, 2 faces written, 0 rejected, 1 without a face, 2 unreadable; "
+        f"see {out / 'manifest.csv'}"
+    )
+    lines = said.err.splitlines()
+    assert all(line.startswith("srkit: ") for line in lines)
+    assert [line.split(":")[1] for line in lines] == [" broken.jpg", " empty.png"]
+    assert tree(photos) == before
+
+    by_photo = {row["photo"]: row for row in rows(out)}
+    assert {photo: row["status"] for photo, row in by_photo.items()} == {
+        "broken.jpg": "unreadable",
+        "empty.png": "unreadable",
+        "grey.tif": "written",
+        "landscape.jpg": "no face",
+        "späti 東京/größe.jpg": "written",
+    }
+    assert list(by_photo) == sorted(by_photo)
+    assert str(tmp_path) not in (out / "manifest.csv").read_text(encoding="utf-8")
+    assert {photo: row["sha256"] for photo, row in by_photo.items()} == {
+        photo: digest for photo, digest in before.items() if photo != "notes.txt"
+    }
+    made = {"grey_0.png", "späti 東京/größe_0.png"}
+    assert {row["output"] for row in by_photo.values()} - {""} == made
+    assert set(tree(out)) == made | {"manifest.csv", "prepare.json"}
+    for name in made:
+        with Image.open(out / name) as crop:
+            assert (crop.size, crop.mode, crop.format) == ((89, 109), "RGB", "PNG")
+            assert not crop.getexif()
+    grey, upright = (np.asarray(Image.open(out / name)).astype(float) for name in sorted(made))
+    # Found apart, they are framed alike but for a pixel or two.
+    assert np.abs(grey.mean(axis=2) - upright @ [0.299, 0.587, 0.114]).mean() < 8
+
+
+def test_the_manifest_says_where_the_face_is(portrait: Image.Image, tmp_path: Path) -> None:
+    portraits(tmp_path / "photos", 1, portrait)
+    summary = prepare(tmp_path / "photos", tmp_path / "out", SMALL)
+    assert (summary.photos, summary.written, summary.rejected) == (1, 1, {})
+    (row,) = rows(tmp_path / "out")
+    assert tuple(row) == manifest.COLUMNS
+    number = {key: float(row[key]) for key in manifest.COLUMNS[7:]}
+    assert number["left"] < number["left_eye_x"] < number["right_eye_x"] < number["right"]
+    assert number["top"] < number["nose_y"] < number["left_mouth_y"] < number["bottom"]
+    assert 0.4 < number["enlargement"] < 0.6
+    assert 0 <= number["outside"] < 0.2
+    assert number["probability"] > 0.99
+    with Image.open(tmp_path / "out" / row["output"]) as crop:
+        eyes = Detector().faces(crop.resize((178, 218)))[0].landmarks[:2]
+    assert np.array(eyes) == pytest.approx(np.array([(69.7, 111.7), (108.6, 111.7)]), abs=5)
+
+
+def test_every_rejected_face_has_its_reason(astronaut: Image.Image, tmp_path: Path) -> None:
+    """Three of her on one canvas: large, tiny, and cut by the border."""
+    (photos := tmp_path / "photos").mkdir()
+    face = astronaut.crop((120, 0, 330, 250))
+    canvas = Image.new("RGB", (900, 600), (120, 130, 140))
+    canvas.paste(face.resize((420, 500), Image.Resampling.BICUBIC), (40, 60))
+    canvas.paste(face.resize((105, 125), Image.Resampling.BICUBIC), (560, 100))
+    canvas.paste(face.crop((0, 60, 210, 250)), (620, 0))
+    canvas.save(photos / "three.png")
+
+    def reasons(**changes: object) -> list[str]:
+        out = tmp_path / f"out {len(list(tmp_path.iterdir()))}"
+        changes = {"width": 178, "most_enlarged": 1.1, **changes}
+        prepare(photos, out, dataclasses.replace(SMALL, **changes))  # type: ignore[arg-type]
+        found = rows(out)
+        assert {row["output"] for row in found} - {""} == {p.name for p in out.glob("*.png")}
+        assert all((row["reason"] == "") == (row["status"] == "written") for row in found)
+        return [row["reason"] for row in found]
+
+    large, cut, small = reasons()
+    assert large == ""
+    assert cut.startswith("cut off: 3")
+    assert cut.endswith("% of the crop is outside of the photo")
+    assert small.startswith("too small: eyes 19 px apart")
+    assert "would be enlarged 2." in small
+    assert reasons(most_outside=0.5, most_enlarged=3) == ["", "", ""]
+    assert reasons(largest_only=True) == ["", "not the largest", "not the largest"]
+
+
+def test_faces_that_the_detector_doubts_are_named(tmp_path: Path) -> None:
+    framed = tuple((x + 50, y + 50) for x, y in CELEBA_LANDMARKS)
+    found = [
+        Face((0, 0, 200, 200), 0.83, framed),
+        Face((0, 0, 100, 100), 0.99, framed),
+        Face((0, 0, 90, 90), 0.95, ((5.0, 5.0),) * 5),
+        Face((0, 0, 80, 80), 0.95, framed),
+    ]
+    worker = Worker(tmp_path, tmp_path, Settings(largest_only=True), "cpu")
+    placements = [place(face.landmarks, (300, 300), 178) for face in found]
+    assert [worker.objection(found, number, its) for number, its in enumerate(placements)] == [
+        "unsure: probability 0.83",  # so it doesn't count as the largest either
+        "",
+        "no face: its landmarks are in one place",
+        "not the largest",
+    ]
+
+
+def test_names_are_unique_and_stay_below_their_folder(tmp_path: Path) -> None:
+    names = ("a.jpg", "a.png", "B.png", "b.jpg", "c.jpg", "a.jpg.png", "sub/a.jpg", "d.e.png")
+    for name in names:
+        file = tmp_path / "photos" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(file)
+    jobs = {job.photo: job.crop(0) for job in plan(tmp_path / "photos", tmp_path / "out")}
+    assert jobs == {
+        "a.jpg": "a.jpg_0.png",
+        "a.jpg.png": "a.jpg.png_0.png",
+        "a.png": "a.png_0.png",
+        "b.jpg": "b.jpg_0.png",
+        "B.png": "B.png_0.png",
+        "c.jpg": "c_0.png",
+        "d.e.png": "d.e_0.png",
+        "sub/a.jpg": "sub/a_0.png",
+    }
+
+
+def test_a_colour_profile_goes_along(portrait: Image.Image, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    portrait.save(tmp_path / "photos" / "p.png", icc_profile=profile)
+    prepare(tmp_path / "photos", tmp_path / "out", SMALL)
+    with Image.open(tmp_path / "out" / "p_0.png") as crop:
+        assert crop.info["icc_profile"] == profile
+
+
+def test_real_portraits_are_framed(data_root: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("imm-frontal/01_01.jpg", "imm-frontal/02_06.jpg", "imm-frontal/09_04.jpg"):
+        shutil.copy(data_root / name, photos)
+    for file in sorted((data_root / "portraits-cc0" / "scenes").iterdir())[:5]:
+        shutil.copy(file, photos)
+    summary = prepare(photos, tmp_path / "out")
+    assert (summary.photos, summary.written, summary.rejected) == (8, 8, {})
+    eyes = []
+    for crop in sorted((tmp_path / "out").glob("*.png")):
+        image = images.read(crop).rgb
+        assert image.size == (178, 218)
+        eyes.append(Detector().faces(image)[0].landmarks[:2])
+    away = np.linalg.norm(np.array(eyes) - [(69.7, 111.7), (108.6, 111.7)], axis=-1)
+    assert away.mean() < 3
+    assert away.max() < 6
+
+
+# --- again, and after an end ----------------------------------------------------------------------
+
+
+def test_a_second_run_does_what_is_new_changed_gone_or_lost(
+    portrait: Image.Image, astronaut: Image.Image, tmp_path: Path
+) -> None:
+    photos, out = portraits(tmp_path / "photos", 4, portrait), tmp_path / "out"
+    assert prepare(photos, out, SMALL).done_before == 0
+    first = tree(out)
+    times = {file: file.stat().st_mtime_ns for file in out.rglob("*.png")}
+
+    assert prepare(photos, out, SMALL).done_before == 4
+    assert tree(out) == first
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("*.png")} == times
+
+    (photos / "a" / "photo 00.png").unlink()  # gone
+    Image.new("RGB", (99, 99)).save(photos / "a" / "photo 02.png")  # no face any more
+    (out / "b" / "photo 01_0.png").unlink()  # lost
+    astronaut.save(photos / "new.png")
+    summary = prepare(photos, out, SMALL)
+    assert (summary.photos, summary.done_before, summary.removed) == (4, 1, 1)
+    assert (summary.written, summary.no_face) == (3, 1)
+    again = tmp_path / "again"
+    prepare(photos, again, SMALL)
+    assert tree(out) == tree(again)
+    assert "a/photo 02_0.png" not in tree(out)
+
+
+def test_a_row_edited_to_point_elsewhere_deletes_nothing(
+    portrait: Image.Image, tmp_path: Path
+) -> None:
+    photos, out = portraits(tmp_path / "photos", 2, portrait), tmp_path / "out"
+    prepare(photos, out, SMALL)
+    precious = tmp_path / "precious.png"
+    precious.write_bytes(b"mine")
+    text = (out / "manifest.csv").read_text(encoding="utf-8")
+    changed = text.replace("a/photo 00_0.png", "../precious.png")
+    (out / "manifest.csv").write_text(changed, encoding="utf-8")
+    prepare(photos, out, SMALL)
+    assert precious.read_bytes() == b"mine"
+    assert (out / "manifest.csv").read_text(encoding="utf-8") == text
+
+
+def test_lost_crops_are_made_again(portrait: Image.Image, tmp_path: Path) -> None:
+    photos, out = portraits(tmp_path / "photos", 2, portrait), tmp_path / "out"
+    prepare(photos, out, SMALL)
+    whole = tree(out)
+    for crop in out.rglob("*.png"):
+        crop.unlink()
+    assert prepare(photos, out, SMALL).done_before == 0
+    assert tree(out) == whole
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40, 200])
+def test_a_torn_row_is_done_again(cut: int, portrait: Image.Image, tmp_path: Path) -> None:
+    photos, out = portraits(tmp_path / "photos", 2, portrait), tmp_path / "out"
+    prepare(photos, out, SMALL)
+    whole = tree(out)
+    unfinished = (out / "manifest.csv").rename(out / ".manifest.part")
+    unfinished.write_bytes(unfinished.read_bytes()[:-cut])
+    assert prepare(photos, out, SMALL).done_before == 1
+    assert tree(out) == whole
+
+
+def test_a_photo_that_is_not_whole_in_the_manifest_is_left_out(tmp_path: Path) -> None:
+    row = manifest.photo_row("line\nbreak \u2028.png", "12ab", "written")
+    two = [row | {"faces": "2", "face": str(number)} for number in range(2)]
+    manifest.write(tmp_path / "whole.csv", two)
+    assert list(manifest.read(tmp_path / "whole.csv").values()) == [two]
+    manifest.write(tmp_path / "half.csv", two[:1])
+    assert manifest.read(tmp_path / "half.csv") == {}
+    (tmp_path / "begun.csv").write_text("photo,sha")
+    assert manifest.read(tmp_path / "begun.csv") == {}
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    manifest.write(tmp_path / "count.csv", [row | {"faces": "two"}])
+    manifest.write(tmp_path / "face.csv", [row | {"face": "first"}])
+    manifest.write(tmp_path / "long.csv", [row | {"reason": "x" * 200_000}])
+    for name in ("other", "count", "face", "long"):
+        with pytest.raises(InputError, match=rf"{name}\.csv is no manifest of this version"):
+            manifest.read(tmp_path / f"{name}.csv")
+
+
+def begun(photos: Path, out: Path, workers: int) -> subprocess.Popen[str]:
+    """Start the command in a process group of its own; return when some photos are done."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "srkit", "prepare", str(photos), str(out), *COMMAND),
+            *("--workers", str(workers)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    unfinished = out / ".manifest.part"
+    until = time.monotonic() + 120
+    while not (unfinished.is_file() and unfinished.read_bytes().count(b"\n") > 4):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    return process
+
+
+def ended(pids: list[int]) -> bool:
+    """Wait until none of some processes is there, or a time has passed."""
+    until = time.monotonic() + 20
+    while alive := [pid for pid in pids if Path(f"/proc/{pid}/cmdline").is_file()]:
+        if time.monotonic() > until:
+            return not alive
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc")
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_killed_and_gone_on_with_is_the_same_as_not_disturbed(
+    workers: int, portrait: Image.Image, tmp_path: Path
+) -> None:
+    count = 80 if workers == 2 else 30  # for few, a second process isn't begun
+    photos = portraits(tmp_path / "photos", count, portrait)
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    process = begun(photos, out, workers)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.communicate()
+    assert len(children) >= (2 if workers == 2 else 0)
+    assert ended([int(pid) for pid in children])
+    assert not (out / "manifest.csv").exists()
+    summary = prepare(photos, out, SMALL, device="cpu")
+    assert 4 <= summary.done_before < count
+    assert summary.written == count
+    prepare(photos, undisturbed, SMALL, device="cpu")
+    assert tree(out) == tree(undisturbed)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals a process group")
+@pytest.mark.parametrize(
+    ("number", "workers"),
+    [
+        (signal.SIGINT, 1),
+        pytest.param(signal.SIGINT, 2, marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.long),
+    ],
+)
+def test_an_interrupt_is_one_line(
+    number: signal.Signals, workers: int, portrait: Image.Image, tmp_path: Path
+) -> None:
+    photos, out = portraits(tmp_path / "photos", 80, portrait), tmp_path / "out"
+    process = begun(photos, out, workers)
+    if number is signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
+    printed, err = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, "")
+    (line,) = err.splitlines()
+    assert line.startswith("srkit: stopped with ")
+    assert line.endswith(" of 80 photos done; the same command goes on from there")
+    assert not (out / "manifest.csv").exists()
+    assert [file for file in out.rglob("*.part") if file.name != ".manifest.part"] == []
+
+
+def test_an_interrupt_in_python_keeps_what_is_done(portrait: Image.Image, tmp_path: Path) -> None:
+    photos, out = portraits(tmp_path / "photos", 4, portrait), tmp_path / "out"
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def report(done: int, _: int) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="stopped with 3 of 4 photos done"):
+        prepare(photos, out, SMALL, report=report)
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert prepare(photos, out, SMALL).done_before == 3
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the command; return the one line it says."""
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        assert main(["prepare", *map(str, arguments), *COMMAND]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        (line,) = said.err.splitlines()
+        assert line.startswith("srkit: ")
+        return line
+
+    return run
+
+
+def test_folders_without_a_picture_are_refused(
+    tmp_path: Path, refused: Callable[..., str], astronaut: Image.Image
+) -> None:
+    assert "no such folder" in refused(tmp_path / "none", tmp_path / "out")
+    (empty := tmp_path / "empty").mkdir()
+    assert "no pictures in it" in refused(empty, tmp_path / "out")
+    (empty / "notes.txt").write_text("words")
+    assert "no pictures in it" in refused(empty, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    for name in ("one.jpg", "two.jpg"):
+        astronaut.save(empty / name)
+        torn(empty / name)
+    line = refused(empty, tmp_path / "out")
+    assert "none of 2 pictures" in line
+    assert "one.jpg: not a readable picture" in line
+
+
+def test_crops_never_come_among_the_photos(
+    portrait: Image.Image, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    photos = portraits(tmp_path / "photos", 2, portrait)
+    before = tree(photos)
+    assert "choose another place" in refused(photos, photos)
+    assert "choose another place" in refused(photos / "a", photos)
+    assert "holds something else than faces" in refused(photos / "a", photos / "b")
+    assert tree(photos) == before
+    # Below the photos is fine: crops are not taken for photos.
+    for done_before in (0, 2):
+        summary = prepare(photos, photos / "faces", SMALL)
+        assert (summary.photos, summary.done_before) == (2, done_before)
+    shutil.rmtree(photos / "a")
+    shutil.rmtree(photos / "b")
+    assert "no pictures in it but those in" in refused(photos, photos / "faces")
+
+
+def test_other_settings_and_other_photos_are_refused(
+    portrait: Image.Image, astronaut: Image.Image, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    photos, out = portraits(tmp_path / "photos", 1, portrait), tmp_path / "out"
+    prepare(photos, out, SMALL)
+    before = tree(out)
+    with pytest.raises(OptionError, match=r"width 89, not 178, confidence 0\.9, not 0\.5; choose"):
+        prepare(photos, out, Settings(confidence=0.5))
+    (others := tmp_path / "others").mkdir()
+    astronaut.save(others / "photo.png")
+    assert "holds the faces of other photos" in refused(others, out)
+    assert tree(out) == before
+    (out / "prepare.json").write_text("{}")
+    assert "prepare.json is broken" in refused(photos, out)
+
+
+def test_small_faces_are_told_from_missing_ones(portrait: Image.Image, tmp_path: Path) -> None:
+    photos = portraits(tmp_path / "photos", 1, portrait)
+    assert prepare(photos, tmp_path / "wide", Settings(width=300)).rejected == {"too small": 1}
+    summary = prepare(photos, tmp_path / "none", Settings(least=210))
+    assert (summary.written, summary.rejected, summary.no_face) == (0, {}, 1)
+    assert [row["status"] for row in rows(tmp_path / "none")] == ["no face"]
+
+
+def test_a_value_without_sense_is_refused() -> None:
+    with pytest.raises(OptionError, match="most_outside is 2, but must be from 0 to 1"):
+        Settings(most_outside=2)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_refused(
+    portrait: Image.Image, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    photos = portraits(tmp_path / "photos", 1, portrait)
+    (closed := tmp_path / "closed").mkdir(mode=0o500)
+    assert "can't write to" in refused(photos, closed / "out")
+
+
+def test_its_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from srkit.cli import main; status = main(['prepare', '--help']); "
+        "sys.exit(status or bool({'torch', 'skimage', 'facenet_pytorch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_the_command_and_the_function_have_the_same_defaults() -> None:
+    given = {name: its.default for name, its in inspect.signature(verb).parameters.items()}
+    settings = dataclasses.asdict(Settings())
+    assert {name: given[name] for name in settings} == settings
