@@ -1,110 +1,79 @@
 """Photos -> batches that already live on the device.
 
-Everything about a batch follows from (seed, step): which pictures, in which order, which of
-them mirrored, and the seed of each picture's noise. Nothing is drawn from a stream, so a
-resumed run needs no sampler state and sees exactly what the undisturbed one would have.
+Where the set fits there, it is decoded once and stays there as one tensor; where it doesn't, it is
+read from a file of decoded pictures, or decoded anew for each batch, ahead of the step that needs
+it. The batches are the same to the bit (`srkit.feeds` says how they follow from seed and step).
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import platformdirs
 import torch
 from PIL import Image
 from torch import Tensor
 
-from srkit import images, seeds
+from srkit import cache as caches
+from srkit import decoding, hub, images, pairs
+from srkit.cache import Decoded
 from srkit.errors import InputError
-from srkit.recipe import Data
+from srkit.feeds import Batch, Choice, Feed, Held, Sampler, Share
+from srkit.recipe import Data, Recipe
+from srkit.room import Keep, Place
+from srkit.shards import Reader, Shards, first_pictures, reader_of
+from srkit.sources import (
+    SAMPLES,
+    TRAINING,
+    Files,
+    Layout,
+    Source,
+    data_folder,
+    locate,
+    split_files,
+)
+from srkit.streams import Decoding, Fetch, Mapped, Streamed
+from srkit.tars import expand, is_pattern
 
-SAMPLES = "samples"
-TRAINING = "training data"
+__all__ = [
+    "SAMPLES",
+    "TRAINING",
+    "Batch",
+    "Feed",
+    "Held",
+    "Photos",
+    "Sampler",
+    "Share",
+    "data_folder",
+    "locate",
+    "open_feed",
+    "samples",
+    "split_files",
+]
+
 # scikit-image's own colour photographs. The astronaut is left out: `srkit demo` scores her.
 SAMPLE_PHOTOS = ("chelsea", "coffee", "rocket", "retina", "immunohistochemistry")
-_ORDER, _FLIP, _NOISE = 1, 2, 3  # purposes, so that one seed's uses stay independent
-
-
-def data_folder() -> Path:
-    """Return where data sets are looked up by name: ``SRKIT_DATA``, or the platform's."""
-    return Path(os.environ.get("SRKIT_DATA") or platformdirs.user_data_path("srkit"))
-
-
-def locate(name: str | Path, *, purpose: str = TRAINING) -> Path:
-    """Return the folder a data set's name or path stands for.
-
-    Raises:
-        InputError: Neither a folder nor a name under `data_folder`; says how to get it.
-    """
-    for folder in (Path(name), data_folder() / name):
-        if str(name) and folder.is_dir():
-            return folder
-    how = ""
-    if str(name) == "celeba":
-        how = (
-            "; get CelebA (img_align_celeba.zip, list_eval_partition.txt) from "
-            "mmlab.ie.cuhk.edu.hk/projects/CelebA.html "
-            f"and unpack it into {data_folder() / 'celeba'}"
-        )
-    if purpose == TRAINING:
-        how += "; or '--data samples' to try things out on scikit-image's photographs"
-    raise InputError(
-        f"no {purpose} at '{name}' (not a folder here, nor under {data_folder()}){how}"
-    )
-
-
-def split_files(folder: Path, split: str = "train") -> list[Path]:
-    """Return a split's picture files, sorted.
-
-    Reads torchvision's CelebA layout (``celeba/img_align_celeba`` with
-    ``list_eval_partition.txt``), folders named after splits (``train``, ``val``, ``test``),
-    and plain folders (all pictures; for ``val`` none).
-
-    Raises:
-        InputError: No pictures.
-    """
-    for root in (folder, folder / "celeba"):
-        pictures = root / "img_align_celeba"
-        if pictures.is_dir():
-            return _celeba_split(root, pictures, split)
-    if (folder / split).is_dir():
-        return images.listed(folder / split)
-    if split != "train":
-        return []
-    held_out = {folder / "val", folder / "test"}
-    return [file for file in images.listed(folder) if held_out.isdisjoint(file.parents)]
-
-
-def _celeba_split(root: Path, pictures: Path, split: str) -> list[Path]:
-    partition = root / "list_eval_partition.txt"
-    files = images.listed(pictures)
-    if not partition.is_file():
-        return files if split == "train" else []
-    wanted = str(("train", "val", "test").index(split))
-    rows = (line.split() for line in partition.read_text(encoding="utf-8").splitlines())
-    names = {row[0] for row in rows if len(row) == 2 and row[1] == wanted}
-    chosen = [file for file in files if file.name in names]
-    if not chosen:
-        raise InputError(f"{partition}: names none of the pictures in {pictures} for '{split}'")
-    return chosen
+MOST_HELD_OUT = 200  # pictures; more wouldn't steady the scores of a validation noticeably
+MOST_WORKERS = 8  # a process; more seldom decode faster than the device computes
 
 
 @dataclass(frozen=True)
 class Photos:
-    """HR pictures held as one uint8 stack.
+    """HR pictures held as one uint8 stack, with their real LR ones if there are any.
 
     Attributes:
         pictures: uint8, ``N3HW``.
         broken: Files that could not be read, as messages.
+        lr: uint8, ``N3hw``, where the data are pairs.
     """
 
     pictures: Tensor
     broken: tuple[str, ...] = ()
+    lr: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -116,40 +85,30 @@ class Photos:
     def fingerprint(self) -> str:
         """Return the first 16 hexadecimal digits of the SHA-256 of the decoded pixels."""
         pixels = self.pictures.cpu().contiguous().numpy()
-        return hashlib.sha256(pixels.tobytes()).hexdigest()[:16]
+        return hashlib.sha256(pixels.data).hexdigest()[:16]
 
     def to(self, device: torch.device) -> Photos:
         """Return the same photos on a device."""
-        return Photos(self.pictures.to(device), self.broken)
+        lr = None if self.lr is None else self.lr.to(device)
+        return Photos(self.pictures.to(device), self.broken, lr)
 
 
-def decode(files: list[Path], data: Data, *, most_broken: float = 0.1) -> Photos:
+def photos_of(rows: Tensor, layout: Layout, broken: tuple[str, ...] = ()) -> Photos:
+    """Return rows of a layout as photos."""
+    hr, lr = layout.split(rows)
+    return Photos(hr.contiguous(), broken, None if lr is None else lr.contiguous())
+
+
+def decode(files: list[Path], data: Data) -> Photos:
     """Decode and frame files in parallel; broken ones are left out and named.
 
-    Args:
-        files: In the order they are to have.
-        data: Framing and size.
-        most_broken: Share of broken files above which this is an error.
-
     Raises:
-        InputError: Too many are broken.
+        InputError: More than a tenth of them are broken.
     """
-
-    def one(file: Path) -> np.ndarray | str:
-        try:
-            return np.asarray(images.frame(images.read(file).rgb, data.framing, data.size))
-        except InputError as error:
-            return str(error)
-
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(one, files))
-    good = [result for result in results if not isinstance(result, str)]
-    broken = tuple(result for result in results if isinstance(result, str))
-    if len(broken) > most_broken * len(files) or not good:
-        raise InputError(
-            f"{len(broken)} of {len(files)} pictures are broken, first {'; '.join(broken[:3])}"
-        )
-    return Photos(torch.from_numpy(np.stack(good)).permute(0, 3, 1, 2).contiguous(), broken)
+    source = Files(Path(), tuple(files), data)
+    decoded = caches.obtain(source, "memory", None)
+    assert decoded.pixels is not None
+    return photos_of(decoded.pixels, source.layout, tuple(decoded.survey.broken(source)))
 
 
 def samples(data: Data, *, count: int = 400, seed: int = 0, held_out: bool = False) -> Photos:
@@ -182,79 +141,172 @@ def samples(data: Data, *, count: int = 400, seed: int = 0, held_out: bool = Fal
     return Photos(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous())
 
 
-def load(source: str | Path, val: str | Path | None, data: Data) -> tuple[Photos, Photos]:
-    """Return (training, held-out) photos.
+def open_feed(
+    source: str | Path,
+    val: str | Path | None,
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    share: Share = Share(),  # noqa: B008 - frozen
+    keep: Keep = "auto",
+    workers: int | None = None,
+    cache: Path | Literal[False] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Feed, Photos]:
+    """Return (training batches, held-out photos).
 
     Args:
-        source: A folder, a data set's name, or ``samples``.
+        source: A folder, a data set's name, ``samples``, ``hf:OWNER/NAME``, or a pattern of shards.
         val: Where the held-out photos lie (its ``val`` split, if it has one). Without it they
             are the source's own ``val`` split, or else every twentieth photo of the source.
-        data: Framing and size.
+        recipe: Framing, size, flips; batch size (of all processes together), seed, scale.
+        device: Where batches go.
+        share: Which rows of each batch this process takes.
+        keep: ``device``: decoded, on the device. ``disk``: decoded, in a file of the cache.
+            ``files``: decoded anew for each batch. ``auto``: the first for which there is room.
+        workers: Processes that decode, or threads that read, while the device computes.
+        cache: Folder for decoded pictures; None for `srkit.cache.default_folder`, False for none.
+        progress: Called with the pictures decoded and their number.
 
     Raises:
-        InputError: See `locate` and `decode`.
+        InputError: No such source, nothing in it, too many broken pictures, or a batch that can't
+            be shared evenly.
     """
+    mine = share.rows(recipe.batch_size)
+    if workers is None:
+        workers = max(1, min(MOST_WORKERS, decoding.cpus() // share.count))
+    if is_pattern(source):
+        _refuse_pairs(source, recipe)
+        reader = reader_of(source, recipe.data, recipe.seed, len(mine), share, workers)
+        return _open_shards(reader, val, recipe, device, workers)
     if str(source) == SAMPLES:
-        photos = samples(data)
-        if val is None:
-            return photos, samples(data, count=40, held_out=True)
-    else:
-        folder = locate(source)
-        photos = decode(split_files(folder), data)
-        held_out = split_files(folder, "val")
-        if val is None and held_out:
-            return photos, decode(held_out, data)
+        _refuse_pairs(source, recipe)
+        return _open_samples(val, recipe, mine, device)
+    train, own = find(source, recipe)
+    held_out = None
     if val is not None:
-        folder = locate(val, purpose="validation data")
-        return photos, decode(split_files(folder, "val") or images.listed(folder), data)
-    if len(photos) < 2:
+        held_out = _held_out(val, recipe)
+    elif own is not None:
+        held_out = first_photos(own)
+    folder = None if cache is False else cache or caches.default_folder()
+    place = Place(device, folder, share.count, explicit=cache is not None)
+    kept, decoded = place.keep(train, keep, progress)
+    survey, pixels, layout = decoded.survey, decoded.pixels, train.layout
+    rows, others = survey.rows(hold_out=held_out is None)
+    if not len(rows):
         raise InputError(f"{source}: one picture is too few to train on and hold one out")
-    held = torch.arange(len(photos)) % 20 == 0
-    return Photos(photos.pictures[~held], photos.broken), Photos(photos.pictures[held])
+    fingerprint = (survey.train if held_out is None else survey.whole)[:16]
+    if held_out is None:
+        held_out = _photos_at(others[:MOST_HELD_OUT], train, decoded)
+    choice = _choice(rows, recipe, mine)
+    about = (fingerprint, survey.broken(train), decoded.notes)
+    if kept == "device":
+        assert pixels is not None
+        return Held(pixels.to(device), layout, choice, *about), held_out
+    fetch: Fetch = Decoding(train, survey.pictures(), workers)
+    if pixels is not None:
+        fetch = Mapped(pixels, workers)
+    return Streamed(fetch, layout, choice, device, *about), held_out
 
 
-class Sampler:
-    """Which pictures make batch ``step``, and the seeds of their noise.
-
-    Epochs are seeded permutations laid end to end; a batch may span two of them.
-    """
-
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self._orders: dict[int, Tensor] = {}
-
-    def _order(self, epoch: int) -> Tensor:
-        if epoch not in self._orders:
-            key = seeds.derive(torch.tensor([self.seed]), _ORDER, epoch)
-            generator = torch.Generator().manual_seed(int(key))
-            # Two epochs at most are ever needed at once.
-            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
-            self._orders[epoch] = torch.randperm(self.count, generator=generator)
-        return self._orders[epoch]
-
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return (indices, seeds) of batch ``step``, counted from 0; int64, shape ``B``."""
-        places = range(step * self.batch_size, (step + 1) * self.batch_size)
-        where = [divmod(place, self.count) for place in places]
-        index = torch.stack([self._order(epoch)[place] for epoch, place in where])
-        epochs = torch.tensor([epoch for epoch, _ in where])
-        keys = seeds.derive(torch.full_like(index, self.seed), epochs, index)
-        return index, keys
+def _open_shards(
+    reader: Reader, val: str | Path | None, recipe: Recipe, device: torch.device, workers: int
+) -> tuple[Feed, Photos]:
+    if val is None:
+        raise InputError("shards hold nothing out: give --val, a folder or other shards")
+    notes = []
+    if reader.workers < workers:
+        notes.append(f"{reader.workers} workers, not {workers}: too few shards for more")
+    if is_pattern(val) and (both := set(expand(val)).intersection(reader.urls)):
+        notes.append(f"{len(both)} shards are both trained on and held out")
+    feed = Shards(reader, min(workers, reader.workers), device, notes=notes)
+    return feed, _held_out(val, recipe)
 
 
-def batch(photos: Photos, index: Tensor, keys: Tensor, *, flips: bool) -> tuple[Tensor, Tensor]:
-    """Return (hr, noise seeds): pictures by index, float32 in [0, 1], some mirrored.
+def _open_samples(
+    val: str | Path | None, recipe: Recipe, mine: range, device: torch.device
+) -> tuple[Feed, Photos]:
+    photos = samples(recipe.data)
+    choice = _choice(torch.arange(len(photos)), recipe, mine)
+    pixels = photos.pictures.flatten(1).to(device)
+    feed = Held(pixels, Layout(recipe.data.size), choice, photos.fingerprint())
+    if val is not None:
+        return feed, _held_out(val, recipe)
+    return feed, samples(recipe.data, count=40, held_out=True)
+
+
+def _choice(rows: Tensor, recipe: Recipe, mine: range) -> Choice:
+    sampler = Sampler(len(rows), recipe.batch_size, recipe.seed)
+    return Choice(rows, sampler, mine, recipe.data.flips)
+
+
+def find(
+    name: str | Path, recipe: Recipe, *, purpose: str = TRAINING
+) -> tuple[Source, Source | None]:
+    """Return (training pictures, held-out ones if there is a split for them).
 
     Args:
-        photos: On any device.
-        index: int64, shape ``B``.
-        keys: int64, shape ``B``, from `Sampler.batch`.
-        flips: Mirror those whose key says so.
+        name: A folder, a data set's name, or ``hf:OWNER/NAME``.
+        recipe: Framing and size, or whether it holds pairs, of which scale.
+        purpose: What to call it if there is no such thing.
+
+    Raises:
+        InputError: There is no such source, or nothing in it.
     """
-    device = photos.pictures.device
-    index, keys = index.to(device), keys.to(device)
-    hr = photos.pictures[index].float() / 255
-    if flips:
-        mirrored = seeds.derive(keys, _FLIP) < 0
-        hr = torch.where(mirrored[:, None, None, None], hr.flip(-1), hr)
-    return hr, seeds.derive(keys, _NOISE)
+    if str(name).startswith(hub.PREFIX):
+        _refuse_pairs(name, recipe)
+        return hub.find(name, recipe.data)
+    folder = locate(name, purpose=purpose)
+    if hub.is_saved(folder):
+        _refuse_pairs(name, recipe)
+        return hub.find(folder, recipe.data)
+    if recipe.data.pairs:
+        return pairs.find(folder, recipe), pairs.find_held_out(folder, recipe)
+    pairs.refuse(folder)
+    train = Files(folder, tuple(split_files(folder)), recipe.data)
+    held_out = tuple(split_files(folder, "val"))
+    return train, Files(folder, held_out, recipe.data) if held_out else None
+
+
+def _refuse_pairs(name: str | Path, recipe: Recipe) -> None:
+    if recipe.data.pairs:
+        raise InputError(f"{name}: pairs are read from a folder with subfolders lr and hr only")
+
+
+def _held_out(val: str | Path, recipe: Recipe) -> Photos:
+    if is_pattern(val):
+        _refuse_pairs(val, recipe)
+        rows, broken = first_pictures(val, recipe.data, MOST_HELD_OUT)
+        return photos_of(rows, Layout(recipe.data.size), tuple(broken))
+    train, own = find(val, recipe, purpose="validation data")
+    if own is None and isinstance(train, Files):  # all of it then, a folder `test` too
+        own = Files(train.root, tuple(images.listed(train.root)), recipe.data)
+    return first_photos(own or train)
+
+
+def _photos_at(rows: Tensor, source: Source, decoded: Decoded) -> Photos:
+    if decoded.pixels is not None:
+        return photos_of(decoded.pixels[rows], source.layout)
+    numbers = decoded.survey.pictures()[rows].tolist()
+    found = np.concatenate([source.decode(number) for number in numbers])
+    return photos_of(torch.from_numpy(found), source.layout)
+
+
+def first_photos(source: Source) -> Photos:
+    """Decode a source's first pictures: as many as validation uses.
+
+    Raises:
+        InputError: More than a tenth of those tried are broken.
+    """
+    rows: list[np.ndarray] = []
+    broken: list[str] = []
+    tried = 0
+    while len(rows) < MOST_HELD_OUT and tried < len(source):
+        numbers = range(tried, min(tried + MOST_HELD_OUT - len(rows), len(source)))
+        for results in decoding.in_parallel(source, numbers):
+            rows += [row for found in results if not isinstance(found, str) for row in found]
+            broken += [found for found in results if isinstance(found, str)]
+        tried = numbers.stop
+    if len(broken) > decoding.MOST_BROKEN * tried or not rows:
+        raise decoding.TooManyBrokenError(broken, tried)
+    return photos_of(torch.from_numpy(np.stack(rows[:MOST_HELD_OUT])), source.layout, tuple(broken))

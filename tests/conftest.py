@@ -54,6 +54,12 @@ def _no_network() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded pictures go where the run's other files do, not into the user's cache."""
+    monkeypatch.setenv("SRKIT_CACHE", str(tmp_path_factory.getbasetemp() / "decoded"))
+
+
+@pytest.fixture(autouse=True)
 def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     np.random.seed(0)

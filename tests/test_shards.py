@@ -1,0 +1,485 @@
+"""WebDataset shards: which pictures come when, over processes, workers and resumed runs."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import itertools
+import pickle
+import sys
+import tarfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from srkit import InputError, data, shards, tars
+from srkit.data import Batch, Feed, Share
+from srkit.decoding import TooManyBrokenError
+from srkit.recipe import Data, Recipe
+
+pytest.importorskip("webdataset")
+
+CPU = torch.device("cpu")
+SIZE = 8
+
+
+def recipe(batch_size: int = 6, **settings: Any) -> Recipe:
+    return Recipe.parse(
+        {
+            "name": "t",
+            "generator": {"name": "x"},
+            "degradation": {"name": "y"},
+            "losses": {"l1": {"weight": 1.0}},
+            "batch_size": batch_size,
+            "data": {"size": SIZE, **settings},
+        }
+    )
+
+
+def encoded(number: int) -> bytes:
+    """A picture of one colour but for its left column, from which its number can be read."""
+    pixels = np.full((SIZE, SIZE, 3), (number // 16 * 16 % 256, number % 16 * 16, 255), np.uint8)
+    pixels[:, 0] = 7
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "png")
+    return stream.getvalue()
+
+
+def numbers(pictures: Tensor) -> list[int]:
+    middle = (pictures[:, :, 0, SIZE // 2] * 255).round().long()
+    return (middle[:, 0] + middle[:, 1] // 16).tolist()
+
+
+def write(file: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(file, "w:gz" if file.suffix == ".gz" else "w") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+
+
+COUNTS = (7, 11, 5, 9)  # pictures a shard
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four shards of 32 pictures in all, with other files beside the pictures."""
+    (tmp_path / "shards").mkdir()
+    total = itertools.count()
+    for shard, count in enumerate(COUNTS):
+        members = {}
+        for place in range(count):
+            members[f"{place:04d}.json"] = b"{}"
+            members[f"{place:04d}.PNG"] = encoded(next(total))
+        write(tmp_path / "shards" / f"train-{shard:03d}.tar", members)
+    write(tmp_path / "val.tar", {f"{place}.png": encoded(place) for place in range(100, 106)})
+    return tmp_path
+
+
+def pattern(folder: Path) -> str:
+    return f"{folder}/shards/train-{{000..003}}.tar"
+
+
+def opened(folder: Path, **settings: Any) -> Feed:
+    given = {"val": folder / "val.tar", "recipe": recipe(), "device": CPU, "workers": 0}
+    feed, _ = data.open_feed(**{"source": pattern(folder), **given, **settings})
+    return feed
+
+
+def first(feed: Feed, count: int, start: int = 0) -> list[Batch]:
+    batches = list(itertools.islice(feed.batches(start), count))
+    feed.close()
+    return batches
+
+
+def same(batches: list[Batch], others: list[Batch]) -> bool:
+    return len(batches) == len(others) and all(
+        torch.equal(a.hr, b.hr) and torch.equal(a.noise, b.noise)
+        for a, b in zip(batches, others, strict=True)
+    )
+
+
+# --- patterns -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/x-{000..009}.tar", True),
+        ("*.tar", True),
+        ("x.tar.gz", True),
+        ("http://host/x-{0..9}.tar", True),
+        ("https://host/x", True),
+        ("pipe:cat x.tar", True),
+        ("hf:owner/name", False),
+        ("celeba", False),
+        (r"C:\pictures", False),
+        ("samples", False),
+    ],
+)
+def test_patterns_are_told_from_folders(name: str, expected: bool) -> None:
+    assert tars.is_pattern(name) is expected
+
+
+def test_a_folder_whose_name_ends_in_tar_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").mkdir()
+    assert not tars.is_pattern(tmp_path / "x.tar")
+
+
+def test_patterns_stand_for_files_and_urls(folder: Path) -> None:
+    files = sorted(map(str, (folder / "shards").iterdir()))
+    assert tars.expand(pattern(folder)) == files
+    assert tars.expand(f"{folder}/shards/*.tar") == files
+    assert tars.expand("http://host/{a,b}.tar") == ["http://host/a.tar", "http://host/b.tar"]
+    with pytest.raises(InputError, match=r"no shard at '.*train-004\.tar'"):
+        tars.expand(f"{folder}/shards/train-{{000..009}}.tar")
+    with pytest.raises(InputError, match="no shard at"):
+        tars.expand(f"{folder}/none-*.tar")
+    (brackets := folder / "x[1].tar").write_bytes((folder / "val.tar").read_bytes())
+    assert tars.expand(brackets) == [str(brackets)]
+    with pytest.raises(InputError, match=r"^a\$\{b\}\.tar: missing environment variable"):
+        tars.expand("a${b}.tar")
+    with pytest.raises(InputError, match=r"can't read shard http://\[x/y\.tar: "):
+        list(tars.read("http://[x/y.tar"))
+
+
+# --- which pictures come when -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_every_epoch_shows_every_picture_once(folder: Path, workers: int) -> None:
+    """Of each worker: its own shards, then its next epoch's."""
+    feed = opened(folder, workers=workers, recipe=recipe(batch_size=1))
+    assert (feed.count, feed.kept, feed.broken) == (None, "shards", [])
+    used = max(1, workers)
+    order = [numbers(batch.hr)[0] for batch in first(feed, 32 * 6)]
+    for worker in range(used):
+        seen = Counter(order[worker::used])
+        assert max(seen.values()) <= 6
+    if used == 1:
+        for epoch in range(6):
+            assert sorted(order[32 * epoch : 32 * (epoch + 1)]) == list(range(32))
+        assert order[:32] != order[32:64]
+        assert order[:32] != sorted(order[:32])
+    else:
+        assert set(order) == set(range(32))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_sees_what_the_undisturbed_one_would_have(folder: Path, workers: int) -> None:
+    whole = first(opened(folder, workers=workers), 40)
+    assert same(whole, first(opened(folder, workers=workers), 40))
+    for start in (1, 7, 30):
+        assert same(whole[start:], first(opened(folder, workers=workers), 40 - start, start))
+
+
+def test_samples_that_are_passed_over_arent_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded, opened_shards = [0], [0]
+    framed, read = shards.framed, shards.read
+
+    def counted(*arguments: Any) -> np.ndarray:
+        decoded[0] += 1
+        return framed(*arguments)
+
+    def counted_read(url: str) -> Any:
+        opened_shards[0] += 1
+        return read(url)
+
+    feed = opened(folder)
+    monkeypatch.setattr(shards, "framed", counted)
+    monkeypatch.setattr(shards, "read", counted_read)
+    first(feed, 2, start=1000)
+    assert decoded == [12]
+    assert opened_shards[0] <= 3 * len(COUNTS)  # of 187 epochs
+
+
+def test_processes_share_the_shards_of_an_epoch(folder: Path) -> None:
+    its = recipe(batch_size=2)
+    feeds = [opened(folder, recipe=its, share=Share(rank, 2)) for rank in (0, 1)]
+    orders = [[numbers(batch.hr)[0] for batch in first(feed, 32)] for feed in feeds]
+    edges = np.cumsum((0, *COUNTS))
+    parts = [set(range(a, b)) for a, b in itertools.pairwise(edges)]
+    own = [[part for part in parts if set(order[: min(COUNTS)]) & part] for order in orders]
+    assert all(first_part not in own[1] for first_part in own[0])
+    assert set(orders[0]) | set(orders[1]) == set(range(32))
+
+
+def test_noise_and_mirroring_follow_from_seed_epoch_and_name(folder: Path) -> None:
+    def epoch(**settings: Any) -> dict[int, tuple[int, bool]]:
+        feed = opened(folder, **{"recipe": recipe(batch_size=1), **settings})
+        found = {}
+        for batch in first(feed, 32):
+            mirrored = bool((batch.hr[0, :, 0, -1] * 255).round()[0] == 7)
+            found[numbers(batch.hr)[0]] = (int(batch.noise), mirrored)
+        return found
+
+    here = epoch()
+    elsewhere = epoch(source=f"pipe:cat {folder}/shards/train-000.tar")
+    other_seed = epoch(recipe=Recipe.model_validate({**recipe(1).model_dump(), "seed": 1}))
+    assert len({noise for noise, _ in here.values()}) == 32
+    assert 8 < sum(mirrored for _, mirrored in here.values()) < 24
+    assert {n: noise for n, (noise, _) in here.items()} != {
+        n: noise for n, (noise, _) in other_seed.items()
+    }
+    assert len(elsewhere) == 7
+    still = epoch(recipe=recipe(batch_size=1, flips=False))
+    assert not any(mirrored for _, mirrored in still.values())
+    assert {n: noise for n, (noise, _) in still.items()} == {n: v[0] for n, v in here.items()}
+
+
+def test_a_small_buffer_shuffles_too_and_loses_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "BUFFER", 4)
+    order = [numbers(b.hr)[0] for b in first(opened(folder, recipe=recipe(batch_size=1)), 32)]
+    assert sorted(order) == list(range(32))
+    monkeypatch.setattr(shards, "BUFFER_BYTES", 1)
+    order = [numbers(b.hr)[0] for b in first(opened(folder, recipe=recipe(batch_size=1)), 32)]
+    assert sorted(order) == list(range(32))
+
+
+def test_what_workers_are_told_can_be_given_to_fresh_processes(folder: Path) -> None:
+    reader = shards.reader_of(pattern(folder), Data(size=SIZE), 0, 6, Share(), 2)
+    assert pickle.loads(pickle.dumps(reader)) == reader
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_an_empty_shard_is_passed_over(folder: Path, workers: int) -> None:
+    """Its worker has nothing to do in that epoch, and goes on with the next."""
+    write(folder / "shards" / "train-001.tar", {})
+    feed = opened(folder, workers=workers, recipe=recipe(batch_size=1))
+    seen = {n for batch in first(feed, 120) for n in numbers(batch.hr)}
+    assert seen == set(range(32)) - set(range(7, 18))
+
+
+def test_of_two_pictures_the_one_with_a_plain_suffix_is_meant(tmp_path: Path) -> None:
+    members = {
+        "1.mask.png": b"mask 1", "1.png": b"picture 1",
+        "2.face.jpg": b"picture 2", "2.json": b"{}",
+        "3.001.png": b"one of two", "3.002.png": b"two of two",
+    }  # fmt: skip
+    write(tmp_path / "x.tar", members)
+    assert list(tars.read(f"{tmp_path}/x.tar")) == [
+        ("x.tar/1", b"picture 1"),
+        ("x.tar/2", b"picture 2"),
+        ("x.tar/3", None),
+    ]
+
+
+# --- how many shards ----------------------------------------------------------------------------
+
+
+def test_too_few_shards_take_fewer_workers(folder: Path) -> None:
+    feed = opened(folder, workers=8, share=Share(0, 2))
+    assert len(first(feed, 5)) == 5
+    assert list(feed.notes) == ["2 workers, not 8: too few shards for more"]
+
+
+def test_fewer_shards_than_processes_are_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="4 shards are too few for 6 processes"):
+        opened(folder, share=Share(0, 6))
+
+
+def test_the_fingerprint_is_of_the_sorted_urls(folder: Path) -> None:
+    backwards = f"{folder}/shards/train-{{003,001,002,000}}.tar"
+    prints = {opened(folder, source=source).fingerprint for source in (pattern(folder), backwards)}
+    assert len(prints) == 1
+    assert opened(folder, source=str(folder / "shards/train-000.tar")).fingerprint not in prints
+
+
+# --- held-out pictures --------------------------------------------------------------------------
+
+
+def test_shards_need_held_out_pictures_of_their_own(folder: Path) -> None:
+    with pytest.raises(InputError, match="give --val"):
+        opened(folder, val=None)
+    _, held_out = data.open_feed(pattern(folder), folder / "val.tar", recipe(), device=CPU)
+    assert numbers(held_out.hr()) == list(range(100, 106))
+    feed = opened(folder, val=f"{folder}/shards/*.tar")
+    assert feed.notes == ["4 shards are both trained on and held out"]
+
+
+def test_held_out_pictures_of_shards_can_lie_in_a_folder_and_the_other_way_round(
+    folder: Path,
+) -> None:
+    (folder / "val").mkdir()
+    for number in range(3):
+        (folder / "val" / f"{number}.png").write_bytes(encoded(number))
+    _, held_out = data.open_feed(pattern(folder), folder / "val", recipe(), device=CPU)
+    assert numbers(held_out.hr()) == [0, 1, 2]
+    feed, held_out = data.open_feed(folder / "val", folder / "val.tar", recipe(), device=CPU)
+    assert (feed.count, len(held_out)) == (3, 6)
+
+
+# --- what is broken -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def some_broken(folder: Path) -> Path:
+    """One more shard, of whose forty pictures the sixth is broken and the eighth missing."""
+    members = {f"{place:03d}.png": encoded(64 + place) for place in range(40)}
+    members["005.png"] = b"no picture"
+    members["007.txt"] = members.pop("007.png")
+    write(folder / "shards" / "train-003.tar", dict(sorted(members.items())))
+    return folder
+
+
+def test_broken_pictures_are_named_and_skipped_exactly(some_broken: Path) -> None:
+    feed = opened(some_broken)
+    whole = first(feed, 40)
+    one, other = sorted(feed.broken)
+    assert one.startswith("train-003.tar/005: not a readable picture (of no known format)")
+    assert other == "train-003.tar/007: no picture among its files, or several"
+    assert all(len(batch.hr) == 6 for batch in whole)
+    seen = {number for batch in whole for number in numbers(batch.hr)}
+    assert not {69, 71} & seen
+    assert seen == set(range(23)) | (set(range(64, 104)) - {69, 71})
+    for start in range(20):  # before, at and after the broken ones
+        assert same(whole[start : start + 3], first(opened(some_broken), 3, start))
+
+
+def test_too_many_broken_pictures_stop_with_names(folder: Path) -> None:
+    members = {f"{n:03d}.png": encoded(n) if n % 4 else b"" for n in range(60)}
+    write(folder / "bad.tar", members)
+    feed = opened(folder, source=str(folder / "bad.tar"))
+    with pytest.raises(
+        TooManyBrokenError, match=r"pictures are broken, first bad\.tar/0"
+    ) as raised:
+        first(feed, 20)
+    assert len(raised.value.broken) > 5
+    with pytest.raises(TooManyBrokenError, match=r"^15 of 60 pictures are broken"):
+        data.open_feed(pattern(folder), folder / "bad.tar", recipe(), device=CPU)
+    write(folder / "bad.tar", {f"{n:03d}.png": b"" for n in range(60)})
+    with pytest.raises(TooManyBrokenError, match=r"^6 of 6 "):  # it isn't read to its end
+        shards.first_pictures(folder / "bad.tar", Data(size=SIZE), 5)
+
+
+def test_shards_of_nothing_but_broken_pictures_end(folder: Path) -> None:
+    write(folder / "bad.tar", {f"{n:03d}.png": b"" for n in range(5)})
+    with pytest.raises(InputError, match="100 pictures one after another are broken, last bad"):
+        first(opened(folder, source=str(folder / "bad.tar")), 1)
+    write(folder / "none.tar", {})
+    with pytest.raises(InputError, match=r"no pictures in .*none\.tar"):
+        first(opened(folder, source=str(folder / "none.tar")), 1)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_shard_that_is_no_archive_is_named(folder: Path, workers: int) -> None:
+    file = folder / "shards" / "train-001.tar"
+    file.write_bytes(b"x" * 5000)
+    with pytest.raises(InputError, match=r"^can't read shard .*train-001\.tar: ") as raised:
+        first(opened(folder, workers=workers), 20)
+    assert "<" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_cut_shard_is_named(folder: Path) -> None:
+    file = folder / "shards" / "train-001.tar"
+    file.write_bytes(file.read_bytes()[:3000])
+    with pytest.raises(InputError, match=r"can't read shard .*train-001\.tar: unexpected end"):
+        first(opened(folder), 20)
+
+
+def test_a_missing_extra_says_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    with pytest.raises(InputError, match=r"needs srkit\[webdataset\]: pip install"):
+        opened(folder)
+
+
+# --- URLs ---------------------------------------------------------------------------------------
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder; the first answers to some names break off in the middle."""
+
+    breaks: ClassVar[Counter[str]] = Counter()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+    def do_GET(self) -> None:
+        if self.breaks[self.path] <= 0:
+            return super().do_GET()
+        self.breaks[self.path] -= 1
+        content = Path(self.translate_path(self.path)).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[:6000])
+        self.close_connection = True
+        return None
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[str]:
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_shards_come_over_http_as_from_a_disk(folder: Path, server: str) -> None:
+    url = f"{server}/shards/train-{{000..003}}.tar"
+    order = opened(folder, source=url, workers=2, val=f"{server}/val.tar")
+    seen = {n for batch in first(order, 30) for n in numbers(batch.hr)}
+    assert seen == set(range(32))
+    one, disk = (
+        first(opened(folder, source=f"{base}/shards/train-001.tar"), 5) for base in (server, folder)
+    )
+    assert same(one, disk)
+
+
+def test_a_connection_that_breaks_is_taken_up_again(
+    folder: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tars.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(Quiet, "breaks", Counter({"/shards/train-001.tar": 2}))
+    url = f"{server}/shards/train-001.tar"
+    disk = list(tars.read(f"{folder}/shards/train-001.tar"))
+    assert list(tars.read(url)) == disk
+    monkeypatch.setattr(Quiet, "breaks", Counter({"/shards/train-001.tar": 3}))
+    with pytest.raises(InputError, match=r"can't read shard http://127.*001\.tar: "):
+        list(tars.read(url))
+    with pytest.raises(InputError, match=r"can't read shard http://127.*999\.tar: "):
+        list(tars.read(f"{server}/shards/999.tar"))
+
+
+def test_commands_are_read_as_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tars.time, "sleep", lambda seconds: None)
+    source = f"pipe:cat {folder}/shards/train-000.tar"
+    assert {n for b in first(opened(folder, source=source), 4) for n in numbers(b.hr)} == set(
+        range(7)
+    )
+    with pytest.raises(InputError, match="can't read shard pipe:false: "):
+        list(tars.read("pipe:false"))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(
+        InputError, match=r"shard http://host/x\.tar: No such file or directory: cu"
+    ):
+        list(tars.read("http://host/x.tar"))
+    monkeypatch.undo()
+    compressed = folder / "x.tar.gz"
+    write(compressed, {"1.png": encoded(1)})
+    assert list(tars.read(str(compressed))) == [("x.tar.gz/1", encoded(1))]
+
+
+def test_a_reader_that_is_given_up_leaves_nothing_open(folder: Path) -> None:
+    samples = tars.read(f"pipe:cat {folder}/shards/train-001.tar; sleep 0.1")
+    next(samples)
+    samples.close()

@@ -1,0 +1,525 @@
+"""Where pictures come from: folders by name and layout, real pairs, Hugging Face data sets."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from srkit import InputError, data, hub, images, pairs
+from srkit.data import Batch, Feed
+from srkit.decoding import TooManyBrokenError
+from srkit.recipe import Data, Recipe
+
+Crops = Callable[[Path, int, int], list[Path]]
+
+CPU = torch.device("cpu")
+
+
+def recipe(size: int = 16, scale: int = 4, **settings: Any) -> Recipe:
+    return Recipe.parse(
+        {
+            "name": "t",
+            "generator": {"name": "x"},
+            "degradation": {"name": "y"},
+            "losses": {"l1": {"weight": 1.0}},
+            "batch_size": 6,
+            "scale": scale,
+            "data": {"size": size, **settings},
+        }
+    )
+
+
+def first(feed: Feed, count: int) -> list[Batch]:
+    batches = list(itertools.islice(feed.batches(0), count))
+    feed.close()
+    return batches
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def test_pictures_are_listed_as_paths_sort_without_hidden_ones_and_links_to_folders(
+    tmp_path: Path,
+) -> None:
+    names = ("b.PNG", "a/z.jpg", "a-1.png", "a/b/c.webp", ".hidden/x.png", "a/.y.png", "t.txt")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "b.PNG")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
+    (tmp_path / "a" / "round").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    found = images.listed(tmp_path)
+    assert found == sorted(found)
+    assert [file.relative_to(tmp_path).as_posix() for file in found] == [
+        *("a/b/c.webp", "a/z.jpg", "a-1.png", "b.PNG", "link.png")
+    ]
+
+
+def test_a_folder_that_cant_be_read_is_named(
+    tmp_path: Path, crops: Crops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pictures would be missing, and nobody told."""
+    crops(tmp_path / "open", 3, 20)
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def closed(path: Any) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(InputError, match=r"closed: can't look into this folder \(Permission den"):
+        images.listed(tmp_path)
+
+
+def test_bytes_are_read_under_the_name_they_are_given() -> None:
+    with pytest.raises(InputError, match=r"^here/x: not a readable picture \(of no known format"):
+        images.read("here/x", b"none")
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4), (9, 8, 7)).save(stream, "png")
+    assert images.read("x", stream.getvalue()).rgb.getpixel((0, 0)) == (9, 8, 7)
+
+
+def test_a_picture_that_is_a_program_isnt_run(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.eps")
+    (tmp_path / "x.eps").rename(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"x\.png: EPS is a program and isn't run"):
+        images.read(tmp_path / "x.png")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of odd EXIF
+def test_damage_of_any_kind_is_a_broken_picture() -> None:
+    """A byte of EXIF is enough for an error that Pillow doesn't call its own."""
+    exif = Image.Exif()
+    exif[images.EXIF_ORIENTATION] = 6
+    exif[0x010E] = "x"
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(stream, "jpeg", exif=exif)
+    whole = stream.getvalue()
+    at = whole.index(b"Exif") + 17  # the kind of the first value
+    with pytest.raises(InputError, match=r"^x: not a readable picture \(") as raised:
+        images.read("x", whole[:at] + b"\0" + whole[at + 1 :])
+    assert isinstance(raised.value.__cause__, struct.error)
+
+
+def celeba(root: Path, crops: Crops) -> None:
+    """Pictures 1 to 12: eight to train on, two held out, two for the test."""
+    files = crops(root / "img_align_celeba", 12, 20)
+    parts = [0] * 8 + [1] * 2 + [2] * 2
+    lines = [f"{file.name} {part}\n" for file, part in zip(files, parts, strict=True)]
+    (root / "list_eval_partition.txt").write_text("".join(lines))
+
+
+@pytest.mark.parametrize("below", ["", "celeba"])
+def test_torchvisions_celeba_layout_is_read(tmp_path: Path, crops: Crops, below: str) -> None:
+    celeba(tmp_path / below, crops)
+    names = {split: [f.name for f in data.split_files(tmp_path, split)] for split in SPLITS}
+    assert names["train"] == [f"{number:06d}.png" for number in range(1, 9)]
+    assert names["val"] == ["000009.png", "000010.png"]
+    assert names["test"] == ["000011.png", "000012.png"]
+
+
+SPLITS = ("train", "val", "test")
+
+
+def test_celeba_without_its_partition_is_all_for_training(tmp_path: Path, crops: Crops) -> None:
+    celeba(tmp_path, crops)
+    (tmp_path / "list_eval_partition.txt").unlink()
+    assert [len(data.split_files(tmp_path, split)) for split in SPLITS] == [12, 0, 0]
+
+
+def test_a_partition_of_other_pictures_is_refused(tmp_path: Path, crops: Crops) -> None:
+    celeba(tmp_path, crops)
+    (tmp_path / "list_eval_partition.txt").write_text("999999.jpg 0\n")
+    with pytest.raises(InputError, match="names none of the pictures"):
+        data.split_files(tmp_path)
+
+
+def test_folders_named_after_splits_are_read(tmp_path: Path, crops: Crops) -> None:
+    for count, split in enumerate(SPLITS, start=1):
+        crops(tmp_path / split, count, 20)
+    assert [len(data.split_files(tmp_path, split)) for split in SPLITS] == [1, 2, 3]
+    assert {f.parent.name for f in data.split_files(tmp_path)} == {"train"}
+
+
+def test_a_plain_folder_is_all_for_training_subfolders_too(tmp_path: Path, crops: Crops) -> None:
+    crops(tmp_path, 3, 20)
+    crops(tmp_path / "more", 2, 20)
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "._000001.png").write_bytes(b"a hidden file, as archives from a Mac have")
+    assert [len(data.split_files(tmp_path, split)) for split in SPLITS] == [5, 0, 0]
+
+
+def test_held_out_pictures_never_train_though_train_has_no_folder(
+    tmp_path: Path, crops: Crops
+) -> None:
+    crops(tmp_path, 3, 20)
+    crops(tmp_path / "val", 2, 20)
+    crops(tmp_path / "test", 2, 20)
+    assert [f.parent.name for f in data.split_files(tmp_path)] == [tmp_path.name] * 3
+
+
+def test_a_folder_of_held_out_pictures_alone_is_refused(tmp_path: Path, crops: Crops) -> None:
+    crops(tmp_path / "val", 2, 20)
+    with pytest.raises(InputError, match="no pictures to train on in it, only those in val"):
+        data.open_feed(tmp_path, None, recipe(), device=CPU)
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no pictures in it"):
+        data.split_files(tmp_path)
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+def test_a_name_is_looked_up_under_srkit_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "faces").mkdir()
+    monkeypatch.setenv("SRKIT_DATA", str(tmp_path))
+    assert data.locate("faces") == tmp_path / "faces"
+    assert data.locate(tmp_path / "faces") == tmp_path / "faces"
+
+
+def test_a_missing_data_set_says_where_it_was_looked_for_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SRKIT_DATA", str(tmp_path))
+    with pytest.raises(InputError) as raised:
+        data.locate("nowhere")
+    message = str(raised.value)
+    assert message.startswith(
+        f"no training data at 'nowhere' (not a folder here, nor under {tmp_path}"
+    )
+    assert "--data samples" in message
+    assert "img_align_celeba" not in message
+    with pytest.raises(InputError, match=r"img_align_celeba\.zip.*--data samples"):
+        data.locate("celeba")
+    with pytest.raises(InputError, match="no validation data at 'x'"):
+        data.locate("x", purpose="validation data")
+
+
+# --- real pairs ---------------------------------------------------------------------------------
+
+
+def paired(folder: Path, count: int, size: tuple[int, int], scale: int = 4, first: int = 0) -> None:
+    """Write pairs whose lr is every ``scale``-th pixel of hr: so they tell where they lie."""
+    generator = np.random.default_rng(first)
+    for number in range(first, first + count):
+        hr = generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        for kind, pixels in (("hr", hr), ("lr", hr[::scale, ::scale])):
+            file = folder / kind / "some" / f"{number:03d}.{'png' if kind == 'hr' else 'bmp'}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(pixels)).save(file)
+
+
+@pytest.mark.parametrize("flips", [True, False])
+@pytest.mark.parametrize("keep", ["device", "disk"])
+def test_pairs_are_fed_together(tmp_path: Path, keep: str, flips: bool) -> None:
+    paired(tmp_path, 30, (16, 16))
+    its = recipe(pairs=True, flips=flips)
+    feed, held_out = data.open_feed(tmp_path, None, its, device=CPU, keep=keep)
+    assert (feed.count, len(held_out), feed.kept) == (28, 2, keep)
+    assert held_out.lr is not None
+    assert held_out.lr.dtype == torch.uint8
+    assert torch.equal(held_out.lr, held_out.pictures[..., ::4, ::4])
+    seen = set()
+    for batch in first(feed, 14):
+        assert batch.lr is not None
+        assert batch.lr.dtype == batch.hr.dtype == torch.float32
+        lr = batch.hr[..., ::4, ::4]
+        turned = batch.hr.flip(-1)[..., ::4, ::4].flip(-1)
+        same = (batch.lr == lr).flatten(1).all(1)
+        assert (same | (batch.lr == turned).flatten(1).all(1)).all()
+        seen |= set(same.tolist())
+    assert seen == ({True, False} if flips else {True})
+
+
+def test_pairs_are_the_same_wherever_they_are_kept(tmp_path: Path) -> None:
+    paired(tmp_path, 30, (40, 52))
+    (tmp_path / "lr" / "some" / "004.bmp").write_bytes(b"no picture")
+    feeds = [
+        data.open_feed(tmp_path, None, recipe(pairs=True), device=CPU, keep=keep)[0]
+        for keep in ("device", "disk")
+    ]
+    assert feeds[0].fingerprint == feeds[1].fingerprint
+    assert "004.bmp: not a readable picture" in feeds[0].broken[0]
+    for one, other in zip(*(first(feed, 50) for feed in feeds), strict=True):
+        assert torch.equal(one.hr, other.hr)
+        assert one.lr is not None
+        assert other.lr is not None
+        assert torch.equal(one.lr, other.lr)
+
+
+@pytest.mark.parametrize(("width", "height"), [(16, 16), (48, 32), (52, 44), (40, 23 * 4)])
+def test_larger_pairs_are_cut_into_a_centred_grid(tmp_path: Path, width: int, height: int) -> None:
+    paired(tmp_path, 1, (width, height))
+    source = pairs.find(tmp_path, recipe(pairs=True))
+    down, across = height // 16, width // 16
+    rows = torch.from_numpy(source.decode(0))
+    assert len(rows) == down * across
+    assert source.expected == rows.numel()
+    hr, lr = source.layout.split(rows)
+    assert lr is not None
+    assert torch.equal(lr, hr[..., ::4, ::4])
+    whole = np.asarray(Image.open(source.files[0][1]))
+    top, left = height // 4 % 4 // 2 * 4, width // 4 % 4 // 2 * 4
+    assert abs((height - 16 * down) / 2 - top) <= 4
+    for number, square in enumerate(hr):
+        y, x = top + number // across * 16, left + number % across * 16
+        assert np.array_equal(square.permute(1, 2, 0), whole[y : y + 16, x : x + 16])
+
+
+def test_squares_of_one_picture_are_all_held_out_or_none(tmp_path: Path) -> None:
+    paired(tmp_path, 21, (32, 32))
+    feed, held_out = data.open_feed(tmp_path, None, recipe(pairs=True), device=CPU)
+    assert (feed.count, len(held_out)) == (19 * 4, 2 * 4)
+
+
+def test_pairs_have_splits_in_any_case(tmp_path: Path) -> None:
+    paired(tmp_path / "train", 4, (16, 16))
+    paired(tmp_path / "val", 3, (16, 16))
+    (tmp_path / "train" / "lr").rename(tmp_path / "train" / "LR")
+    (tmp_path / "val" / "hr").rename(tmp_path / "val" / "Hr")
+    feed, held_out = data.open_feed(tmp_path, None, recipe(pairs=True), device=CPU)
+    assert (feed.count, len(held_out)) == (4, 3)
+    paired(tmp_path / "more", 5, (16, 16))
+    feed, held_out = data.open_feed(
+        tmp_path / "train", tmp_path / "more", recipe(pairs=True), device=CPU
+    )
+    assert (feed.count, len(held_out)) == (4, 5)
+
+
+def test_pairs_that_dont_fit_are_broken_and_named(tmp_path: Path) -> None:
+    paired(tmp_path, 40, (16, 16))
+    paired(tmp_path, 1, (16, 16), scale=2, first=40)
+    paired(tmp_path, 1, (32, 12), first=41)
+    feed, _ = data.open_feed(tmp_path, tmp_path, recipe(pairs=True), device=CPU)
+    assert feed.count == 40
+    assert [text.rpartition("/")[2] for text in feed.broken] == [
+        "040.png: 16x16 is not 4 times its lr's 8x8",
+        "041.png: 32x12 is too small for squares of 16",
+    ]
+
+
+def test_pictures_without_a_partner_are_named(tmp_path: Path) -> None:
+    paired(tmp_path, 6, (16, 16))
+    (tmp_path / "lr" / "some" / "001.bmp").unlink()
+    for number in (2, 3, 4):
+        (tmp_path / "hr" / "some" / f"00{number}.png").unlink()
+    with pytest.raises(
+        InputError, match=r"^4 pictures in .* no partner .* first .*001\.png, "
+    ) as e:
+        pairs.find(tmp_path, recipe(pairs=True))
+    assert "003.bmp" in str(e.value)
+    assert "004.bmp" not in str(e.value)
+
+
+def test_a_name_twice_is_no_partner(tmp_path: Path) -> None:
+    paired(tmp_path, 2, (16, 16))
+    Image.new("RGB", (4, 4)).save(tmp_path / "lr" / "some" / "001.png")
+    with pytest.raises(InputError, match=r"001\.bmp and .*001\.png have the same name"):
+        pairs.find(tmp_path, recipe(pairs=True))
+
+
+def test_pairs_need_their_folders(tmp_path: Path, crops: Crops) -> None:
+    crops(tmp_path / "hr", 3, 16)
+    with pytest.raises(InputError, match="pairs need subfolders lr and hr"):
+        data.open_feed(tmp_path, None, recipe(pairs=True), device=CPU)
+    for source in ("samples", "hf:owner/name", "x-{0..3}.tar"):
+        with pytest.raises(InputError, match="pairs are read from a folder"):
+            data.open_feed(source, tmp_path, recipe(pairs=True), device=CPU)
+
+
+@pytest.mark.parametrize("below", ["", "train"])
+def test_pairs_arent_taken_for_pictures_to_train_on(tmp_path: Path, below: str) -> None:
+    paired(tmp_path / below, 3, (16, 16))
+    with pytest.raises(InputError, match=r"holds pairs \(lr and hr\): give --pairs .* or '--data "):
+        data.open_feed(tmp_path, None, recipe(), device=CPU)
+    feed, _ = data.open_feed(tmp_path / below / "hr", None, recipe(), device=CPU)
+    assert feed.count == 2
+
+
+def test_empty_folders_called_lr_and_hr_are_no_pairs(tmp_path: Path, crops: Crops) -> None:
+    crops(tmp_path, 3, 16)
+    (tmp_path / "lr").mkdir()
+    (tmp_path / "hr").mkdir()
+    assert data.open_feed(tmp_path, None, recipe(), device=CPU)[0].count == 2
+
+
+def test_pairs_without_room_say_so(tmp_path: Path) -> None:
+    paired(tmp_path, 3, (16, 16))
+    with pytest.raises(InputError, match="pairs must be kept decoded, and there is no room"):
+        data.open_feed(tmp_path, None, recipe(pairs=True), device=CPU, keep="files")
+
+
+# --- Hugging Face data sets ---------------------------------------------------------------------
+
+datasets = pytest.importorskip("datasets")
+
+
+def table(files: list[Path], column: str = "image") -> Any:
+    """A data set of these files' bytes, with a column that is none of our business."""
+    cells = [{"bytes": file.read_bytes(), "path": None} for file in files]
+    kinds = datasets.Features({column: datasets.Image(), "age": datasets.Value("int64")})
+    rows = {column: cells, "age": list(range(len(files)))}
+    return datasets.Dataset.from_dict(rows, features=kinds)
+
+
+@pytest.fixture
+def saved(tmp_path: Path, crops: Crops) -> tuple[Path, list[Path]]:
+    """A data set that ``save_to_disk`` wrote, and the files it is of."""
+    files = crops(tmp_path / "pictures", 41, 24)
+    files[7].write_bytes(b"no picture")
+    table(files).save_to_disk(str(tmp_path / "arrow"))
+    return tmp_path / "arrow", files
+
+
+@pytest.mark.parametrize("keep", ["device", "disk", "files"])
+def test_a_saved_data_set_feeds_the_pictures_in_it(
+    saved: tuple[Path, list[Path]], tmp_path: Path, keep: str
+) -> None:
+    folder, files = saved
+    expected, photos = data.open_feed(files[0].parent, None, recipe(), device=CPU)
+    for _ in range(2):  # the second time from the cache
+        feed, held_out = data.open_feed(
+            folder,
+            None,
+            recipe(),
+            device=CPU,
+            keep=keep,
+            workers=2,
+            cache=tmp_path / "cache",
+        )
+        assert feed.fingerprint == expected.fingerprint
+        assert feed.broken[0].startswith(f"{folder}[7]: not a readable picture")
+        assert torch.equal(held_out.pictures, photos.pictures)
+        for one, other in zip(first(feed, 8), first(expected, 8), strict=True):
+            assert torch.equal(one.hr, other.hr)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_splits_of_a_data_set(tmp_path: Path, crops: Crops) -> None:
+    files = crops(tmp_path / "pictures", 12, 24)
+    parts = {"train": files[:7], "validation": files[7:10], "test": files[10:]}
+    splits = datasets.DatasetDict({name: table(some, "photo") for name, some in parts.items()})
+    splits.save_to_disk(str(tmp_path / "arrow"))
+    feed, held_out = data.open_feed(tmp_path / "arrow", None, recipe(), device=CPU)
+    assert (feed.count, len(held_out)) == (7, 3)
+    assert torch.equal(held_out.pictures, data.decode(files[7:10], Data(size=16)).pictures)
+    feed, held_out = data.open_feed(files[0].parent, tmp_path / "arrow", recipe(), device=CPU)
+    assert (feed.count, len(held_out)) == (12, 3)
+
+
+def test_an_id_of_the_hub_is_loaded_as_data_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, crops: Crops
+) -> None:
+    asked: list[Any] = []
+
+    def load_dataset(*names: str, **options: Any) -> Any:
+        asked.append((names, options))
+        return datasets.DatasetDict({"train": table(crops(tmp_path, 21, 24))})
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    feed, held_out = data.open_feed("hf:owner/faces@v1.0", None, recipe(), device=CPU)
+    assert (feed.count, len(held_out)) == (19, 2)
+    hub.find("hf:faces", Data())
+    plain = {"revision": None, "trust_remote_code": False}
+    made = datasets.DatasetDict({"train": table([]), "test": table(crops(tmp_path, 2, 24))})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *names, **options: made)
+    with pytest.raises(InputError, match="hf:x: no pictures in it"):
+        hub.find("hf:x", Data())
+    assert asked == [(("owner/faces",), {**plain, "revision": "v1.0"}), (("faces",), plain)]
+
+
+def test_without_the_hub_an_id_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"^can't load hf:nobody/nothing: .+") as raised:
+        data.open_feed("hf:nobody/nothing", None, recipe(), device=CPU)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(InputError, match="no data set's id: give hf:OWNER/NAME"):
+        data.open_feed("hf:../../etc", None, recipe(), device=CPU)
+
+
+def test_a_missing_extra_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, saved: tuple[Path, list[Path]]
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    for name in ("hf:owner/name", saved[0]):
+        with pytest.raises(InputError, match=r"needs srkit\[hf\]: pip install 'srkit\[hf\]'"):
+            data.open_feed(name, None, recipe(), device=CPU)
+
+
+def test_a_damaged_data_set_is_one_clear_line(saved: tuple[Path, list[Path]]) -> None:
+    (saved[0] / "state.json").write_text("{}")
+    with pytest.raises(InputError, match=f"^can't load {saved[0]}: "):
+        data.open_feed(saved[0], None, recipe(), device=CPU)
+
+
+def test_data_sets_of_no_or_several_pictures_are_refused(tmp_path: Path, crops: Crops) -> None:
+    files = crops(tmp_path / "pictures", 3, 24)
+    two = table(files, "left").add_column("right", [{"bytes": b"", "path": None}] * 3)
+    two = two.cast_column("right", datasets.Image())
+    cases = {
+        "two": (two, "several \\(left, right\\) among left, age, right"),
+        "none": (table(files).remove_columns("image"), "has none among age"),
+    }
+    for name, (made, message) in cases.items():
+        made.save_to_disk(str(tmp_path / name))
+        with pytest.raises(InputError, match=message):
+            hub.find(tmp_path / name, Data(size=16))
+    with pytest.raises(InputError, match="no pictures in it"):
+        hub._rows(datasets, "x", table([]), Data(size=16))
+    table(files).train_test_split(1).save_to_disk(str(tmp_path / "parts"))
+    hub.find(tmp_path / "parts", Data(size=16))
+    wrong = datasets.DatasetDict({"a": table(files), "b": table(files)})
+    wrong.save_to_disk(str(tmp_path / "wrong"))
+    with pytest.raises(InputError, match="no split 'train' in it, only a, b"):
+        hub.find(tmp_path / "wrong", Data(size=16))
+    lists = datasets.Features({"image": datasets.Sequence(datasets.Image())})
+    cells = [[{"bytes": files[0].read_bytes(), "path": None}]]
+    datasets.Dataset.from_dict({"image": cells}, features=lists).save_to_disk(str(tmp_path / "ls"))
+    with pytest.raises(InputError, match="has none among image"):
+        hub.find(tmp_path / "ls", Data(size=16))
+
+
+def test_rows_may_name_files_and_empty_ones_are_broken(tmp_path: Path, crops: Crops) -> None:
+    files = crops(tmp_path, 3, 24)
+    cells = [{"bytes": None, "path": str(files[0])}, {"bytes": None, "path": "gone.png"}, None]
+    kinds = datasets.Features({"image": datasets.Image()})
+    rows, _ = (
+        hub._rows(
+            datasets,
+            "x",
+            datasets.Dataset.from_dict({"image": cells}, features=kinds),
+            Data(size=16),
+        ),
+        None,
+    )
+    expected = data.decode(files[:1], Data(size=16)).pictures.flatten(1)
+    assert np.array_equal(rows.decode(0), expected)
+    with pytest.raises(InputError, match=r"^x\[1\]: gone\.png: no such file"):
+        rows.decode(1)
+    with pytest.raises(InputError, match=r"^x\[2\]: no picture in this row"):
+        rows.decode(2)
+    assert rows.identity() is None  # it is in memory only
+    with pytest.raises(TooManyBrokenError, match=r"^2 of 3"):
+        data.first_photos(rows)
