@@ -42,6 +42,12 @@ def cuda(session: nox.Session) -> None:
 
 
 @nox.session
+def drill(session: nox.Session) -> None:
+    """Kill training runs at random moments and see that every one recovers."""
+    run(session, "pytest", "-m", "drill", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     run(session, "ruff", "check", ".")

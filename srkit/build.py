@@ -51,12 +51,22 @@ class Term:
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything a run is made of, on its device; networks in channels_last."""
+    """Everything a run is made of, on its device; networks in channels_last.
+
+    Attributes:
+        generator: lr to sr.
+        discriminator: Picture to `DiscriminatorOutput`.
+        objective: What the two play for.
+        terms: The recipe's losses by name.
+        weights: Of all terms of the generator's loss, ``adversarial`` among them.
+        degrade: hr to lr.
+    """
 
     generator: nn.Module
     discriminator: nn.Module | None
     objective: Objective | None
     terms: Mapping[str, Term]
+    weights: Mapping[str, float]
     degrade: Callable[..., Tensor]
 
 
@@ -118,7 +128,26 @@ def parts(recipe: Recipe, device: torch.device) -> Parts:
     if isinstance(degrade, nn.Module):
         degrade = degrade.to(device)
     terms = {name: _term(recipe, name, device) for name in recipe.losses}
-    return Parts(net, critic, objective, terms, degrade)
+    weights = {name: term.weight for name, term in terms.items()}
+    if recipe.adversarial:
+        weights["adversarial"] = recipe.adversarial.weight
+    return Parts(net, critic, objective, terms, weights, degrade)
+
+
+def compile_networks(built: Parts, device: torch.device) -> None:
+    """Have both networks compiled (`torch.compile`) when they first run; names of weights stay.
+
+    Raises:
+        InputError: Nothing can be compiled here: on a CPU, that takes a C++ compiler.
+    """
+    try:
+        torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
+    except Exception as error:  # each backend has its own kinds
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"torch.compile doesn't work on this machine: {first[0]}") from error
+    for network in (built.generator, built.discriminator):
+        if network is not None:
+            network.compile()
 
 
 @torch.no_grad()
@@ -163,6 +192,8 @@ def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:
             f"generator '{recipe.generator.name}' gives {tuple(sr.shape)}, "
             f"and scale {recipe.scale} needs {tuple(hr.shape)}"
         )
+    if next(built.generator.parameters(), None) is None:
+        raise RecipeError(f"generator '{recipe.generator.name}' has no weights to train")
     given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
     if built.discriminator is not None:
         given |= {"real": built.discriminator(hr), "fake": built.discriminator(sr)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import pydantic
 import tomli_w
@@ -84,11 +84,14 @@ class Data(_Frozen):
             whatever its shape).
         size: Side of HR in pixels.
         flips: Mirror half of the pictures, drawn anew each epoch.
+        pairs: The folder holds real pairs in subfolders ``lr`` and ``hr``: nothing is framed or
+            degraded, and larger pairs are cut into squares of ``size``.
     """
 
     framing: Literal["square", "squash"] = "square"
     size: Positive = 64
     flips: bool = True
+    pairs: bool = False
 
 
 class Optimizer(_Frozen):
@@ -105,6 +108,9 @@ class Optimizer(_Frozen):
         factor: By which the ``step`` schedule cuts the rate.
         floor: Share of the rate that the ``cosine`` schedule falls to as the run ends.
         warmup: Batches over which the rate rises linearly to its value.
+        patience: Batches in a row with a loss or gradient that isn't finite (each is skipped)
+            after which the run goes back to its last good checkpoint, once; then it stops.
+        backoff: By which the rate is multiplied for the rest of a run that has gone back.
     """
 
     name: Literal["adam", "adamw"] = "adam"
@@ -116,6 +122,8 @@ class Optimizer(_Frozen):
     factor: Annotated[float, Field(gt=0, le=1)] = 0.5
     floor: Annotated[float, Field(ge=0, le=1)] = 0.01
     warmup: Annotated[int, Field(ge=0)] = 0
+    patience: Positive = 10
+    backoff: Annotated[float, Field(gt=0, le=1)] = 0.1
 
 
 class Recipe(_Frozen):
@@ -125,8 +133,13 @@ class Recipe(_Frozen):
         name: What the run is called.
         scale: Enlargement factor; every part that has a ``scale`` is given this one.
         steps: Batches in all.
-        batch_size: Pictures a batch.
+        batch_size: Pictures a batch, over all processes together.
+        accumulate: Parts in which each process computes its share of a batch, one after another,
+            where memory is short; their gradients are averaged.
+        precision: In which the networks compute: ``fp32``, ``bf16``, ``fp16`` (CUDA only);
+            weights, losses and optimisers stay in float32.
         seed: Decides initial weights, order, flips and noise.
+        init: A model's name, a checkpoint or a run whose generator's weights are started from.
         generator: A registered generator; its options beside its name.
         discriminator: A registered discriminator; left out: no adversary.
         adversarial: How the two play; goes with ``discriminator``.
@@ -143,7 +156,10 @@ class Recipe(_Frozen):
     scale: Annotated[int, Field(ge=1)] = 4
     steps: Positive = 10_000
     batch_size: Positive = 32
+    accumulate: Positive = 1
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    init: str | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     validate_every: Positive = 500
     generator: Part
@@ -248,22 +264,29 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def _explain(model: type[BaseModel], error: pydantic.ValidationError) -> str:
-    first = error.errors()[0]
-    path = [str(step) for step in first["loc"]]
+    # A misspelt key comes before the one that is therefore missing.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    path, kind, given = [str(step) for step in first["loc"]], first["type"], first["input"]
     where = ".".join(path)
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, path[:-1])
+    if kind == "extra_forbidden":
+        known = list(_model_at(model, path[:-1]).model_fields)
         return f"unknown key '{where}'{nearest(path[-1], known)}; known: {', '.join(known)}"
-    if first["type"] == "missing":
+    if kind == "missing":
         return f"'{where}' is missing"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"'{where}' is a table with keys of its own, not {given!r:.60}"
+    if kind == "literal_error":
+        values = get_args(_model_at(model, path[:-1]).model_fields[path[-1]].annotation)
+        meant = nearest(str(given).lower(), values)
+        return f"'{where}' can't be {given!r:.60}{meant}; it is {first['ctx']['expected']}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"'{where}': {message} (got {first['input']!r:.60})" if where else message
+    return f"'{where}': {message} (got {given!r:.60})" if where else message
 
 
-def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
-    """Return the keys a recipe knows below a path of keys."""
+def _model_at(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
+    """Return what a recipe has below a path of keys."""
     for key in path:
-        note: Any = model.model_fields[key].annotation
-        inner = [a for a in getattr(note, "__args__", (note,)) if isinstance(a, type)]
-        model = next(a for a in inner if issubclass(a, BaseModel))
-    return list(model.model_fields)
+        note = model.model_fields[key].annotation
+        inner = [each for each in get_args(note) or (note,) if isinstance(each, type)]
+        model = next(each for each in inner if issubclass(each, BaseModel))
+    return model

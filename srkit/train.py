@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import itertools
 import math
 import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from srkit import build, checkpoint, registry, runs
+from srkit import build, checkpoint, curves, plan, registry, runs, steps, upscale
 from srkit import data as datasets
-from srkit.errors import Interrupted, SrkitError
+from srkit import processes as machines
+from srkit.errors import InputError, Interrupted, SrkitError
+from srkit.processes import Processes
 from srkit.recipe import Optimizer, Recipe
-from srkit.validation import Validation
+from srkit.state import State
+from srkit.validation import METRICS, Validation
+
+T = TypeVar("T")
 
 # Besides every validation: an early step, when all terms still have a long way to go.
 GRADIENTS_AT = 100
@@ -35,12 +40,14 @@ class Result:
 
     Attributes:
         model: The weights alone, averaged where the recipe has ``ema``.
+        best: The weights of the best validation.
         checkpoint: The last training checkpoint.
         step: Batches done.
         scores: The last validation: ``psnr``, ``ssim`` and their ``bicubic_`` twins.
     """
 
     model: Path
+    best: Path
     checkpoint: Path
     step: int
     scores: Mapping[str, float]
@@ -52,6 +59,9 @@ class Stop:
 
     asked: bool = False
     _old: dict[int, Any] = field(default_factory=dict)
+    _batches: int = 0  # since several processes last asked each other
+    _next: int = 1  # after so many they ask again
+    _then: float = 0.0  # when they last did
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
@@ -62,10 +72,52 @@ class Stop:
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         self.asked = True
         signal.signal(number, self._old[number])  # a second one ends it at once
+        # Launchers signal the processes that decode too. Torch answers the death of one by an
+        # exception in the midst of whatever runs here, a step perhaps: not now.
+        if (child := getattr(signal, "SIGCHLD", None)) and child not in self._old:
+            self._old[child] = signal.signal(child, signal.SIG_DFL)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
+
+    def agreed(self, processes: Processes) -> bool:
+        """Return whether to stop after this batch: whether any process was asked to.
+
+        All must stop at the same batch. Asking each other costs a wait, so several processes do
+        it about once a second; a launcher that ends them gives them half a minute.
+        """
+        if processes.count == 1:
+            return self.asked
+        self._batches += 1
+        if self._batches < self._next:
+            return False
+        now = time.perf_counter()
+        answers = processes.collect((self.asked, (now - self._then) / self._batches))
+        slowest = max(seconds for _, seconds in answers)
+        self._batches, self._next, self._then = 0, max(1, min(1000, int(1 / slowest))), now
+        return any(asked for asked, _ in answers)
+
+
+class Clock:
+    """Time spent on batches alone, since the last line of the log."""
+
+    def __init__(self) -> None:
+        self.began, self.elsewhere = time.perf_counter(), 0.0
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Don't count what is done within."""
+        began = time.perf_counter()
+        yield
+        self.elsewhere += time.perf_counter() - began
+
+    def lap(self) -> float:
+        """Return the seconds since the last lap, pauses left out."""
+        now = time.perf_counter()
+        seconds = now - self.began - self.elsewhere
+        self.began, self.elsewhere = now, 0.0
+        return seconds
 
 
 def learning_rate(settings: Optimizer, step: int, steps: int) -> float:
@@ -79,37 +131,13 @@ def learning_rate(settings: Optimizer, step: int, steps: int) -> float:
     return rate * min(1.0, (step + 1) / (settings.warmup + 1))
 
 
-def optimizer_for(module: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """Return the optimiser of one network."""
-    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-    return kind(
-        module.parameters(),
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-
-
-def gradient_norms(terms: Mapping[str, Tensor], sr: Tensor) -> dict[str, float]:
-    """Return each unweighted term's gradient norm at sr, over the whole batch."""
-    return {
-        name: float(torch.autograd.grad(term, sr, retain_graph=True)[0].norm())
-        for name, term in terms.items()
-    }
-
-
-def require_finite(sums: Mapping[str, Tensor], step: int) -> None:
-    """Read the sums of what is logged from the device, and end a run that has diverged.
-
-    Raises:
-        SrkitError: One of them isn't finite.
-    """
-    if bad := [name for name, value in sums.items() if not value.isfinite()]:
-        raise SrkitError(
-            f"{', '.join(bad)} is not finite around step {step}; start anew with a "
-            "lower optimizer.learning_rate and another --out"
-        )
+def better(score: float, best: float | None, *, upward: bool) -> bool:
+    """Return whether a score beats the best so far; one that is no number never does."""
+    if math.isnan(score):
+        return False
+    if best is None:
+        return True
+    return score > best if upward else score < best
 
 
 def train(
@@ -119,233 +147,312 @@ def train(
     val: str | Path | None = None,
     out: str | Path | None = None,
     device: str = "auto",
+    keep: Literal["auto", "device", "disk", "files"] = "auto",
+    workers: int | None = None,
+    cache: Path | Literal[False] | None = None,
+    time_budget: float | None = None,
     checkpoint_every: int = 1000,
+    checkpoints: int = runs.KEEP,
+    best: str = "psnr",
     log_every: int = 50,
+    log_with: Sequence[str] = (),
+    compiled: bool = False,
     resume: bool = False,
     report: Callable[[Mapping[str, Any]], None] = lambda record: None,
 ) -> Result:
     """Train a recipe.
 
-    One pass serves both networks: sr = G(lr), and D sees hr and sr in two calls (together, they
-    would mix batch statistics). With ``simultaneous`` updates both gradients are taken from that
-    pass and only then do both optimisers step, as the paper words it (section III, P6).
+    Under ``torchrun`` or ``accelerate launch`` the processes share every batch; the main one
+    alone writes and reports.
 
     Args:
         recipe: A `Recipe`, or the name of a registered one.
-        data: Folder of HR photos, a data set's name, or ``samples``.
-        val: Folder of held-out photos; without it the data set's own ``val`` split, or a
+        data: Folder of HR photos, a data set's name, ``samples``, ``hf:OWNER/NAME``, tar shards.
+        val: The same for held-out photos; without it the data set's own ``val`` split, or a
             twentieth of the photos.
         out: Folder of the run; ``runs/NAME`` unless given.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        checkpoint_every: Batches between checkpoints; the last three are kept.
+        keep: Where decoded pictures are kept: on the ``device``, on ``disk``, or nowhere
+            (``files``: decoded anew for every batch); the batches are the same.
+        workers: Processes that decode, where pictures aren't kept on the device.
+        cache: Folder for decoded pictures; False for none.
+        time_budget: Seconds from now in which to be done. The speed is measured once, the number
+            of steps follows and is stored in the run's recipe. With ``resume`` the stored number
+            is kept, and the time is not.
+        checkpoint_every: Batches between checkpoints.
+        checkpoints: How many of the newest are kept.
+        best: The metric by which the best validation's weights are kept.
         log_every: Batches between lines of ``log.jsonl``; losses are their means over these.
+        log_with: Experiment trackers to write to as well: ``tensorboard``, ``wandb``,
+            ``trackio``, and what else accelerate knows.
+        compiled: Compile the networks (`torch.compile`): minutes at the start, faster steps.
         resume: Go on from the newest checkpoint in ``out``; bitwise the same on CPU.
-        report: Called with ``{"start": …}`` before the loop, with every record of the log, and
-            about once a second with ``{"step": …}`` alone.
+        report: Called with ``{"decoded": …, "of": …}`` while photos are decoded, with
+            ``{"start": …}`` before the loop, with every record of the log, and about once a
+            second with ``{"step": …}`` alone.
 
     Returns:
         Where the weights are, and how good.
 
     Raises:
         SrkitError: The recipe's parts don't fit, the data can't be read, the folder holds a run
-            already, a loss is no longer finite, or the run was interrupted.
+            already, the disk is full, the time budget is too short for a step, batches are no
+            longer finite, or the run was interrupted.
     """
+    began = time.perf_counter()
     # --- what to train, on what, and where it goes -------------------------------------------
     if isinstance(recipe, str):
-        recipe = registry.build("recipes", recipe)
-        assert isinstance(recipe, Recipe)
+        named = registry.build("recipes", recipe)
+        assert isinstance(named, Recipe)
+        recipe = named
     out = Path(out) if out else runs.default_folder(recipe.name)
-    where = build.device_named(device)
-    torch.manual_seed(recipe.seed)
-    np.random.seed(recipe.seed % 2**32)
-    random.seed(recipe.seed)
-    parts = build.parts(recipe, where)
-    build.rehearse(recipe, parts, where)
-    photos, held_out = datasets.load(data, val, recipe.data)
-    fingerprint = photos.fingerprint()
-    found = None
-    if resume:
-        found = runs.resume(out, recipe, fingerprint)
-    else:
-        runs.begin(out, recipe)
-
-    generator, critic, objective = parts.generator, parts.discriminator, parts.objective
-    networks: dict[str, nn.Module] = {"generator": generator}
-    generator_optimizer = optimizer_for(generator, recipe.optimizer)
-    optimizers = {"optimizer_g": generator_optimizer}
-    critic_optimizer = None
-    if critic is not None:
-        networks["discriminator"] = critic
-        critic_optimizer = optimizers["optimizer_d"] = optimizer_for(critic, recipe.optimizer)
-    average = None
-    if recipe.ema:
-        mean = get_ema_multi_avg_fn(recipe.ema)
-        networks["ema"] = average = AveragedModel(generator, multi_avg_fn=mean, use_buffers=True)
-    best = average.module if average else generator  # what is validated and shipped
-    generator_weights = list(generator.parameters())
-    critic_weights = list(critic.parameters()) if critic else []
-    weights = {name: term.weight for name, term in parts.terms.items()}
-    simultaneous = False
-    if recipe.adversarial:
-        weights["adversarial"] = recipe.adversarial.weight
-        simultaneous = recipe.adversarial.updates == "simultaneous"
-
-    window: dict[str, Tensor] = {}  # sums of what is logged, since the last line; on the device
-    counted = 0  # batches in the window
-    start = 0
-    scores: dict[str, float] = {}
-    if found:
-        start, scores = found.step, found.metadata["scores"]
-        for name, network in networks.items():
-            checkpoint.load_weights(network, found.part(name), f"{out}: {name}")
-        for name, its in optimizers.items():
-            checkpoint.restore_optimizer(its, found.part(name), found.metadata[name])
-        checkpoint.restore_rng(found.part("rng"), found.metadata["rng"])
-        window = {name: value.to(where) for name, value in found.part("window").items()}
-        counted = found.metadata["window"]
-
-    # --- data on the device ------------------------------------------------------------------
-    photos = photos.to(where)
-    sampler = datasets.Sampler(len(photos), recipe.batch_size, recipe.seed)
-    validation = Validation.of(held_out.to(where), parts.degrade, recipe.scale)
-    baseline = {f"bicubic_{name}": value for name, value in validation.baseline().items()}
-    report(
-        {
-            "start": start,
-            "steps": recipe.steps,
-            "photos": len(photos),
-            "held_out": len(held_out),
-            "broken": photos.broken + held_out.broken,
-            "device": str(where),
-            "out": str(out),
-            **baseline,
-        }
+    if resume and time_budget is not None and (out / runs.RECIPE).is_file():
+        recipe = recipe.changed({"steps": Recipe.from_file(out / runs.RECIPE).steps})
+    where = None if device == "auto" else build.device_named(device)
+    processes = machines.start(
+        where, recipe.precision, recipe.accumulate, trackers=log_with, folder=out
     )
+    where = processes.device
+    processes.require_shares(recipe.batch_size, recipe.accumulate)
+    _seed(recipe.seed)
+    parts = build.parts(recipe, where)
+    if recipe.init and not (resume and runs.checkpoints(out)):
+        checkpoint.load_weights(
+            parts.generator,
+            upscale.load(recipe.init, device="cpu").generator.state_dict(),
+            recipe.init,
+        )
+    build.rehearse(recipe, parts, where)
+    if compiled:
+        build.compile_networks(parts, where)
+    if processes.rank:  # equal weights to start from, but draws of its own
+        _seed(recipe.seed + processes.rank)
+    metrics = tuple(dict.fromkeys((*METRICS, best)))
+    upward = bool(registry.build("metrics", best).higher_is_better)
+    told = report if processes.main else lambda record: None
+    if not resume:
+        processes.by_main(lambda: runs.require_free(out))
 
-    def save(step: int) -> Path:
-        require_finite(window, step)
-        tensors: dict[str, Tensor] = {}
-        metadata: dict[str, Any] = {"scores": scores, "data": fingerprint, "window": counted}
-        for name, network in networks.items():
-            tensors |= checkpoint.prefixed(name, network.state_dict())
-        for name, its in optimizers.items():
-            state, metadata[name] = checkpoint.optimizer_state(its)
-            tensors |= checkpoint.prefixed(name, state)
-        state, metadata["rng"] = checkpoint.rng_state()
-        tensors |= checkpoint.prefixed("rng", state)
-        tensors |= checkpoint.prefixed("window", window)
-        file = runs.checkpoint_file(out, step)
-        checkpoint.write(file, tensors, recipe, step, metadata)
-        runs.forget_old(out)
-        return file
+    with contextlib.ExitStack() as at_end:  # ends what works in the background, come what may
+        # --- data on the device ------------------------------------------------------------------
+        opening = partial(
+            datasets.open_feed,
+            data,
+            val,
+            recipe,
+            device=where,
+            share=datasets.Share(processes.rank, processes.count),
+            keep=keep,
+            workers=workers,
+            cache=cache,
+            progress=lambda done, total: told({"decoded": done, "of": total}),
+        )
+        feed, held_out = processes.main_first(opening)  # the others find the cache
+        at_end.callback(feed.close)
+        validation = Validation.of(held_out.to(where), parts.degrade, recipe.scale)
+        baseline = {f"bicubic_{k}": v for k, v in validation.baseline(metrics).items()}
 
-    # --- the loop ----------------------------------------------------------------------------
-    generator.train()
-    last = runs.checkpoint_file(out, start)
-    clock, clock_step = time.perf_counter(), start
-    told = clock
-    with Stop() as stop, (out / runs.LOG).open("a", encoding="utf-8", buffering=1) as log:
-        for step in range(start, recipe.steps):
-            done = step + 1
-            rate = learning_rate(recipe.optimizer, step, recipe.steps)
-            for its in optimizers.values():
-                for group in its.param_groups:
-                    group["lr"] = rate
+        # --- where it starts ---------------------------------------------------------------------
+        state = State.of(recipe, parts, processes)
+        log = runs.Log(out)
+        last: Path | None = None
+        if resume:
+            last = processes.by_main(lambda: runs.resume(out, state.recipe, feed.fingerprint))
+            if last is not None:
+                state.restore(checkpoint.read(last), str(out))
+        elif time_budget is not None:
+            left = time_budget - (time.perf_counter() - began)
+            count = plan.steps_within(
+                left, state, parts, feed.batches(0), validation, checkpoint_every, metrics
+            )
+            recipe = state.recipe = recipe.changed({"steps": count})
+        if log_with:  # before the folder is taken: a tracker may want a login
+            at_end.callback(processes.end_trackers)
+            processes.by_main(lambda: processes.start_trackers(recipe.name, runs.flat(recipe)))
+        stop = at_end.enter_context(Stop())
+        if not resume:
+            processes.by_main(lambda: runs.begin(out, state.recipe))
 
-            index, keys = sampler.batch(step)
-            hr, noise = datasets.batch(photos, index, keys, flips=recipe.data.flips)
-            hr = hr.contiguous(memory_format=torch.channels_last)
-            lr = parts.degrade(hr, seeds=noise).contiguous(memory_format=torch.channels_last)
+        def written(work: Callable[[], T]) -> T:
+            """Let the main process write; if it can't, say how the run goes on."""
+            try:
+                return processes.by_main(work)
+            except InputError as error:
+                where_from = f"goes on from {last}" if last else "starts it"
+                error.args = (f"{error}; make room, then --resume {where_from}",)
+                raise
 
-            sr = generator(lr)
-            terms: dict[str, Tensor] = {}
-            seen: dict[str, Tensor] = {}
-            given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
-            critic_loss = None
-            if critic is not None:
-                assert objective
-                assert critic_optimizer
-                if not simultaneous:
-                    real, fake = critic(hr), critic(sr.detach())
-                    critic_loss = objective.discriminator(real.logits, fake.logits)
-                    critic_optimizer.zero_grad()
-                    critic_loss.backward()
-                    critic_optimizer.step()
-                real, fake = critic(hr), critic(sr)
-                terms["adversarial"] = objective.generator(real.logits.detach(), fake.logits)
-                given |= {"real": build.detached(real), "fake": fake}
-                if simultaneous:
-                    critic_loss = objective.discriminator(real.logits, fake.logits)
-                seen = {
-                    "d_real": real.logits.detach().sigmoid().mean(),
-                    "d_fake": fake.logits.detach().sigmoid().mean(),
-                    "d_accuracy": (
-                        (real.logits.detach() > 0).float().mean()
-                        + (fake.logits.detach() < 0).float().mean()
-                    )
-                    / 2,
-                }
-            terms |= {name: term(given) for name, term in parts.terms.items()}
-            loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        def save() -> None:
+            nonlocal last
+            tensors, metadata = state.capture()
+            file = runs.checkpoint_file(out, state.step)
 
-            validate = done % recipe.validate_every == 0 or done == recipe.steps
+            def write() -> None:
+                about = {**metadata, "data": feed.fingerprint}
+                checkpoint.write(file, tensors, state.recipe, state.step, about)
+                runs.forget_old(out, checkpoints)
+
+            written(write)
+            last = file
+
+        def write_model(name: str) -> Path:
+            tensors = checkpoint.prefixed("generator", state.shipped.state_dict())
+            about = {"scores": state.scores, "data": feed.fingerprint}
+            file = out / name
+            written(lambda: checkpoint.write(file, tensors, state.recipe, state.step, about))
+            return file
+
+        def validate(*, drawn: bool) -> None:
+            at_once = recipe.batch_size // (processes.count * recipe.accumulate)  # as in training
+            sr = validation.enlarge(state.shipped, at_once, processes)
+            scores = processes.by_main(lambda: validation.scores(sr, metrics))
+            state.scores = {**scores, **baseline}
+            if drawn:
+                grid = out / f"grid-{state.step:08d}.png"
+                written(lambda: validation.draw_grid(sr, grid))
+            if better(scores[best], state.best.get(best), upward=upward):
+                state.best = {"step": state.step, best: scores[best]}
+                write_model(runs.BEST)
+
+        def go_back(since: int) -> str:
+            """Return to the newest checkpoint whose weights the next batch has proved good."""
+            rate = f"optimizer.learning_rate ({recipe.optimizer.learning_rate:g})"
+            skipped = (
+                f"{recipe.optimizer.patience} batches in a row were not finite, from {since} on"
+            )
+            if state.gone_back:
+                raise SrkitError(
+                    f"{skipped}, again after going back and learning more slowly; "
+                    f"start anew with a lower {rate} and another --out"
+                )
+            # Batch `since` was computed with the weights after `since - 1`: those are suspect.
+            files = processes.by_main(lambda: runs.checkpoints(out))
+            good = [file for file in files if runs.step_of(file) < since - 1] or files[:1]
+            state.go_back(checkpoint.read(good[-1]), str(out))
+            written(lambda: runs.cut_back(out, state.step))
+            save()  # so that a run that is killed now goes on slowly too
+            return (
+                f"{skipped}; back to {state.step}, learning rate times {recipe.optimizer.backoff:g}"
+            )
+
+        def write(record: Mapping[str, Any]) -> None:
+            written(lambda: log.write(record))
+            if log_with:
+                values = runs.flat(record)
+                processes.accelerator.log(
+                    {k: v for k, v in values.items() if k != "step"}, state.step
+                )
+            told(record)
+
+        unreadable = [*feed.broken, *held_out.broken]
+        told(
+            {
+                "start": state.step,
+                "steps": recipe.steps,
+                "photos": feed.count,
+                "held_out": len(held_out),
+                "kept": feed.kept,
+                "notes": list(feed.notes),
+                "broken": unreadable,
+                "device": str(where),
+                "processes": processes.count,
+                "out": str(out),
+                **baseline,
+            }
+        )
+        if last is None:
+            if unreadable:
+                written(lambda: log.write({"step": 0, "broken": unreadable}))
+            save()
+
+        # --- the loop ----------------------------------------------------------------------------
+        parts.generator.train()
+        batches = feed.batches(state.step)
+        broken = len(feed.broken)
+        clock, shown, line = Clock(), time.perf_counter(), state.step
+        start = state.step
+        while state.step < recipe.steps:
+            done = state.step + 1
+            rate = learning_rate(recipe.optimizer, state.step, recipe.steps)
+            rate *= recipe.optimizer.backoff if state.gone_back else 1
+            state.set_learning_rate(rate)
+            final = done == recipe.steps
+            writing = final or done % log_every == 0
+            validating = final or done % recipe.validate_every == 0
+            saving = final or done % checkpoint_every == 0
+
+            try:
+                batch = next(batches)
+            except Exception as error:
+                if stop.asked:  # launchers signal the processes that decode as well: begin new ones
+                    batches = feed.batches(state.step)
+                    batch = next(batches)
+                elif isinstance(error, SrkitError) and processes.count == 1:
+                    save()  # a photo can no longer be read, say; the steps are good
+                    error.args = (f"{error}; saved {last}",)
+                    raise
+                else:
+                    raise
+            norms = steps.step(state, parts, batch, norms=validating or done == GRADIENTS_AT)
+
             record: dict[str, Any] = {"step": done}
-            if validate or done == GRADIENTS_AT:
-                record["gradient_norms"] = gradient_norms(terms, sr)
-
-            # Both gradients are taken before either network moves: stepping would change
-            # weights that the other gradient's graph still holds.
-            generator_optimizer.zero_grad()
-            loss.backward(inputs=generator_weights, retain_graph=simultaneous)
-            if simultaneous and critic_loss is not None and critic_optimizer:
-                critic_optimizer.zero_grad()
-                critic_loss.backward(inputs=critic_weights)
-                critic_optimizer.step()
-            generator_optimizer.step()
-            if average is not None:
-                average.update_parameters(generator)
-
-            # Sums stay on the device; the host reads them once a line, and so waits once a line.
-            seen |= {name: term.detach() for name, term in terms.items()} | {"loss": loss.detach()}
-            if critic_loss is not None:
-                seen["discriminator"] = critic_loss.detach()
-            for name, value in seen.items():
-                window[name] = window[name] + value if name in window else value
-            counted += 1
-            write = done % log_every == 0 or done == recipe.steps
-            keep = done % checkpoint_every == 0 or done == recipe.steps
-            if write or validate:
-                require_finite(window, done)
-            if write:
-                count, counted = counted, 0
-                losses = {name: float(value) / count for name, value in window.items()}
-                window = {}
-                now = time.perf_counter()
-                speed = (done - clock_step) * recipe.batch_size / (now - clock)
-                clock, clock_step = now, done
-                record |= {"losses": losses, "learning_rate": rate, "pictures_per_second": speed}
-            if validate:
-                sr = validation.enlarge(best, recipe.batch_size)
-                scores = {**validation.scores(sr), **baseline}
-                validation.draw_grid(sr, out / f"grid-{done:08d}.png")
-                record["validation"] = scores
+            if writing or validating or saving:  # here the host waits for the device
+                skipped = state.window.skipped()
+                if skipped.longest >= recipe.optimizer.patience:
+                    event = go_back(skipped.since)
+                    write({"step": state.step, "event": event})
+                    batches, line = feed.batches(state.step), state.step
+                    clock.lap()
+                    continue
+                # Weights within a streak may be why there is one: not worth a checkpoint.
+                saving = saving and (final or not skipped.streak)
+                if writing and skipped.count:
+                    record["skipped"] = skipped.count
+            finite = {name: float(norm) for name, norm in norms.items() if norm.isfinite()}
+            if finite:
+                record["gradient_norms"] = finite
+            if writing:
+                record |= {"losses": state.window.means(), "learning_rate": rate}
+                state.window.begin_line(done)
+                record["pictures_per_second"] = (done - line) * recipe.batch_size / clock.lap()
+                line = done
+                found = processes.collect(list(feed.broken[broken:]))
+                broken = len(feed.broken)
+                if any(found):
+                    record["broken"] = list(itertools.chain(*found))
+            if validating:
+                with clock.paused():
+                    validate(drawn=True)
+                record["validation"] = state.scores
             if len(record) > 1:
-                log.write(json.dumps(record) + "\n")
-            if len(record) > 1 or time.perf_counter() - told > 1:
-                told = time.perf_counter()
-                report(record)
-            stopping = stop.asked and done < recipe.steps
-            if keep or stopping:
-                last = save(done)
+                write(record)
+            if len(record) > 1 or time.perf_counter() - shown > 1:
+                shown = time.perf_counter()
+                if len(record) == 1:
+                    told(record)
+            stopping = stop.agreed(processes) and not final
+            if saving or stopping:
+                with clock.paused():
+                    save()
             if stopping:
                 raise Interrupted(f"stopped at step {done}, saved {last}; go on with --resume")
 
-    # --- the weights alone -------------------------------------------------------------------
-    if start == recipe.steps:  # nothing was left to do; the stored scores may be of an earlier step
-        sr = validation.enlarge(best, recipe.batch_size)
-        scores = {**validation.scores(sr), **baseline}
-    model = out / runs.MODEL
-    tensors = checkpoint.prefixed("generator", best.state_dict())
-    metadata = {"scores": scores, "data": fingerprint}
-    checkpoint.write(model, tensors, recipe, recipe.steps, metadata)
-    return Result(model, last, recipe.steps, scores)
+        # --- the weights alone -------------------------------------------------------------------
+        if state.step == start:  # nothing was left to do; stored scores may be of an earlier step
+            validate(drawn=False)
+        model = write_model(runs.MODEL)
+        if processes.main:
+            try:
+                curves.draw(out)
+            except SrkitError as error:  # the weights are there; a picture is no reason to fail
+                told({"step": state.step, "event": f"no {curves.PICTURE}: {error}"})
+        processes.accelerator.wait_for_everyone()
+        assert last is not None
+        return Result(model, out / runs.BEST, last, state.step, state.scores)
+
+
+def _seed(seed: int) -> None:
+    """Seed every generator that a part could draw from."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)

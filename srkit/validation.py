@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from srkit import images, registry
-from srkit.data import Photos
+from srkit.data import MOST_HELD_OUT, Photos
+from srkit.processes import Processes
 
 METRICS = ("psnr", "ssim")
-MOST = 200  # pictures: enough for a hundredth of a decibel from one validation to the next
+
 ROWS = 6
 
 
@@ -28,30 +30,51 @@ class Validation:
 
     @classmethod
     def of(cls, photos: Photos, degrade: Callable[..., Tensor], scale: int) -> Validation:
-        """Degrade the first `MOST` photos once."""
-        hr = photos.pictures[:MOST].float() / 255
+        """Degrade the first photos once."""
+        hr = photos.pictures[:MOST_HELD_OUT].float() / 255
+        if photos.lr is not None:
+            return cls(photos.lr[:MOST_HELD_OUT].float() / 255, hr, scale)
         with torch.no_grad():
             lr = degrade(hr, seeds=torch.arange(len(hr), device=hr.device))
         return cls(lr, hr, scale)
 
     @torch.no_grad()
-    def enlarge(self, generator: nn.Module, batch_size: int) -> Tensor:
-        """Return sr for all pairs, in evaluation mode; the generator's mode is left as it was."""
+    def enlarge(
+        self, generator: nn.Module, batch_size: int, processes: Processes | None = None
+    ) -> Tensor:
+        """Return sr for all pairs, in evaluation mode; the generator's mode is left as it was.
+
+        Args:
+            generator: On the pairs' device.
+            batch_size: Pictures at a time.
+            processes: Those that share the work; each gets the whole result.
+        """
+        lr = self.lr
+        if processes is not None and processes.count > 1:
+            each = math.ceil(len(lr) / processes.count)
+            mine = torch.arange(each, device=lr.device) + each * processes.rank
+            lr = lr[mine % len(lr)]
         training = generator.training
         generator.eval()
-        sr = torch.cat([generator(lr) for lr in self.lr.split(batch_size)]).clamp(0, 1)
+        sr = torch.cat([generator(part) for part in lr.split(batch_size)]).clamp(0, 1)
         generator.train(training)
-        return sr
+        return sr if processes is None else processes.gather(sr)[: len(self.lr)]
 
-    def scores(self, sr: Tensor) -> Mapping[str, float]:
+    @torch.no_grad()
+    def scores(self, sr: Tensor, metrics: Iterable[str] = METRICS) -> dict[str, float]:
         """Return the mean of each metric over the pictures."""
-        return {
-            name: float(registry.build("metrics", name)(sr, self.hr).mean()) for name in METRICS
-        }
+        sr = sr.nan_to_num()  # a run whose batches are being skipped still has scores: bad ones
+        found = {}
+        for name in metrics:
+            metric = registry.build("metrics", name)
+            if isinstance(metric, nn.Module):
+                metric = metric.to(sr.device)
+            found[name] = float(metric(sr, self.hr).mean())
+        return found
 
-    def baseline(self) -> Mapping[str, float]:
+    def baseline(self, metrics: Iterable[str] = METRICS) -> dict[str, float]:
         """Return bicubic interpolation's scores."""
-        return self.scores(images.bicubic(self.lr, self.scale))
+        return self.scores(images.bicubic(self.lr, self.scale), metrics)
 
     def draw_grid(self, sr: Tensor, file: Path) -> None:
         """Write rows of LR, bicubic, SR and HR."""

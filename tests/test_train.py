@@ -35,7 +35,7 @@ from srkit import (
     train,
 )
 from srkit.errors import RecipeError
-from srkit.train import Interrupted, gradient_norms, learning_rate
+from srkit.train import Interrupted, learning_rate
 
 Crops = Callable[[Path, int, int], list[Path]]
 CPU = torch.device("cpu")
@@ -119,6 +119,7 @@ def test_the_loss_falls_and_the_run_leaves_its_files(
 
     log = lines(out)
     assert [line["step"] for line in log] == [10, 20, 30, 40, 50, 60]
+    records = [record for record in records if "decoded" not in record]
     assert log == records[1:]
     assert records[0]["start"] == 0
     assert (records[0]["photos"], records[0]["held_out"]) == (22, 2)
@@ -189,12 +190,6 @@ def weight_of(term: str) -> float:
     return recipe.adversarial.weight if term == "adversarial" else recipe.losses[term].weight
 
 
-def test_gradient_norms_are_those_of_the_unweighted_terms() -> None:
-    sr = torch.rand(2, 3, 4, 4, requires_grad=True)
-    norms = gradient_norms({"sum": sr.sum(), "half": sr.sum() / 2}, sr)
-    assert norms == pytest.approx({"sum": 96**0.5, "half": 96**0.5 / 2})
-
-
 def test_a_runs_outcome_follows_from_its_seed(tmp_path: Path, run: Callable[..., Any]) -> None:
     results = [
         run(tiny_gan(seed=seed), out=tmp_path / name)
@@ -253,17 +248,16 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
     """One step of the loop against the same step written out with plain optimisers."""
     from srkit import data
 
-    recipe = tiny_gan(steps=1)
+    recipe = tiny_gan(steps=1, **{"data.flips": True})
     torch.manual_seed(recipe.seed)
     parts = build.parts(recipe, CPU)
     generator, critic, game = parts.generator, parts.discriminator, parts.objective
     assert critic
     assert game
     assert recipe.adversarial
-    pictures, _ = data.load(photos, None, recipe.data)
-    index, keys = data.Sampler(len(pictures), recipe.batch_size, recipe.seed).batch(0)
-    hr, noise = data.batch(pictures, index, keys, flips=recipe.data.flips)
-    lr = parts.degrade(hr, seeds=noise)
+    feed, _ = data.open_feed(photos, None, recipe, device=CPU)
+    first = next(feed.batches(0))
+    hr, lr = first.hr, parts.degrade(first.hr, seeds=first.noise)
 
     its = [
         torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -293,7 +287,7 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
 
 
 def test_a_loss_that_is_no_longer_finite_stops_the_run(run: Callable[..., Any]) -> None:
-    with pytest.raises(SrkitError, match=r"not finite around step .* lower optimizer\.learn"):
+    with pytest.raises(SrkitError, match=r"again after going back .* lower optimizer\.learn"):
         run(tiny(steps=40, **{"optimizer.learning_rate": 1e30}))
 
 
@@ -504,6 +498,7 @@ def test_a_killed_run_resumes_to_the_very_same_bits(
     rest = run(
         recipe, out=torn, checkpoint_every=5, log_every=3, resume=True, report=records.append
     )
+    records = [record for record in records if "decoded" not in record]
     assert (records[0]["start"], rest.step) == (20, 40)
     assert [record["step"] for record in records[1:3]] == [21, 24]
     same_tensors(whole.checkpoint, rest.checkpoint)

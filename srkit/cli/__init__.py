@@ -31,7 +31,7 @@ def _root(
 @cache
 def build_app() -> typer.Typer:
     """Return the command line with our verbs and, behind stand-ins, those of plugins."""
-    from srkit.cli import bench, commands, demo, inspect, train, upscale
+    from srkit.cli import bench, commands, degrade, demo, inspect, prepare, train, upscale
 
     app = typer.Typer(
         help="Face super-resolution with parts from plugins and numbers that can be repeated.",
@@ -44,7 +44,9 @@ def build_app() -> typer.Typer:
     verbs: dict[str, Callable[..., None]] = {
         "train": train.train,
         "upscale": upscale.upscale,
+        "prepare": prepare.prepare,
         "bench": bench.bench,
+        "degrade": degrade.degrade,
         "demo": demo.demo,
         "list": inspect.list_parts,
         "info": inspect.info,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -16,27 +21,112 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
-from srkit.errors import InputError, SrkitError
+from srkit.errors import (
+    InputError,
+    Interrupted,
+    NameClashError,
+    OptionError,
+    RecipeError,
+    SrkitError,
+    UnknownNameError,
+    nearest,
+)
 
 if TYPE_CHECKING:
+    from srkit.plan import Plan
     from srkit.recipe import Recipe
 
 
+# What all processes that train together find alike.
+COMMON = (RecipeError, UnknownNameError, NameClashError, OptionError, Interrupted)
+SOURCES = "A folder of photos, a data set's name, 'samples', hf:OWNER/NAME, or tar shards."
+
+
+def _one_voice(command: Callable[..., None]) -> Callable[..., None]:
+    """Let one process say what all of them raise; make memory that is short one line."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except SrkitError as error:
+            if "srkit.processes" in sys.modules:  # else there is nobody to part from
+                from srkit import processes
+
+                processes.leave()
+            known = isinstance(error, COMMON) and _rank() > 0
+            if known or getattr(error, "elsewhere", False):
+                raise SystemExit(error.status) from error
+            raise
+        except Exception as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's
+                raise
+            raise InputError(
+                "the device has not enough memory for this: take a smaller --batch-size, or "
+                f"--accumulate to compute it in parts ({str(error).splitlines()[0]})"
+            ) from error
+
+    return run
+
+
+@_one_voice
 def train(
     recipe: Annotated[str, typer.Argument(help="A registered recipe, or a TOML file.")],
-    data: Annotated[
-        str, typer.Option(help="Folder of photos, a data set's name, or 'samples'.")
-    ] = "celeba",
-    val: Annotated[str | None, typer.Option(help="Folder of held-out photos.")] = None,
+    data: Annotated[str, typer.Option(help=SOURCES)] = "celeba",
+    val: Annotated[str | None, typer.Option(help="The same for held-out photos.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Batches in all.")] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Be done within this time, as '2h' or '1h30m'; fixes the steps."
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures a batch.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides every random draw.")] = None,
+    init: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")
+    ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="The data are real pairs, in folders lr and hr.")
+    ] = False,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16 or fp16.", show_default="the recipe's")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(min=1, help="Compute each batch in so many parts.")
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the networks: slower start, faster steps.")
+    ] = False,
+    keep: Annotated[
+        str, typer.Option(help="Where decoded photos are kept: auto, device, disk, files.")
+    ] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that decode, if not kept on the device.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for decoded photos.", show_default="SRKIT_CACHE")
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Don't store decoded photos.")
+    ] = False,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Batches.")] = 1000,
+    checkpoints: Annotated[int, typer.Option(min=1, help="How many are kept.")] = 3,
+    best: Annotated[
+        str, typer.Option(metavar="METRIC", help="Keep the best validation by this metric.")
+    ] = "psnr",
     log_every: Annotated[int, typer.Option(min=1, help="Batches.")] = 50,
+    log_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TRACKER", help="Also log to tensorboard, wandb, trackio...; repeatable."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     settings: Annotated[
         list[str] | None,
@@ -45,16 +135,29 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print size, memory and speed; don't train.")
+    ] = False,
 ) -> None:
     """Train a recipe; weights, log and picture grids go to the run's folder."""
     from srkit import registry
     from srkit.recipe import Recipe, parse_setting
 
-    changes: dict[str, Any] = {
-        key: value
-        for key, value in (("steps", steps), ("batch_size", batch_size), ("seed", seed))
-        if value is not None
+    if steps and time_budget:
+        raise InputError("--steps and --time-budget exclude each other")
+    if keep not in (kinds := ("auto", "device", "disk", "files")):
+        raise InputError(f"--keep is one of {', '.join(kinds)}, not '{keep}'{nearest(keep, kinds)}")
+    seconds = None if time_budget is None else parse_time(time_budget)
+    given = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "seed": seed,
+        "init": init,
+        "precision": precision or _launched_precision(),
+        "accumulate": accumulate or _launched_accumulation(),
+        "data.pairs": pairs or None,
     }
+    changes = {key: value for key, value in given.items() if value is not None}
     changes |= dict(parse_setting(text) for text in settings or ())
     file = Path(recipe)
     if file.suffix == ".toml" or file.is_file():
@@ -64,7 +167,17 @@ def train(
     if resume:
         chosen = _begun(chosen, out)
     chosen = chosen.changed(changes)
+    if plan:
+        from srkit import processes
+        from srkit.plan import plan as measure
 
+        cost = measure(chosen, device=device, compiled=compiled)
+        if not _rank():
+            _print_plan(cost)
+        processes.leave()
+        return
+
+    from srkit import processes
     from srkit.train import train as run
 
     with Display(Console(stderr=True)) as display:
@@ -74,16 +187,80 @@ def train(
             val=val,
             out=out,
             device=device,
+            keep=cast(Any, keep),
+            workers=workers,
+            cache=False if no_cache else cache,
+            time_budget=seconds,
             checkpoint_every=checkpoint_every,
+            checkpoints=checkpoints,
+            best=best,
             log_every=log_every,
+            log_with=log_with or (),
+            compiled=compiled,
             resume=resume,
             report=display,
         )
+    processes.leave()
+    if _rank():
+        return  # one process speaks for all
     scores = result.scores
     print(  # noqa: T201
         f"{result.model}  step {result.step}  PSNR {scores['psnr']:.2f} dB "
         f"({scores['psnr'] - scores['bicubic_psnr']:+.2f} over bicubic)  SSIM {scores['ssim']:.4f}"
     )
+
+
+def _rank() -> int:
+    """Return which of the processes launched together this is."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def parse_time(text: str) -> float:
+    """Return the seconds in ``"2h"``, ``"90m"``, ``"1h30m"``, ``"45s"`` or ``"45"``.
+
+    Raises:
+        InputError: It is no time, or none at all.
+    """
+    units = r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?|([\d.]+)"
+    found = re.fullmatch(units, text.strip().lower())
+    try:
+        parts = [float(part or 0) for part in found.groups()] if found else []
+    except ValueError:
+        parts = []
+    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1, 1), strict=False))
+    if not 0 < seconds < float("inf"):
+        raise InputError(f"'{text}' is no time; say it as 2h, 90m, 1h30m or 45s")
+    return seconds
+
+
+def _launched_precision() -> str | None:
+    """Return the precision that ``accelerate launch`` was told, if it isn't its default."""
+    told = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    return None if told == "no" else told
+
+
+def _launched_accumulation() -> int | None:
+    """Return the parts of a batch that a launcher was told of, if not 1, its default."""
+    told = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    return int(told) if told.isdigit() and told != "1" else None
+
+
+def _print_plan(plan: Plan) -> None:
+    recipe = plan.recipe
+    table = Table(box=None, pad_edge=False, show_header=False)
+    side = recipe.data.size // recipe.scale
+    for network, count in plan.parameters.items():
+        table.add_row(f"{network}, parameters", f"{count:,}")
+    table.add_row(f"FLOPs to enlarge {side}x{side}", f"{plan.inference_flops / 1e9:.3g} G")
+    table.add_row(f"FLOPs of a step, batch {recipe.batch_size}", f"{plan.step_flops / 1e9:.3g} G")
+    how = "measured" if plan.memory_measured else "estimated"
+    table.add_row(f"memory of a step, {how}", f"{plan.memory / 2**20:,.0f} MiB")
+    table.add_row("a training checkpoint", f"{plan.checkpoint / 2**20:,.0f} MiB")
+    table.add_row(f"time of a step on {plan.device}", f"{plan.seconds_per_step * 1000:.1f} ms")
+    table.add_row("pictures a second", f"{recipe.batch_size / plan.seconds_per_step:,.0f}")
+    hours = datetime.timedelta(seconds=round(recipe.steps * plan.seconds_per_step))
+    table.add_row(f"all {recipe.steps:,} steps, without validation", str(hours))
+    Console(highlight=False).print(table)
 
 
 def _begun(asked: Recipe, out: Path | None) -> Recipe:
@@ -105,7 +282,7 @@ class Display:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress(
-            TextColumn("[bold]train"),
+            TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[losses]}"),
@@ -124,38 +301,62 @@ class Display:
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         """Show one record."""
+        if "decoded" in record:
+            self._decoding(record["decoded"], record["of"])
+            return
         if "start" in record:
             self._start(record)
             return
         if self.task is None:
             raise SrkitError("a record came before the start")
         fields: dict[str, Any] = {}
-        if "losses" in record:
-            losses = record["losses"]
+        if losses := record.get("losses"):
             shown = [n for n in losses if not n.startswith("d_") or n == "d_accuracy"]
             fields["losses"] = " ".join(f"{name} {losses[name]:.4g}" for name in shown)
+        if "pictures_per_second" in record:
             fields["speed"] = f"{record['pictures_per_second']:.0f} pictures/s"
         self.progress.update(self.task, completed=record["step"], **fields)
         if scores := record.get("validation"):
-            self.console.print(
+            others = [n for n in scores if f"bicubic_{n}" in scores and n not in ("psnr", "ssim")]
+            also = [f", {n} {scores[n]:.4g} ({scores[f'bicubic_{n}']:.4g})" for n in others]
+            self._say(
                 f"step {record['step']}: PSNR {scores['psnr']:.2f} dB "
                 f"({scores['psnr'] - scores['bicubic_psnr']:+.2f} over bicubic), "
-                f"SSIM {scores['ssim']:.4f} ({scores['bicubic_ssim']:.4f})",
-                highlight=False,
+                f"SSIM {scores['ssim']:.4f} ({scores['bicubic_ssim']:.4f}){''.join(also)}"
             )
+        if skipped := record.get("skipped"):
+            self._say(f"step {record['step']}: skipped {skipped} batches that were not finite")
+        if event := record.get("event"):
+            self._say(f"step {record['step']}: {event}")
+        for message in record.get("broken", ()):
+            self._say(f"left out {message}")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False)
+
+    def _decoding(self, done: int, total: int) -> None:
+        if not self.console.is_terminal:
+            return
+        if self.task is None:
+            self.progress.start()
+            self.task = self.progress.add_task("decode", total=total, losses="", speed="")
+        self.progress.update(self.task, completed=done, total=total)
 
     def _start(self, record: Mapping[str, Any]) -> None:
-        self.console.print(
-            f"{record['photos']} photos, {record['held_out']} held out, on {record['device']}; "
-            f"bicubic has {record['bicubic_psnr']:.2f} dB; writing to {record['out']}",
-            highlight=False,
-            markup=False,
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+        photos = "photos from shards" if record["photos"] is None else f"{record['photos']} photos"
+        sharing = f", {record['processes']} processes" if record["processes"] > 1 else ""
+        self._say(
+            f"{photos} (kept: {record['kept']}), {record['held_out']} held out, "
+            f"on {record['device']}{sharing}; "
+            f"bicubic has {record['bicubic_psnr']:.2f} dB; writing to {record['out']}"
         )
+        for note in record["notes"]:
+            self._say(note)
         if record["broken"]:
-            self.console.print(
-                f"left out {len(record['broken'])} broken pictures: {'; '.join(record['broken'])}",
-                highlight=False,
-                markup=False,
+            self._say(
+                f"left out {len(record['broken'])} broken pictures: {'; '.join(record['broken'])}"
             )
         self.progress.start()
         self.task = self.progress.add_task(

@@ -1,0 +1,982 @@
+"""The engine of training: parts of a batch, skipped batches, budgets, processes, full disks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from srkit import (
+    Data,
+    InputError,
+    Loss,
+    Optimizer,
+    Part,
+    Recipe,
+    SrkitError,
+    build,
+    checkpoint,
+    curves,
+    data,
+    load,
+    processes,
+    registry,
+    runs,
+    train,
+)
+from srkit.adversarial import Objective
+from srkit.cli import main
+from srkit.cli.train import parse_time
+from srkit.decoding import TooManyBrokenError
+from srkit.errors import Interrupted, RecipeError
+from srkit.feeds import Batch
+from srkit.plan import plan
+from srkit.processes import Failure, Processes
+from srkit.state import State, Window
+from srkit.steps import step
+from srkit.train import better
+
+Crops = Callable[[Path, int, int], list[Path]]
+CPU = torch.device("cpu")
+
+
+def tiny(**settings: Any) -> Recipe:
+    """A residual network of some thousand weights, on 32x32 pictures."""
+    recipe = Recipe(
+        name="tiny",
+        steps=6,
+        batch_size=4,
+        validate_every=100,
+        generator=Part.of("face-residual", width=8, blocks=1),
+        losses={"l1": Loss()},
+        degradation=Part.of("faces-x4"),
+        data=Data(size=32),
+        optimizer=Optimizer(learning_rate=1e-3),
+    )
+    return recipe.changed(settings)
+
+
+def tiny_gan(**settings: Any) -> Recipe:
+    """Both networks without batch normalisation, and losses that are means over the pictures."""
+    gan = {
+        "name": "tiny-gan",
+        "discriminator.name": "srgan-plain",
+        "discriminator.width": 0.05,
+        "adversarial.weight": 0.01,
+        "losses.feature.weight": 0.1,
+        "ema": 0.9,
+    }
+    return tiny(**{**gan, **settings})
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory, crops: Crops) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    crops(folder, 24, 32)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, photos: Path) -> Callable[..., Any]:
+    """Train on the photos into ``tmp_path / "run"``."""
+
+    def start(recipe: Recipe, **given: Any) -> Any:
+        settings = {"data": photos, "out": tmp_path / "run", "device": "cpu", "log_every": 1}
+        return train(recipe, **{**settings, **given})
+
+    return start
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / runs.LOG).read_text().splitlines()]
+
+
+def same_tensors(a: Path, b: Path) -> None:
+    one, other = checkpoint.read(a), checkpoint.read(b)
+    assert one.step == other.step
+    assert one.tensors.keys() == other.tensors.keys()
+    different = [k for k, v in one.tensors.items() if not torch.equal(v, other.tensors[k])]
+    assert not different, different
+
+
+def close_weights(a: Path, b: Path, part: str, tolerance: float) -> None:
+    one, other = checkpoint.read(a).part(part), checkpoint.read(b).part(part)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], atol=tolerance, rtol=0, msg=name)
+
+
+# --- one batch in parts -------------------------------------------------------------------------
+
+
+def stepped(recipe: Recipe, batch: Batch) -> tuple[State, dict[str, float]]:
+    """Take one step from the recipe's first weights; return the state and the gradient norms."""
+    torch.manual_seed(recipe.seed)
+    joined = processes.start(CPU, recipe.precision, recipe.accumulate)
+    parts = build.parts(recipe, CPU)
+    state = State.of(recipe, parts, joined)
+    parts.generator.train()
+    norms = step(state, parts, batch, norms=True)
+    return state, {name: float(norm) for name, norm in norms.items()}
+
+
+def batch_of(count: int, side: int = 32) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    hr = torch.rand(count, 3, side, side, generator=generator)
+    return Batch(hr, torch.arange(count))
+
+
+@pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_batch_in_parts_takes_the_step_of_the_whole_batch(updates: str, parts: int) -> None:
+    whole, norms = stepped(tiny_gan(**{"adversarial.updates": updates}), batch_of(4))
+    pieces, piece_norms = stepped(
+        tiny_gan(accumulate=parts, **{"adversarial.updates": updates}), batch_of(4)
+    )
+    for name, network in whole.networks.items():
+        for key, value in pieces.networks[name].state_dict().items():
+            torch.testing.assert_close(value, network.state_dict()[key], atol=2e-5, rtol=0)
+    assert piece_norms == pytest.approx(norms, rel=1e-4)
+    assert pieces.window.means() == pytest.approx(whole.window.means(), rel=1e-4)
+    assert norms.keys() == {"adversarial", "l1", "feature"}
+
+
+def test_gradient_norms_are_those_of_the_unweighted_terms() -> None:
+    """L1's gradient at sr is one over the number of values, or its negative: the norm follows."""
+    for weight in (1.0, 7.0):
+        _, norms = stepped(tiny(**{"losses.l1.weight": weight}), batch_of(4))
+        assert norms == pytest.approx({"l1": 1 / math.sqrt(4 * 3 * 32 * 32)}, rel=1e-3)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(run: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="batch_size 4 can't be divided equally"):
+        run(tiny(accumulate=3))
+
+
+# --- precision ----------------------------------------------------------------------------------
+
+
+def test_bf16_learns_and_keeps_its_weights_in_float32(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    network = {"generator.name": "inception-residual", "generator.width": 0.05}
+    recipe = tiny(steps=40, precision="bf16", **network, **{"optimizer.learning_rate": 2e-3})
+    result = run(recipe)
+    found = checkpoint.read(result.checkpoint)
+    assert {v.dtype for v in found.part("generator").values() if v.ndim} == {torch.float32}
+    seen = [line["losses"]["l1"] for line in lines(tmp_path / "run")]
+    assert sum(seen[-10:]) < 0.9 * sum(seen[:10])
+    full = run(tiny_gan(steps=1), out=tmp_path / "full")
+    half = run(tiny_gan(steps=1, precision="bf16"), out=tmp_path / "half")
+    close_weights(
+        full.checkpoint, half.checkpoint, "generator", 2.5e-3
+    )  # Adam's first step: a sign
+    with pytest.raises(AssertionError):
+        same_tensors(full.checkpoint, half.checkpoint)
+
+
+def test_fp16_wants_another_device_than_a_cpu(run: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a cpu can't train in fp16"):
+        run(tiny(precision="fp16"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_launcher_says_of_precision_holds(
+    monkeypatch: pytest.MonkeyPatch, photos: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "2")
+    out = tmp_path / "run"
+    words = ["train", "faces-tiny", "--data", str(photos), "--out", str(out), "--device", "cpu"]
+    assert main([*words, "--steps", "1", "--set", "data.size=32"]) == 0
+    recipe = Recipe.from_file(out / runs.RECIPE)
+    assert (recipe.precision, recipe.accumulate) == ("bf16", 2)
+
+
+@pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
+def test_scaled_gradients_take_the_same_step_and_an_overflow_none(updates: str) -> None:
+    """What fp16 does, on a CPU: accelerate's scaler in a run of float32."""
+    recipe = tiny_gan(**{"adversarial.updates": updates})
+
+    def taken(scale: float | None) -> tuple[State, dict[str, float], State]:
+        torch.manual_seed(0)
+        joined = processes.start(CPU)
+        if scale is not None:
+            joined.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        parts = build.parts(recipe, CPU)
+        state = State.of(recipe, parts, joined)
+        norms: dict[str, float] = {}
+        for _ in range(2):
+            found = step(state, parts, batch_of(4), norms=True)
+            norms = {name: float(norm) for name, norm in found.items()}
+        return state, norms, State.of(recipe, build.parts(recipe, CPU), joined)
+
+    plain, norms, _ = taken(None)
+    scaled, scaled_norms, other = taken(1024.0)
+    for name, network in plain.networks.items():
+        for key, value in scaled.networks[name].state_dict().items():
+            torch.testing.assert_close(value, network.state_dict()[key], atol=1e-6, rtol=0)
+    assert scaled_norms == pytest.approx(norms, rel=1e-4)
+    assert scaled.window.skipped().count == 0
+
+    over, _, _ = taken(math.inf)
+    assert over.window.skipped().count == 2
+    before = scaled.snapshot()
+    scaled.processes.accelerator.scaler.update(8.0)
+    other.go_back(before, "a test")  # the scale that has fallen stays, all else comes back
+    assert other.processes.accelerator.scaler.get_scale() == 8.0
+    assert other.gone_back
+    other.restore(before, "a test")
+    assert other.processes.accelerator.scaler.get_scale() == 1024.0
+
+
+def test_a_bad_gradient_of_the_discriminator_moves_neither_network() -> None:
+    recipe = tiny_gan(**{"adversarial.updates": "alternating"})
+    joined = processes.start(CPU)
+    parts = build.parts(recipe, CPU)
+    state = State.of(recipe, parts, joined)
+    before = state.snapshot()
+    # Its loss is finite; only the gradient isn't.
+    game = Objective(lambda real, fake: (real * 0).sum().sqrt(), lambda real, fake: fake.mean())
+    step(state, replace(parts, objective=game), batch_of(4))
+    after = state.snapshot()
+    for name in ("generator", "discriminator"):
+        assert all(torch.equal(v, after.part(name)[k]) for k, v in before.part(name).items())
+    assert state.window.skipped().count == 1
+
+
+# --- batches that are not finite ----------------------------------------------------------------
+
+FAULTY = """
+import srkit, torch
+from torch import nn
+
+CALLS = [0]
+
+class Faulty(nn.Module):
+    # Not finite at the given calls, counted from 1; the rehearsal before a run is number 0.
+    def __init__(self, *, at: list[int], gradient: bool = False, value: str = "nan"):
+        super().__init__()
+        self.at, self.gradient, self.value = at, gradient, float(value)
+        CALLS[0] = -1
+
+    def forward(self, sr, hr):
+        CALLS[0] += 1
+        loss = (sr - hr).abs().mean()
+        if CALLS[0] not in self.at:
+            return loss
+        if self.gradient:  # a finite value whose gradient isn't
+            return loss + (sr * 0).sum().sqrt()
+        return loss * self.value
+
+class Normed(nn.Module):
+    def __init__(self, *, scale: int):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.layer = nn.Conv2d(3, 3 * scale * scale, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(scale)
+        self.receptive_radius = 1
+
+    def forward(self, lr):
+        return self.shuffle(self.layer(self.norm(lr)))
+
+@srkit.hookimpl
+def srkit_losses():
+    return {"faulty": Faulty}
+
+@srkit.hookimpl
+def srkit_generators():
+    return {"normed": Normed}
+"""
+
+
+def faulty(at: list[int], **settings: Any) -> Recipe:
+    recipe = tiny(**{"losses.l1.weight": 0.0, "losses.faulty.at": at, **settings})
+    return recipe
+
+
+@pytest.mark.parametrize("how", [{}, {"value": "inf"}, {"gradient": True}])
+@pytest.mark.parametrize("generator", ["face-residual", "normed"])
+def test_a_batch_that_is_not_finite_moves_nothing_and_is_counted(
+    tmp_path: Path,
+    run: Callable[..., Any],
+    fake_distribution: Callable[..., Path],
+    how: dict[str, Any],
+    generator: str,
+) -> None:
+    fake_distribution("srkit-faulty", {"faulty_plugin": FAULTY})
+    options = {f"losses.faulty.{key}": value for key, value in how.items()}
+    if generator != "face-residual":
+        options["generator.name"] = generator
+    result = run(faulty([3, 4], steps=6, **options), checkpoint_every=1, checkpoints=9)
+    folder = tmp_path / "run"
+    found = {file.name[-14:-12]: checkpoint.read(file) for file in runs.checkpoints(folder)}
+    # Batches 3 and 4 left no trace, and no checkpoint: the weights might have been to blame.
+    assert sorted(found) == ["00", "01", "02", "05", "06"]
+    assert all(value.isfinite().all() for value in found["06"].tensors.values())
+    log = {line["step"]: line for line in lines(folder)}
+    assert (log[3].get("skipped"), log[4].get("skipped"), log[5].get("skipped")) == (1, 1, None)
+    assert log[3]["losses"] == {}
+    assert "faulty" in log[5]["losses"]
+    assert result.step == 6
+
+
+def test_skipping_restores_running_statistics_and_optimisers(
+    fake_distribution: Callable[..., Path],
+) -> None:
+    fake_distribution("srkit-faulty", {"faulty_plugin": FAULTY})
+    recipe = faulty([2], **{"generator.name": "normed"})
+    joined = processes.start(CPU)
+    parts = build.parts(recipe, CPU)
+    build.rehearse(recipe, parts, CPU)
+    state = State.of(recipe, parts, joined)
+    parts.generator.train()
+    step(state, parts, batch_of(4))
+    before = state.snapshot()
+    step(state, parts, batch_of(4))
+    after = state.snapshot()
+    kept = [k for k in before.tensors if not k.startswith(("window.", "rng."))]
+    assert any("running_mean" in name for name in kept)
+    assert any(name.endswith(".step") for name in kept)
+    assert not [k for k in kept if not torch.equal(before.tensors[k], after.tensors[k])]
+    assert state.window.skipped().count == 1
+
+
+def test_means_leave_skipped_batches_out() -> None:
+    window = Window(CPU)
+    for number, (value, bad) in enumerate([(1.0, 0), (math.nan, 1), (3.0, 0)], start=1):
+        window.add({"loss": torch.tensor(value)}, torch.tensor(bool(bad)), number)
+    assert window.means() == {"loss": 2.0}
+    assert (window.skipped().count, window.skipped().streak) == (1, 0)
+    window.begin_line(3)
+    assert window.means() == {}
+
+
+def test_a_window_knows_its_longest_streak_and_where_it_began() -> None:
+    window = Window(CPU)
+    pattern = [0, 1, 1, 0, 1, 1, 1, 0, 1]
+    for number, bad in enumerate(pattern, start=1):
+        window.add({"loss": torch.tensor(0.0)}, torch.tensor(bool(bad)), number)
+    found = window.skipped()
+    assert (found.count, found.streak, found.longest, found.since) == (6, 1, 3, 5)
+    window.begin_line(9)
+    for number in (10, 11):
+        window.add({"loss": torch.tensor(0.0)}, torch.tensor(True), number)
+    found = window.skipped()  # the streak goes on over the line
+    assert (found.count, found.streak, found.longest, found.since) == (2, 3, 3, 9)
+
+
+@pytest.mark.parametrize("log_every", [1, 4, 7])
+def test_after_many_in_a_row_the_run_goes_back_once_and_learns_more_slowly(
+    tmp_path: Path,
+    run: Callable[..., Any],
+    fake_distribution: Callable[..., Path],
+    log_every: int,
+) -> None:
+    fake_distribution("srkit-faulty", {"faulty_plugin": FAULTY})
+    recipe = faulty(
+        list(range(10, 14)),
+        steps=20,
+        **{"optimizer.patience": 4, "optimizer.backoff": 0.5},
+    )
+    records: list[Mapping[str, Any]] = []
+    saved: list[checkpoint.Checkpoint] = []
+
+    def report(record: Mapping[str, Any]) -> None:
+        records.append(record)
+        if "event" in record:  # a run that is killed here goes on slowly
+            saved.append(checkpoint.read(runs.checkpoints(tmp_path / "run")[-1]))
+
+    result = run(recipe, checkpoint_every=3, log_every=log_every, report=report)
+    assert [(found.step, found.metadata["gone_back"]) for found in saved] == [(6, True)]
+    assert result.step == 20
+    events = [record for record in records if "event" in record]
+    assert len(events) == 1
+    # Batch 10 was the first bad one: the weights after 9 are suspect, those after 6 are not.
+    assert "4 batches in a row were not finite, from 10 on; back to 6" in events[0]["event"]
+    rates = {
+        line["step"]: line["learning_rate"]
+        for line in lines(tmp_path / "run")[:-1]
+        if "learning_rate" in line
+    }
+    assert all(rate == (1e-3 if number <= 6 else 5e-4) for number, rate in rates.items())
+    found = checkpoint.read(result.checkpoint)
+    assert found.metadata["gone_back"] is True
+    numbers = [line["step"] for line in lines(tmp_path / "run")]
+    assert numbers == sorted(numbers)  # the abandoned lines are gone
+
+    # A run that goes on afterwards stays slow, and isn't given a second chance.
+    rest = faulty(
+        list(range(2, 40)), steps=30, **{"optimizer.patience": 4, "optimizer.backoff": 0.5}
+    )
+    registry.offers.cache_clear()
+    with pytest.raises(RecipeError, match="another recipe"):
+        run(rest, resume=True)
+
+
+def test_a_second_time_stops_the_run(
+    tmp_path: Path, run: Callable[..., Any], fake_distribution: Callable[..., Path]
+) -> None:
+    fake_distribution("srkit-faulty", {"faulty_plugin": FAULTY})
+    recipe = faulty(list(range(5, 100)), steps=40, **{"optimizer.patience": 3})
+    with pytest.raises(SrkitError, match=r"3 batches in a row were not finite.*again.*lower opti"):
+        run(recipe, checkpoint_every=2)
+    for file in runs.checkpoints(tmp_path / "run"):
+        found = checkpoint.read(file)
+        assert all(value.isfinite().all() for value in found.tensors.values())
+    assert "NaN" not in (tmp_path / "run" / runs.LOG).read_text()
+
+
+# --- the best, the start, the log ---------------------------------------------------------------
+
+
+def test_the_best_validation_is_kept_by_the_metric_asked_for(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    # Falls apart on the way: a rate that is far too high from the start of the second half on.
+    recipe = tiny(steps=30, validate_every=5, **{"optimizer.learning_rate": 3e-2})
+    result = run(recipe, best="ssim")
+    scores = {
+        line["step"]: line["validation"]["ssim"]
+        for line in lines(tmp_path / "run")
+        if "validation" in line
+    }
+    best = max(scores, key=lambda number: scores[number])
+    found = checkpoint.read(result.best)
+    assert (found.step, found.metadata["scores"]["ssim"]) == (best, scores[best])
+    assert {name.split(".")[0] for name in found.tensors} == {"generator"}
+    assert load(result.best, device="cpu").scale == 4
+    with pytest.raises(SrkitError, match=r"unknown metric 'psnrr'.*did you mean 'psnr'"):
+        run(recipe, out=tmp_path / "other", best="psnrr")
+
+
+LOWER = """
+import srkit
+from torch import nn
+
+class Far(nn.Module):
+    unit, higher_is_better = "", False
+
+    def forward(self, sr, hr):
+        return (sr - hr).abs().mean(dim=(1, 2, 3))
+
+@srkit.hookimpl
+def srkit_metrics():
+    return {"far": Far}
+"""
+
+
+def test_the_best_may_be_the_lowest(
+    tmp_path: Path,
+    photos: Path,
+    fake_distribution: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake_distribution("srkit-lower", {"lower_plugin": LOWER})
+    out = tmp_path / "run"
+    file = tmp_path / "recipe.toml"
+    file.write_text(tiny(steps=12, validate_every=3).to_toml())
+    words = ["train", str(file), "--data", str(photos), "--out", str(out), "--device", "cpu"]
+    assert main([*words, "--best", "far"]) == 0
+    scores = {
+        line["step"]: line["validation"]["far"] for line in lines(out) if "validation" in line
+    }
+    assert checkpoint.read(out / runs.BEST).step == min(scores, key=lambda number: scores[number])
+    assert f"far {scores[12]:.4g} (" in " ".join(capsys.readouterr().err.split())
+    titles = [panel.title for panel in curves.panels_of(lines(out))]
+    assert "Validation: FAR" in titles
+
+
+@pytest.mark.parametrize(
+    ("score", "best", "upward", "expected"),
+    [
+        (1.0, None, True, True),
+        (2.0, 1.0, True, True),
+        (2.0, 1.0, False, False),
+        (1.0, 2.0, False, True),
+        (math.nan, None, True, False),
+        (math.nan, 1.0, False, False),
+    ],
+)
+def test_which_score_is_better(
+    score: float, best: float | None, upward: bool, expected: bool
+) -> None:
+    assert better(score, best, upward=upward) is expected
+
+
+def test_as_many_checkpoints_are_kept_as_asked_for(tmp_path: Path, run: Callable[..., Any]) -> None:
+    run(tiny(), checkpoint_every=1, checkpoints=2)
+    assert [runs.step_of(file) for file in runs.checkpoints(tmp_path / "run")] == [5, 6]
+
+
+def test_a_run_starts_from_another_models_weights(tmp_path: Path, run: Callable[..., Any]) -> None:
+    first = run(tiny(steps=5), out=tmp_path / "pixel")
+    gan = tiny_gan(steps=1, init=str(tmp_path / "pixel"), **{"optimizer.learning_rate": 1e-9})
+    second = run(gan, out=tmp_path / "gan")
+    close_weights(first.model, second.model, "generator", 1e-6)
+    assert Recipe.from_file(tmp_path / "gan" / runs.RECIPE).init == str(tmp_path / "pixel")
+    with pytest.raises(InputError, match="weights don't fit this generator"):
+        run(
+            tiny(init=str(tmp_path / "pixel"), **{"generator.width": 9}),
+            out=tmp_path / "wider",
+        )
+    with pytest.raises(SrkitError, match="no model 'nowhere'"):
+        run(tiny(init="nowhere"), out=tmp_path / "lost")
+    # A run that goes on needs the first model no more.
+    shutil.rmtree(tmp_path / "pixel")
+    longer = gan.changed({"steps": 2})
+    assert run(longer, out=tmp_path / "gan", resume=True).step == 2
+
+
+def test_a_run_is_logged_to_tensorboard_too(tmp_path: Path, run: Callable[..., Any]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run(tiny(validate_every=3), log_with=["tensorboard"])
+    (events,) = [
+        f.parent for f in (tmp_path / "run").rglob("events.out*") if f.parent.name == "tiny"
+    ]
+    found = EventAccumulator(str(events)).Reload()
+    logged = [(event.step, event.value) for event in found.Scalars("losses.l1")]
+    ours = [(line["step"], line["losses"]["l1"]) for line in lines(tmp_path / "run")]
+    assert [number for number, _ in logged] == [number for number, _ in ours]
+    assert [v for _, v in logged] == pytest.approx([v for _, v in ours])
+    assert len(found.Scalars("validation.psnr")) == 2
+
+
+def test_a_tracker_that_fails_takes_no_folder(
+    tmp_path: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("who are you?")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("accelerate.Accelerator.init_trackers", refuse)
+        with pytest.raises(InputError, match=r"can't log with .*tensorboard.*who are you"):
+            run(tiny(), log_with=["tensorboard"])
+    assert run(tiny()).step == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("tensorbord", "did you mean 'tensorboard'"), ("comet_ml", "pip install comet_ml")],
+)
+def test_a_tracker_that_is_not_there_is_named(
+    tmp_path: Path, run: Callable[..., Any], name: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        run(tiny(), log_with=[name])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_picture_that_cannot_be_drawn_fails_no_run(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path) -> Path:
+        raise InputError("no room")
+
+    monkeypatch.setattr(curves, "draw", fail)
+    records: list[Mapping[str, Any]] = []
+    assert run(tiny(), report=records.append).model.is_file()
+    assert records[-1] == {"step": 6, "event": "no training.png: no room"}
+
+
+@pytest.mark.parametrize("how", ["stopped", "failed"])
+def test_however_a_run_ends_nothing_is_left_working(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    ended: list[str] = []
+
+    def open_feed(*args: Any, **options: Any) -> Any:
+        feed, held_out = opened(*args, **options)
+        monkeypatch.setattr(feed, "close", lambda: ended.append("feed"))
+        return feed, held_out
+
+    def report(record: Mapping[str, Any]) -> None:
+        if record.get("step") == 3 and how == "failed":
+            raise ValueError(how)
+        if record.get("step") == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    opened = data.open_feed
+    monkeypatch.setattr(data, "open_feed", open_feed)
+    monkeypatch.setattr(Processes, "end_trackers", lambda self: ended.append("trackers"))
+    with pytest.raises((ValueError, Interrupted), match=how):
+        run(tiny(), report=report, log_with=["tensorboard"])
+    assert sorted(ended) == ["feed", "trackers"]
+
+
+def test_a_signal_that_ends_the_decoding_processes_too_still_saves(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    def report(record: Mapping[str, Any]) -> None:
+        if record.get("step") == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for child in psutil.Process().children():
+                child.terminate()
+            time.sleep(0.3)  # until their death is noticed
+
+    handler = signal.getsignal(signal.SIGCHLD)
+    with pytest.raises(Interrupted, match="stopped at step 3"):
+        run(tiny(steps=40), keep="files", workers=1, report=report)
+    assert runs.step_of(runs.checkpoints(tmp_path / "run")[-1]) == 3
+    signal.signal(signal.SIGCHLD, handler)
+
+
+def test_a_photo_that_is_lost_on_the_way_costs_no_step(
+    tmp_path: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_feed(*args: Any, **options: Any) -> Any:
+        feed, held_out = opened(*args, **options)
+
+        def batches(start: int) -> Iterator[Batch]:
+            for number, batch in enumerate(whole(start)):
+                if number == 4:
+                    raise InputError("a picture has changed")
+                yield batch
+
+        whole = feed.batches
+        monkeypatch.setattr(feed, "batches", batches)
+        return feed, held_out
+
+    opened = data.open_feed
+    monkeypatch.setattr(data, "open_feed", open_feed)
+    with pytest.raises(InputError, match=r"a picture has changed; saved .*00000004"):
+        run(tiny())
+    assert runs.step_of(runs.checkpoints(tmp_path / "run")[-1]) == 4
+
+
+def test_a_run_ends_with_a_picture_of_itself(tmp_path: Path, run: Callable[..., Any]) -> None:
+    run(tiny())
+    assert (tmp_path / "run" / "training.png").stat().st_size > 10_000
+
+
+# --- budgets and plans --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2h", 7200), ("1h30m", 5400), ("90m", 5400), ("45s", 45), ("45", 45), ("1.5h", 5400)],
+)
+def test_times_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "soon", "2d", "h", "1.2.3s", "-5s", "1h30", "9" * 400])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="is no time"):
+        parse_time(text)
+
+
+def test_a_budget_fixes_the_steps_and_leaves_the_run_as_if_they_had_been_given(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    gan = tiny_gan(**{"optimizer.schedule": "cosine", "validate_every": 1000})
+    result = run(gan, time_budget=7.0, log_every=50)
+    stored = Recipe.from_file(tmp_path / "run" / runs.RECIPE)
+    assert stored.steps == result.step > 5
+    whole = run(stored, out=tmp_path / "whole", log_every=50)
+    same_tensors(result.checkpoint, whole.checkpoint)
+
+
+def test_a_budget_too_short_for_a_step_takes_no_folder(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    with pytest.raises(InputError, match=r"time budget is too short: .* s are left of it"):
+        run(tiny(), time_budget=0.5)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_keeps_the_steps_that_a_budget_came_to(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    run(tiny(steps=3))  # as if a budget had come to 3
+    assert run(tiny(steps=6), time_budget=60, resume=True).step == 3
+    assert run(tiny(steps=6), resume=True).step == 6
+
+
+def test_a_plan_of_pairs_needs_no_degradation_and_one_of_odd_parts_is_refused() -> None:
+    assert plan(tiny(**{"data.pairs": True}), device="cpu").step_flops > 0
+    with pytest.raises(InputError, match="can't be divided equally"):
+        plan(tiny(accumulate=3), device="cpu")
+    with pytest.raises(RecipeError, match="'bicubic' has no weights to train"):
+        plan(tiny(**{"generator.name": "bicubic"}), device="cpu")
+
+
+def test_too_little_memory_is_said_in_one_line(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("srkit.plan.plan", full)
+    assert main(["train", "faces-tiny", "--plan"]) == 2
+    error = capsys.readouterr().err
+    assert "a smaller --batch-size, or --accumulate" in error
+    assert error.count("\n") == 1
+
+
+def test_a_plan_tells_size_and_speed_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny_gan()
+    found = plan(recipe, device="cpu")
+    torch.manual_seed(0)
+    parts = build.parts(recipe, CPU)
+    assert parts.discriminator is not None
+    for name, network in (
+        ("generator", parts.generator),
+        ("discriminator", parts.discriminator),
+    ):
+        assert found.parameters[name] == sum(p.numel() for p in network.parameters())
+    # Forward and backward of one batch: between three and six times the forward pass of G alone.
+    assert found.step_flops > 3 * recipe.batch_size * found.inference_flops
+    weights = sum(found.parameters.values()) * 4
+    assert found.memory > 4 * weights
+    assert found.seconds_per_step > 0
+    assert main(["train", "faces-tiny", "--plan", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "16,923" in said
+    assert "ms" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_convolutions_flops_are_counted_right(
+    fake_distribution: Callable[..., Path],
+) -> None:
+    fake_distribution("srkit-faulty", {"faulty_plugin": FAULTY})
+    found = plan(tiny(**{"generator.name": "normed"}), device="cpu")
+    assert found.inference_flops == 2 * 8 * 8 * 27 * 48
+
+
+# --- full disks ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 kB: a tmpfs where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a tmpfs here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(
+    tmp_path: Path, run: Callable[..., Any], small_disk: Path
+) -> None:
+    out = small_disk / "run"
+    recipe = tiny(steps=30)
+    with pytest.raises(
+        InputError, match=r"can't write .*make room, then --resume goes on from .*0"
+    ):
+        run(recipe, out=out, checkpoint_every=2, checkpoints=50)
+    files = runs.checkpoints(out)
+    assert len(files) > 1
+    for file in files:
+        checkpoint.read(file)  # every one that has its name is whole
+    assert not list(out.glob(".*"))
+    for file in files[:-1]:
+        file.unlink()
+    rest = run(recipe, out=out, checkpoint_every=100, checkpoints=1, resume=True)
+    whole = run(recipe, out=tmp_path / "whole")
+    same_tensors(rest.checkpoint, whole.checkpoint)
+
+
+def test_a_full_disk_at_the_first_checkpoint_says_how_to_start(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, *_: Any) -> None:
+        raise InputError(f"can't write {file}: full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "write", full)
+        with pytest.raises(InputError, match=r"full; make room, then --resume starts it$"):
+            run(tiny())
+    assert run(tiny(), resume=True).step == 6
+
+
+def test_a_full_disk_ends_the_command_with_one_line(
+    photos: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (small_disk / "rest").write_bytes(b"0" * 300_000)
+    words = ["train", "faces-tiny", "--data", str(photos), "--out", str(small_disk / "run")]
+    assert main([*words, "--device", "cpu", "--set", "data.size=32", "--steps", "2"]) == 2
+    error = capsys.readouterr().err
+    assert "srkit: can't write" in error
+    assert "No space left" in error
+    assert "Traceback" not in error
+
+
+# --- several processes --------------------------------------------------------------------------
+
+
+def launch(count: int, *words: str, launcher: str = "torchrun") -> subprocess.CompletedProcess[str]:
+    """Run ``srkit`` in several processes on this machine's CPU."""
+    modules = {
+        "torchrun": ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}"],
+        "accelerate": [
+            "accelerate.commands.launch",
+            "--cpu",
+            f"--num_processes={count}",
+            "--num_machines=1",
+            "--mixed_precision=no",
+            "--dynamo_backend=no",
+            "--num_cpu_threads_per_process=1",
+        ],
+    }
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    command = [sys.executable, "-m", *modules[launcher], "-m", "srkit", *words]
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_two_processes_train_what_one_trains_and_resume_exactly(
+    tmp_path: Path, photos: Path, run: Callable[..., Any]
+) -> None:
+    recipe = tiny_gan(
+        steps=20, batch_size=32, validate_every=10, **{"optimizer.learning_rate": 1e-4}
+    )
+    file = tmp_path / "recipe.toml"
+    file.write_text(recipe.to_toml())
+    together = tmp_path / "together"
+    words = [str(file), "--data", str(photos), "--device", "cpu", "--log-every", "3"]
+    words += ["--checkpoint-every", "5", "--checkpoints", "9"]
+    tracked = ["--log-with", "tensorboard"]
+    done = launch(2, "train", *words, *tracked, "--out", str(together))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("PSNR") == 1  # one process speaks
+    assert "2 processes" in " ".join(done.stderr.split())
+
+    with one_thread():
+        alone = run(recipe, out=tmp_path / "alone", log_every=3, checkpoint_every=5)
+    last = runs.checkpoints(together)[-1]
+    start = checkpoint.read(runs.checkpoints(together)[0])
+    for part in ("generator", "discriminator"):
+        before, one, other = (
+            torch.cat([value.flatten() for value in found.part(part).values()])
+            for found in (start, checkpoint.read(alone.checkpoint), checkpoint.read(last))
+        )
+        # Adam turns rounding of a gradient near zero into steps: a few weights differ by more.
+        moved = (one - before).abs().mean()
+        assert (one - other).abs().mean() < 0.01 * moved
+        assert (one - other).abs().max() < 5e-4
+    ours, theirs = lines(tmp_path / "alone"), lines(together)
+    assert [line["step"] for line in theirs] == [line["step"] for line in ours]
+    for one, other in zip(ours, theirs, strict=True):
+        for key in one.keys() & {"losses", "gradient_norms", "validation"}:
+            # A share of pictures moves by whole pictures: the floor is one of a line's 96.
+            close = pytest.approx(one[key], rel=1e-2, abs=0.011 if key == "losses" else 0)
+            assert other[key] == close, (one["step"], key)
+
+    torn = tmp_path / "torn"
+    shutil.copytree(together, torn)
+    for later in (*runs.checkpoints(torn)[3:], torn / runs.MODEL):
+        later.unlink()
+    assert runs.step_of(runs.checkpoints(torn)[-1]) == 10
+    rest = launch(2, "train", *words, "--out", str(torn), "--resume")
+    assert rest.returncode == 0, rest.stderr
+    same_tensors(last, runs.checkpoints(torn)[-1])
+    same_tensors(together / runs.MODEL, torn / runs.MODEL)
+
+
+def test_an_error_of_several_processes_is_said_and_none_hangs(tmp_path: Path, photos: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / runs.LOG).touch()
+    done = launch(2, "train", "faces-tiny", "--data", str(photos), "--out", str(out))
+    assert done.returncode != 0
+    assert done.stderr.count("already holds a run") == 1  # one process says it
+
+
+def test_an_error_of_one_process_reaches_the_others_whatever_its_kind() -> None:
+    for error in (TooManyBrokenError(["a.png: torn"], 3), InputError("a"), ValueError("b")):
+        failure = Failure.of(error, 0)
+        assert failure
+        again = failure.error()
+        assert isinstance(again, SrkitError)
+        assert str(error) in str(again)
+        assert again.elsewhere is True  # type: ignore[attr-defined]
+    assert Failure.of(None, 0) is None
+
+
+@pytest.mark.long
+def test_photos_that_one_process_cannot_read_end_all(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(4):
+        (photos / f"{number}.png").write_bytes(b"no picture")
+    began = time.monotonic()
+    out = tmp_path / "run"
+    done = launch(2, "train", "faces-tiny", "--data", str(photos), "--out", str(out))
+    assert done.returncode != 0
+    assert done.stderr.count("4 of 4 pictures are broken") == 1
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_launchers_signal_saves_and_ends_all(
+    tmp_path: Path, photos: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "run"
+    words = ["train", "faces-tiny", "--data", str(photos), "--out", str(out), "--device", "cpu"]
+    words += ["--set", "data.size=32", "--steps", "100000", "--checkpoint-every", "100000"]
+    words += ["--keep", "files", "--workers", "1", "--log-every", "5"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    process = subprocess.Popen(
+        [*command, "--nproc-per-node=2", "-m", "srkit", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    log = out / runs.LOG
+    while not (log.is_file() and log.stat().st_size):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert error.count("go on with --resume") == 1, error
+    assert runs.step_of(runs.checkpoints(out)[-1]) > 0
+
+
+@pytest.mark.long
+def test_accelerate_launches_it_too(tmp_path: Path, photos: Path) -> None:
+    out = tmp_path / "run"
+    words = ["train", "faces-tiny", "--data", str(photos), "--out", str(out), "--steps", "3"]
+    done = launch(2, *words, "--set", "data.size=32", launcher="accelerate")
+    assert done.returncode == 0, done.stderr
+    assert runs.step_of(runs.checkpoints(out)[-1]) == 3
+
+
+@pytest.mark.long
+def test_compiled_networks_train_the_same(tmp_path: Path, run: Callable[..., Any]) -> None:
+    recipe = tiny(steps=4)
+    plain = run(recipe, out=tmp_path / "plain")
+    compiled = run(recipe, out=tmp_path / "compiled", compiled=True)
+    close_weights(plain.model, compiled.model, "generator", 1e-4)

@@ -1,0 +1,150 @@
+"""Bad photographs, folders and recipes: what `srkit train` says, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from srkit import registry, runs
+from srkit.cli import main
+
+Crops = Callable[[Path, int, int], list[Path]]
+
+
+@pytest.fixture
+def go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, list[str]]]:
+    """Train a small recipe for two steps; give status, standard output and the lines of errors."""
+
+    def start(data: Path, *words: str) -> tuple[int, str, list[str]]:
+        status = main(
+            ["train", "faces-tiny", "--data", str(data), "--out", str(tmp_path / "run"),
+             "--device", "cpu", "--steps", "2", "--set", "data.size=32", *words]
+        )  # fmt: skip
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err.splitlines()
+
+    return start
+
+
+def cut_off(file: Path) -> None:
+    """Leave a JPEG's header and little more."""
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 3])
+
+
+def as_jpegs(files: list[Path]) -> list[Path]:
+    from PIL import Image
+
+    made = []
+    for file in files:
+        with Image.open(file) as image:
+            image.save(file.with_suffix(".jpg"), quality=95)
+        file.unlink()
+        made.append(file.with_suffix(".jpg"))
+    return made
+
+
+def test_a_few_unreadable_jpegs_are_named_counted_and_left_out(
+    tmp_path: Path, crops: Crops, go: Callable[..., tuple[int, str, list[str]]]
+) -> None:
+    files = as_jpegs(crops(tmp_path / "photos", 40, 32))
+    for file in files[3], files[17]:
+        cut_off(file)
+    (tmp_path / "photos" / "no-picture.jpg").write_text("not a JPEG")
+    status, _, errors = go(tmp_path / "photos")
+    said = "".join("".join(errors).split())  # the console breaks lines within names
+    assert status == 0
+    assert "leftout3brokenpictures" in said
+    for name in (files[3].name, files[17].name, "no-picture.jpg"):
+        assert name in said
+    assert (tmp_path / "run" / runs.MODEL).is_file()
+    first = json.loads((tmp_path / "run" / runs.LOG).read_text().splitlines()[0])
+    assert len(first["broken"]) == 3
+    assert "no-picture.jpg" in " ".join(first["broken"])
+
+
+def test_too_many_unreadable_jpegs_stop_the_run_with_their_names(
+    tmp_path: Path, crops: Crops, go: Callable[..., tuple[int, str, list[str]]]
+) -> None:
+    files = as_jpegs(crops(tmp_path / "photos", 20, 32))
+    for file in files[:5]:
+        cut_off(file)
+    status, _, errors = go(tmp_path / "photos")
+    assert status == 2
+    assert len(errors) == 1
+    assert errors[0].startswith("srkit: 5 of 20 pictures are broken")
+    assert files[0].name in errors[0]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("content", ["nothing", "text"])
+def test_a_folder_without_pictures_is_said_to_be_one(
+    tmp_path: Path, go: Callable[..., tuple[int, str, list[str]]], content: str
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    if content == "text":
+        for number in range(3):
+            (folder / f"{number}.txt").write_text("words")
+    status, _, errors = go(folder)
+    assert (status, len(errors)) == (2, 1)
+    assert f"{folder}: no pictures in it" in errors[0]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("optimizr.learning_rate = 1e-3", "did you mean 'optimizer'"),
+        ("optimizer.learning_rte = 1e-3", "did you mean 'learning_rate'"),
+        ('optimizer.schedule = "cosin"', "did you mean 'cosine'"),
+        ('generator.widht = 3\ngenerator.name = "face-residual"', "did you mean 'width'"),
+        ("optimizer.learning_rate = 'fast'", "optimizer.learning_rate"),
+    ],
+)
+def test_a_recipe_with_a_misspelt_key_names_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, said: str
+) -> None:
+    plain = registry.build("recipes", "faces-tiny")
+    text = plain.to_toml()
+    if line.startswith("generator"):
+        text = text.replace('[generator]\nname = "face-residual"', "[generator]\n" + "\n".join(
+            part.removeprefix("generator.") for part in line.splitlines()
+        ))  # fmt: skip
+    elif line.startswith("optimizer."):
+        key = line.removeprefix("optimizer.")
+        kept = [row for row in text.splitlines() if row.split(" =")[0] != key.split(" =")[0]]
+        text = "\n".join(kept).replace("[optimizer]", f"[optimizer]\n{key}")
+    else:
+        text = f"{line}\n{text}"
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    assert main(["train", str(file), "--data", "samples", "--out", str(tmp_path / "run")]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert said in errors[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_logs_what_it_left_out_of_shards(
+    tmp_path: Path, crops: Crops, go: Callable[..., tuple[int, str, list[str]]]
+) -> None:
+    import tarfile
+
+    files = crops(tmp_path / "photos", 60, 32)
+    files[1].write_bytes(b"no picture")
+    with tarfile.open(tmp_path / "shard-0.tar", "w") as tar:
+        for file in files:
+            tar.add(file, arcname=file.name)
+    crops(tmp_path / "held-out", 3, 32)
+    status, _, errors = go(
+        tmp_path / "shard-{0..0}.tar", "--val", str(tmp_path / "held-out"), "--steps", "6"
+    )
+    assert status == 0, errors
+    log = [json.loads(line) for line in (tmp_path / "run" / runs.LOG).read_text().splitlines()]
+    assert any("000002" in message for line in log for message in line.get("broken", ()))
