@@ -104,6 +104,17 @@ def test_text_that_is_not_toml_names_its_origin() -> None:
         ({"adversarial.weight": 1}, ["discriminator and adversarial go together"]),
         ({"losses": {}}, ["nothing to train on"]),
         ({"discriminator.width": 1}, ["'discriminator.name' is missing"]),
+        ({"data.framing": "squach"}, ["'data.framing' can't be 'squach'", "did you mean 'squash'"]),
+        ({"data.framing": 3}, ["'data.framing' can't be 3", "'square' or 'squash'"]),
+        ({"optimizer.schedule": "cosin"}, ["'optimizer.schedule'", "did you mean 'cosine'"]),
+        ({"optimizer.schedule": "COSINE"}, ["'optimizer.schedule'", "did you mean 'cosine'"]),
+        ({"adversarial.objective": "relativ"}, ["did you mean 'relativistic'", "'hinge'"]),
+        ({"adversarial.updates": "alternate"}, ["did you mean 'alternating'"]),
+        ({"optimizer": "adam"}, ["'optimizer' is a table", "'adam'"]),
+        ({"losses": [1]}, ["'losses' is a table"]),
+        ({"losses.l1": 0.5}, ["'losses.l1' is a table", "0.5"]),
+        ({"data.flips": "perhaps"}, ["'data.flips'", "'perhaps'"]),
+        ({"data.size": 0.5}, ["'data.size'", "0.5"]),
     ],
 )
 def test_what_no_recipe_has_is_said_in_one_line(settings: dict[str, Any], words: list[str]) -> None:
@@ -113,6 +124,12 @@ def test_what_no_recipe_has_is_said_in_one_line(settings: dict[str, Any], words:
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_a_misspelt_key_is_named_before_the_one_that_is_missing_for_it() -> None:
+    text = small().to_toml().replace("[generator]", "[generater]")
+    with pytest.raises(RecipeError, match=r"'generater' \(did you mean 'generator'\?\)"):
+        Recipe.from_toml(text)
 
 
 def test_an_adversary_alone_is_enough_to_train_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from srkit import plugins as plugin_system
 from srkit import registry
 from srkit.errors import SrkitError, UnknownNameError, nearest
 from srkit.hookspecs import kinds
+from srkit.schema import schema as recipe_schema
 
 
 def list_parts(
@@ -49,9 +51,19 @@ def _long(kind: str, name: str) -> list[str]:
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="Any name that `srkit list` shows.")],
+    name: Annotated[
+        str | None, typer.Argument(help="Any name that `srkit list` shows.", show_default=False)
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of recipes instead.")
+    ] = False,
 ) -> None:
     """Show all that is known of a name: owner, options, documentation."""
+    if schema == (name is not None):
+        raise SrkitError("info wants a name (srkit list shows them), or --schema alone")
+    if name is None:
+        typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+        return
     console = Console(highlight=False, soft_wrap=True)
     found = [kind for kind in kinds() if name in registry.offers(kind)]
     if not found:
