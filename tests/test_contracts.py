@@ -75,6 +75,13 @@ def test_generators(name: str, scale: int) -> None:
     testing.check_generator(generator, scale=scale)
 
 
+def test_the_papers_other_enlargement() -> None:
+    generator = registry.build("generators", "inception-residual", width=0.1, enlarge="shuffle")
+    testing.check_generator(generator, scale=4)
+    reach = testing.receptive_radius(generator.eval(), scale=4, least=9)
+    assert reach == generator.receptive_radius == 9
+
+
 @pytest.mark.parametrize("name", offered("generators"))
 def test_generators_at_full_size(name: str) -> None:
     testing.check_generator(registry.build("generators", name, scale=4), scale=4, side=8)

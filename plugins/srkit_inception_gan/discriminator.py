@@ -35,7 +35,7 @@ class PlainDiscriminator(nn.Module):
         for count, stride in LAYERS:
             after = kernels(count, width)
             convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1)
-            blocks.append(nn.Sequential(convolution, nn.ReLU()))
+            blocks.append(nn.Sequential(convolution, nn.ReLU(inplace=True)))
             before = after
         hidden = kernels(1024, width)
         self.first_five = nn.Sequential(*blocks[:5])
