@@ -203,6 +203,77 @@ def scenarios() -> str:
     return f"{table(first, quality)}\nGradient norms at sr, unweighted:\n\n{table(second, norms)}"
 
 
+def loop_overhead() -> str:
+    """Return the committed result of benchmarks/loop_overhead.py."""
+    result = committed("loop_overhead")
+    rows = []
+    for case, its in result.items():
+        if not isinstance(its, dict):
+            continue
+        low, high = its["of_bare_quartiles"]
+        speeds = its["pictures_per_second"]
+        rows.append(
+            (
+                case,
+                *(f"{speeds[loop]:.0f}" for loop in ("srkit", "bare", "usual")),
+                f"{its['of_bare']:.3f} [{low:.3f}, {high:.3f}]",
+                f"{its['of_usual']:.2f}",
+            )
+        )
+    heading = ("pictures a second", "srkit", "bare", "usual", "srkit / bare", "srkit / usual")
+    where = f"{result['device']}, {result['threads']} threads, torch {result['torch']}"
+    return f"Measured on: {where}.\n\n{table(heading, rows)}"
+
+
+def training_cost() -> str:
+    """Return the committed result of benchmarks/training_cost.py: Fig. 7 and what sharing gains."""
+    result = committed("training_cost")
+    cost = result["cost"]
+    rows = []
+    for key, its in cost.items():
+        if not isinstance(its, dict):
+            continue
+        relative = its["relative_to_scenario_1"]
+        for number, name in enumerate(list(relative)[:6:2], start=2):
+            shown = (
+                f"{each['ratio']:.3f} [{each['quartiles'][0]:.3f}, {each['quartiles'][1]:.3f}]"
+                for each in (relative[name], relative[f"{name}, alternating"])
+            )
+            paper = f"{its['paper_scenario_4']:.3f}" if number == 4 else "not stated"
+            rows.append((key, str(number), *shown, paper))
+    heading = ("networks", "scenario", "simultaneous", "alternating", "paper")
+    parts = [table(heading, rows), "\n"]
+    for key, its in cost.items():
+        if isinstance(its, dict):
+            gain = its["shared_over_separate"]
+            low, high = gain["quartiles"]
+            parts.append(
+                f"- {key}: one look at hr and sr for both networks' losses is {gain['ratio']:.3f} "
+                f"[{low:.3f}, {high:.3f}] times as fast as two.\n"
+            )
+    return "".join(parts)
+
+
+def equal_time() -> str:
+    """Return simultaneous and alternating updates after equal time."""
+    quality = committed("training_cost")["quality"]
+    rows = []
+    for name, its in quality.items():
+        if isinstance(its, dict):
+            gain, low, high = its["gain_over_bicubic_95"]
+            rows.append(
+                (
+                    name,
+                    f"{its['steps']:,}",
+                    f"{its['psnr']:.2f}",
+                    f"{its['ssim']:.4f}",
+                    f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
+                    f"{its['discriminator']['d_accuracy']:.2f}",
+                )
+            )
+    return table(("updates", "steps", "PSNR", "SSIM", "over bicubic [95%]", "D right"), rows)
+
+
 def hooks() -> str:
     """Return the reference of the hooks and of the types that they speak of."""
     parts = []

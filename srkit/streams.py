@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
@@ -138,16 +140,33 @@ def loaded(dataset: Any, workers: int, *, pin: bool, sampler: Any = None) -> Gen
             worker_init_fn=leave_signals,
             generator=torch.Generator(),  # it draws a seed: not from the one that the networks use
         )
-        items = iter(loader)
+        with child_signals_kept():
+            items = iter(loader)
     try:
         yield from items
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, EOFError, ConnectionError) as error:
+        # The last two where the queue's other end is gone before anyone has looked.
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise SrkitError(
             "a process that decodes was ended, maybe for want of memory (or of /dev/shm, in a "
             "container); --workers 1 needs less, 0 none of /dev/shm"
         ) from error
+
+
+@contextmanager
+def child_signals_kept() -> Iterator[None]:
+    """Undo what torch does to SIGCHLD within.
+
+    Its handler raises wherever the main process happens to be when a worker dies, be it in the
+    middle of a step. Without it the next batch that is waited for says so, seconds later.
+    """
+    number: int | None = getattr(signal, "SIGCHLD", None)
+    before = None if number is None else signal.getsignal(number)
+    yield
+    here = threading.current_thread() is threading.main_thread()
+    if number is not None and before is not None and here:
+        signal.signal(number, before)
 
 
 def leave_signals(_worker: int) -> None:

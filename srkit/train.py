@@ -72,10 +72,6 @@ class Stop:
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         self.asked = True
         signal.signal(number, self._old[number])  # a second one ends it at once
-        # Launchers signal the processes that decode too. Torch answers the death of one by an
-        # exception in the midst of whatever runs here, a step perhaps: not now.
-        if (child := getattr(signal, "SIGCHLD", None)) and child not in self._old:
-            self._old[child] = signal.signal(child, signal.SIG_DFL)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._old.items():

@@ -43,16 +43,16 @@ def shapes(module: nn.Module) -> list[Shape]:
 def test_the_stated_kernel_counts_are_exact_at_width_1(full: InceptionResidual) -> None:
     assert shapes(full.stem) == [(3, 128, 3), (3, 128, 5)]
     assert shapes(full.residual1) == [(256, 256, 3), (256, 256, 5), (512, 256, 1)]
-    assert shapes(full.up1) == [(256, 128, 3), (256, 128, 5), (256, 512, 1)]
+    assert shapes(full.up1) == [(256, 128, 3), (256, 128, 5), (256, 128, 1)]
     assert shapes(full.residual2) == [(128, 128, 3), (128, 128, 5), (256, 128, 1)]
-    assert shapes(full.up2) == [(128, 64, 3), (128, 64, 5), (128, 256, 1)]
+    assert shapes(full.up2) == [(128, 64, 3), (128, 64, 5), (128, 64, 1)]
     assert shapes(full.tail) == [(64, 64, 3), (64, 32, 3), (32, 3, 3)]
     assert len(shapes(full)) == 2 + 4 * 3 + 3
 
 
 def test_the_parameter_count_is_as_documented(full: InceptionResidual) -> None:
     count = sum(parameter.numel() for parameter in full.parameters())
-    assert count == 4_578_883
+    assert count == 4_455_427
     assert f"{count:,}" in (InceptionResidual.__doc__ or "")
 
 
@@ -83,10 +83,22 @@ def test_any_input_size_works_and_the_output_stays_in_range(
         assert 0 <= sr.min() <= sr.max() <= 1
 
 
-def test_receptive_radius_is_true() -> None:
-    network = InceptionResidual(width=0.25).double().eval()
+@pytest.mark.parametrize(("enlarge", "radius"), [("resize", 8), ("shuffle", 9)])
+def test_receptive_radius_is_true(enlarge: parts.Enlarge, radius: int) -> None:
+    network = InceptionResidual(width=0.25, enlarge=enlarge).double().eval()
     least, most = reached(network, scale=4, around=12)
-    assert least == most == network.receptive_radius
+    assert least <= most == network.receptive_radius == radius
+
+
+def test_the_lighter_reading_convolves_before_it_enlarges() -> None:
+    light = InceptionResidual(enlarge="shuffle")
+    assert shapes(light.up1) == [(256, 128, 3), (256, 128, 5), (256, 512, 1)]
+    assert shapes(light.up2) == [(128, 64, 3), (128, 64, 5), (128, 256, 1)]
+    sizes: list[tuple[int, ...]] = []
+    for network in (light, InceptionResidual()):
+        network.up1.branches.register_forward_hook(lambda _m, _i, y: sizes.append(tuple(y.shape)))
+        network.eval()(torch.rand(1, 3, 16, 16))
+    assert sizes == [(1, 256, 16, 16), (1, 256, 32, 32)]
 
 
 def test_batch_normalisation_is_in_the_blocks_alone_once_a_branch(full: InceptionResidual) -> None:
@@ -134,7 +146,7 @@ def test_initialisation_is_glorots(network: nn.Module) -> None:
 
 
 def test_training_starts_without_a_checkerboard() -> None:
-    network = InceptionResidual(width=0.1).eval()
+    network = InceptionResidual(width=0.1, enlarge="shuffle").eval()
     for block in (network.up1, network.up2):
         y = block(torch.randn(1, block.branches.three[0].in_channels, 5, 6))
         assert y.shape[2:] == (10, 12)

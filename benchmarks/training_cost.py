@@ -1,0 +1,235 @@
+"""What each loss costs: the paper's Fig. 7, and what sharing the discriminator's pass gains.
+
+    python benchmarks/training_cost.py [--json benchmarks/results/training_cost.json]
+    python benchmarks/training_cost.py --quality --data CELEBA --out RUNS --json FILE
+
+*Cost*: steps a second of the four scenarios relative to the first, by srkit's own step on
+batches in memory, at equal networks. The paper's Fig. 7 gives 41,410 batches in two hours to
+scenario 1 and 27,840 to scenario 4, which is 0.67. P3 leaves open how the generator enlarges; both
+readings are timed, ``resize`` (the default) and ``shuffle``. Scenarios 2 to 4 are also timed with
+alternating updates; and, written out here, with a discriminator that looks at hr and sr anew for
+each of the two networks' losses instead of once for both (``separate``), beside the same
+written-out step with one look (``shared``). All take turns of one step within one run, so that
+they see the same noise of the machine; ratios are medians over the turns.
+
+*Quality* (``--quality``): scenario 4 with simultaneous and with alternating updates, each trained
+for the same time: the number of alternating steps is that of the simultaneous ones times the
+measured ratio of their speeds. PSNR and SSIM on the test split by protocol ``paper``. A run that
+was interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import srkit
+from srkit import build, checkpoint, data, processes, registry, runs
+from srkit.bench.protocol import Protocol
+from srkit.bench.quality import measure
+from srkit.feeds import Batch
+from srkit.recipe import Recipe
+from srkit.state import State, optimizer_for
+from srkit.steps import step
+from srkit.train import train
+from srkit.upscale import load
+
+SCENARIOS = (
+    "inception-gan-pixel",
+    "inception-gan-adversarial",
+    "inception-gan-feature",
+    "inception-gan",
+)
+PAPER = 27_840 / 41_410  # P16
+
+
+def scenario(name: str, width: float, **changes: Any) -> Recipe:
+    """Return a scenario at a width."""
+    recipe: Recipe = registry.build("recipes", name).changed({"generator.width": width, **changes})
+    return recipe.changed({"discriminator.width": width}) if recipe.discriminator else recipe
+
+
+def random_batch(recipe: Recipe, device: torch.device) -> Batch:
+    """Return a batch of random pictures on the device."""
+    hr = torch.rand(recipe.batch_size, 3, recipe.data.size, recipe.data.size, device=device)
+    hr = hr.contiguous(memory_format=torch.channels_last)
+    return Batch(hr, torch.arange(len(hr), device=device))
+
+
+def own_step(recipe: Recipe, joined: processes.Processes) -> Callable[[], object]:
+    """Return srkit's own step."""
+    torch.manual_seed(0)
+    parts = build.parts(recipe, joined.device)
+    state = State.of(recipe, parts, joined)
+    batch = random_batch(recipe, joined.device)
+    return lambda: step(state, parts, batch)
+
+
+def written_step(recipe: Recipe, device: torch.device, *, shared: bool) -> Callable[[], object]:
+    """Return a simultaneous step written out, with one look of D at hr and sr, or two."""
+    torch.manual_seed(0)
+    parts = build.parts(recipe, device)
+    generator, critic, objective = parts.generator, parts.discriminator, parts.objective
+    assert critic is not None
+    assert objective is not None
+    its, hers = list(generator.parameters()), list(critic.parameters())
+    optimizers = [optimizer_for(network, recipe.optimizer) for network in (generator, critic)]
+    batch = random_batch(recipe, device)
+
+    def take() -> None:
+        hr = batch.hr
+        lr = parts.degrade(hr, seeds=batch.noise).contiguous(memory_format=torch.channels_last)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        sr = generator(lr)
+        real, fake = critic(hr), critic(sr)
+        given = {"sr": sr, "hr": hr, "lr": lr, "real": build.detached(real), "fake": fake}
+        loss = parts.weights["adversarial"] * objective.generator(real.logits.detach(), fake.logits)
+        loss = loss + sum(term.weight * term(given) for term in parts.terms.values())
+        loss.backward(inputs=its, retain_graph=shared)
+        if not shared:
+            real, fake = critic(hr), critic(sr.detach())
+        objective.discriminator(real.logits, fake.logits).backward(inputs=hers)
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return take
+
+
+def in_turns(
+    takes: dict[str, Callable[[], object]], rounds: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Return the seconds of each step, all steps taken in turns; the first two are left out."""
+    times: dict[str, list[float]] = {name: [] for name in takes}
+    for turn in range(rounds + 2):
+        for name, take in takes.items():
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            began = time.perf_counter()
+            take()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if turn >= 2:
+                times[name].append(time.perf_counter() - began)
+    return times
+
+
+def relative(one: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
+    """Return the speed of ``other`` over that of ``one``: median and quartiles of the turns."""
+    ratios = sorted(a / b for a, b in zip(one, other, strict=True))
+    quarter = len(ratios) // 4
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "quartiles": [round(ratios[quarter], 3), round(ratios[-quarter - 1], 3)],
+    }
+
+
+def cost(width: float, enlarge: str, rounds: int, joined: processes.Processes) -> dict[str, Any]:
+    """Time everything at one width and one kind of enlargement."""
+    device = joined.device
+    kind = {"generator.enlarge": enlarge}
+    takes: dict[str, Callable[[], object]] = {}
+    for name in SCENARIOS:
+        takes[name] = own_step(scenario(name, width, **kind), joined)
+        if name != SCENARIOS[0]:
+            other = scenario(name, width, **kind, **{"adversarial.updates": "alternating"})
+            takes[f"{name}, alternating"] = own_step(other, joined)
+    last = scenario(SCENARIOS[-1], width, **kind)
+    for way in ("shared", "separate"):
+        takes[way] = written_step(last, device, shared=way == "shared")
+    times = in_turns(takes, rounds, device)
+    first = times[SCENARIOS[0]]
+    return {
+        "steps_per_second": {n: round(1 / statistics.median(t), 3) for n, t in times.items()},
+        "relative_to_scenario_1": {
+            name: relative(first, its) for name, its in times.items() if name not in SCENARIOS[:1]
+        },
+        "shared_over_separate": relative(times["separate"], times["shared"]),
+        "simultaneous_over_alternating": relative(
+            times[f"{SCENARIOS[-1]}, alternating"], times[SCENARIOS[-1]]
+        ),
+        "paper_scenario_4": round(PAPER, 3),
+    }
+
+
+def quality(arguments: argparse.Namespace, faster: float) -> dict[str, Any]:
+    """Train scenario 4 both ways for the same time, and score both."""
+    files = data.split_files(data.locate(arguments.data), "test")
+    result: dict[str, Any] = {"speed_ratio": faster}
+    lengths = {
+        "simultaneous": arguments.steps,
+        "alternating": round(arguments.steps / faster),
+    }
+    for (updates, steps), seed in itertools.product(lengths.items(), arguments.seeds):
+        changes = {"adversarial.updates": updates, "steps": steps, "seed": seed}
+        recipe = scenario(SCENARIOS[-1], arguments.width, **changes)
+        out = arguments.out / f"{updates}-{seed}"
+        if not (out / runs.MODEL).is_file():
+            resume = (out / runs.RECIPE).is_file()
+            train(recipe, data=arguments.data, out=out, checkpoint_every=250, resume=resume)
+        model = load(out)
+        scores = measure([model], files, Protocol())
+        last = json.loads((out / runs.LOG).read_text(encoding="utf-8").splitlines()[-1])
+        result[f"{updates}, seed {seed}"] = {
+            "steps": checkpoint.read(out / runs.MODEL, only=("none",)).step,
+            "psnr": round(scores.mean(model.name, "psnr"), 3),
+            "ssim": round(scores.mean(model.name, "ssim"), 4),
+            "gain_over_bicubic_95": [round(x, 3) for x in scores.gain(model.name, "psnr")],
+            "discriminator": {k: v for k, v in last["losses"].items() if k.startswith("d_")},
+        }
+        print(updates, seed, result[f"{updates}, seed {seed}"], flush=True)
+    return result
+
+
+def main() -> None:
+    """Measure what is asked for, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--widths", type=float, nargs="+", default=[0.25, 1.0])
+    parser.add_argument("--quality", action="store_true")
+    parser.add_argument("--data", default="celeba")
+    parser.add_argument("--out", type=Path, default=Path("runs/training-cost"))
+    parser.add_argument("--steps", type=int, default=1500, help="simultaneous, for --quality")
+    parser.add_argument("--width", type=float, default=0.25, help="for --quality")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--json", type=Path, help="what it holds already stays")
+    arguments = parser.parse_args()
+    where = None if arguments.device == "auto" else build.device_named(arguments.device)
+    joined = processes.start(where)
+    result: dict[str, Any] = {}
+    if arguments.json and arguments.json.is_file():
+        result = json.loads(arguments.json.read_text(encoding="utf-8"))
+    if arguments.quality:
+        known = result.get("cost", {}).get(f"width {arguments.width}, resize")
+        known = known or cost(arguments.width, "resize", arguments.rounds, joined)
+        faster = known["simultaneous_over_alternating"]["ratio"]
+        result["quality"] = {"width": arguments.width, **quality(arguments, faster)}
+    else:
+        result["cost"] = {
+            "device": torch.cuda.get_device_name() if joined.device.type == "cuda" else "cpu",
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "srkit": srkit.__version__,
+            "rounds": arguments.rounds,
+        }
+        for width, enlarge in itertools.product(arguments.widths, ("resize", "shuffle")):
+            case = f"width {width}, {enlarge}"
+            result["cost"][case] = cost(width, enlarge, arguments.rounds, joined)
+            print(case, json.dumps(result["cost"][case], indent=1), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
