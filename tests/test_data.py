@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -674,22 +675,23 @@ def test_a_small_set_isnt_cached_unasked_and_a_slow_one_is(
     assert len(list((tmp_path / "default").iterdir())) == 1
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond a kilobyte."""
+    """No file may grow beyond a kilobyte within; not even one that pytest's own output goes to."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("keep", ["device", "disk"])
-def test_a_full_disk_is_a_note_and_no_error(
-    some_broken: Path, tmp_path: Path, full_disk: None, keep: Keep
-) -> None:
+def test_a_full_disk_is_a_note_and_no_error(some_broken: Path, tmp_path: Path, keep: Keep) -> None:
     where = tmp_path / "cache"
-    feed, _ = data.open_feed(some_broken, None, recipe(), device=CPU, cache=where, keep=keep)
+    with full_disk():
+        feed, _ = data.open_feed(some_broken, None, recipe(), device=CPU, cache=where, keep=keep)
     assert feed.kept == {"device": "device", "disk": "files"}[keep]
     assert feed.notes[0].startswith(f"can't keep decoded pictures in {where}: ")
     assert not list(where.glob("*.pixels"))
