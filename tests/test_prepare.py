@@ -325,9 +325,14 @@ def test_a_photo_that_is_not_whole_in_the_manifest_is_left_out(tmp_path: Path) -
 
 def begun(photos: Path, out: Path, workers: int) -> subprocess.Popen[str]:
     """Start the command in a process group of its own; return when some photos are done."""
+    # A shell starts what runs in the background with SIGINT ignored, these tests perhaps too.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from srkit.cli import main; sys.exit(main())"
+    )
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "srkit", "prepare", str(photos), str(out), *COMMAND),
+            *(sys.executable, "-c", code, "prepare", str(photos), str(out), *COMMAND),
             *("--workers", str(workers)),
         ],
         stdout=subprocess.PIPE,
