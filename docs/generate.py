@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import typer.main
 from pydantic import BaseModel
 
-from srkit import hookspecs, recipe, registry
+from srkit import hookspecs, recipe, registry, schema
 from srkit.cli import build_app
 
 SECTIONS = {
@@ -41,13 +40,7 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def attributes(documented: type) -> dict[str, str]:
     """Return the section ``Attributes:`` of a class's docstring, by name."""
-    _, _, section = (inspect.getdoc(documented) or "").partition("Attributes:\n")
-    found: dict[str, str] = {}
-    for entry in re.split(r"\n(?=    \S)", section.rstrip()):
-        name, colon, text = entry.strip().partition(": ")
-        if colon:
-            found[name] = markdown(" ".join(text.split()))
-    return found
+    return schema.section(documented, "Attributes")
 
 
 def summary(documented: Any) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import track
 
+from srkit.cli import pictures
 from srkit.errors import InputError, OptionError
 
 if TYPE_CHECKING:
@@ -68,24 +67,14 @@ def degrade(
     build = _of_recipe(recipe) if recipe else _named(degradation or DEFAULT)
     chosen = build.built(settings or [], scale, device_named(device))
     console = Console(stderr=True)
-    failed = 0
+
+    def one(number: int, job: Job) -> Iterable[Path]:
+        if note := _one(job, chosen, seed + number, compare):
+            pictures.tell(console, note)
+        return dict.fromkeys(job.outputs)
+
     quiet = len(jobs) < 2 or not console.is_terminal
-    shown = track(jobs, "degrade", console=console, disable=quiet, transient=True)
-    for number, job in enumerate(shown):
-        try:
-            note = _one(job, chosen, seed + number, compare)
-        except InputError as error:
-            print(f"srkit: {error}", file=sys.stderr)  # noqa: T201
-            failed += 1
-            continue
-        if note:
-            console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
-        for file in dict.fromkeys(job.outputs):
-            print(file)  # noqa: T201
-    if failed:
-        word = "picture" if failed == 1 else "pictures"
-        print(f"srkit: {failed} {word} of {len(jobs)} failed", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(1)
+    pictures.each(jobs, one, "degrade", console, quiet=quiet)
 
 
 @dataclass(frozen=True)
@@ -229,18 +218,11 @@ def plan(source: Path, out: Path, draws: int) -> list[Job]:
 
 
 def _checked(jobs: list[Job]) -> list[Job]:
-    read = {job.input.resolve() for job in jobs}
-    written: dict[Path, Path] = {}
-    for job in jobs:
-        for output in dict.fromkeys(job.outputs):
-            place = output.resolve()
-            if place in read:
-                raise InputError(f"{output} is an input; choose another place for the results")
-            if place in written:
-                raise InputError(
-                    f"{written[place]} and {job.input} would both become {output}; rename one"
-                )
-            written[place] = job.input
+    pictures.require_apart(
+        ((job.input, job.outputs) for job in jobs),
+        elsewhere="for the results",
+        instead="rename one",
+    )
     return jobs
 
 

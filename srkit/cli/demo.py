@@ -24,7 +24,7 @@ def demo(
     if not train:
         _show(console, demonstration.demo())
         return
-    from srkit.cli.train import Display
+    from srkit.cli.display import Display
 
     console.print("1. training 'faces-tiny' on squares of scikit-image's photographs")
     with Display(Console(stderr=True)) as display:

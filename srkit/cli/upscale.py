@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import track
 
+from srkit.cli import pictures
 from srkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,24 +40,17 @@ def upscale(
     loaded = load(model, device=device)
     jobs = plan(inputs, out, loaded.scale)
     console = Console(stderr=True)
-    failed = 0
     noted = False
-    shown = track(jobs, "upscale", console=console, disable=len(jobs) < 2, transient=True)
-    for job in shown:
-        try:
-            note = _one(job, loaded, tile)
-        except InputError as error:
-            print(f"srkit: {error}", file=sys.stderr)  # noqa: T201
-            failed += 1
-            continue
+
+    def one(_number: int, job: Job) -> list[Path]:
+        nonlocal noted
+        note = _one(job, loaded, tile)
         if note and not noted:
-            console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
+            pictures.tell(console, note)
             noted = True
-        print(job.output)  # noqa: T201
-    if failed:
-        word = "picture" if failed == 1 else "pictures"
-        print(f"srkit: {failed} {word} of {len(jobs)} failed", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(1)
+        return [job.output]
+
+    pictures.each(jobs, one, "upscale", console, quiet=len(jobs) < 2)
 
 
 @dataclass(frozen=True)
@@ -123,20 +115,9 @@ def plan(inputs: list[Path], out: Path | None, scale: int) -> list[Job]:
             output = out / f"{given.stem}{suffix}"
         if Job(given, output) not in jobs:
             jobs.append(Job(given, output))
-    return _checked(jobs)
-
-
-def _checked(jobs: list[Job]) -> list[Job]:
-    read = {job.input.resolve() for job in jobs}
-    written: dict[Path, Path] = {}
-    for job in jobs:
-        place = job.output.resolve()
-        if place in read:
-            raise InputError(f"{job.output} is an input; choose another place with --out")
-        if place in written:
-            raise InputError(
-                f"{written[place]} and {job.input} would both become {job.output}; "
-                "rename one, or upscale them one by one"
-            )
-        written[place] = job.input
+    pictures.require_apart(
+        ((job.input, [job.output]) for job in jobs),
+        elsewhere="with --out",
+        instead="rename one, or upscale them one by one",
+    )
     return jobs

@@ -1,0 +1,86 @@
+"""What the verbs that turn picture files into picture files have in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from srkit.errors import InputError
+
+Job = TypeVar("Job")
+
+
+def require_apart(
+    jobs: Iterable[tuple[Path, Iterable[Path]]], *, elsewhere: str, instead: str
+) -> None:
+    """See that no result would be written over an input or over another input's result.
+
+    Args:
+        jobs: Each input with the files that its results go to.
+        elsewhere: How to choose another place, for the message.
+        instead: What to do where two results meet, for the message.
+
+    Raises:
+        InputError: One would.
+    """
+    jobs = [(given, list(outputs)) for given, outputs in jobs]
+    read = {given.resolve() for given, _ in jobs}
+    written: dict[Path, Path] = {}
+    for given, outputs in jobs:
+        for output in dict.fromkeys(outputs):
+            place = output.resolve()
+            if place in read:
+                raise InputError(f"{output} is an input; choose another place {elsewhere}")
+            if place in written:
+                raise InputError(
+                    f"{written[place]} and {given} would both become {output}; {instead}"
+                )
+            written[place] = given
+
+
+def tell(console: Console, note: str) -> None:
+    """Show what the user should know of a result, in one line beside the results."""
+    console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+def each(
+    jobs: Sequence[Job],
+    one: Callable[[int, Job], Iterable[Path]],
+    verb: str,
+    console: Console,
+    *,
+    quiet: bool,
+) -> None:
+    """Do one job after another; name those that fail, and the files of the others.
+
+    Args:
+        jobs: In their order.
+        one: Given a job's number and the job, does it and returns the files it wrote.
+        verb: Shown beside the progress bar.
+        console: For the bar.
+        quiet: Without a bar.
+
+    Raises:
+        typer.Exit: With status 1, where some failed.
+    """
+    failed = 0
+    shown = track(jobs, verb, console=console, disable=quiet, transient=True)
+    for number, job in enumerate(shown):
+        try:
+            files = one(number, job)
+        except InputError as error:
+            print(f"srkit: {error}", file=sys.stderr)  # noqa: T201
+            failed += 1
+            continue
+        for file in files:
+            print(file)  # noqa: T201
+    if failed:
+        word = "picture" if failed == 1 else "pictures"
+        print(f"srkit: {failed} {word} of {len(jobs)} failed", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(1)
