@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -563,6 +564,7 @@ def test_what_exif_says_of_the_photo_is_kept(
         assert written.getexif().get(0x010F) == "A camera"
 
 
+@functools.cache  # the second it was made stands in it: another call may give other bytes
 def profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
