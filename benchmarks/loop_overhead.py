@@ -23,12 +23,13 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from bare import bare_step, relative
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -36,7 +37,6 @@ from torch.utils.data import DataLoader, Dataset
 import srkit
 from srkit import build, images, registry, sources
 from srkit.recipe import Recipe
-from srkit.state import optimizer_for
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "inception-gan, width 0.25": (
@@ -49,37 +49,6 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 WANTED = {"inception-gan, width 0.25": 0.95, "face-residual, 20k parameters": 0.85}
-
-
-def bare_step(recipe: Recipe, device: torch.device) -> Callable[[Tensor, Tensor], None]:
-    """Return the recipe's mathematics and nothing else: a step for (hr, lr)."""
-    torch.manual_seed(0)
-    parts = build.parts(recipe, device)
-    generator, critic, objective = parts.generator, parts.discriminator, parts.objective
-    optimizers = [optimizer_for(n, recipe.optimizer) for n in (generator, critic) if n is not None]
-    weights = list(generator.parameters())
-
-    def step(hr: Tensor, lr: Tensor) -> None:
-        sr = generator(lr)
-        given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
-        if critic is not None and objective is not None:
-            real, fake = critic(hr), critic(sr)
-            given |= {"real": build.detached(real), "fake": fake}
-        loss = sum(term.weight * term(given) for term in parts.terms.values())
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        if critic is not None and objective is not None and recipe.adversarial:
-            game = objective.generator(real.logits.detach(), fake.logits)
-            loss = loss + recipe.adversarial.weight * game
-            loss.backward(inputs=weights, retain_graph=True)
-            critic_loss = objective.discriminator(real.logits, fake.logits)
-            critic_loss.backward(inputs=list(critic.parameters()))
-        else:
-            loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-
-    return step
 
 
 def batches_in_memory(
@@ -140,7 +109,6 @@ def measure(
         {**changes, "steps": size * (turns + 2) + 1, "validate_every": 10**6}
     )
     step = bare_step(recipe, device)
-    parts = build.parts(recipe, device)
     memory = batches_in_memory(files, recipe, device)
 
     def wait() -> None:
@@ -162,8 +130,7 @@ def measure(
         began = time.perf_counter()
         for _ in range(size):
             hr, seeds = next(memory)
-            lr = parts.degrade(hr, seeds=seeds).contiguous(memory_format=torch.channels_last)
-            step(hr, lr)
+            step(hr, seeds=seeds)
         wait()
         if record["step"] > 2 * size:
             bare.append(time.perf_counter() - began)
@@ -180,7 +147,7 @@ def measure(
             report=report,
         )
     ours, bare = ours[:turns], bare[:turns]  # the last line of the log is of one step
-    ratios = sorted(b / a for a, b in zip(ours, bare, strict=True))
+    of_bare, quartiles = relative(bare, ours)
 
     loader = DataLoader(
         Usual(files, recipe),
@@ -196,23 +163,21 @@ def measure(
         began = time.perf_counter()
         for _ in range(size):
             hr, lr = (t.to(device) for t in next(stream))
-            layout = torch.channels_last
-            step(hr.contiguous(memory_format=layout), lr.contiguous(memory_format=layout))
+            step(hr.contiguous(memory_format=torch.channels_last), lr=lr)
         wait()
         if turn:
             usual.append(time.perf_counter() - began)
     pictures = recipe.batch_size * size
-    quarter = len(ratios) // 4
     return {
-        "generator_parameters": sum(p.numel() for p in parts.generator.parameters()),
+        "generator_parameters": sum(p.numel() for p in build.generator(recipe).parameters()),
         "batch_size": recipe.batch_size,
         "pictures_per_second": {
             "srkit": round(pictures / statistics.median(ours), 1),
             "bare": round(pictures / statistics.median(bare), 1),
             "usual": round(pictures / statistics.median(usual), 1),
         },
-        "of_bare": round(statistics.median(ratios), 3),
-        "of_bare_quartiles": [round(ratios[quarter], 3), round(ratios[-quarter - 1], 3)],
+        "of_bare": of_bare,
+        "of_bare_quartiles": quartiles,
         "of_usual": round(statistics.median(usual) / statistics.median(ours), 3),
     }
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bare import SCENARIOS
 from torch import Tensor
 
 import srkit
@@ -30,13 +31,6 @@ from srkit.images import bicubic
 from srkit.recipe import parse_setting
 from srkit.train import GRADIENTS_AT, train
 from srkit.upscale import load
-
-SCENARIOS = (
-    "inception-gan-pixel",
-    "inception-gan-adversarial",
-    "inception-gan-feature",
-    "inception-gan",
-)
 
 
 def high_frequency_energy(pictures: Tensor, scale: int) -> float:

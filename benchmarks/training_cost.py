@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bare import SCENARIOS, bare_step, relative
 
 import srkit
 from srkit import build, checkpoint, data, processes, registry, runs
@@ -38,17 +39,11 @@ from srkit.bench.protocol import Protocol
 from srkit.bench.quality import measure
 from srkit.feeds import Batch
 from srkit.recipe import Recipe
-from srkit.state import State, optimizer_for
+from srkit.state import State
 from srkit.steps import step
 from srkit.train import train
 from srkit.upscale import load
 
-SCENARIOS = (
-    "inception-gan-pixel",
-    "inception-gan-adversarial",
-    "inception-gan-feature",
-    "inception-gan",
-)
 PAPER = 27_840 / 41_410  # P16
 
 
@@ -76,33 +71,8 @@ def own_step(recipe: Recipe, joined: processes.Processes) -> Callable[[], object
 
 def written_step(recipe: Recipe, device: torch.device, *, shared: bool) -> Callable[[], object]:
     """Return a simultaneous step written out, with one look of D at hr and sr, or two."""
-    torch.manual_seed(0)
-    parts = build.parts(recipe, device)
-    generator, critic, objective = parts.generator, parts.discriminator, parts.objective
-    assert critic is not None
-    assert objective is not None
-    its, hers = list(generator.parameters()), list(critic.parameters())
-    optimizers = [optimizer_for(network, recipe.optimizer) for network in (generator, critic)]
-    batch = random_batch(recipe, device)
-
-    def take() -> None:
-        hr = batch.hr
-        lr = parts.degrade(hr, seeds=batch.noise).contiguous(memory_format=torch.channels_last)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        sr = generator(lr)
-        real, fake = critic(hr), critic(sr)
-        given = {"sr": sr, "hr": hr, "lr": lr, "real": build.detached(real), "fake": fake}
-        loss = parts.weights["adversarial"] * objective.generator(real.logits.detach(), fake.logits)
-        loss = loss + sum(term.weight * term(given) for term in parts.terms.values())
-        loss.backward(inputs=its, retain_graph=shared)
-        if not shared:
-            real, fake = critic(hr), critic(sr.detach())
-        objective.discriminator(real.logits, fake.logits).backward(inputs=hers)
-        for optimizer in optimizers:
-            optimizer.step()
-
-    return take
+    take, batch = bare_step(recipe, device, shared=shared), random_batch(recipe, device)
+    return lambda: take(batch.hr, seeds=batch.noise)
 
 
 def in_turns(
@@ -123,14 +93,9 @@ def in_turns(
     return times
 
 
-def relative(one: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
-    """Return the speed of ``other`` over that of ``one``: median and quartiles of the turns."""
-    ratios = sorted(a / b for a, b in zip(one, other, strict=True))
-    quarter = len(ratios) // 4
-    return {
-        "ratio": round(statistics.median(ratios), 3),
-        "quartiles": [round(ratios[quarter], 3), round(ratios[-quarter - 1], 3)],
-    }
+def ratio(one: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
+    """Return `relative` by name."""
+    return dict(zip(("ratio", "quartiles"), relative(one, other), strict=True))
 
 
 def cost(width: float, enlarge: str, rounds: int, joined: processes.Processes) -> dict[str, Any]:
@@ -151,10 +116,10 @@ def cost(width: float, enlarge: str, rounds: int, joined: processes.Processes) -
     return {
         "steps_per_second": {n: round(1 / statistics.median(t), 3) for n, t in times.items()},
         "relative_to_scenario_1": {
-            name: relative(first, its) for name, its in times.items() if name not in SCENARIOS[:1]
+            name: ratio(first, its) for name, its in times.items() if name not in SCENARIOS[:1]
         },
-        "shared_over_separate": relative(times["separate"], times["shared"]),
-        "simultaneous_over_alternating": relative(
+        "shared_over_separate": ratio(times["separate"], times["shared"]),
+        "simultaneous_over_alternating": ratio(
             times[f"{SCENARIOS[-1]}, alternating"], times[SCENARIOS[-1]]
         ),
         "paper_scenario_4": round(PAPER, 3),

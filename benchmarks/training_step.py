@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from bare import bare_step, relative
 
 from srkit import build, registry
 from srkit.recipe import Recipe
-from srkit.train import optimizer_for
 
 CASES = {
     "faces": ("faces", {}),
@@ -35,37 +35,14 @@ def stepper(
     recipe: Recipe, device: torch.device, layout: torch.memory_format
 ) -> Callable[[], None]:
     """Return a function that takes one training step in a memory format."""
-    torch.manual_seed(0)
-    parts = build.parts(recipe, device)
-    networks = [n for n in (parts.generator, parts.discriminator) if n is not None]
-    for network in networks:
-        network.to(memory_format=layout)
-    optimizers = [optimizer_for(network, recipe.optimizer) for network in networks]
+    take = bare_step(recipe, device, layout=layout)
     side = recipe.data.size
-    hr = torch.rand(recipe.batch_size, 3, side, side, device=device).contiguous(
-        memory_format=layout
-    )
+    hr = torch.rand(recipe.batch_size, 3, side, side, device=device)
+    hr = hr.contiguous(memory_format=layout)
     seeds = torch.arange(recipe.batch_size, device=device)
 
     def step() -> None:
-        lr = parts.degrade(hr, seeds=seeds).contiguous(memory_format=layout)
-        sr = parts.generator(lr)
-        given = {"sr": sr, "hr": hr, "lr": lr}
-        if parts.discriminator is not None and parts.objective is not None:
-            real, fake = parts.discriminator(hr), parts.discriminator(sr)
-            given |= {"real": build.detached(real), "fake": fake}
-        loss = torch.stack([t.weight * t(given) for t in parts.terms.values()]).sum()
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        if parts.discriminator is not None and parts.objective is not None:
-            loss = loss + parts.objective.generator(real.logits.detach(), fake.logits)
-            loss.backward(inputs=list(parts.generator.parameters()), retain_graph=True)
-            critic = parts.objective.discriminator(real.logits, fake.logits)
-            critic.backward(inputs=list(parts.discriminator.parameters()))
-        else:
-            loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        take(hr, seeds=seeds)
         if device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -98,14 +75,11 @@ def main() -> None:
                     times[key].append(time.perf_counter() - started)
         middle = {key: statistics.median(values) for key, values in times.items()}
         speeds = {key: round(recipe.batch_size / value, 1) for key, value in middle.items()}
-        ratios = sorted(
-            a / b for a, b in zip(times["contiguous"], times["channels_last"], strict=True)
-        )
-        quarter = len(ratios) // 4
+        faster, quartiles = relative(times["contiguous"], times["channels_last"])
         result[case] = {
             "pictures_per_second": speeds,
-            "ratio": round(statistics.median(ratios), 3),
-            "ratio_quartiles": [round(ratios[quarter], 3), round(ratios[-quarter - 1], 3)],
+            "ratio": faster,
+            "ratio_quartiles": quartiles,
         }
         print(case, result[case], flush=True)
     if arguments.json:

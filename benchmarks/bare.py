@@ -1,0 +1,92 @@
+"""A training step written out with nothing around it, and ratios of what took turns.
+
+Shared by the scripts beside it. It does the mathematics of `srkit.steps.step` with simultaneous
+updates and none of its duties: no counting, no check, no average, no parts of a batch.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srkit import build
+from srkit.recipe import Recipe
+from srkit.state import optimizer_for
+
+# The ones the paper compares, in its order (P13).
+SCENARIOS = (
+    "inception-gan-pixel",
+    "inception-gan-adversarial",
+    "inception-gan-feature",
+    "inception-gan",
+)
+
+
+def bare_step(
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    layout: torch.memory_format = torch.channels_last,
+    shared: bool = True,
+) -> Callable[..., None]:
+    """Return ``step(hr, seeds=…)``, or ``step(hr, lr=…)`` of degraded pictures.
+
+    It has networks of its own.
+
+    Args:
+        recipe: Trains with simultaneous updates.
+        device: Where.
+        layout: Of networks and pictures.
+        shared: Whether D looks at hr and sr once for both networks' losses, or once for each.
+    """
+    torch.manual_seed(0)
+    parts = build.parts(recipe, device)
+    generator, critic, objective = parts.generator, parts.discriminator, parts.objective
+    networks = [network for network in (generator, critic) if network is not None]
+    for network in networks:
+        network.to(memory_format=layout)
+    optimizers = [optimizer_for(network, recipe.optimizer) for network in networks]
+    weights = list(generator.parameters())
+
+    def step(hr: Tensor, *, seeds: Tensor | None = None, lr: Tensor | None = None) -> None:
+        lr = parts.degrade(hr, seeds=seeds) if lr is None else lr
+        lr = lr.contiguous(memory_format=layout)
+        sr = generator(lr)
+        given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
+        if critic is not None:
+            real, fake = critic(hr), critic(sr)
+            given |= {"real": build.detached(real), "fake": fake}
+        loss = sum(term.weight * term(given) for term in parts.terms.values())
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        if critic is not None and objective is not None:
+            game = objective.generator(real.logits.detach(), fake.logits)
+            loss = loss + parts.weights["adversarial"] * game
+            loss.backward(inputs=weights, retain_graph=shared)
+            if not shared:
+                real, fake = critic(hr), critic(sr.detach())
+            critic_loss = objective.discriminator(real.logits, fake.logits)
+            critic_loss.backward(inputs=list(critic.parameters()))
+        else:
+            loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return step
+
+
+def relative(one: Sequence[float], other: Sequence[float]) -> tuple[float, list[float]]:
+    """Return the speed of ``other`` over that of ``one``: median and quartiles of the turns.
+
+    Args:
+        one: Seconds of its turns.
+        other: Seconds of its turns, each right after that of ``one``.
+    """
+    ratios = sorted(a / b for a, b in zip(one, other, strict=True))
+    quarter = len(ratios) // 4
+    middle = round(statistics.median(ratios), 3)
+    return middle, [round(ratios[quarter], 3), round(ratios[-quarter - 1], 3)]
