@@ -144,3 +144,58 @@ def crops() -> Callable[[Path, int, int], list[Path]]:
         return files
 
     return write
+
+
+@pytest.fixture(scope="session")
+def photos(
+    tmp_path_factory: pytest.TempPathFactory, crops: Callable[[Path, int, int], list[Path]]
+) -> Path:
+    """A folder of two dozen photographs to train on."""
+    folder = tmp_path_factory.mktemp("photos")
+    crops(folder, 24, 32)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, photos: Path) -> Callable[..., Any]:
+    """Train on the photos into ``tmp_path / "run"``."""
+    from srkit import train
+
+    def start(recipe: Any, **given: Any) -> Any:
+        settings = {"data": photos, "out": tmp_path / "run", "device": "cpu", "log_every": 1}
+        return train(recipe, **{**settings, **given})
+
+    return start
+
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run a command line; return its exit status, standard output and standard error."""
+    from srkit.cli import build_app, main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        build_app.cache_clear()  # plugins' commands may be others by now
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def refused(cli: Cli) -> Callable[..., str]:
+    """Run a command line that can't start; return the one line it says."""
+
+    def call(*arguments: object) -> str:
+        status, out, err = cli(*arguments)
+        assert status == 2
+        assert out == ""
+        (line,) = err.splitlines()
+        assert line.startswith("srkit: ")
+        return line
+
+    return call

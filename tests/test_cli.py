@@ -18,7 +18,7 @@ from PIL import Image
 
 import srkit
 from srkit import Recipe, checkpoint, registry, runs
-from srkit.cli import build_app, main
+from srkit.cli import main
 from srkit.cli.upscale import Job, plan
 from srkit.hookspecs import kinds
 
@@ -42,35 +42,6 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRKIT_DATA", str(tmp_path / "data sets"))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("SRKIT_FACENET_WEIGHTS", raising=False)
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run a command line; return its exit status, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        build_app.cache_clear()  # plugins' commands may be others by now
-        capsys.readouterr()
-        status = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def refused(cli: Cli) -> Callable[..., str]:
-    """Run a command line that can't start; return the one line it says."""
-
-    def run(*arguments: object) -> str:
-        status, out, err = cli(*arguments)
-        assert status == 2
-        assert out == ""
-        (line,) = err.splitlines()
-        assert line.startswith("srkit: ")
-        return line
-
-    return run
 
 
 def picture(file: Path, size: tuple[int, int] = (12, 10), colour: int = 90) -> Path:

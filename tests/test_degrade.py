@@ -15,7 +15,6 @@ from PIL import Image
 
 from srkit import images, registry, seeds
 from srkit.bench.protocol import Protocol
-from srkit.cli import build_app, main
 from srkit.cli.degrade import Degradation, plan, sheet
 from srkit.errors import InputError
 
@@ -31,31 +30,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(cli: Cli) -> Cli:
     """Run ``srkit degrade`` on the CPU; return exit status, standard output and error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        build_app.cache_clear()
-        capsys.readouterr()
-        status = main(["degrade", *map(str, arguments), "--device", "cpu"])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def refused(cli: Cli) -> Callable[..., str]:
-    """Run a command line that can't start; return the one line it says."""
-
-    def run(*arguments: object) -> str:
-        status, out, err = cli(*arguments)
-        assert (status, out) == (2, "")
-        (line,) = err.splitlines()
-        assert line.startswith("srkit: ")
-        return line
-
-    return run
+    return lambda *arguments: cli("degrade", *arguments, "--device", "cpu")
 
 
 def photo(file: Path, size: tuple[int, int] = (64, 64), left: int = 160) -> Path:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
+from training import same_tensors
 
-from srkit import checkpoint, registry, runs
+from srkit import registry, runs
 
 pytestmark = pytest.mark.drill
 
@@ -51,14 +51,6 @@ def wait(process: subprocess.Popen[str], until: Callable[[], bool]) -> bool:
 
 def size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
-
-
-def same(a: Path, b: Path) -> None:
-    one, other = checkpoint.read(a), checkpoint.read(b)
-    assert one.step == other.step
-    assert one.tensors.keys() == other.tensors.keys()
-    different = [k for k, v in one.tensors.items() if not torch.equal(v, other.tensors[k])]
-    assert not different, different
 
 
 def test_runs_killed_at_random_moments_end_like_the_undisturbed_one(
@@ -113,13 +105,13 @@ def test_runs_killed_at_random_moments_end_like_the_undisturbed_one(
             continue
         assert process.returncode == 0, error
         finished += 1
-        same(whole / runs.MODEL, out / runs.MODEL)
-        same(runs.checkpoints(whole)[-1], runs.checkpoints(out)[-1])
+        same_tensors(whole / runs.MODEL, out / runs.MODEL)
+        same_tensors(runs.checkpoints(whole)[-1], runs.checkpoints(out)[-1])
         number += 1
         out = tmp_path / f"run-{number}"
     finish(start(file, photos, out))
-    same(whole / runs.MODEL, out / runs.MODEL)
-    same(runs.checkpoints(whole)[-1], runs.checkpoints(out)[-1])
+    same_tensors(whole / runs.MODEL, out / runs.MODEL)
+    same_tensors(runs.checkpoints(whole)[-1], runs.checkpoints(out)[-1])
     assert not list(out.glob(".*"))  # nothing torn is left
     assert inside >= 3, "too few kills fell inside a checkpoint's write"
     print(f"{kills} kills, {inside} of them inside a write; {finished + 1} runs ended the same")

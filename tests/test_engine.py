@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -19,13 +18,10 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from training import lines, same_tensors, tiny
 
 from srkit import (
-    Data,
     InputError,
-    Loss,
-    Optimizer,
-    Part,
     Recipe,
     SrkitError,
     build,
@@ -36,7 +32,6 @@ from srkit import (
     processes,
     registry,
     runs,
-    train,
 )
 from srkit.adversarial import Objective
 from srkit.cli import main
@@ -50,24 +45,7 @@ from srkit.state import State, Window
 from srkit.steps import step
 from srkit.train import better
 
-Crops = Callable[[Path, int, int], list[Path]]
 CPU = torch.device("cpu")
-
-
-def tiny(**settings: Any) -> Recipe:
-    """A residual network of some thousand weights, on 32x32 pictures."""
-    recipe = Recipe(
-        name="tiny",
-        steps=6,
-        batch_size=4,
-        validate_every=100,
-        generator=Part.of("face-residual", width=8, blocks=1),
-        losses={"l1": Loss()},
-        degradation=Part.of("faces-x4"),
-        data=Data(size=32),
-        optimizer=Optimizer(learning_rate=1e-3),
-    )
-    return recipe.changed(settings)
 
 
 def tiny_gan(**settings: Any) -> Recipe:
@@ -81,36 +59,6 @@ def tiny_gan(**settings: Any) -> Recipe:
         "ema": 0.9,
     }
     return tiny(**{**gan, **settings})
-
-
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory, crops: Crops) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    crops(folder, 24, 32)
-    return folder
-
-
-@pytest.fixture
-def run(tmp_path: Path, photos: Path) -> Callable[..., Any]:
-    """Train on the photos into ``tmp_path / "run"``."""
-
-    def start(recipe: Recipe, **given: Any) -> Any:
-        settings = {"data": photos, "out": tmp_path / "run", "device": "cpu", "log_every": 1}
-        return train(recipe, **{**settings, **given})
-
-    return start
-
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / runs.LOG).read_text().splitlines()]
-
-
-def same_tensors(a: Path, b: Path) -> None:
-    one, other = checkpoint.read(a), checkpoint.read(b)
-    assert one.step == other.step
-    assert one.tensors.keys() == other.tensors.keys()
-    different = [k for k, v in one.tensors.items() if not torch.equal(v, other.tensors[k])]
-    assert not different, different
 
 
 def close_weights(a: Path, b: Path, part: str, tolerance: float) -> None:

@@ -1,0 +1,39 @@
+"""What the tests of training share: a small recipe, and reading what a run left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srkit import Data, Loss, Optimizer, Part, Recipe, checkpoint, runs
+
+
+def tiny(**settings: Any) -> Recipe:
+    """A residual network of some thousand weights, on 32x32 pictures."""
+    recipe = Recipe(
+        name="tiny",
+        steps=6,
+        batch_size=4,
+        validate_every=100,
+        generator=Part.of("face-residual", width=8, blocks=1),
+        losses={"l1": Loss()},
+        degradation=Part.of("faces-x4"),
+        data=Data(size=32),
+        optimizer=Optimizer(learning_rate=1e-3),
+    )
+    return recipe.changed(settings)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / runs.LOG).read_text().splitlines()]
+
+
+def same_tensors(a: Path, b: Path) -> None:
+    one, other = checkpoint.read(a), checkpoint.read(b)
+    assert one.step == other.step
+    assert one.tensors.keys() == other.tensors.keys()
+    different = [k for k, v in one.tensors.items() if not torch.equal(v, other.tensors[k])]
+    assert not different, different
