@@ -71,7 +71,8 @@ def test_the_loss_falls_and_the_run_leaves_its_files(
     log = lines(out)
     assert [line["step"] for line in log] == [10, 20, 30, 40, 50, 60]
     records = [record for record in records if "decoded" not in record]
-    assert log == records[1:]
+    # On a slow machine a bare step is reported once a second as well.
+    assert log == [record for record in records[1:] if record.keys() != {"step"}]
     assert records[0]["start"] == 0
     assert (records[0]["photos"], records[0]["held_out"]) == (22, 2)
     assert log[-1]["losses"]["loss"] < log[0]["losses"]["loss"]
@@ -451,7 +452,8 @@ def test_a_killed_run_resumes_to_the_very_same_bits(
     )
     records = [record for record in records if "decoded" not in record]
     assert (records[0]["start"], rest.step) == (20, 40)
-    assert [record["step"] for record in records[1:3]] == [21, 24]
+    told = [record["step"] for record in records[1:] if record.keys() != {"step"}]
+    assert told[:2] == [21, 24]
     same_tensors(whole.checkpoint, rest.checkpoint)
     same_tensors(whole.model, rest.model)
     assert rest.scores == whole.scores
