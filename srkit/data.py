@@ -99,18 +99,6 @@ def photos_of(rows: Tensor, layout: Layout, broken: tuple[str, ...] = ()) -> Pho
     return Photos(hr.contiguous(), broken, None if lr is None else lr.contiguous())
 
 
-def decode(files: list[Path], data: Data) -> Photos:
-    """Decode and frame files in parallel; broken ones are left out and named.
-
-    Raises:
-        InputError: More than a tenth of them are broken.
-    """
-    source = Files(Path(), tuple(files), data)
-    decoded = caches.obtain(source, "memory", None)
-    assert decoded.pixels is not None
-    return photos_of(decoded.pixels, source.layout, tuple(decoded.survey.broken(source)))
-
-
 def samples(data: Data, *, count: int = 400, seed: int = 0, held_out: bool = False) -> Photos:
     """Return random squares of scikit-image's own photographs, for trying things out.
 

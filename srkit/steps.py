@@ -51,13 +51,7 @@ def step(state: State, parts: Parts, batch: Batch, *, norms: bool = False) -> di
     enlarged: list[Tensor | None] = [None] * len(pieces)
 
     def count(name: str, value: Tensor) -> None:
-        value = value.detach() / len(pieces)
-        seen[name] = seen[name] + value if name in seen else value
-
-    def scaled(value: Tensor) -> Tensor:
-        scaler = processes.accelerator.scaler
-        result: Tensor = value if scaler is None else scaler.scale(value)
-        return result
+        _add(seen, name, value.detach() / len(pieces))
 
     if critic is not None and objective is not None and not shared:
         for number, piece in enumerate(pieces):
@@ -97,11 +91,8 @@ def step(state: State, parts: Parts, batch: Batch, *, norms: bool = False) -> di
             count(name, value)
         if norms:
             for name, term in terms.items():
-                # Scaled and back where fp16 is, whose gradients would vanish.
-                (gradient,) = torch.autograd.grad(scaled(term), sr, retain_graph=True)
-                gradient = gradient / scaled(torch.ones_like(term))
-                square = (gradient / (len(pieces) * processes.count)).square().sum()
-                squares[name] = squares[name] + square if name in squares else square
+                gradient = _gradient_at(sr, term, processes) / (len(pieces) * processes.count)
+                _add(squares, name, gradient.square().sum())
 
         # Both gradients are taken before either network moves: stepping would change weights
         # that the other gradient's graph still holds.
@@ -119,6 +110,20 @@ def step(state: State, parts: Parts, batch: Batch, *, norms: bool = False) -> di
     state.window.add(seen, skip, state.step)
     processes.average(list(squares.values()))
     return {name: (square * processes.count).sqrt() for name, square in squares.items()}
+
+
+def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
+    sums[name] = sums[name] + value if name in sums else value
+
+
+def _gradient_at(sr: Tensor, term: Tensor, processes: Processes) -> Tensor:
+    """Return a term's gradient at sr; scaled on the way where fp16 is, in which it would vanish."""
+    scaler = processes.accelerator.scaler
+    if scaler is None:
+        return torch.autograd.grad(term, sr, retain_graph=True)[0]
+    (gradient,) = torch.autograd.grad(scaler.scale(term), sr, retain_graph=True)
+    result: Tensor = gradient / scaler.scale(torch.ones_like(term))
+    return result
 
 
 def _move(state: State, names: Sequence[str], seen: dict[str, Tensor], skip: Tensor) -> Tensor:

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from srkit import images, registry
-from srkit.data import MOST_HELD_OUT, Photos
+from srkit.data import Photos
 from srkit.processes import Processes
 
 METRICS = ("psnr", "ssim")
-
 ROWS = 6
 
 
@@ -30,10 +29,10 @@ class Validation:
 
     @classmethod
     def of(cls, photos: Photos, degrade: Callable[..., Tensor], scale: int) -> Validation:
-        """Degrade the first photos once."""
-        hr = photos.pictures[:MOST_HELD_OUT].float() / 255
+        """Degrade the photos once, unless their real LR ones are there."""
+        hr = photos.hr()
         if photos.lr is not None:
-            return cls(photos.lr[:MOST_HELD_OUT].float() / 255, hr, scale)
+            return cls(photos.lr.float() / 255, hr, scale)
         with torch.no_grad():
             lr = degrade(hr, seeds=torch.arange(len(hr), device=hr.device))
         return cls(lr, hr, scale)

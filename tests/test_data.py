@@ -23,6 +23,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from training import decoded
 
 from srkit import InputError, SrkitError, cache, data, feeds, images, room, seeds, sources
 from srkit.data import Batch, Feed, Photos, Sampler, Share
@@ -206,14 +207,14 @@ def test_broken_pictures_are_counted_named_and_left_out(tmp_path: Path, crops: C
     files = crops(tmp_path, 20, 24)
     files[3].write_bytes(b"not a picture")
     files[9].write_bytes(files[9].read_bytes()[:200])
-    photos = data.decode(files, Data(size=16))
+    photos = decoded(files, Data(size=16))
     assert photos.pictures.shape == (18, 3, 16, 16)
     assert photos.pictures.dtype == torch.uint8
     assert len(photos.broken) == 2
     assert files[3].name in photos.broken[0]
     assert files[9].name in photos.broken[1]
     good = [file for number, file in enumerate(files) if number not in (3, 9)]
-    assert torch.equal(photos.pictures, data.decode(good, Data(size=16)).pictures)
+    assert torch.equal(photos.pictures, decoded(good, Data(size=16)).pictures)
 
 
 def test_too_many_broken_pictures_stop(tmp_path: Path, crops: Crops) -> None:
@@ -221,21 +222,21 @@ def test_too_many_broken_pictures_stop(tmp_path: Path, crops: Crops) -> None:
     for file in files[:2]:
         file.write_bytes(b"")
     with pytest.raises(InputError, match=r"^2 of 10 pictures are broken, first .*000001\.png"):
-        data.decode(files, Data(size=16))
+        decoded(files, Data(size=16))
 
 
 def test_decoded_pictures_are_the_framed_files(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     rows(89, 109).save(file)
     for framing in ("square", "squash"):
-        photos = data.decode([file], Data(framing=framing, size=64))
+        photos = decoded([file], Data(framing=framing, size=64))
         expected = np.asarray(images.frame(rows(89, 109), framing, 64))
         assert np.array_equal(photos.pictures[0].permute(1, 2, 0).numpy(), expected)
         assert photos.hr().max() <= 1
 
 
 def test_fingerprints_tell_pixels_apart(tmp_path: Path, crops: Crops) -> None:
-    photos = data.decode(crops(tmp_path, 4, 24), Data(size=16))
+    photos = decoded(crops(tmp_path, 4, 24), Data(size=16))
     changed = photos.pictures.clone()
     changed[3, 2, 15, 15] ^= 1
     prints = [photos.fingerprint(), Photos(changed).fingerprint()]
@@ -361,7 +362,7 @@ def test_a_feed_yields_what_the_sampler_says(tmp_path: Path, crops: Crops, flips
     """Bit for bit what choosing picture by picture gives, over several epochs and plans."""
     files = crops(tmp_path, 41, 24)
     its = recipe(seed=5, data={"flips": flips})
-    photos = data.decode([f for n, f in enumerate(files) if n % 20], its.data)
+    photos = decoded([f for n, f in enumerate(files) if n % 20], its.data)
     feed, held_out = data.open_feed(tmp_path, None, its, device=CPU)
     assert (feed.count, len(held_out), feed.kept) == (38, 3, "device")
     assert feed.fingerprint == photos.fingerprint()
@@ -491,7 +492,7 @@ def test_no_more_pictures_are_held_out_than_validation_uses(
     files = crops(tmp_path / "val", 12, 24)
     files[11].write_bytes(b"never looked at")
     _, held_out = data.open_feed(tmp_path, None, recipe(), device=CPU)
-    assert torch.equal(held_out.pictures, data.decode(files[:5], Data(size=16)).pictures)
+    assert torch.equal(held_out.pictures, decoded(files[:5], Data(size=16)).pictures)
     files[2].write_bytes(b"")
     with pytest.raises(TooManyBrokenError, match=r"^1 of 6 pictures are broken"):
         data.open_feed(tmp_path, None, recipe(), device=CPU)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training import decoded
 
 from srkit import InputError, data, hub, images, pairs
 from srkit.data import Batch, Feed
@@ -421,7 +422,7 @@ def test_splits_of_a_data_set(tmp_path: Path, crops: Crops) -> None:
     splits.save_to_disk(str(tmp_path / "arrow"))
     feed, held_out = data.open_feed(tmp_path / "arrow", None, recipe(), device=CPU)
     assert (feed.count, len(held_out)) == (7, 3)
-    assert torch.equal(held_out.pictures, data.decode(files[7:10], Data(size=16)).pictures)
+    assert torch.equal(held_out.pictures, decoded(files[7:10], Data(size=16)).pictures)
     feed, held_out = data.open_feed(files[0].parent, tmp_path / "arrow", recipe(), device=CPU)
     assert (feed.count, len(held_out)) == (12, 3)
 
@@ -514,7 +515,7 @@ def test_rows_may_name_files_and_empty_ones_are_broken(tmp_path: Path, crops: Cr
         ),
         None,
     )
-    expected = data.decode(files[:1], Data(size=16)).pictures.flatten(1)
+    expected = decoded(files[:1], Data(size=16)).pictures.flatten(1)
     assert np.array_equal(rows.decode(0), expected)
     with pytest.raises(InputError, match=r"^x\[1\]: gone\.png: no such file"):
         rows.decode(1)

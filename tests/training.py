@@ -1,4 +1,4 @@
-"""What the tests of training share: a small recipe, and reading what a run left."""
+"""What tests share: a small recipe, decoded photographs, reading what a run left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from srkit import Data, Loss, Optimizer, Part, Recipe, checkpoint, runs
+from srkit import Data, Loss, Optimizer, Part, Recipe, cache, checkpoint, runs
+from srkit.data import Files, Photos, photos_of
 
 
 def tiny(**settings: Any) -> Recipe:
@@ -37,3 +38,11 @@ def same_tensors(a: Path, b: Path) -> None:
     assert one.tensors.keys() == other.tensors.keys()
     different = [k for k, v in one.tensors.items() if not torch.equal(v, other.tensors[k])]
     assert not different, different
+
+
+def decoded(files: list[Path], data: Data) -> Photos:
+    """Decode files as a run would, without a cache."""
+    source = Files(Path(), tuple(files), data)
+    found = cache.obtain(source, "memory", None)
+    assert found.pixels is not None
+    return photos_of(found.pixels, source.layout, tuple(found.survey.broken(source)))

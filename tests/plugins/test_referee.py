@@ -15,9 +15,10 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from srkit_referee.metrics import luma, to_8_bits
 from torch import Tensor
+from training import decoded
 
 import srkit
-from srkit import InputError, Metric, Person, data, images, registry
+from srkit import InputError, Metric, Person, images, registry
 from srkit.images import Framing, bicubic
 from srkit.recipe import Data
 
@@ -147,7 +148,7 @@ def test_bicubic_on_real_faces_scores_what_another_implementation_measured(
     data_root: Path, framing: Framing, noise: float, expected: tuple[float, ...]
 ) -> None:
     files = images.listed(data_root / "celeba" / "test")[:500]
-    photos = data.decode(files, Data(framing=framing, size=64))
+    photos = decoded(files, Data(framing=framing, size=64))
     assert len(photos) == 500
     hr = photos.hr()
     degrade = registry.build("degradations", "faces-x4", noise=noise)
