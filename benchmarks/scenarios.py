@@ -30,7 +30,7 @@ from srkit.bench.quality import measure
 from srkit.images import bicubic
 from srkit.recipe import parse_setting
 from srkit.train import GRADIENTS_AT, train
-from srkit.upscale import load
+from srkit.models import load
 
 
 def high_frequency_energy(pictures: Tensor, scale: int) -> float:

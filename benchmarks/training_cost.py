@@ -42,7 +42,7 @@ from srkit.recipe import Recipe
 from srkit.state import State
 from srkit.steps import step
 from srkit.train import train
-from srkit.upscale import load
+from srkit.models import load
 
 PAPER = 27_840 / 41_410  # P16
 

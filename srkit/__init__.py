@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from srkit.errors import InputError, OptionError, SrkitError
     from srkit.hookspecs import DiscriminatorOutput, Metric, Person, ReadyModel, hookimpl
     from srkit.images import bicubic
+    from srkit.models import load
     from srkit.recipe import Adversarial, Data, Loss, Optimizer, Part, Recipe
     from srkit.train import train
-    from srkit.upscale import Model, load
+    from srkit.upscale import Model
 
 _WHERE = {
     "Adversarial": "recipe",
@@ -39,7 +40,7 @@ _WHERE = {
     "bench": "bench",
     "bicubic": "images",
     "hookimpl": "hookspecs",
-    "load": "upscale",
+    "load": "models",
     "train": "train",
 }
 

@@ -17,8 +17,9 @@ from srkit.bench import bench
 from srkit.bench.protocol import Protocol
 from srkit.bench.report import Report
 from srkit.images import bicubic
+from srkit.models import load
 from srkit.train import Result, train
-from srkit.upscale import Model, load
+from srkit.upscale import Model
 from srkit.validation import METRICS
 
 # The face of skimage.data.astronaut() (Eileen Collins; NASA, public domain), with the share of

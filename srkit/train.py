@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 
-from srkit import build, checkpoint, curves, plan, registry, runs, steps, upscale
+from srkit import build, checkpoint, curves, models, plan, registry, runs, steps
 from srkit import data as datasets
 from srkit import processes as machines
 from srkit.errors import InputError, Interrupted, SrkitError
@@ -215,7 +215,7 @@ def train(
     if recipe.init and not (resume and runs.checkpoints(out)):
         checkpoint.load_weights(
             parts.generator,
-            upscale.load(recipe.init, device="cpu").generator.state_dict(),
+            models.load(recipe.init, device="cpu").generator.state_dict(),
             recipe.init,
         )
     build.rehearse(recipe, parts, where)

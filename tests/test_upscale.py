@@ -34,7 +34,8 @@ from srkit import (
 from srkit.cli import main
 from srkit.errors import UnknownNameError
 from srkit.files import sha256
-from srkit.upscale import BLEND, _spans, load
+from srkit.models import load
+from srkit.upscale import BLEND, _spans
 
 Install = Callable[..., Path]
 SMALL: dict[tuple[str, type], Any] = {("width", int): 8, ("width", float): 0.05, ("blocks", int): 2}

@@ -6,7 +6,10 @@ import srkit
 @srkit.hookimpl
 def srkit_generators() -> dict[str, str]:
     """Interpolation as generators."""
-    return {"bicubic": "srkit_baselines.interpolation:Bicubic"}
+    return {
+        "bicubic": "srkit_baselines.interpolation:Bicubic",
+        "lanczos": "srkit_baselines.interpolation:Lanczos",
+    }
 
 
 @srkit.hookimpl
@@ -26,7 +29,14 @@ def bicubic() -> srkit.ReadyModel:
     )
 
 
+def lanczos() -> srkit.ReadyModel:
+    """Lanczos interpolation, no weights: what stands in for a model of general photographs."""
+    return srkit.ReadyModel(
+        "Lanczos interpolation, no weights", "Apache-2.0", generator="lanczos", scale=4
+    )
+
+
 @srkit.hookimpl
 def srkit_models() -> dict[str, object]:
     """Models without weights."""
-    return {"bicubic": bicubic}
+    return {"bicubic": bicubic, "lanczos": lanczos}

@@ -12,7 +12,8 @@ from srkit.bench.protocol import Protocol
 from srkit.bench.report import Report
 from srkit.errors import InputError
 from srkit.hookspecs import Person
-from srkit.upscale import DEFAULT_MODEL, Model, load
+from srkit.models import DEFAULT_MODEL, load
+from srkit.upscale import Model
 
 
 def bench(

@@ -35,7 +35,7 @@ def upscale(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Enlarge pictures. Profile, transparency, resolution and EXIF stay; turned upright."""
-    from srkit.upscale import load
+    from srkit.models import load
 
     loaded = load(model, device=device)
     jobs = plan(inputs, out, loaded.scale)
