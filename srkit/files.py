@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from srkit.errors import InputError
 
 
 @contextmanager
@@ -17,7 +19,9 @@ def atomic(file: Path) -> Iterator[Path]:
     The bytes are on the disk before the name is, so a crash leaves the old file or the new.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{file.name[:60]}.", suffix=".part", dir=file.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{_short(file.name)}.", suffix=".part", dir=file.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:
@@ -33,7 +37,42 @@ def atomic(file: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _short(name: str) -> str:
+    """Return the beginning of a file's name: systems limit a name's bytes, some of them to 143."""
+    while len(os.fsencode(name)) > 60:
+        name = name[: min(len(name) - 1, 60)]
+    return name
+
+
 def sha256(file: Path) -> str:
     """Return a file's SHA-256 as hexadecimal text."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def require_apart(
+    jobs: Iterable[tuple[Path, Iterable[Path]]], *, elsewhere: str, instead: str
+) -> None:
+    """See that no result would be written over an input or over another input's result.
+
+    Args:
+        jobs: Each input with the files that its results go to.
+        elsewhere: How to choose another place, for the message.
+        instead: What to do where two results meet, for the message.
+
+    Raises:
+        InputError: One would.
+    """
+    jobs = [(given, list(outputs)) for given, outputs in jobs]
+    read = {given.resolve() for given, _ in jobs}
+    written: dict[Path, Path] = {}
+    for given, outputs in jobs:
+        for output in dict.fromkeys(outputs):
+            place = output.resolve()
+            if place in read:
+                raise InputError(f"{output} is an input; choose another place {elsewhere}")
+            if place in written:
+                raise InputError(
+                    f"{written[place]} and {given} would both become {output}; {instead}"
+                )
+            written[place] = given

@@ -1,50 +1,62 @@
-"""File <-> tensor: the only place where bytes, ranges, alpha, profiles and EXIF meet."""
+"""File <-> tensor: the only place where bytes, ranges, alpha, profiles and EXIF meet.
+
+Each of them has a file of its own, of which this one is the front.
+"""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
-from io import BytesIO
+import re
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from srkit import encoding, formats, opening
 from srkit.errors import InputError
 from srkit.files import atomic
+from srkit.formats import SUFFIXES, WRITABLE, listed, require_writable
+from srkit.metadata import EXIF_ORIENTATION
+from srkit.opening import MAX_PIXELS
+from srkit.picture import Picture
+from srkit.provenance import Origin
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
-EXIF_ORIENTATION = 0x0112
-# Description, make, model, software, date, artist, copyright.
-TIFF_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
-# Refuses decompression bombs before they are decoded, below where Pillow would (178,956,970).
-MAX_PIXELS = 150_000_000
-ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
-# PostScript is a program, which Pillow would have Ghostscript run; a picture is only data.
-PROGRAMS = ("EPS",)
+__all__ = [
+    "EXIF_ORIENTATION",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "WRITABLE",
+    "Framing",
+    "Origin",
+    "Picture",
+    "bicubic",
+    "frame",
+    "listed",
+    "quiet",
+    "read",
+    "require_writable",
+    "save",
+    "size_of",
+    "to_image",
+    "to_tensor",
+    "to_uint8",
+    "unpack",
+    "write",
+]
 
+_ODD = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+_lock, _reading = threading.Lock(), 0
+
+Found = TypeVar("Found")
 Framing = Literal["square", "squash"]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A decoded picture and what must survive the trip through a network.
-
-    Attributes:
-        rgb: Upright, mode RGB.
-        alpha: Mode L, or None.
-        grey: Whether the file was grey, so that the result is grey again.
-        info: What Pillow's ``save`` takes: ``icc_profile``, ``exif``, ``dpi``.
-    """
-
-    rgb: Image.Image
-    alpha: Image.Image | None = None
-    grey: bool = False
-    info: dict[str, Any] = field(default_factory=dict)
 
 
 def read(file: Path | str, encoded: bytes | None = None) -> Picture:
@@ -58,61 +70,109 @@ def read(file: Path | str, encoded: bytes | None = None) -> Picture:
         InputError: Missing, unreadable, truncated, or too large; the message begins with ``file``
             and says the same wherever that lies.
     """
+    return _said(opening.decoded, file, encoded)
+
+
+def size_of(file: Path | str, encoded: bytes | None = None) -> tuple[int, int]:
+    """Return the width and height that `read` would give, from a file's first bytes.
+
+    Raises:
+        InputError: See `read`; what is broken further on is only found there.
+    """
+    return _said(opening.size_of, file, encoded)
+
+
+def _said(
+    find: Callable[[opening.Source], Found], file: Path | str, encoded: bytes | None
+) -> Found:
+    """Find something out about a file; make all that may go wrong one line for the user."""
     try:
-        with Image.open(file if encoded is None else BytesIO(encoded)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"{file}: {image.width}x{image.height} pixels are too many")
-            # Phones' JPEGs carry a second frame (MPO), scans several pages: the first is meant.
-            if image.format in ANIMATED and getattr(image, "is_animated", False):
-                raise InputError(f"{file}: animated pictures are not supported")
-            if image.format in PROGRAMS:
-                raise InputError(f"{file}: {image.format} is a program and isn't run")
-            image.load()
-            return unpack(image)
-    except InputError:
-        raise
+        with quiet():
+            return find(opening.Source(file, encoded))
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{file}: not a readable picture (of no known format)") from error
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error.__cause__
+    except MemoryError as error:
+        raise InputError(f"{file}: too large for the memory") from error
     # Pillow's decoders raise nearly any kind of error on broken bytes; none is our bug.
     except Exception as error:
         why = (isinstance(error, OSError) and error.strerror) or error
-        why = str(why) or type(error).__name__
+        why = " ".join(str(why).split()) or type(error).__name__
         raise InputError(f"{file}: not a readable picture ({why})") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Pillow's warnings of odd files and of large ones from the user, who can do nothing.
+
+    Python's filters are one for all threads, and some decode in parallel: the first in brings
+    this one, the last out takes it away, and the others' stay as they are.
+    """
+    global _reading
+    with _lock:
+        if not _reading:
+            cast(list[Any], warnings.filters).insert(0, _ODD)
+        _reading += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _reading -= 1
+            if not _reading:
+                with suppress(ValueError):
+                    cast(list[Any], warnings.filters).remove(_ODD)
 
 
 def unpack(image: Image.Image) -> Picture:
     """Split a Pillow image of any mode into what a network can take and what goes around it."""
-    info: dict[str, Any] = {}
-    tags = image.getexif()
-    upright = ImageOps.exif_transpose(image)
-    exif = upright.getexif()
-    exif.pop(EXIF_ORIENTATION, None)
-    if image.format == "TIFF":
-        # A TIFF's tags say as much of how its bytes lie as of the picture; these are the picture's.
-        exif.update({tag: tags[tag] for tag in TIFF_TAGS if tag in tags})
-    if len(exif):
-        info["exif"] = exif.tobytes()
-    if "dpi" in image.info:
-        info["dpi"] = image.info["dpi"]
-    # A profile describes the file's own channels: a CMYK one would be wrong on the RGB result.
-    if image.info.get("icc_profile") and image.mode not in ("CMYK", "YCCK"):
-        info["icc_profile"] = image.info["icc_profile"]
-    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
-        upright = _to_8_bits(upright)
-    grey = upright.mode in ("1", "L", "LA", "La")
-    if upright.mode == "P" or "transparency" in upright.info:
-        upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
-    alpha = upright.convert("RGBA").getchannel("A") if upright.has_transparency_data else None
-    return Picture(upright.convert("RGB"), alpha, grey, info)
+    image.load()  # a TIFF is turned upright by it
+    picture = opening.unpacked(image)
+    return replace(picture, pixels=image.copy()) if picture.rgb is image else picture
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Bring 16-bit and float greys to 8 bits by their range (Pillow's convert would clip)."""
-    values = np.asarray(image, dtype=np.float64)
-    top = 65535.0 if image.mode != "F" else 1.0
-    return Image.fromarray((values / top * 255).clip(0, 255).round().astype(np.uint8))
+def save(picture: Picture, file: Path, *, origin: Origin | None = None) -> list[str]:
+    """Encode by the file's suffix; the file appears under its name only when it is whole.
+
+    PNG and TIFF hold 16 bits, JPEG and TIFF bring CMYK back to its inks.
+
+    Args:
+        picture: What to write.
+        file: Where to; its folder is made if there is none.
+        origin: What made the pixels, to be said in XMP; BMP has no place for it.
+
+    Returns:
+        What the format has no place for, a line each.
+
+    Raises:
+        InputError: See `require_writable`; or the disk is full, or the memory.
+    """
+    require_writable(file, picture.size)
+    try:
+        with quiet(), atomic(file) as temporary:
+            return encoding.encode(picture, temporary, formats.format_of(file), origin)
+    except MemoryError as error:
+        raise InputError(f"can't write {file}: too large for the memory") from error
+    except (OSError, ValueError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise InputError(f"can't write {file}: {why}") from error
+
+
+def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) -> None:
+    """Write an image as `save` does.
+
+    Args:
+        image: Upright.
+        file: Where to.
+        info: See `Picture`; of the image's own ``info``, only a profile is written.
+
+    Raises:
+        InputError: See `save`.
+    """
+    bare = image.copy()
+    bare.info = {k: v for k, v in image.info.items() if k in ("icc_profile", "transparency")}
+    picture = unpack(bare)
+    save(replace(picture, info=picture.info | (info or {})), file)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -164,63 +224,3 @@ def bicubic(lr: Tensor, scale: int) -> Tensor:
     """
     size = (lr.shape[-2] * scale, lr.shape[-1] * scale)
     return interpolate(lr, size=size, mode="bicubic", align_corners=False, antialias=True)
-
-
-def pack(sr: Image.Image, picture: Picture) -> Image.Image:
-    """Put alpha (enlarged by Lanczos) and greyness of the input back on its upscaled RGB."""
-    result = sr.convert("L") if picture.grey else sr
-    if picture.alpha is not None:
-        result.putalpha(picture.alpha.resize(sr.size, Image.Resampling.LANCZOS))
-    return result
-
-
-def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) -> None:
-    """Encode by the file's suffix; the file appears under its name only when it is whole.
-
-    Raises:
-        InputError: The suffix is unknown, or the folder can't be written.
-    """
-    suffix = file.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(f"{file}: can't write '{suffix}', only {', '.join(sorted(SUFFIXES))}")
-    if suffix in (".jpg", ".jpeg", ".bmp") and image.mode in ("RGBA", "LA"):
-        image = image.convert("L" if image.mode == "LA" else "RGB")
-    quality = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
-    try:
-        with atomic(file) as temporary:
-            image.save(temporary, Image.registered_extensions()[suffix], **quality, **(info or {}))
-    except (OSError, ValueError) as error:
-        raise InputError(f"can't write {file}: {error}") from error
-
-
-def listed(folder: Path) -> list[Path]:
-    """Return the picture files below a folder, sorted by path, but for hidden ones.
-
-    Raises:
-        InputError: There is no such folder, no picture in it, or a folder that can't be read.
-    """
-    if not os.path.isdir(folder):  # noqa: PTH112 - says no where Path.is_dir may not look
-        raise InputError(f"{folder}: no such folder")
-    found: list[str] = []
-    left = [str(folder)]
-    while left:
-        try:
-            with os.scandir(left.pop()) as entries:  # Path.rglob takes ten times as long
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):  # nor could links go round in circles
-                        left.append(entry.path)
-                    elif _has_suffix(entry.name) and entry.is_file():
-                        found.append(entry.path)
-        except OSError as error:
-            why = error.strerror or error
-            raise InputError(f"{error.filename}: can't look into this folder ({why})") from error
-    if not found:
-        raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
-    found.sort(key=lambda file: os.path.normcase(file).split(os.sep))  # noqa: PTH206 - as Path
-    return [Path(file) for file in found]
-
-
-def _has_suffix(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - there may be millions

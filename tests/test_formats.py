@@ -1,0 +1,384 @@
+"""Which files are read and written, which are refused, and that a refusal is one clear line."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import textwrap
+import warnings
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image, features
+
+from srkit import formats, images, opening
+from srkit.errors import InputError
+from srkit.files import atomic
+from srkit.images import Picture
+
+AVIF = [".avif"] if features.check("avif") else []
+WRITTEN = [".png", ".jpg", ".webp", ".tif", ".bmp", *AVIF]
+
+
+def photo() -> Image.Image:
+    return Image.fromarray(skimage.data.astronaut()[20:84, 180:276])
+
+
+def encoded(image: Image.Image, name: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, name, **options)
+    return stream.getvalue()
+
+
+def refused(content: bytes, name: str = "x") -> str:
+    with pytest.raises(InputError) as raised:
+        images.read(name, content)
+    (line,) = str(raised.value).splitlines()
+    assert line.startswith(f"{name}: ")
+    return line.removeprefix(f"{name}: ")
+
+
+# --- what there is ------------------------------------------------------------------------------
+
+
+def test_suffixes_are_of_what_can_be_read() -> None:
+    always = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
+    heif = {".heic", ".heif"} if find_spec("pillow_heif") or find_spec("pi_heif") else set()
+    assert always | {*AVIF} | heif == images.SUFFIXES
+    assert always | {*AVIF} == images.WRITABLE
+
+
+def test_listing_formats_imports_no_package_for_them() -> None:
+    program = "import sys; from srkit import formats; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+    assert not {"torch", "numpy", "tifffile", "pillow_heif", "pi_heif"} & {*loaded}
+
+
+def test_what_is_in_a_file_counts_and_not_its_name() -> None:
+    assert images.read("x.jpg", encoded(photo(), "png")).size == (96, 64)
+    assert images.read("x.mp4", encoded(photo(), "png")).size == (96, 64)
+
+
+@pytest.mark.parametrize("name", ["gif", "ppm", "tga", "ico"])
+def test_other_stills_are_read_too(name: str) -> None:
+    assert images.read("x", encoded(photo(), name)).pixels.std() > 20
+
+
+# --- HEIF ---------------------------------------------------------------------------------------
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
+
+
+def test_heif_without_a_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)
+    assert refused(HEIC, "x.heic") == "HEIF needs another package: pip install pillow-heif"
+
+
+def test_heif_is_read_with_its_package(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="its wheels are under the GPL: no dependency")
+    file = tmp_path / "a.heic"
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "A phone"
+    heif.from_pillow(photo()).save(file, quality=95, exif=exif.tobytes())
+    script = (
+        f"from srkit import images; p = images.read({str(file)!r}); print(p.size, p.pixels.dtype)"
+    )
+    fresh = subprocess.check_output([sys.executable, "-c", script], text=True)  # not yet registered
+    assert fresh == "(64, 96) uint8\n"
+    picture = images.read(file)
+    turned = np.asarray(photo().transpose(Image.Transpose.ROTATE_270)).astype(int)
+    assert np.abs(picture.pixels - turned).mean() < 4
+    images.save(picture, tmp_path / "b.jpg")
+    with Image.open(tmp_path / "b.jpg") as written:
+        assert dict(written.getexif()) == {0x010F: "A phone"}
+
+
+def test_heif_of_10_bits_keeps_them(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="its wheels are under the GPL: no dependency")
+    ramp = np.linspace(0, 65_535, 512).astype(np.uint16)
+    values = np.broadcast_to(ramp[None, :, None], (64, 512, 3))
+    heif.from_bytes("RGB;16", (512, 64), values.tobytes()).save(tmp_path / "a.heic", quality=-1)
+    picture = images.read(tmp_path / "a.heic")
+    assert picture.pixels.dtype == np.uint16
+    assert np.abs(picture.pixels.astype(int) - values).max() < 400
+    assert len(np.unique(picture.pixels)) > 400  # 8 bits have 256
+    assert picture.pixels.max() > 65_400
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_animations_are_refused(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    for name in ("gif", "png", "webp", *(suffix[1:] for suffix in AVIF)):
+        moving = encoded(frames[0], name, save_all=True, append_images=frames[1:])
+        assert refused(moving) == "animated pictures are not supported"
+        still = encoded(frames[0], name, save_all=True)
+        assert images.read("x", still).size == (8, 8)
+
+
+VIDEOS = {
+    "mp4": b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41",
+    "mov": b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
+    "old mov": b"\0\0\0\x08wide\0\0\0\0mdat",
+    "mkv": b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01",
+    "avi": b"RIFF\0\0\1\0AVI LIST",
+    "mpeg": b"\0\0\1\xb3\x14\0\xf0\x13\xff\xff\xe0\x18",
+    "transport": b"\0\0\1\xba" + bytes(20),
+    "wmv": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+    "flv": b"FLV\1\5\0\0\0\x09",
+}
+
+
+@pytest.mark.parametrize("kind", VIDEOS)
+def test_video_is_refused_by_its_content(kind: str) -> None:
+    assert refused(VIDEOS[kind] + bytes(100)) == "video is not supported"
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "MOV", "mkv", "webm", "avi"])
+def test_video_is_refused_by_its_name(suffix: str) -> None:
+    assert refused(b"whatever" * 20, f"a.{suffix}") == "video is not supported"
+    assert refused(b"", f"a.{suffix}") == "video is not supported"
+
+
+def png_of_size(width: int, height: int, bits: int = 8) -> bytes:
+    """A PNG that says it is large and holds next to nothing."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + check
+
+    header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("size", [(15_000, 10_001), (30_000, 30_000), (2**31 - 1, 2**31 - 1)])
+def test_bombs_are_refused_before_they_are_decoded(size: tuple[int, int], bits: int) -> None:
+    assert refused(png_of_size(*size, bits)).endswith("pixels are too many")
+
+
+def test_a_bomb_that_pillow_does_not_know_is_refused() -> None:
+    """Grey of 16 bits with alpha, which tifffile would allocate."""
+    tags = [(256, 4, 1, 100_000), (257, 4, 1, 100_000), (258, 3, 2, 16 | 16 << 16), (259, 3, 1, 1)]
+    tags += [(262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 2), (278, 4, 1, 100_000)]
+    tags += [(279, 4, 1, 4 * 10**9), (338, 3, 1, 2)]
+    content = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    content += b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    assert refused(content) == "100000x100000 pixels are too many"
+
+
+def test_a_photo_of_48_megapixels_and_a_scan_of_100_are_read(tmp_path: Path) -> None:
+    """Of the second Pillow warns, and warnings are errors here."""
+    for name, mode, size in (("jpeg", "RGB", (8_000, 6_000)), ("png", "1", (10_000, 10_000))):
+        content = encoded(Image.new(mode, size), name)
+        assert images.read("x", content).size == size
+
+
+def test_warnings_are_kept_from_threads_too_and_come_back(tmp_path: Path) -> None:
+    content = encoded(Image.new("1", (10_000, 10_000)), "png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(2) as pool:
+        sizes = list(pool.map(lambda _: images.read("x", content).size, range(4)))
+    assert sizes == [(10_000, 10_000)] * 4
+    assert list(warnings.filters) == before
+    with pytest.raises(Image.DecompressionBombWarning):
+        Image.open(io.BytesIO(content))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp", "tiff", "bmp", *(s[1:] for s in AVIF)])
+def test_a_file_that_is_cut_off_is_broken(name: str, share: float) -> None:
+    content = encoded(photo(), name)
+    images.read("x", content)
+    line = refused(content[: int(len(content) * share)])
+    assert line.startswith("not a readable picture (")
+
+
+def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.png: no such file$"):
+        images.read(tmp_path / "none.png")
+    with pytest.raises(InputError, match=r": not a readable picture \(Is a directory\)$"):
+        images.read(tmp_path)
+
+
+def test_a_picture_too_large_for_the_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    content = encoded(photo(), "png")
+    monkeypatch.setattr(opening, "unpacked", full)
+    assert refused(content) == "too large for the memory"
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_size_is_that_of_the_upright_picture(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {} if suffix == ".bmp" else {"exif": exif}
+    photo().save(tmp_path / f"a{suffix}", **options)
+    size = images.size_of(tmp_path / f"a{suffix}")
+    assert size == images.read(tmp_path / f"a{suffix}").size
+    assert size == ((64, 96) if orientation == 6 and suffix != ".bmp" else (96, 64))
+
+
+def test_a_size_is_told_of_no_broken_picture(tmp_path: Path) -> None:
+    for content in (b"", b"none", png_of_size(30_000, 30_000)):
+        with pytest.raises(InputError, match=r"^x: "):
+            images.size_of("x", content)
+
+
+# --- what can't be written ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "says"),
+    [
+        ("a.gif", (4, 4), "can't write '.gif', only ."),
+        ("a.heic", (4, 4), "can't write '.heic'"),
+        ("a", (4, 4), "can't write ''"),
+        ("a.jpg", (65_501, 4), "JPEG holds 65500 pixels a side, not 65501x4; write .png or .tif"),
+        ("a.webp", (4, 16_384), "WEBP holds 16383 pixels a side, not 4x16384"),
+        ("a.avif", (32_768, 32_768), "AVIF holds 32768 pixels a side and 268 million in all"),
+        ("a.bmp", (50_000, 50_000), "BMP holds"),
+        ("a" * 252 + ".png", (4, 4), "File name too long"),
+        ("file.png/a.png", (4, 4), "can't write"),
+        ("folder.png", (4, 4), "it is a folder"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_hours_are_lost(
+    tmp_path: Path, name: str, size: tuple[int, int], says: str
+) -> None:
+    if name == "a.avif" and not AVIF:
+        says = "can't write"
+    (tmp_path / "file.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InputError) as raised:
+        images.require_writable(tmp_path / name, size)
+    assert says in str(raised.value)
+    assert {file.name for file in tmp_path.iterdir()} == {"file.png", "folder.png"}
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+def test_sizes_up_to_the_limit_can_be_written(tmp_path: Path, suffix: str) -> None:
+    longest = formats.LONGEST.get(formats.WRITTEN[suffix], 70_000)
+    size = (1, min(longest, 70_000))
+    images.require_writable(tmp_path / f"a{suffix}", size)
+    images.save(Picture(np.zeros((size[1], size[0], 3), np.uint8)), tmp_path / f"a{suffix}")
+    with Image.open(tmp_path / f"a{suffix}") as written:
+        assert written.size == size
+
+
+def test_a_folder_without_permission_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda place, how: Path(place) != tmp_path)
+    with pytest.raises(InputError, match=f"no permission to write in {tmp_path}$"):
+        images.require_writable(tmp_path / "new" / "a.png", (4, 4))
+
+
+def run(program: str, *arguments: object) -> str:
+    """Run a program in a process of its own; return what it prints."""
+    words = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
+    return subprocess.check_output(words, text=True, stderr=subprocess.STDOUT)
+
+
+def test_a_full_disk_leaves_one_line_and_no_file(tmp_path: Path) -> None:
+    program = """
+        import resource, signal, sys
+        from pathlib import Path
+        import numpy as np
+        from srkit import images
+        from srkit.errors import InputError
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        for name in sys.argv[2:]:
+            kind = np.uint16 if name.startswith("deep") else np.uint8
+            try:
+                images.save(images.Picture(noise.astype(kind)), Path(sys.argv[1]) / name)
+            except InputError as error:
+                print(error)
+    """
+    names = [f"a{suffix}" for suffix in WRITTEN] + ["deep.png", "deep.tif"]
+    lines = run(program, tmp_path, *names).splitlines()
+    assert lines == [f"can't write {tmp_path / name}: File too large" for name in names]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
+def test_writing_takes_one_more_copy_at_most(tmp_path: Path, suffix: str) -> None:
+    """Pillow's RGB has four bytes a pixel. Encoders of WebP and AVIF hold more, beyond us."""
+    program = """
+        import resource, sys
+        from pathlib import Path
+        import numpy as np
+        from srkit import images
+
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
+
+        out = Path(sys.argv[1])
+        images.save(images.Picture(np.zeros((300, 300, 3), np.uint8)), out)
+        pixels = np.full((5000, 5000, 3), 90, np.uint8)
+        before = peak()
+        images.save(images.Picture(pixels), out)
+        print((peak() - before) / (pixels.nbytes / 2**20))
+    """
+    assert float(run(program, tmp_path / f"a{suffix}")) < 1.6
+
+
+LONG = ["ü" * 123 + ".png", "画" * 83 + ".jpg", "\U0001f600" * 62 + ".tif", "a" * 250 + ".webp"]
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_names_may_be_as_long_as_systems_allow(tmp_path: Path, name: str) -> None:
+    assert 250 <= len(os.fsencode(name)) <= 255
+    images.save(Picture(np.zeros((4, 4, 3), np.uint8)), tmp_path / name)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert images.read(tmp_path / name).size == (4, 4)
+
+
+@pytest.mark.parametrize("name", ["a", "ü" * 100, "\U0001f600" * 60, "a\udcff" * 40, "a" * 255])
+def test_temporary_names_are_short(tmp_path: Path, name: str) -> None:
+    """Some systems allow 143 bytes; no letter is cut into halves."""
+    with atomic(tmp_path / name) as temporary:
+        assert len(os.fsencode(temporary.name)) <= 80
+        assert name.startswith(temporary.name[1:].rsplit(".", 2)[0])
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_result_that_fails_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srkit import encoding
+
+    file = tmp_path / "a.png"
+    file.write_bytes(b"old")
+
+    def fails(error: BaseException) -> Callable[..., None]:
+        def encode(picture: Picture, place: Path, *_: object) -> None:
+            place.write_bytes(b"half")
+            raise error
+
+        return encode
+
+    for error, says in ((MemoryError(), "too large for the memory"), (ValueError("odd"), "odd")):
+        monkeypatch.setattr(encoding, "encode", fails(error))
+        with pytest.raises(InputError, match=f"can't write .*a.png: {says}$"):
+            images.save(Picture(np.zeros((4, 4, 3), np.uint8)), file)
+        assert [f.read_bytes() for f in tmp_path.iterdir()] == [b"old"]
