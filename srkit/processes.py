@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import datetime
 import os
 from collections.abc import Callable, Sequence
@@ -26,10 +24,10 @@ from accelerate.utils import (
 from torch import Tensor
 
 from srkit.errors import InputError, SrkitError, nearest
+from srkit.memory import keep_memory
 
 T = TypeVar("T")
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 # While one process decodes a large set or compiles, the others wait; by default for ten minutes.
 PATIENCE = datetime.timedelta(hours=3)
 # What accelerate calls each precision of a recipe.
@@ -200,19 +198,6 @@ def leave() -> None:
     """Part from the processes that were launched together, as the last thing done."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def keep_memory() -> None:
-    """Let glibc keep what is freed, for the rest of this process.
-
-    A training step asks for the same large blocks again and again. By default each is given back
-    to the system and comes back as new pages, to be filled with zeros one fault at a time: up to
-    a quarter of a step on a CPU. Elsewhere than on glibc nothing happens.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def start(

@@ -1,10 +1,11 @@
 """The same code on a CUDA device: ``nox -s cuda``."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -135,3 +136,60 @@ def test_training_runs_and_resumes(tmp_path: Path) -> None:
     result = train(longer, data="samples", out=out, device="cuda", log_every=5, resume=True)
     assert result.step == 20
     assert srkit.load(out, device="cuda").device.type == "cuda"
+
+
+# --- enlarging ----------------------------------------------------------------------------------
+
+
+def test_eight_bits_in_half_precision_are_within_two_levels() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    model = srkit.load(device="cuda")
+    assert model.limits.dtype == torch.float16
+    half, single = model.upscale(pixels), srkit.load(device="cpu").upscale(pixels)
+    difference = np.abs(half.astype(int) - single)
+    assert difference.max() <= 2
+    assert difference.mean() < 0.1
+    assert model.limits.notes == []
+
+
+def test_sixteen_bits_are_computed_in_single_precision() -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (40, 50, 3), np.uint16)
+    ours, theirs = (srkit.load(device=device).upscale(pixels) for device in ("cuda", "cpu"))
+    assert np.abs(ours.astype(int) - theirs).max() < 200
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Leave this process some 300 MiB of the device."""
+    torch.cuda.empty_cache()
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((300 << 20) / whole)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.cuda.empty_cache()
+
+
+def test_a_device_without_much_memory_gets_smaller_tiles(little_memory: None) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
+    model = srkit.load(device="cuda")
+    sr = model.upscale(pixels, tile=700)
+    assert model.limits.tile < 700
+    assert "out of memory on cuda" in model.limits.notes[0]
+    assert np.abs(sr.astype(int) - srkit.load(device="cpu").upscale(pixels)).max() <= 2
+
+
+def test_a_device_without_any_memory_hands_on_to_the_cpu_if_told() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    model = srkit.load(device="cuda")
+    torch.cuda.empty_cache()
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((8 << 20) / whole)
+    try:
+        with pytest.raises(srkit.InputError, match="not enough memory on cuda"):
+            model.upscale(pixels)
+        model.limits.fall_back = True
+        sr = model.upscale(pixels)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert model.device.type == "cpu"
+    assert np.array_equal(sr, srkit.load(device="cpu").upscale(pixels))

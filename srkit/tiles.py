@@ -1,0 +1,130 @@
+"""Tiles: a picture of any size through a network, a part at a time, without seams.
+
+Each tile is given a margin of context that is computed and thrown away. Where two tiles meet they
+fade into each other over `BLEND` LR pixels on each side: nothing where margins make tiles exact,
+and no edge where they only approximate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+BLEND = 8  # LR pixels on each side of a seam
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one axis, in LR pixels: [start, stop) is its own, the rest is margin."""
+
+    start: int
+    stop: int
+    length: int  # of the whole axis
+    margin: int
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Where the tile takes part in the output: its own span and half of each seam."""
+        left = 0 if self.start == 0 else self.start - BLEND
+        right = self.length if self.last else self.stop + BLEND
+        return left, right
+
+    @property
+    def last(self) -> bool:
+        """Whether nothing comes after it."""
+        return self.stop == self.length
+
+    @property
+    def read(self) -> slice:
+        """What the network is given."""
+        left, right = self.shown
+        return slice(max(0, left - self.margin), min(self.length, right + self.margin))
+
+    def inner(self, scale: int) -> slice:
+        """Return where ``shown`` lies within what the network gives for ``read``."""
+        left, right = self.shown
+        first = self.read.start
+        return slice((left - first) * scale, (right - first) * scale)
+
+    def written(self, scale: int) -> slice:
+        """Return ``shown`` in SR pixels."""
+        left, right = self.shown
+        return slice(left * scale, right * scale)
+
+    def ramp(self, scale: int) -> Tensor:
+        """Return the weights along the axis; those of two neighbours add up to one."""
+        left, right = self.shown
+        weights = torch.ones((right - left) * scale)
+        fade = 2 * BLEND * scale
+        rise = (torch.arange(fade) + 0.5) / fade
+        if self.start > 0:
+            weights[:fade] = rise
+        if not self.last:
+            weights[-fade:] = rise.flip(0)
+        return weights
+
+
+def spans(length: int, tile: int, margin: int) -> list[Span]:
+    """Cut an axis into equal spans of about ``tile`` pixels, or one if that is nearly enough."""
+    tile = max(tile, 2 * BLEND)  # no pixel may lie under more than one seam
+    if length <= tile + 2 * margin:
+        return [Span(0, length, length, margin)]
+    count = min(math.ceil(length / tile), length // (2 * BLEND))
+    edges = [round(length * i / count) for i in range(count + 1)]
+    return [Span(start, stop, length, margin) for start, stop in pairwise(edges)]
+
+
+def parts(
+    answers: Iterator[Tensor], rows: list[Span], columns: list[Span], scale: int
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yield what tiles have finished of the output: each pixel once, seams blended.
+
+    Only the seams wait for a neighbour, so that beside the output no more than one tile and one
+    row of seams is held.
+
+    Args:
+        answers: What the network gives for the `Span.read` of each row and column (B3HW), row by
+            row from the left.
+        rows: From `spans`, as ``columns``.
+        columns: See ``rows``.
+        scale: SR pixels to one LR pixel, along a line.
+
+    Yields:
+        Rows and columns of the output, and their values (B3HW).
+    """
+    fade = 2 * BLEND * scale
+    above: Tensor | None = None  # the lower seam of the row before, over the whole width
+    for row in rows:
+        below: Tensor | None = None
+        beside: Tensor | None = None  # the right seam of the tile before
+        for column in columns:
+            tile = next(answers)[..., row.inner(scale), column.inner(scale)]
+            # Multiplied only where there is a seam: other values stay as they are, to the bit.
+            if len(rows) > 1:
+                tile = tile * row.ramp(scale).to(tile)[:, None]
+            if len(columns) > 1:
+                tile = tile * column.ramp(scale).to(tile)
+            place = column.written(scale)
+            if above is not None:
+                # The left seam has this from the tile before.
+                first = fade if column.start > 0 else 0
+                tile[..., :fade, first:] += above[..., place.start + first : place.stop]
+            if beside is not None:
+                tile[..., :fade] += beside
+            if not column.last:
+                beside = tile[..., -fade:].clone()
+                tile, place = tile[..., :-fade], slice(place.start, place.stop - fade)
+            across = row.written(scale)
+            if not row.last:
+                if below is None:
+                    width = columns[-1].length * scale
+                    below = tile.new_empty(*tile.shape[:2], fade, width)
+                below[..., place] = tile[..., -fade:, :]
+                tile, across = tile[..., :-fade, :], slice(across.start, across.stop - fade)
+            yield across, place, tile
+        above = below
