@@ -177,8 +177,15 @@ def srkit_models() -> Names:  # type: ignore[empty-body]
 def srkit_readers() -> Names:  # type: ignore[empty-body]
     """Readers of foreign checkpoints: ``factory(file)`` gives a generator, or None.
 
-    None says "not one of mine". The generator has an attribute ``scale``. Readers never
-    execute a pickle.
+    None says "not one of mine". A file that is clearly the reader's own but can't be used is an
+    ``srkit.InputError`` with one line for the user, which is shown if no other reader takes the
+    file; any other error is reported, and the next reader asked. Readers never execute a pickle.
+
+    The generator is used as those of `srkit_generators` are: on its device, in channels_last. It
+    has attributes ``scale`` and ``receptive_radius``, and may have others that `srkit.Model` then
+    has: ``licence`` (the terms of the weights, as their file states them), ``recipe`` (as TOML, if
+    srkit trained it) and ``metadata`` (a mapping of names to what JSON can hold: architecture,
+    author and the like).
     """
 
 

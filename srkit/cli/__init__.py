@@ -31,7 +31,18 @@ def _root(
 @cache
 def build_app() -> typer.Typer:
     """Return the command line with our verbs and, behind stand-ins, those of plugins."""
-    from srkit.cli import bench, commands, degrade, demo, inspect, prepare, train, upscale
+    from srkit.cli import (
+        bench,
+        commands,
+        degrade,
+        demo,
+        export,
+        inspect,
+        models,
+        prepare,
+        train,
+        upscale,
+    )
 
     app = typer.Typer(
         help="Face super-resolution with parts from plugins and numbers that can be repeated.",
@@ -48,6 +59,8 @@ def build_app() -> typer.Typer:
         "bench": bench.bench,
         "degrade": degrade.degrade,
         "demo": demo.demo,
+        "export": export.export,
+        "models": models.models,
         "list": inspect.list_parts,
         "info": inspect.info,
         "plugins": inspect.plugins,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from rich.table import Table
 from srkit import plugins as plugin_system
 from srkit import registry
 from srkit.errors import SrkitError, UnknownNameError, nearest
+from srkit.hf import PREFIX
 from srkit.hookspecs import kinds
 from srkit.schema import schema as recipe_schema
 
@@ -52,13 +54,17 @@ def _long(kind: str, name: str) -> list[str]:
 
 def info(
     name: Annotated[
-        str | None, typer.Argument(help="Any name that `srkit list` shows.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Any name that `srkit list` shows; or a model: a file, a run, hf://OWNER/NAME.",
+            show_default=False,
+        ),
     ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of recipes instead.")
     ] = False,
 ) -> None:
-    """Show all that is known of a name: owner, options, documentation."""
+    """Show all that is known of a name: owner, options, documentation; of a model, its cost."""
     if schema == (name is not None):
         raise SrkitError("info wants a name (srkit list shows them), or --schema alone")
     if name is None:
@@ -66,6 +72,11 @@ def info(
         return
     console = Console(highlight=False, soft_wrap=True)
     found = [kind for kind in kinds() if name in registry.offers(kind)]
+    if not found and _leads_to_a_model(name):
+        rows = _known_of(name)
+        console.print(f"[bold]{escape(name)}[/]  model")
+        _print(console, rows)
+        return
     if not found:
         known = [n for kind in kinds() for n in registry.offers(kind)]
         raise UnknownNameError(f"nothing is called '{name}'{nearest(name, known)}; see srkit list")
@@ -83,9 +94,30 @@ def info(
             console.print(escape(registry.build(kind, name).to_toml()))
         if kind == "models":
             ready = registry.build(kind, name)
-            console.print(f"  licence {escape(ready.licence)}, file {escape(str(ready.file))}")
+            if ready.file:
+                console.print(f"  file {escape(str(ready.file))}")
+            _print(console, _known_of(name))
             if ready.card:
                 console.print(escape(ready.card.read_text(encoding="utf-8")))
+
+
+def _leads_to_a_model(name: str) -> bool:
+    """Return whether a name that nobody registered is a model's all the same; imports no torch."""
+    return name.startswith(PREFIX) or Path(name).exists() or Path("runs", name).is_dir()
+
+
+def _known_of(name: str) -> list[tuple[str, str]]:
+    """Build a model and return what it costs and where it comes from."""
+    from srkit import summary
+    from srkit.models import find
+
+    return summary.rows(find(name))
+
+
+def _print(console: Console, rows: list[tuple[str, str]]) -> None:
+    width = max(len(what) for what, _ in rows)
+    for what, value in rows:
+        console.print(f"  {escape(what.ljust(width))}  {escape(value)}")
 
 
 def plugins() -> None:

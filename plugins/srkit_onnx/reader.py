@@ -1,0 +1,93 @@
+"""An ONNX file -> a generator: what it says of itself, or what a probe tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srkit import InputError
+from srkit_onnx.generator import OnnxGenerator
+
+OURS = "srkit."  # before the keys that `srkit export` writes
+PROBE = (48, 64)  # height and width: multiples of 16, which some networks want
+GREY = 0.5
+KEPT = 0.25  # how far from GREY a grey picture's mean may come out
+
+
+def read(file: Path) -> OnnxGenerator | None:
+    """Read an ONNX file of a network that enlarges pictures.
+
+    What ``srkit export`` wrote says its scale, licence and receptive radius. Of a foreign file
+    the scale is found by running it once on a grey picture. It has to map one float picture,
+    RGB in [0, 1], ``B3hw`` with free height and width, to another.
+
+    Args:
+        file: Of any kind; None is returned for what doesn't end in ``.onnx``.
+
+    Raises:
+        InputError: Damaged, or a network that doesn't do that; the message says what it does.
+    """
+    if file.suffix.lower() != ".onnx":
+        return None
+    generator = OnnxGenerator(file)
+    _require_picture(file, generator.session)
+    meta = generator.session.get_modelmeta()
+    said = dict(meta.custom_metadata_map)
+    ours = {key.removeprefix(OURS): said[key] for key in said if key.startswith(OURS)}
+    if "scale" in ours:
+        radius = ours.get("receptive_radius", "")
+        if not ours["scale"].isdecimal() or not (radius.isdecimal() or radius == ""):
+            raise InputError(f"{file}: its scale or radius isn't a number; export it again")
+        generator.scale = int(ours["scale"])
+        generator.receptive_radius = int(radius) if radius else None
+        generator.licence = ours.get("licence", "unknown")
+        generator.recipe = ours.pop("recipe", "")
+        generator.metadata = {"exported": ours}
+    else:
+        generator.scale = _probed(file, generator)
+        generator.licence = said.get("license", "unknown")
+        generator.metadata = {"producer": meta.producer_name or "unknown"}
+    return generator
+
+
+def _require_picture(file: Path, session: Any) -> None:
+    """See that a session takes pictures of any size, and nothing else."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(each.name for each in inputs)
+        raise InputError(f"{file}: wants {len(inputs)} inputs ({names}); srkit gives one, RGB")
+    (its,) = inputs
+    if its.type not in ("tensor(float)", "tensor(float16)"):
+        raise InputError(f"{file}: wants {its.type}; srkit gives float pictures in [0, 1]")
+    shape = list(its.shape)
+    if len(shape) != 4 or (shape[1] != 3 and (isinstance(shape[1], int) or shape[3] == 3)):
+        raise InputError(f"{file}: wants an input of shape {shape}; srkit gives RGB as B3hw")
+    if any(isinstance(side, int) for side in shape[2:]):
+        raise InputError(
+            f"{file}: takes pictures of {shape[2]}x{shape[3]} (height x width) alone; "
+            "export it again with free height and width"
+        )
+
+
+def _probed(file: Path, generator: OnnxGenerator) -> int:
+    """Run a foreign network on a grey picture, and return by how much it enlarges."""
+    height, width = PROBE
+    try:
+        sr = generator(torch.full((1, 3, height, width), GREY))
+    except InputError as error:
+        raise InputError(f"{error} (tried, since the file doesn't say its scale)") from error
+    given = tuple(sr.shape)
+    scale = int(given[-1]) // width
+    if given != (1, 3, height * scale, width * scale) or scale < 2:
+        raise InputError(
+            f"{file}: gives {given} for (1, 3, {height}, {width}); "
+            "srkit wants a whole number of times as many pixels each way"
+        )
+    if not abs(float(sr.mean()) - GREY) <= KEPT:
+        raise InputError(
+            f"{file}: makes {float(sr.mean()):.3g} of a grey of {GREY}; srkit wants networks "
+            "that map RGB in [0, 1] to RGB in [0, 1]"
+        )
+    return scale

@@ -1,0 +1,135 @@
+"""Weights of foreign networks -> a generator; nothing in a file is executed."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import spandrel
+import torch
+from safetensors.torch import load_file
+
+from srkit import InputError
+from srkit_spandrel.generator import Community
+
+SAFE = ".safetensors"
+PICKLES = frozenset({".pth", ".pt", ".ckpt"})
+# Keys of a safetensors header that state terms; the first is that of the ModelSpec standard.
+LICENCES = ("modelspec.license", "license", "licence", "general.license")
+TOLD = ("title", "author", "date", "description")  # modelspec.*: what a user may want to know
+
+
+def read(file: Path) -> Community | None:
+    """Read the weights of a network that spandrel knows, from ``.safetensors`` or ``.pth``.
+
+    A ``.pth`` (``.pt``, ``.ckpt``) is a pickle, of which tensors and plain containers are read
+    and nothing else. The scale, the channels and the licence are what the file says; a licence
+    it doesn't state is unknown.
+
+    Args:
+        file: Of any kind; None is returned for what isn't a file of weights, for damaged
+            ``.safetensors`` and for those of srkit itself.
+
+    Raises:
+        InputError: A pickle that can't be read without executing it, a network that spandrel
+            doesn't know or that doesn't enlarge pictures, or weights that don't fit it.
+    """
+    suffix = file.suffix.lower()
+    if suffix != SAFE and suffix not in PICKLES:
+        return None
+    try:
+        state, said = _safetensors(file) if suffix == SAFE else (_pickle(file), {})
+    except safetensors.SafetensorError:
+        return None  # damaged, as srkit says itself
+    if "srkit" in said:
+        return None  # ours, of another version
+    known = _network(file, state)
+    if known is None:
+        what = "safetensors, but" if suffix == SAFE else "a file of weights, but"
+        raise InputError(f"{file}: {what} not an srkit checkpoint, nor a network spandrel knows")
+    _require_enlarging(file, known)
+    metadata = {
+        "architecture": known.architecture.name,
+        "tags": list(known.tags),
+        "input_channels": known.input_channels,
+        "spandrel": spandrel.__version__,
+        **{key: said[f"modelspec.{key}"] for key in TOLD if f"modelspec.{key}" in said},
+    }
+    licence = next((said[key] for key in LICENCES if said.get(key)), "unknown")
+    return Community(known, licence=licence, metadata=metadata)
+
+
+def _safetensors(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    with safetensors.safe_open(file, framework="pt") as handle:
+        said = dict(handle.metadata() or {})
+    return load_file(file), said
+
+
+def _pickle(file: Path) -> Any:
+    """Read a pickle of tensors by torch's restricted reader, which calls nothing a file names."""
+    if _is_torchscript(file):
+        raise InputError(
+            f"{file}: TorchScript is a program and isn't run; give its weights or an .onnx file"
+        )
+    try:
+        with _silence():
+            return torch.load(file, map_location="cpu", weights_only=True)
+    # A torn or hostile pickle can raise anything at all.
+    except Exception as error:
+        raise InputError(
+            f"{file}: damaged, or more than tensors, which only its own code could read; nothing "
+            "of it was run; ask for the weights as .safetensors"
+        ) from error
+
+
+def _is_torchscript(file: Path) -> bool:
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _network(file: Path, state: Any) -> Any:
+    """Return spandrel's description of a network with its weights, or None if it knows none."""
+    if not isinstance(state, Mapping):
+        return None
+    try:
+        with _silence():
+            return spandrel.ModelLoader(device="cpu").load_from_state_dict(dict(state))
+    except spandrel.UnsupportedModelError:
+        return None
+    # Known by some of its tensors' names, and others are missing or of other shapes.
+    except Exception as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{file}: spandrel can't build this network: {why:.200}") from error
+
+
+def _require_enlarging(file: Path, known: Any) -> None:
+    """See that a network gives a larger picture of a picture, and of nothing else."""
+    what = f"{file}: {known.architecture.name} "
+    if not isinstance(known, spandrel.ImageModelDescriptor):
+        raise InputError(f"{what}fills in masked parts of pictures; srkit enlarges pictures")
+    if known.purpose not in ("SR", "FaceSR") or known.scale == 1:
+        raise InputError(f"{what}restores pictures at their size; srkit enlarges pictures")
+    if known.scale != int(known.scale) or known.scale < 1:
+        raise InputError(f"{what}enlarges by {known.scale}; srkit wants a whole number")
+    channels = (known.input_channels, known.output_channels)
+    if channels not in ((1, 1), (3, 3), (4, 3), (4, 4)):
+        raise InputError(
+            f"{what}maps {channels[0]} channels to {channels[1]}; srkit knows grey (1), "
+            "RGB (3) and RGB with opaque alpha (4)"
+        )
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what libraries warn of and print to themselves while a network is built."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

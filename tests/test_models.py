@@ -1,0 +1,541 @@
+"""Where a model comes from: names, files, runs, readers and backends, and what is said of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import forget_plugins
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import srkit
+from srkit import (
+    Data,
+    InputError,
+    Loss,
+    Model,
+    Part,
+    Recipe,
+    build,
+    checkpoint,
+    export,
+    registry,
+    summary,
+)
+from srkit.errors import UnknownNameError
+from srkit.files import sha256
+from srkit.models import load
+
+Install = Callable[..., Path]
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def tiny_recipe() -> Recipe:
+    return Recipe(
+        name="tiny",
+        generator=Part.of("face-residual", width=8, blocks=1),
+        losses={"l1": Loss()},
+        degradation=Part.of("faces-x4"),
+        data=Data(size=32),
+    )
+
+
+def save(file: Path, value: float, *, average: float | None = None) -> Path:
+    """Write a checkpoint whose weights are all ``value`` (and their average another)."""
+    generator = build.generator(tiny_recipe())
+
+    def filled(with_value: float) -> dict[str, Tensor]:
+        state = generator.state_dict()
+        return {key: torch.full_like(weight, with_value) for key, weight in state.items()}
+
+    tensors = checkpoint.prefixed("generator", filled(value))
+    if average is not None:
+        tensors |= checkpoint.prefixed("ema.module", filled(average))
+        tensors["ema.n_averaged"] = torch.tensor(3)
+    checkpoint.write(file, tensors, tiny_recipe(), 7, {"note": "for a test"})
+    return file
+
+
+def weight_of(model: Model) -> float:
+    return float(next(model.generator.parameters()).flatten()[0])
+
+
+def test_load_by_name() -> None:
+    model = load("bicubic", device="cpu")
+    assert (model.name, model.scale, model.sha256) == ("bicubic", 4, None)
+    assert model.exact_tiles
+
+
+def test_load_a_file(tmp_path: Path) -> None:
+    file = save(tmp_path / "some.safetensors", 0.25)
+    for name in (file, str(file)):
+        model = load(name, device="cpu")
+        assert weight_of(model) == 0.25
+        assert model.sha256 == sha256(file)
+        assert model.recipe == tiny_recipe()
+        assert model.metadata["step"] == 7
+        assert model.metadata["note"] == "for a test"
+        assert not model.generator.training
+        assert not any(weight.requires_grad for weight in model.generator.parameters())
+
+
+def test_load_prefers_the_average_that_was_validated(tmp_path: Path) -> None:
+    file = save(tmp_path / "checkpoint-00000007.safetensors", 0.25, average=0.5)
+    assert weight_of(load(file, device="cpu")) == 0.5
+
+
+def test_load_a_runs_folder(tmp_path: Path) -> None:
+    save(tmp_path / "run" / "model.safetensors", 0.25)
+    assert weight_of(load(tmp_path / "run", device="cpu")) == 0.25
+
+
+def test_load_a_run_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "runs" / "mine" / "model.safetensors", 0.25)
+    assert weight_of(load("mine", device="cpu")) == 0.25
+
+
+def test_load_an_unknown_name_says_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownNameError) as raised:
+        load("bicubik")
+    message = str(raised.value)
+    assert message.startswith("no model 'bicubik' (did you mean 'bicubic'?)")
+    assert all(name in message for name in registry.offers("models"))
+
+
+def test_load_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="no model"):
+        load(tmp_path)
+
+
+def damaged(file: Path) -> list[bytes]:
+    whole = file.read_bytes()
+    return [
+        b"",
+        b"not a checkpoint\n",
+        whole[:-100],  # torn
+        whole[:200],
+        whole[:8] + b"x" + whole[9:],  # a header that is no JSON
+        b"\xff" * 8 + whole[8:],  # a header of 18 exabytes
+    ]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_load_a_damaged_file_is_one_clear_line(tmp_path: Path, number: int) -> None:
+    file = save(tmp_path / "some.safetensors", 0.25)
+    file.write_bytes(damaged(file)[number])
+    with pytest.raises(InputError, match=r"some\.safetensors: not a readable checkpoint"):
+        load(file)
+
+
+def test_load_weights_that_do_not_fit_names_the_first(tmp_path: Path) -> None:
+    file = tmp_path / "some.safetensors"
+    other = registry.build("generators", "face-residual", width=12, blocks=1)
+    checkpoint.write(file, checkpoint.prefixed("generator", other.state_dict()), tiny_recipe(), 1)
+    with pytest.raises(InputError, match=r"don't fit this generator: size mismatch for head"):
+        load(file, device="cpu")
+
+
+def test_load_a_checkpoint_of_a_plugin_that_is_gone_names_it(
+    tmp_path: Path, fake_distribution: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+import srkit
+from torch import nn
+
+class Gone(nn.Upsample):
+    def __init__(self, *, scale: int = 4):
+        super().__init__(scale_factor=scale)
+
+@srkit.hookimpl
+def srkit_generators():
+    return {"gone-soon": Gone}
+"""
+    fake_distribution("srkit-gone", {"gone_plugin": source})
+    recipe = tiny_recipe().changed({"generator.name": "gone-soon"})
+    file = tmp_path / "some.safetensors"
+    checkpoint.write(file, {"generator.nothing": torch.ones(1)}, recipe, 1)
+    monkeypatch.setenv("SRKIT_PLUGINS", "")
+    forget_plugins()
+    with pytest.raises(UnknownNameError, match="unknown generator 'gone-soon'"):
+        load(file, device="cpu")
+
+
+READY = """
+import srkit
+from pathlib import Path
+
+def made():
+    "Weights for a test."
+    return srkit.ReadyModel("weights for a test", "CC0-1.0", file=Path({file!r}), sha256={sum!r})
+
+@srkit.hookimpl
+def srkit_models():
+    return {{"made-up": made}}
+"""
+
+
+def test_load_ready_weights_checks_their_sum(tmp_path: Path, fake_distribution: Install) -> None:
+    file = save(tmp_path / "ready.safetensors", 0.25)
+    source = READY.format(file=str(file), sum=sha256(file))
+    fake_distribution("srkit-ready", {"ready_plugin": source})
+    model = load("made-up", device="cpu")
+    assert (model.name, model.licence, model.sha256) == ("made-up", "CC0-1.0", sha256(file))
+    save(file, 0.5)
+    with pytest.raises(InputError, match=r"'made-up' are damaged .* reinstall"):
+        load("made-up", device="cpu")
+
+
+def test_ready_weights_that_are_missing_are_the_plugins_fault_in_one_line(
+    tmp_path: Path, fake_distribution: Install
+) -> None:
+    source = READY.format(file=str(tmp_path / "none.safetensors"), sum="0" * 64)
+    fake_distribution("srkit-ready", {"ready_plugin": source})
+    with pytest.raises(InputError, match=r"none\.safetensors"):
+        load("made-up", device="cpu")
+
+
+READER = """
+import srkit
+from torch import nn
+
+ASKED = []
+
+def read(file):
+    "Files of another format, for a test."
+    ASKED.append(file)
+    if file.name.startswith("mine"):
+        generator = nn.Upsample(scale_factor=3)
+        generator.scale = 3
+        return generator
+    return None
+
+@srkit.hookimpl
+def srkit_readers():
+    return {"made-up": read}
+"""
+
+
+def test_readers_are_asked_for_foreign_files(tmp_path: Path, fake_distribution: Install) -> None:
+    fake_distribution("srkit-reader", {"reader_plugin": READER})
+    file = tmp_path / "mine.safetensors"
+    save_file({"weight": torch.ones(3)}, file)
+    model = load(file, device="cpu")
+    assert (model.scale, model.sha256, model.recipe) == (3, sha256(file), None)
+    assert model.upscale(Image.new("RGB", (4, 5))).size == (12, 15)
+    other = tmp_path / "other.safetensors"
+    save_file({"weight": torch.ones(3)}, other)
+    with pytest.raises(InputError, match="safetensors, but not an srkit checkpoint"):
+        load(other, device="cpu")
+
+
+def test_readers_are_not_asked_for_our_own_files(
+    tmp_path: Path, fake_distribution: Install
+) -> None:
+    fake_distribution("srkit-reader", {"reader_plugin": READER})
+    file = save(tmp_path / "mine.safetensors", 0.25)
+    assert load(file, device="cpu").scale == 4
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "abacus", ""])
+def test_a_device_that_is_not_here_is_one_clear_line(device: str) -> None:
+    with pytest.raises(InputError, match="no device"):
+        load("bicubic", device=device)
+
+
+def test_an_unfinished_run_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "half").mkdir(parents=True)
+    (tmp_path / "runs" / "half" / "checkpoint-00000010.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"isn't finished.*checkpoint-00000010"):
+        load("half")
+
+
+def test_a_ready_model_has_a_file_or_a_generator() -> None:
+    with pytest.raises(ValueError, match="one of the two"):
+        srkit.ReadyModel("nothing", "none")
+
+
+# --- what readers may say, and what is missing ----------------------------------------------------
+
+TALKATIVE = """
+import srkit
+from torch import nn
+
+def read(file):
+    "Files of another format, for a test."
+    if file.name.startswith("mine"):
+        generator = nn.Upsample(scale_factor=3)
+        generator.scale = 3
+        generator.licence = "CC0-1.0"
+        generator.metadata = {"architecture": "Nearest"}
+        return generator
+    if file.name.startswith("broken"):
+        raise srkit.InputError(f"{file}: mine, and its middle is missing")
+    if file.name.startswith("bug"):
+        raise RuntimeError("no such thing")
+
+@srkit.hookimpl
+def srkit_readers():
+    return {"a-talkative": read}
+"""
+
+
+def foreign(file: Path) -> Path:
+    save_file({"weight": torch.ones(3)}, file)
+    return file
+
+
+def test_what_a_reader_says_of_its_file_is_the_models(
+    tmp_path: Path, fake_distribution: Install
+) -> None:
+    fake_distribution("srkit-reader", {"reader_plugin": TALKATIVE}, version="2.0")
+    model = load(foreign(tmp_path / "mine.safetensors"), device="cpu")
+    assert (model.scale, model.licence) == (3, "CC0-1.0")
+    assert model.metadata == {
+        "architecture": "Nearest",
+        "reader": "a-talkative",
+        "provider": "srkit-reader 2.0",
+    }
+
+
+def test_what_a_reader_refuses_is_its_own_line_unless_another_takes_it(
+    tmp_path: Path, fake_distribution: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_distribution("srkit-reader", {"reader_plugin": TALKATIVE})
+    broken = foreign(tmp_path / "broken.safetensors")
+    with pytest.raises(InputError, match=r"broken\.safetensors: mine, and its middle is missing"):
+        load(broken)
+    accepting = TALKATIVE.replace("a-talkative", "b-other").replace('"mine"', '"broken"', 1)
+    fake_distribution("srkit-other", {"other_plugin": accepting})
+    assert load(broken, device="cpu").metadata["reader"] == "b-other"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reader_with_a_bug_is_reported_and_passed_over(
+    tmp_path: Path, fake_distribution: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_distribution("srkit-reader", {"reader_plugin": TALKATIVE})
+    with pytest.raises(InputError, match="not an srkit checkpoint"):
+        load(foreign(tmp_path / "bug.safetensors"))
+    err = capsys.readouterr().err
+    assert err == "srkit: warning: reader 'a-talkative' failed: no such thing\n"
+
+
+@pytest.fixture
+def without_extras(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As where srkit alone is installed."""
+    installed = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name in ("spandrel", "onnx", "onnxruntime", "onnxscript"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    forget_plugins()
+    yield
+    forget_plugins()
+
+
+@pytest.mark.usefixtures("without_extras")
+def test_a_missing_extra_is_named_where_it_would_help(
+    tmp_path: Path, cli: Cli, refused: Callable[..., str]
+) -> None:
+    status, out, err = cli("plugins")
+    assert (status, err) == (0, "")
+    assert "needs srkit[community]" in out
+    assert "needs srkit[onnx]" in out
+    for name, extra in (("a.safetensors", "community"), ("b.pth", "community"), ("c.onnx", "onnx")):
+        line = refused("info", foreign(tmp_path / name))
+        assert f"{name}: " in line
+        assert f"pip install 'srkit[{extra}]'" in line
+    assert "pip install 'srkit[onnx]'" in refused("export", "bicubic", "--out", tmp_path / "b.onnx")
+    with pytest.raises(InputError, match=r"pip install 'srkit\[onnx\]'"):
+        load("bicubic", backend="onnx")
+    assert load("bicubic", device="cpu").scale == 4
+
+
+# --- backends -----------------------------------------------------------------------------------
+
+
+def test_a_backend_that_is_none() -> None:
+    with pytest.raises(InputError, match="no backend 'tensorrt', only torch and onnx"):
+        load("bicubic", backend="tensorrt")
+    with pytest.raises(InputError, match="backend onnx computes on the CPU, not on 'cuda'"):
+        load("bicubic", device="cuda", backend="onnx")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SRKIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_by_onnx_runtime_a_model_is_exported_once_and_gives_the_same(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = save(tmp_path / "some.safetensors", 0.02)
+    ours = load(file, device="cpu")
+    theirs = load(file, backend="onnx")
+    assert type(theirs.generator).__name__ == "OnnxGenerator"
+    assert (theirs.name, theirs.scale, theirs.sha256) == (ours.name, ours.scale, ours.sha256)
+    assert theirs.recipe == ours.recipe
+    assert theirs.metadata == {**ours.metadata, "backend": "onnx"}
+    assert theirs.generator.receptive_radius == ours.generator.receptive_radius
+    lr = torch.rand(2, 3, 21, 34)
+    assert torch.allclose(theirs.enlarge(lr), ours.enlarge(lr), atol=1e-5)
+    (kept,) = cache.glob("*.onnx")
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("exported again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "export", never)
+        load(file, backend="onnx")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])  # a disk that lost a part of it
+    assert torch.allclose(load(file, backend="onnx").enlarge(lr), ours.enlarge(lr), atol=1e-5)
+    save(file, 0.03)
+    changed = load(file, backend="onnx")
+    assert not torch.allclose(changed.enlarge(lr), ours.enlarge(lr), atol=1e-3)
+    assert len(list(cache.glob("*.onnx"))) == 2
+
+
+def test_models_without_weights_are_told_apart_in_the_cache(cache: Path) -> None:
+    lr = torch.rand(1, 3, 9, 14)
+    for name in ("bicubic", "lanczos"):
+        found = load(name, backend="onnx").enlarge(lr)
+        assert torch.allclose(found, load(name, device="cpu").enlarge(lr), atol=1e-6)
+    assert len(list(cache.glob("*.onnx"))) == 2
+
+
+def test_loading_imports_nothing_that_is_not_needed() -> None:
+    code = """
+import sys, srkit
+assert srkit.load("faces", device="cpu").scale == 4
+names = {"spandrel", "onnx", "onnxruntime", "huggingface_hub", "torch.onnx._internal.exporter"}
+print(names & set(sys.modules))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (ran.stdout, ran.stderr) == ("set()\n", "")
+
+
+# --- what is said of a model --------------------------------------------------------------------
+
+
+def test_costs_are_counted_as_stated() -> None:
+    recipe = tiny_recipe()
+    found = summary.cost(Model("tiny", build.generator(recipe).eval(), 4, recipe=recipe))
+    assert found is not None
+    assert found.side == 8  # 32 / 4
+    # Multiply-adds of 3x3 convolutions a LR pixel: head, two of a block, two before shuffles, of
+    # which the second runs on 4 times the pixels, and the tail on 16 times.
+    body = 9 * (3 * 8 + 2 * 8 * 8)
+    ups = 9 * (8 * 32 + 4 * 8 * 32)
+    tail = 9 * 16 * 8 * 3
+    assert found.flops_per_pixel == 2 * (body + ups + tail)
+    assert found.flops == 64 * found.flops_per_pixel
+    weights = 9 * (3 * 8 + 2 * 8 * 8 + 2 * 8 * 32 + 8 * 3) + 8 + 2 * 8 + 2 * 32 + 3
+    assert found.parameters == weights
+
+
+def test_costs_of_a_network_that_makes_tensors_of_its_own_are_counted_by_running_it() -> None:
+    class Stubborn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 1)
+
+        def forward(self, lr: Tensor) -> Tensor:
+            return self.layer(lr + torch.ones(1))[..., :1, :1].cpu() + torch.ones(1).numpy()[0]
+
+    found = summary.cost(Model("stubborn", Stubborn(), 1))
+    assert found == summary.Cost(12, 2 * 9 * 64 * 64, 64)
+
+
+def test_what_is_known_of_a_file_is_shown(cli: Cli, tmp_path: Path) -> None:
+    file = save(tmp_path / "some.safetensors", 0.25)
+    status, out, err = cli("info", file)
+    assert (status, err) == (0, "")
+    for text in (
+        sha256(file),
+        "tiny, 7 batches",
+        "for a test",
+        "generators/face-residual srkit",
+        f"torch {torch.__version__}",
+        "unknown",
+        "5 LR pixels: tiles exact",
+    ):
+        assert text in out
+
+
+def test_what_is_known_of_a_run_is_shown(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "runs" / "mine" / "model.safetensors", 0.25)
+    for name in ("mine", "runs/mine"):
+        status, out, _ = cli("info", name)
+        assert status == 0
+        assert "tiny, 7 batches" in out
+
+
+def test_what_is_known_of_a_ready_model_is_shown(cli: Cli) -> None:
+    _, out, _ = cli("info", "faces")
+    assert "704,355" in out
+    assert "faces, 8,000 batches" in out
+    assert "19 LR pixels: tiles exact" in out
+    _, out, _ = cli("info", "bicubic")
+    assert "no weights" in out
+
+
+def test_models_are_listed_without_torch() -> None:
+    code = """
+import sys
+from srkit.cli import main
+assert main(["models"]) == 0
+heavy = {"torch", "onnxruntime", "spandrel"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    rows = {line.split()[0]: line for line in ran.stdout.splitlines()[1:]}
+    assert rows.keys() >= set(registry.offers("models"))
+    ready = registry.build("models", "faces")
+    for text in (" 4 ", "2.8 MB", ready.licence, ready.description, "faces.md", "srkit 0.1.0"):
+        assert text in rows["faces"]
+    assert "no weights" in rows["bicubic"]
+
+
+def test_a_model_whose_provider_fails_does_not_hide_the_others(
+    cli: Cli, fake_distribution: Install
+) -> None:
+    source = """
+import srkit
+
+@srkit.hookimpl
+def srkit_models():
+    return {"faces": "nowhere:faces", "odd": "nowhere:odd"}
+"""
+    fake_distribution("srkit-odd", {"odd_plugin": source})
+    status, out, err = cli("models")
+    assert (status, err) == (0, "")
+    rows = {line.split()[0]: line for line in out.splitlines()[1:]}
+    assert "can't be imported" in rows["odd"]
+    assert "SRKIT_PLUGINS" in rows["faces"]
+    assert "Apache-2.0" in rows["bicubic"]
