@@ -6,6 +6,7 @@ Places in pictures are continuous: (0, 0) is the upper left corner, and the firs
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from skimage.transform import AffineTransform, estimate_transform, warp
 
 # The box is widened by this factor, so that hair and chin are in: MTCNN's boxes are tight.
 MARGIN = 1.35
+# Side in pixels of what MTCNN's first network looks at; a smaller face is enlarged to it.
+WINDOW = 12
 
 Point = tuple[float, float]
 
@@ -62,10 +65,19 @@ class Detector:
         device: Where it computes.
         least: Smallest face looked for, in pixels.
         confidence: Faces of a lower probability are left out.
+        pixels: How many MTCNN looks at, at most, for its time and memory are in proportion to them.
+            A larger picture is searched in a copy reduced to that many. Where there would still be
+            more, for MTCNN enlarges what is below its `WINDOW`, smaller faces are left out: of a
+            picture of n pixels, those below ``WINDOW * sqrt(n / pixels)``. None: no bound.
     """
 
     def __init__(
-        self, device: torch.device | None = None, *, least: int = 20, confidence: float = 0.9
+        self,
+        device: torch.device | None = None,
+        *,
+        least: int = 20,
+        confidence: float = 0.9,
+        pixels: int | None = None,
     ) -> None:
         with warnings.catch_warnings():
             # facenet-pytorch's weights are plain tensors in files of torch's old format.
@@ -75,13 +87,34 @@ class Detector:
             self.network = MTCNN(
                 keep_all=True, min_face_size=least, device=device or torch.device("cpu")
             )
-        self.least, self.confidence = least, confidence
+        self.least, self.confidence, self.pixels = least, confidence, pixels
 
     def faces(self, image: Image.Image) -> list[Face]:
         """Return the faces in a picture, the largest first; none is an empty list."""
-        if min(image.size) * (12.0 / self.least) < 12:
+        if self.pixels is None:
+            return self._search(image, self.least)
+        share = math.sqrt(self.pixels / (image.width * image.height))
+        least = max(self.least, WINDOW / share)
+        if share >= 1:
+            return self._search(image, least)
+        size = max(1, round(image.width * share)), max(1, round(image.height * share))
+        whole = image if image.mode == "RGB" else image.convert("RGB")
+        copy = whole.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+        x, y = image.width / size[0], image.height / size[1]
+        return [
+            Face(
+                (f.box[0] * x, f.box[1] * y, f.box[2] * x, f.box[3] * y),
+                f.probability,
+                tuple((px * x, py * y) for px, py in f.landmarks),
+            )
+            for f in self._search(copy, least * share)
+        ]
+
+    def _search(self, image: Image.Image, least: float) -> list[Face]:
+        if min(image.size) * (12.0 / least) < 12:
             # Computed as MTCNN does: it would find no scale to look at, and fail.
             return []
+        self.network.min_face_size = least
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             boxes, probabilities, points = self.network.detect(image.convert("RGB"), landmarks=True)
