@@ -18,8 +18,9 @@ from PIL import Image
 
 import srkit
 from srkit import Recipe, checkpoint, registry, runs
+from srkit.batch.jobs import Job, plan
+from srkit.batch.manifest import FOLDER
 from srkit.cli import main
-from srkit.cli.upscale import Job, plan
 from srkit.hookspecs import kinds
 
 Install = Callable[..., Path]
@@ -51,13 +52,35 @@ def picture(file: Path, size: tuple[int, int] = (12, 10), colour: int = 90) -> P
 
 
 def hidden(folder: Path) -> list[Path]:
-    """What a command that fails must not leave behind."""
-    return [p for p in folder.rglob("*") if p.name.startswith(".") or p.suffix in (".part", ".tmp")]
+    """What a command that fails must not leave behind; a batch's manifest it may."""
+    found = (p for p in folder.rglob("*") if p.name != FOLDER)
+    return [p for p in found if p.name.startswith(".") or p.suffix in (".part", ".tmp")]
+
+
+def shown(folder: Path) -> list[Path]:
+    """What a folder of results shows: all but the batch's manifest."""
+    return sorted(p for p in folder.iterdir() if p.name != FOLDER)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """All files below a folder but batches' manifests."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.parent.name != FOLDER)
 
 
 # --- without torch ------------------------------------------------------------------------------
 
-VERBS = ("train", "upscale", "bench", "demo", "list", "info", "prepare", "degrade")
+VERBS = (
+    "train",
+    "upscale",
+    "bench",
+    "demo",
+    "list",
+    "info",
+    "prepare",
+    "degrade",
+    "models",
+    "export",
+)
 LIGHT = [
     ["--version"],
     ["--help"],
@@ -420,7 +443,7 @@ def test_a_broken_picture_fails_and_the_others_come_out(cli: Cli, tmp_path: Path
     assert "torn.png: not a readable picture" in lines[1]
     assert "2 pictures of 3 failed" in lines[2]
     assert "Traceback" not in err
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good.png"]
+    assert [p.name for p in shown(tmp_path / "out")] == ["good.png"]
 
 
 def test_when_every_picture_fails_the_status_is_1(cli: Cli, tmp_path: Path) -> None:
@@ -433,7 +456,7 @@ def test_when_every_picture_fails_the_status_is_1(cli: Cli, tmp_path: Path) -> N
 
 
 def jobs(inputs: Sequence[Path], out: Path | None = None) -> list[tuple[Path, Path]]:
-    return [(job.input, job.output) for job in plan(list(inputs), out, 4)]
+    return [(job.input, job.output) for job in plan([str(given) for given in inputs], out, "x4")]
 
 
 def test_names_of_results(tmp_path: Path) -> None:
@@ -452,7 +475,7 @@ def test_names_of_results(tmp_path: Path) -> None:
         (a, tmp_path / "new" / "a.png"),
         (b, tmp_path / "new" / "b.jpg"),
     ]
-    assert plan([a], None, 2) == [Job(a, tmp_path / "a-x2.png")]
+    assert plan([str(a)], None, "x2") == [Job(a, tmp_path / "a-x2.png")]
     named = tmp_path / "folder.png"
     named.mkdir()
     assert jobs([a], named) == [(a, named / "a.png")]
@@ -466,7 +489,7 @@ def test_a_folder_is_mirrored(cli: Cli, tmp_path: Path) -> None:
     status, out, _ = cli("upscale", photos, *BICUBIC)
     assert status == 0
     mirrored = tmp_path / "photos-x4"
-    found = sorted(str(p.relative_to(mirrored)) for p in mirrored.rglob("*") if p.is_file())
+    found = [str(p.relative_to(mirrored)) for p in pictures_in(mirrored)]
     assert found == ["a.png", "deep/a.jpg", "deep/er/b.png"]
     assert len(out.splitlines()) == 3
     status, _, _ = cli("upscale", photos, "-o", tmp_path / "other", *BICUBIC)
@@ -486,7 +509,7 @@ def test_a_second_run_does_not_take_results_for_inputs(cli: Cli, tmp_path: Path)
     picture(photos / "a.png")
     for _ in range(3):
         assert cli("upscale", photos, "-o", photos / "big", *BICUBIC)[0] == 0
-    found = sorted(str(p.relative_to(photos)) for p in photos.rglob("*") if p.is_file())
+    found = [str(p.relative_to(photos)) for p in pictures_in(photos)]
     assert found == ["a.png", "big/a.png"]
 
 
@@ -557,7 +580,7 @@ def test_a_failed_write_keeps_the_older_result(
     before = (tmp_path / "face-x4.png").read_bytes()
 
     def full(self: Image.Image, place: Any, *_: object, **__: object) -> None:
-        Path(place).write_bytes(b"half a pict")
+        place.write(b"half a pict")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
@@ -572,7 +595,7 @@ def test_no_temporary_file_stays(cli: Cli, tmp_path: Path) -> None:
     for name in ("a.png", "b.jpg", "c.webp", "d.tif", "e.bmp"):
         picture(tmp_path / "photos" / name)
     assert cli("upscale", tmp_path / "photos", *BICUBIC)[0] == 0
-    assert len(list((tmp_path / "photos-x4").iterdir())) == 5
+    assert len(shown(tmp_path / "photos-x4")) == 5
     assert hidden(tmp_path) == []
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from srkit.cli import pictures
 from srkit.errors import InputError, OptionError
+from srkit.files import require_apart
 
 if TYPE_CHECKING:
     import torch
@@ -218,7 +219,7 @@ def plan(source: Path, out: Path, draws: int) -> list[Job]:
 
 
 def _checked(jobs: list[Job]) -> list[Job]:
-    pictures.require_apart(
+    require_apart(
         ((job.input, job.outputs) for job in jobs),
         elsewhere="for the results",
         instead="rename one",

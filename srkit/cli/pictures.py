@@ -16,34 +16,6 @@ from srkit.errors import InputError
 Job = TypeVar("Job")
 
 
-def require_apart(
-    jobs: Iterable[tuple[Path, Iterable[Path]]], *, elsewhere: str, instead: str
-) -> None:
-    """See that no result would be written over an input or over another input's result.
-
-    Args:
-        jobs: Each input with the files that its results go to.
-        elsewhere: How to choose another place, for the message.
-        instead: What to do where two results meet, for the message.
-
-    Raises:
-        InputError: One would.
-    """
-    jobs = [(given, list(outputs)) for given, outputs in jobs]
-    read = {given.resolve() for given, _ in jobs}
-    written: dict[Path, Path] = {}
-    for given, outputs in jobs:
-        for output in dict.fromkeys(outputs):
-            place = output.resolve()
-            if place in read:
-                raise InputError(f"{output} is an input; choose another place {elsewhere}")
-            if place in written:
-                raise InputError(
-                    f"{written[place]} and {given} would both become {output}; {instead}"
-                )
-            written[place] = given
-
-
 def tell(console: Console, note: str) -> None:
     """Show what the user should know of a result, in one line beside the results."""
     console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,508 @@
+"""Batches: what goes where, what is left out, whose share it is, and what survives a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from srkit import InputError
+from srkit.batch import jobs as planning
+from srkit.batch import share as shares
+from srkit.batch.manifest import FOLDER
+from srkit.batch.share import Share
+from srkit.errors import OptionError
+from srkit.inference import Limits
+
+Cli = Callable[..., tuple[int, str, str]]
+Crops = Callable[[Path, int, int], list[Path]]
+BICUBIC = ("--model", "bicubic", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("SLURM_") or name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+            monkeypatch.delenv(name)
+
+
+def names(folder: Path) -> list[str]:
+    """The pictures below a folder, hidden ones aside."""
+    return sorted(
+        str(file.relative_to(folder))
+        for file in folder.rglob("*")
+        if file.is_file() and not any(p.startswith(".") for p in file.relative_to(folder).parts)
+    )
+
+
+# --- what goes where ----------------------------------------------------------------------------
+
+
+def test_a_pattern_keeps_places_below_its_first_wildcard(tmp_path: Path, crops: Crops) -> None:
+    crops(tmp_path / "in" / "a" / "b", 2, 8)
+    crops(tmp_path / "in" / "c", 1, 8)
+    (tmp_path / "in" / "c" / "notes.txt").write_text("no picture")
+    pattern = str(tmp_path / "in" / "**" / "*")
+    jobs = planning.plan([pattern], tmp_path / "out", "x4")
+    found = [str(job.output.relative_to(tmp_path)) for job in jobs]
+    assert found == ["out/a/b/000001.png", "out/a/b/000002.png", "out/c/000001.png"]
+    beside = planning.plan([pattern], None, "x4")
+    assert beside[0].output == tmp_path / "in" / "a" / "b" / "000001-x4.png"
+
+
+def test_a_pattern_that_finds_nothing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\*\.jpg: no picture fits this pattern"):
+        planning.plan([str(tmp_path / "*.jpg")], None, "x4")
+
+
+def test_a_file_whose_name_has_brackets_is_no_pattern(tmp_path: Path, crops: Crops) -> None:
+    file = crops(tmp_path, 1, 8)[0].rename(tmp_path / "face[1].png")
+    (job,) = planning.plan([str(file)], None, "x2")
+    assert job.output.name == "face[1]-x2.png"
+
+
+def test_all_results_take_the_format_that_is_asked_for(tmp_path: Path, crops: Crops) -> None:
+    crops(tmp_path / "in", 1, 8)
+    (job,) = planning.plan([str(tmp_path / "in")], tmp_path / "out", "x4", ".jpg")
+    assert job.output.name == "000001.jpg"
+
+
+def test_what_can_be_read_and_not_written_becomes_png(tmp_path: Path, crops: Crops) -> None:
+    file = crops(tmp_path, 1, 8)[0]
+    Image.open(file).save(tmp_path / "still.gif")
+    (job,) = planning.plan([str(tmp_path / "still.gif")], None, "x4")
+    assert job.output.name == "still-x4.png"
+
+
+def test_another_scale_is_in_the_names_and_the_sizes(
+    tmp_path: Path, crops: Crops, cli: Cli
+) -> None:
+    file = crops(tmp_path, 1, 10)[0]
+    status, out, err = cli("upscale", file, *BICUBIC, "--scale", "2.5")
+    assert status == 0
+    assert out.split() == [str(tmp_path / "000001-x2.5.png")]
+    assert "resampled from there to 2.5 by Lanczos" in err
+    with Image.open(tmp_path / "000001-x2.5.png") as image:
+        assert image.size == (25, 25)
+
+
+# --- shares -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Share(0, 1)),
+        ({"RANK": "2", "WORLD_SIZE": "4"}, Share(2, 4)),
+        ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "8"}, Share(3, 8)),
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "14",
+                "SLURM_ARRAY_TASK_COUNT": "3",
+                "SLURM_ARRAY_TASK_MIN": "10",
+                "SLURM_ARRAY_TASK_STEP": "2",
+            },
+            Share(2, 3),
+        ),
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "1",
+                "SLURM_ARRAY_TASK_COUNT": "3",
+                "RANK": "1",
+                "WORLD_SIZE": "2",
+            },
+            Share(3, 6),
+        ),
+        # A batch script that asked for tasks is itself no task of them.
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Share(0, 1)),
+        ({"RANK": "not a number", "WORLD_SIZE": "4"}, Share(0, 1)),
+    ],
+)
+def test_shares_of_launchers(environment: dict[str, str], expected: Share) -> None:
+    assert shares.of_environment(environment) == expected
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_shares_are_disjoint_and_together_all(count: int) -> None:
+    parts = [[n for n in range(23) if n in Share(i, count)] for i in range(count)]
+    assert sorted(n for part in parts for n in part) == list(range(23))
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", ""])
+def test_a_share_that_is_none(text: str) -> None:
+    with pytest.raises(OptionError, match="2/5"):
+        shares.named(text)
+
+
+def test_processes_share_a_folder_and_one_can_finish_for_another(
+    tmp_path: Path, crops: Crops, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops(tmp_path / "in", 7, 8)
+    out = tmp_path / "out"
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for rank, count in ((0, 3), (2, 2)):  # the second of them never started
+        monkeypatch.setenv("RANK", str(rank))
+        status, written, err = cli("upscale", tmp_path / "in", "-o", out, *BICUBIC)
+        assert status == 0
+        assert f"share {rank + 1}/3 of 7 pictures" in err
+        assert len(written.split()) == count
+    assert len(names(out)) == 5
+    monkeypatch.delenv("WORLD_SIZE")
+    status, written, _ = cli("upscale", tmp_path / "in", "-o", out, *BICUBIC, "--skip-existing")
+    assert status == 0
+    assert len([line for line in written.splitlines() if "(done before)" not in line]) == 2
+    assert len(names(out)) == 7
+
+
+# --- what is left out ---------------------------------------------------------------------------
+
+
+def redone(cli: Cli, *arguments: object) -> list[str]:
+    """Run with --skip-existing; return the names of what was done."""
+    status, out, err = cli("upscale", *arguments, "--skip-existing", "--json")
+    assert status == 0, err
+    events = [json.loads(line) for line in out.splitlines()]
+    return sorted(Path(e["input"]).name for e in events if e["event"] == "done")
+
+
+def test_only_what_differs_is_done_again(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+    files = crops(tmp_path / "in", 4, 8)
+    command = (tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
+    every = [file.name for file in files]
+    assert redone(cli, *command) == every
+    assert redone(cli, *command) == []
+    files[1].write_bytes(files[2].read_bytes())  # another content
+    os.utime(files[3])  # only another date
+    assert redone(cli, *command) == [files[1].name]
+    (tmp_path / "out" / files[0].name).unlink()
+    assert redone(cli, *command) == [files[0].name]
+    (tmp_path / "out" / files[2].name).write_bytes(b"edited by somebody")
+    assert redone(cli, *command) == [files[2].name]
+    assert redone(cli, *command, "--consistent") == every  # other settings
+    assert redone(cli, tmp_path / "in", "-o", tmp_path / "out", "--model", "lanczos") == every
+    assert redone(cli, *command) == every
+
+
+def test_beside_a_picture_nothing_is_kept_unless_asked(
+    tmp_path: Path, crops: Crops, cli: Cli
+) -> None:
+    file = crops(tmp_path, 1, 8)[0]
+    assert cli("upscale", file, *BICUBIC)[0] == 0
+    assert not (tmp_path / FOLDER).exists()
+    assert redone(cli, file, *BICUBIC) == [file.name]
+    assert redone(cli, file, *BICUBIC) == []
+
+
+def test_a_torn_manifest_costs_one_picture(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+    crops(tmp_path / "in", 3, 8)
+    command = (tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
+    redone(cli, *command)
+    (book,) = (tmp_path / "out" / FOLDER).glob("*.jsonl")
+    text = book.read_text()
+    book.write_text(text[:-20])
+    assert len(redone(cli, *command)) == 1
+    assert redone(cli, *command) == []
+
+
+def test_results_of_tiles_that_are_exact_do_not_depend_on_their_size(
+    tmp_path: Path, crops: Crops, cli: Cli
+) -> None:
+    crops(tmp_path / "in", 1, 8)
+    command = (tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
+    assert len(redone(cli, *command, "--tile", "64")) == 1
+    assert redone(cli, *command, "--tile", "32") == []
+
+
+# --- faces --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The astronaut at 128x128: a face of some 28 pixels."""
+    file = tmp_path_factory.mktemp("portrait") / "astronaut.png"
+    Image.fromarray(skimage.data.astronaut()).resize((128, 128)).save(file)
+    return file
+
+
+def test_faces_are_restored_and_the_rest_is_interpolated(
+    tmp_path: Path, portrait: Path, cli: Cli
+) -> None:
+    plain, restored = tmp_path / "plain.png", tmp_path / "restored.png"
+    assert cli("upscale", portrait, "-o", plain, "--model", "lanczos")[0] == 0
+    status, _, err = cli("upscale", portrait, "-o", restored, "--faces", "--device", "cpu")
+    assert status == 0
+    assert "no model of general photographs: all but faces is enlarged by lanczos" in err
+    assert "1 of 1 faces restored" in err
+    a, b = (np.asarray(Image.open(file)).astype(int) for file in (plain, restored))
+    changed = np.abs(a - b).max(axis=2)
+    rows, columns = np.nonzero(changed > 1)
+    assert 10_000 < len(rows) < 0.2 * changed.size
+    # Her face is in the upper middle; the flag and the shuttle are not touched.
+    assert 120 < columns.min() < columns.max() < 400
+    assert rows.max() < 260
+    hr = skimage.data.astronaut().astype(int)
+    face = np.s_[80:180, 170:280]
+    assert np.abs(b[face] - hr[face]).mean() < np.abs(a[face] - hr[face]).mean()
+
+
+def test_only_faces_are_written_where_that_is_asked(
+    tmp_path: Path, portrait: Path, crops: Crops, cli: Cli
+) -> None:
+    crops(tmp_path / "in", 1, 40)  # of a cat
+    (tmp_path / "in" / "astronaut.png").write_bytes(portrait.read_bytes())
+    two = Image.new("L", (256, 128))
+    for left in (0, 128):
+        two.paste(Image.open(portrait).convert("L"), (left, 0))
+    two.save(tmp_path / "in" / "two.png")
+    command = ("upscale", tmp_path / "in", "-o", tmp_path / "out", "--faces-only")
+    status, _, err = cli(*command, "--device", "cpu")
+    assert status == 1
+    assert "000001.png: no face found in it" in err
+    assert "1 picture of 3 failed" in err
+    assert names(tmp_path / "out") == ["astronaut.png", "two-1.png", "two-2.png"]
+    for name, mode in (("astronaut", "RGB"), ("two-1", "L"), ("two-2", "L")):
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            assert image.mode == mode
+            assert image.width == image.height
+            assert 100 < image.width < 260
+    status, out, _ = cli(*command, "--device", "cpu", "--skip-existing")
+    assert out.count("(done before)") == 2
+
+
+def test_small_and_doubtful_faces_can_be_left_out(tmp_path: Path, portrait: Path, cli: Cli) -> None:
+    for option in (("--face-least", "60"), ("--face-confidence", "1.0")):
+        out = tmp_path / "out.png"
+        status, _, err = cli("upscale", portrait, "-o", out, "--faces", *option)
+        assert status == 0
+        assert "0 of 0 faces restored" in err
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+def test_broken_pictures_leave_the_rest_alone(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+    files = crops(tmp_path / "in", 5, 8)
+    files[0].write_bytes(b"")
+    files[3].write_bytes(files[3].read_bytes()[:60])
+    status, out, err = cli("upscale", tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
+    assert status == 1
+    assert len(out.splitlines()) == 3
+    lines = [line for line in err.splitlines() if line.startswith("srkit: ")]
+    assert [files[n].name in line for n, line in zip((0, 3), lines[:2], strict=True)] == [True] * 2
+    assert lines[2] == "srkit: 2 pictures of 5 failed"
+    assert names(tmp_path / "out") == [files[n].name for n in (1, 2, 4)]
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_a_model_of_small_pictures_says_so_of_large_ones_once(
+    tmp_path: Path, crops: Crops, cli: Cli
+) -> None:
+    crops(tmp_path / "small", 1, 16)
+    crops(tmp_path / "large", 2, 80)
+    assert "16x16" not in cli("upscale", tmp_path / "small", "-o", tmp_path / "a")[2]
+    _, _, err = cli("upscale", tmp_path / "large", "-o", tmp_path / "b", "--device", "cpu")
+    assert err.count("learned from 16x16 pictures") == 1
+    assert "(such as 000001.png)" in err
+
+
+def test_json_says_everything_once(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+    files = crops(tmp_path / "in", 3, 8)
+    files[1].write_bytes(b"broken")
+    status, out, _ = cli(
+        "upscale", tmp_path / "in", "-o", tmp_path / "out", *BICUBIC, "--json", "--report"
+    )
+    assert status == 1
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [e["event"] for e in events] == ["start", "done", "failed", "done", "end"]
+    assert events[0]["model"] == "bicubic"
+    assert events[1]["files"] == [str(tmp_path / "out" / files[0].name)]
+    assert 0 < events[1]["residual"] < 20
+    assert "not a readable picture" in events[2]["error"]
+    assert events[-1] == {"event": "end", "done": 2, "skipped": 0, "failed": 1}
+
+
+def test_a_dry_run_writes_nothing_and_says_what_it_would(
+    tmp_path: Path, crops: Crops, cli: Cli
+) -> None:
+    files = crops(tmp_path / "in", 2, 24)
+    files[1].write_bytes(b"broken")
+    command = ("upscale", tmp_path / "in", "-o", tmp_path / "out", *BICUBIC, "--dry-run")
+    status, out, _ = cli(*command)
+    assert status == 0
+    assert not (tmp_path / "out").exists()
+    first, second, last = out.splitlines()
+    assert f"{files[0]} -> {tmp_path / 'out' / files[0].name}  (24x24 to 96x96" in first
+    assert "can't be read" in second
+    assert "1 pictures" in last or "1 picture" in last
+    status, out, _ = cli(*command, "--json")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [e["event"] for e in events] == ["start", "plan", "plan", "forecast"]
+    assert events[1]["seconds"] > 0
+    assert events[1]["memory"] > 3 * 96 * 96
+
+
+def test_a_result_too_large_for_its_format_fails_before_it_is_computed(
+    tmp_path: Path, cli: Cli
+) -> None:
+    Image.new("RGB", (5000, 4)).save(tmp_path / "wide.png")
+    out = tmp_path / "out.webp"
+    status, _, err = cli("upscale", tmp_path / "wide.png", "-o", out, *BICUBIC)
+    assert status == 1
+    assert "WEBP" in err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["größe", "写真 1", "a'b\"c", "😀" * 30, "x" * 240])
+def test_names_of_all_kinds(tmp_path: Path, crops: Crops, cli: Cli, name: str) -> None:
+    file = crops(tmp_path / "in", 1, 8)[0].rename(tmp_path / "in" / f"{name}.png")
+    status, out, _ = cli("upscale", tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
+    assert status == 0
+    assert out == f"{tmp_path / 'out' / file.name}\n"
+    assert names(tmp_path / "out") == [file.name]
+
+
+def test_a_name_that_gets_too_long_is_one_clear_line(
+    tmp_path: Path, crops: Crops, cli: Cli
+) -> None:
+    file = crops(tmp_path, 1, 8)[0].rename(tmp_path / f"{'x' * 250}.png")
+    status, out, err = cli("upscale", file, *BICUBIC)
+    assert (status, out) == (1, "")
+    assert "too long" in err
+    assert len(err.splitlines()) == 2
+    assert names(tmp_path) == [file.name]
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as a disk with that much left
+from srkit.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_costs_the_pictures_that_do_not_fit(tmp_path: Path, crops: Crops) -> None:
+    crops(tmp_path / "in", 2, 8)
+    crops(tmp_path / "in" / "large", 1, 96)  # 384x384 of a photograph: some 200 kB
+    out = tmp_path / "out"
+    command = ["upscale", str(tmp_path / "in"), "-o", str(out), *BICUBIC]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("srkit: ")]
+    assert len(lines) == 2
+    assert "000001.png" in lines[0]
+    assert names(out) == ["000001.png", "000002.png"]
+    assert not list(out.rglob("*.part"))
+
+
+def test_same_sized_pictures_are_computed_together_and_come_out_the_same(
+    tmp_path: Path, crops: Crops, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops(tmp_path / "in", 9, 16)
+    crops(tmp_path / "in" / "other", 2, 20)
+    seen: list[int] = []
+    from srkit.upscale import Model
+
+    inner = Model._forward
+
+    def watched(self: Model, lr: Any, half: bool, quick: bool) -> Any:
+        seen.append(len(lr))
+        return inner(self, lr, half, quick)
+
+    monkeypatch.setattr(Model, "_forward", watched)
+    model = ("--device", "cpu")
+    assert cli("upscale", tmp_path / "in", "-o", tmp_path / "out", *model)[0] == 0
+    assert max(seen) > 4
+    assert sum(seen) == 11
+    for file in (tmp_path / "in").rglob("*.png"):
+        alone = tmp_path / "alone.png"
+        assert cli("upscale", file, "-o", alone, *model)[0] == 0
+        together = tmp_path / "out" / file.relative_to(tmp_path / "in")
+        a, b = (np.asarray(Image.open(f)).astype(int) for f in (alone, together))
+        assert np.abs(a - b).max() <= 1
+
+
+# --- a kill -------------------------------------------------------------------------------------
+
+SLOW = """
+import sys, time
+from srkit import images
+inner = images.save
+def slow(*args, **kwargs):
+    time.sleep(0.02)
+    return inner(*args, **kwargs)
+images.save = slow
+from srkit.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_killed_batch_goes_on_with_the_rest(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+    files = crops(tmp_path / "in", 200, 8)
+    out = tmp_path / "out"
+    command = ["upscale", str(tmp_path / "in"), "-o", str(out), *BICUBIC, "--skip-existing"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *command], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for _ in range(60):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    before = {name: (out / name).stat().st_mtime_ns for name in names(out)}
+    assert 60 <= len(before) < 200
+    for name in before:  # whole, whatever was under way
+        with Image.open(out / name) as image:
+            image.load()
+    status, told, _ = cli(*command, "--json")
+    assert status == 0
+    events = [json.loads(line) for line in told.splitlines()]
+    kinds = [event["event"] for event in events]
+    done, skipped = kinds.count("done"), kinds.count("skipped")
+    assert done + skipped == 200
+    # A result whose line in the manifest the kill cut off is done again: of two writers, two.
+    assert 200 - len(before) <= done <= 202 - len(before)
+    assert names(out) == [file.name for file in files]
+    untouched = [n for n, when in before.items() if (out / n).stat().st_mtime_ns == when]
+    assert len(untouched) >= len(before) - 2
+    assert not list(out.rglob("*.part"))
+    assert redone(cli, *command[1:-1]) == []
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, crops: Crops) -> None:
+    crops(tmp_path / "in", 100, 8)
+    command = ["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *BICUBIC]
+    own = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", own + SLOW, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (line,) = [line for line in err.splitlines() if line.startswith("srkit: ")]
+    assert "of 100 pictures done; the same command with --skip-existing goes on" in line
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_limits_begin_without_any() -> None:
+    assert Limits().tile > 10_000
