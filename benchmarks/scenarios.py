@@ -28,9 +28,9 @@ from srkit import data, registry, runs
 from srkit.bench.protocol import Protocol, hr_pictures
 from srkit.bench.quality import measure
 from srkit.images import bicubic
+from srkit.models import load
 from srkit.recipe import parse_setting
 from srkit.train import GRADIENTS_AT, train
-from srkit.models import load
 
 
 def high_frequency_energy(pictures: Tensor, scale: int) -> float:

@@ -38,11 +38,11 @@ from srkit import build, checkpoint, data, processes, registry, runs
 from srkit.bench.protocol import Protocol
 from srkit.bench.quality import measure
 from srkit.feeds import Batch
+from srkit.models import load
 from srkit.recipe import Recipe
 from srkit.state import State
 from srkit.steps import step
 from srkit.train import train
-from srkit.models import load
 
 PAPER = 27_840 / 41_410  # P16
 
