@@ -43,7 +43,7 @@ def cuda(session: nox.Session) -> None:
 
 @nox.session
 def drill(session: nox.Session) -> None:
-    """Kill training runs at random moments and see that every one recovers."""
+    """Kill training runs at random moments, and feed broken pictures by the thousand."""
     run(session, "pytest", "-m", "drill", *session.posargs)
 
 

@@ -267,6 +267,75 @@ def equal_time() -> str:
     return table(("updates", "steps", "PSNR", "SSIM", "over bicubic [95%]", "D right"), rows)
 
 
+def upscale_speed() -> str:
+    """Return the committed result of benchmarks/upscale_speed.py."""
+    result = committed("upscale_speed")
+    rows = []
+    for case, sizes in result.items():
+        if not isinstance(sizes, dict):
+            continue
+        for size, its in sizes.items():
+            ms, ratios = its["ms_a_picture"], its["times_as_fast_as"]
+            shown = []
+            for who in ("contiguous", "channels_last", "onnxruntime", "realesrgan"):
+                if who in ratios:
+                    low, high = ratios[who]["quartiles"]
+                    shown.append(f"{ratios[who]['ratio']:.2f} [{low:.2f}, {high:.2f}]")
+                else:
+                    shown.append("")
+            rows.append((case, f"{its['pictures']} of {size}", f"{ms['srkit']:.1f}", *shown))
+    heading = (
+        "network",
+        "pictures",
+        "ms each",
+        "eager, contiguous",
+        "eager, channels_last",
+        "onnxruntime",
+        "Real-ESRGAN's loop",
+    )
+    where = f"{result['machine']}, {result['threads']} threads, torch {result['torch']}"
+    return f"Times as fast as ..., on {where}, with quartiles:\n\n{table(heading, rows)}"
+
+
+def upscale_memory() -> str:
+    """Return the committed result of benchmarks/upscale_memory.py."""
+    result = committed("upscale_memory")
+    rows = [
+        (
+            its["input"],
+            f"{its['result_bytes'] / 1e6:,.0f} MB",
+            f"{its['peak_bytes'] / 1e6:,.0f} MB",
+            f"{its['growth_over_result']:.2f}",
+        )
+        for its in result["sizes"]
+    ]
+    small = f"{result['peak_bytes_of_640x480'] / 1e6:,.0f} MB"
+    heading = ("input", "decoded result", "peak", "growth over result")
+    return (
+        f"{table(heading, rows)}\nThe peak is the whole process's; for 640x480 it is {small}, and "
+        "the growth is from there."
+    )
+
+
+def faces_measured() -> str:
+    """Return what `--faces` did to ten portraits, from the committed result."""
+    rows = []
+    for measured in committed("faces")["tables"]:
+        sizes = sorted(row["face"] for row in measured["rows"])
+        found = sum(row["restored"] for row in measured["rows"])
+        cells = [f"{sizes[0]:.0f} to {sizes[-1]:.0f}", f"{measured['noise']:g}", f"{found}"]
+        for metric, digits in (("distance", 3), ("psnr", 2)):
+            its = measured["columns"]["faces"][metric]
+            low, high = its["difference_95"]
+            cells.append(f"{its['without']:.{digits}f} → {its['mean']:.{digits}f}")
+            cells.append(f"{its['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
+            cells.append(f"{its['better']}")
+        rows.append(cells)
+    scores = ("distance", "change [95%]", "better", "PSNR, dB", "change [95%]", "better")
+    headings = ("face, LR pixels", "noise", "found", *scores)
+    return table(headings, rows)
+
+
 def hooks() -> str:
     """Return the reference of the hooks and of the types that they speak of."""
     parts = []
