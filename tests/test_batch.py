@@ -133,6 +133,17 @@ def test_shares_of_launchers(environment: dict[str, str], expected: Share) -> No
     assert shares.of_environment(environment) == expected
 
 
+@pytest.mark.parametrize(
+    ("rank", "devices", "expected"),
+    [(None, 4, "auto"), ("1", 4, "cuda:1"), ("5", 4, "cuda:1"), ("1", 0, "auto")],
+)
+def test_each_process_of_a_launcher_has_a_device(
+    rank: str | None, devices: int, expected: str
+) -> None:
+    environment = {} if rank is None else {"LOCAL_RANK": rank}
+    assert shares.local_device(devices, environment) == expected
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_shares_are_disjoint_and_together_all(count: int) -> None:
     parts = [[n for n in range(23) if n in Share(i, count)] for i in range(count)]
@@ -151,6 +162,7 @@ def test_processes_share_a_folder_and_one_can_finish_for_another(
     crops(tmp_path / "in", 7, 8)
     out = tmp_path / "out"
     monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "0")
     for rank, count in ((0, 3), (2, 2)):  # the second of them never started
         monkeypatch.setenv("RANK", str(rank))
         status, written, err = cli("upscale", tmp_path / "in", "-o", out, *BICUBIC)

@@ -57,10 +57,15 @@ def of_environment(environment: Mapping[str, str] = os.environ) -> Share:
     return share
 
 
-def local_device(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the CUDA device of this process where a launcher gave each its own."""
+def local_device(devices: int, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the CUDA device of this process where a launcher started one for each, else ``auto``.
+
+    Args:
+        devices: How many there are here; processes beyond that share them.
+        environment: The process's.
+    """
     rank = _whole(environment, "LOCAL_RANK")
-    return None if rank is None else f"cuda:{rank}"
+    return "auto" if rank is None or devices == 0 else f"cuda:{rank % devices}"
 
 
 def _whole(environment: Mapping[str, str], name: str) -> int | None:

@@ -120,6 +120,8 @@ def upscale(
     ] = False,
 ) -> None:
     """Enlarge pictures. Alpha, 16 bits, profile, EXIF and resolution stay; turned upright."""
+    import torch
+
     from srkit import batch, memory
     from srkit.batch import share as shares
     from srkit.inference import Settings
@@ -128,7 +130,7 @@ def upscale(
     settings = Settings(scale, ensemble, consistent, tile)
     part = shares.named(share) if share else shares.of_environment()
     if device == "auto":
-        device = shares.local_device() or device
+        device = shares.local_device(torch.cuda.device_count())
     loaded = _load(model or (GENERAL if faces else FACES), device, precision, backend)
     loaded.limits.fall_back = cpu_fallback
     factor = settings.scale or loaded.scale
