@@ -37,7 +37,8 @@ def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
     if size == (pixels.shape[1], pixels.shape[0]):
         return pixels
     if pixels.dtype == np.uint8:
-        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+        # A copy, since what Pillow lends can't be written to, and faces are painted into it.
+        return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
     top = np.iinfo(pixels.dtype).max
     result = np.empty((size[1], size[0], 3), pixels.dtype)
     for band in range(3):  # Pillow resizes more than 8 bits only as single floats

@@ -99,11 +99,15 @@ class Network:
         """How many threads can use `quick`, each on pieces of its own; 0 for none."""
         return winograd.workers() if self.quick is not None and self.device.type == "cpu" else 0
 
+    @property
+    def context(self) -> int:
+        """How many LR pixels around it a part of a picture needs; a guess where none is stated."""
+        radius = getattr(self.generator, "receptive_radius", None)
+        return UNKNOWN_RADIUS if radius is None else int(radius)
+
     def spans(self, size: Sequence[int], settings: Settings) -> list[list[tiles.Span]]:
         """Return how each side of a picture is cut into tiles."""
-        radius = getattr(self.generator, "receptive_radius", None)
-        margin = UNKNOWN_RADIUS if radius is None else int(radius)
-        margin += consistency.REACH if settings.consistent else 0
+        margin = self.context + (consistency.REACH if settings.consistent else 0)
         tile = min(settings.tile or TILE, self.limits.tile)
         return [tiles.spans(length, tile, margin) for length in size]
 

@@ -34,7 +34,6 @@ SEARCHED = 4_000_000
 # may be beyond: in a portrait that is cut close, it is.
 OUTSIDE = 0.5
 STRIP = 256  # rows of SR pixels that are painted at once, so that large results need little memory
-UNKNOWN_RADIUS = 16  # LR pixels of context for a generator that states none
 
 
 @dataclass(frozen=True)
@@ -162,9 +161,7 @@ class FaceRestorer:
 
         The context is cut off where the picture ends, as it is for a whole picture.
         """
-        radius = getattr(self.model.generator, "receptive_radius", None)
-        margin = UNKNOWN_RADIUS if radius is None else int(radius)
-        left, top, right, bottom = frame.bounds(_size(lr_pixels), margin)
+        left, top, right, bottom = frame.bounds(_size(lr_pixels), self.model.context)
         part = lr_pixels[top:bottom, left:right]
         lr = torch.rot90(arrays.to_tensor(part[None]), frame.quarters, (2, 3))
         sr = torch.rot90(self._made(lr), -frame.quarters, (2, 3))

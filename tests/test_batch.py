@@ -292,6 +292,15 @@ def test_only_faces_are_written_where_that_is_asked(
     assert out.count("(done before)") == 2
 
 
+def test_faces_are_restored_at_another_scale_too(tmp_path: Path, portrait: Path, cli: Cli) -> None:
+    out = tmp_path / "out.png"
+    status, _, err = cli("upscale", portrait, "-o", out, "--faces", "--scale", "3")
+    assert status == 0
+    assert "1 of 1 faces restored" in err
+    with Image.open(out) as image:
+        assert image.size == (384, 384)
+
+
 def test_small_and_doubtful_faces_can_be_left_out(tmp_path: Path, portrait: Path, cli: Cli) -> None:
     for option in (("--face-least", "60"), ("--face-confidence", "1.0")):
         out = tmp_path / "out.png"
