@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from srkit.bench import bench
     from srkit.errors import InputError, OptionError, SrkitError
-    from srkit.hookspecs import DiscriminatorOutput, Metric, Person, ReadyModel, hookimpl
+    from srkit.hookspecs import DiscriminatorOutput, Metric, Person, ReadyModel, SetMetric, hookimpl
     from srkit.images import bicubic
     from srkit.models import load
     from srkit.recipe import Adversarial, Data, Loss, Optimizer, Part, Recipe
@@ -36,6 +36,7 @@ _WHERE = {
     "Person": "hookspecs",
     "ReadyModel": "hookspecs",
     "Recipe": "recipe",
+    "SetMetric": "hookspecs",
     "SrkitError": "errors",
     "bench": "bench",
     "bicubic": "images",
@@ -58,6 +59,7 @@ __all__ = [
     "Person",
     "ReadyModel",
     "Recipe",
+    "SetMetric",
     "SrkitError",
     "__version__",
     "bench",

@@ -47,9 +47,14 @@ class DiscriminatorOutput(NamedTuple):
 class Metric(Protocol):
     """Scores each picture of a batch on its own.
 
+    It is called by keyword with what its signature asks for: ``sr``, ``hr``, ``lr`` and
+    ``redegraded``, which is sr made small again as hr was, with the same noise. Most compare sr
+    with hr; those two can be given by position as well.
+
     Attributes:
         unit: ``"dB"``, or ``""`` for a bare number.
         higher_is_better: Which way is better.
+        title: Optional: its heading in tables; the registered name without it.
     """
 
     unit: str
@@ -57,6 +62,28 @@ class Metric(Protocol):
 
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Return scores, shape ``B``, for ``sr`` and ``hr``, shape ``B3HW`` in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class SetMetric(Protocol):
+    """Compares a whole set of results with a set of originals, as FID does: one number.
+
+    Attributes:
+        unit: ``"dB"``, or ``""`` for a bare number.
+        higher_is_better: Which way is better.
+        title: Optional: its heading in tables; the registered name without it.
+    """
+
+    unit: str
+    higher_is_better: bool
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:
+        """Take in a batch, ``sr`` and ``hr``, shape ``B3HW`` in [0, 1]."""
+        ...
+
+    def compute(self) -> float:
+        """Return the number for all that was taken in."""
         ...
 
 
@@ -132,6 +159,9 @@ def srkit_losses() -> Names:  # type: ignore[empty-body]
 
     It is called by keyword with what its signature asks for: ``sr``, ``hr``, ``lr``, and
     ``real`` and ``fake``, the discriminator's `DiscriminatorOutput` for hr (detached) and sr.
+
+    A loss that compares embeddings has its embedder as the attribute ``embedder``, annotated in its
+    class: checkpoints record whom they please, and the bench warns where that one judges.
     """
 
 
@@ -150,6 +180,21 @@ def srkit_metrics() -> Names:  # type: ignore[empty-body]
 
 
 @hookspec
+def srkit_set_metrics() -> Names:  # type: ignore[empty-body]
+    """Metrics of sets: ``factory(...)`` gives a `SetMetric`, one number for all pictures."""
+
+
+@hookspec
+def srkit_protocols() -> Names:  # type: ignore[empty-body]
+    """Protocols of `srkit bench`: ``factory()`` gives the path of a TOML file."""
+
+
+@hookspec
+def srkit_studies() -> Names:  # type: ignore[empty-body]
+    """Studies that ``srkit bench --reproduce`` repeats: ``factory()`` gives a TOML file's path."""
+
+
+@hookspec
 def srkit_embedders() -> Names:  # type: ignore[empty-body]
     """Embedders: ``factory(...)`` gives a module, faces (B3HW) to unit embeddings (BD).
 
@@ -160,7 +205,11 @@ def srkit_embedders() -> Names:  # type: ignore[empty-body]
 
 @hookspec
 def srkit_face_sets() -> Names:  # type: ignore[empty-body]
-    """Face sets: ``factory(root)`` reads a folder and gives a sequence of `Person`."""
+    """Face sets: ``factory(root)`` reads a folder and gives a sequence of `Person`.
+
+    A factory that has an attribute ``draw``, ``(people, photos)``, is of few people: their
+    distances are listed one by one, of so many drawn, and of all. Without it pairs are compared.
+    """
 
 
 @hookspec

@@ -73,7 +73,8 @@ class Option:
 
 def singular(kind: str) -> str:
     """Return ``"face set"`` for ``"face_sets"``, for messages."""
-    return "loss" if kind == "losses" else kind.removesuffix("s").replace("_", " ")
+    odd = {"losses": "loss", "studies": "study"}
+    return odd.get(kind) or kind.removesuffix("s").replace("_", " ")
 
 
 @cache
@@ -109,9 +110,15 @@ def offer(kind: str, name: str) -> Offer:
         names = ", ".join(known) or "none"
         raise UnknownNameError(
             f"unknown {singular(kind)} '{name}'{nearest(name, known)}; "
-            f"known {kind.replace('_', ' ')}: {names}"
+            f"known {kind.replace('_', ' ')}: {names}{_elsewhere()}"
         )
     return known[name]
+
+
+def _elsewhere() -> str:
+    """Say which extras aren't installed: a built-in plugin that waits for one may have the name."""
+    waiting = [p.state.removeprefix("needs ") for p in plugins.load().plugins if "[" in p.state]
+    return f"; more with {', '.join(dict.fromkeys(waiting))}" if waiting else ""
 
 
 def find(kind: str, name: str) -> Callable[..., Any]:

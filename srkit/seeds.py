@@ -9,6 +9,7 @@ The hash is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014), applied t
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
@@ -54,6 +55,23 @@ def derive(seeds: Tensor, *keys: int | Tensor) -> Tensor:
         else:
             seeds = _mix(seeds + _GOLDEN + _mixed(key * _GOLDEN))
     return seeds
+
+
+def of_pictures(pictures: Tensor, seed: int) -> Tensor:
+    """Return a seed for each picture, int64, shape ``B``, from ``seed`` and its own pixels.
+
+    Neither other pictures, nor their order, nor a file's name change what a picture becomes.
+
+    Args:
+        pictures: ``B3HW`` in [0, 1]; their 8-bit values count.
+        seed: From 0 up.
+    """
+    pixels = pictures.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    arrays = pixels.contiguous().cpu().numpy()
+    salt = f"{seed} {arrays.shape[1:]} ".encode()
+    digests = (hashlib.sha256(salt + one.tobytes()).digest() for one in arrays)
+    found = [int.from_bytes(digest[:8], "little") >> 2 for digest in digests]
+    return torch.tensor(found, dtype=torch.int64, device=pictures.device)
 
 
 def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:

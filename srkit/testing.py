@@ -208,28 +208,98 @@ def check_degradation(
     _require(torch.allclose(alone, lr, atol=1e-6), "lr depends on the rest of the batch")
 
 
-def check_metric(metric: Any, *, side: int = 32) -> None:
-    """Check a metric: attributes, one score a picture, and that equal pictures score best.
+# What a metric may ask for by naming it in its signature.
+MEASURED = frozenset({"sr", "hr", "lr", "redegraded"})
+
+
+def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
+    """Check a metric: attributes, what it asks for, one score a picture, equal pictures best.
 
     Args:
         metric: Built.
-        side: Of the pictures.
+        side: Of HR.
+        scale: HR over LR.
 
     Raises:
         AssertionError: A promise is broken.
     """
-    _require(isinstance(getattr(metric, "unit", None), str), "a metric has a text attribute unit")
-    better = getattr(metric, "higher_is_better", None)
-    _require(isinstance(better, bool), "a metric has an attribute higher_is_better")
-    hr, other = _picture(3, 3, side, side), _picture(3, 3, side, side, seed=1)
-    worse, same = metric(other, hr), metric(hr.clone(), hr)
+    better = _described(metric)
+    asked = wants(metric)
+    known = bool(asked) and asked <= MEASURED
+    what = f"a metric is called with {sorted(MEASURED)}, it asks for {sorted(asked)}"
+    _require(known, what)
+    hr, lr = _picture(3, 3, side, side), _picture(3, 3, side // scale, side // scale)
+    other = _picture(3, 3, side, side, seed=1)
+    reduced = _picture(3, 3, side // scale, side // scale, seed=1)
+    different = {"sr": other, "hr": hr, "lr": lr, "redegraded": reduced}
+    equal = {"sr": hr.clone(), "hr": hr, "lr": lr, "redegraded": lr.clone()}
+    worse, same = (metric(**{name: given[name] for name in asked}) for given in (different, equal))
     for scores in (worse, same):
         _require(isinstance(scores, Tensor), "a metric gives a tensor")
         _require(scores.shape == (3,), f"scores have shape {tuple(scores.shape)}, not (3,)")
         _require(not bool(scores.isnan().any()), "a score is not a number")
     _require(bool(((same > worse) == better).all()), "equal pictures don't score best")
-    alone = torch.cat([metric(other[i : i + 1], hr[i : i + 1]) for i in range(3)])
+    alone = torch.cat(
+        [metric(**{name: different[name][i : i + 1] for name in asked}) for i in range(3)]
+    )
     _require(torch.allclose(alone, worse, atol=1e-6), "a score depends on the rest of the batch")
+
+
+# How much of the way from equal sets to different ones the order of pictures may move a number.
+SHARE = 1e-3
+
+
+def check_set_metric(metric: Any, *, side: int = 32) -> None:
+    """Check a metric of sets: attributes, one finite number of all pictures, equal sets best.
+
+    The number must depend neither on the order of the pictures nor on how they are divided into
+    batches; in both, each sr comes with its hr.
+
+    Args:
+        metric: Built, and not updated yet; copies of it are.
+        side: Of the pictures.
+
+    Raises:
+        AssertionError: A promise is broken.
+    """
+    better = _described(metric)
+    for name in ("update", "compute"):
+        _require(callable(getattr(metric, name, None)), f"a metric of sets has a method {name}")
+    # No two alike, or batches and order would hardly matter; and sr is another kind of pictures.
+    hr = _picture(8, 3, side, side) * torch.linspace(0.3, 1, 8).view(8, 1, 1, 1)
+    sr = _picture(8, 3, side, side, seed=1) * 0.5
+    same = _of_set(metric, hr.clone(), hr, 8)
+    worse = _of_set(metric, sr, hr, 8)
+    _require((same > worse) if better else (same < worse), "equal sets don't score best")
+    near = SHARE * abs(same - worse)
+    order = torch.tensor([5, 2, 7, 0, 3, 6, 1, 4])
+    shuffled = _of_set(metric, sr[order], hr[order], 8)
+    _require(abs(shuffled - worse) <= near, "the number depends on the order of the pictures")
+    divided = _of_set(metric, sr, hr, 3)
+    _require(abs(divided - worse) <= near, "the number depends on how pictures come in batches")
+
+
+def _of_set(metric: Any, sr: Tensor, hr: Tensor, batch: int) -> float:
+    """Return what a copy of the metric says of these pictures, ``B3HW``."""
+    fresh = copy.deepcopy(metric)
+    for one, other in zip(sr.split(batch), hr.split(batch), strict=True):
+        fresh.update(one, other)
+    value = fresh.compute()
+    _require(
+        isinstance(value, (int, float)) and not isinstance(value, bool),
+        f"compute gives a float, not {type(value).__name__}",
+    )
+    _require(not math.isnan(value), "the number is none (NaN)")
+    return float(value)
+
+
+def _described(metric: Any) -> bool:
+    """Check what tables say of a metric; return which way is better."""
+    _require(isinstance(getattr(metric, "unit", None), str), "a metric has a text attribute unit")
+    better = getattr(metric, "higher_is_better", None)
+    _require(isinstance(better, bool), "a metric has an attribute higher_is_better")
+    _require(isinstance(getattr(metric, "title", ""), str), "a metric's title is text")
+    return bool(better)
 
 
 def check_embedder(embedder: Any, *, side: int = 64) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import srkit
-from srkit import DiscriminatorOutput, OptionError, build, files, registry, testing
+from srkit import DiscriminatorOutput, InputError, OptionError, build, files, registry, testing
 from srkit.hookspecs import ReadyModel, kinds
 from srkit.recipe import Recipe
 
@@ -115,8 +115,25 @@ def test_degradations(name: str, options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", offered("metrics"))
-def test_metrics(name: str) -> None:
+def test_metrics(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    if registry.offer("metrics", name).plugin.entry_point == "perceptual":
+        # On random weights: tests/plugins/test_perceptual.py.
+        with pytest.raises(InputError, match="needs the weights"):
+            registry.build("metrics", name)
+        return
     testing.check_metric(registry.build("metrics", name))
+
+
+@pytest.mark.parametrize("name", offered("set_metrics"))
+def test_set_metrics(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    if registry.offer("set_metrics", name).plugin.entry_point == "perceptual":
+        # On random weights: tests/plugins/test_perceptual.py.
+        with pytest.raises(InputError, match="needs the weights"):
+            registry.build("set_metrics", name)
+        return
+    testing.check_set_metric(registry.build("set_metrics", name))
 
 
 @pytest.mark.parametrize("name", offered("embedders"))
@@ -591,6 +608,112 @@ def test_the_good_metric_is_good() -> None:
 def test_a_metric_that_breaks_a_promise(metric: Any, promise: str) -> None:
     with pytest.raises(AssertionError, match=promise):
         testing.check_metric(metric)
+
+
+# --- every promise of a metric of sets ----------------------------------------------------------
+
+
+class Apart:
+    """A good metric of sets: how far the mean brightnesses of both are from each other."""
+
+    unit: Any = ""
+    higher_is_better: Any = False
+
+    def __init__(self) -> None:
+        self.sr: list[Tensor] = []
+        self.hr: list[Tensor] = []
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:
+        self.sr += list(sr)
+        self.hr += list(hr)
+
+    def compute(self) -> Any:
+        return self.apart(torch.stack(self.sr), torch.stack(self.hr)).item()
+
+    def apart(self, sr: Tensor, hr: Tensor) -> Tensor:
+        return (sr.mean() - hr.mean()).abs()
+
+
+class Unitless(Apart):
+    unit = None
+
+
+class Undirected(Apart):
+    higher_is_better = None
+
+
+class NoCompute(Apart):
+    compute = None  # type: ignore[assignment]
+
+
+class OneTensor(Apart):
+    def compute(self) -> Any:
+        return self.apart(torch.stack(self.sr), torch.stack(self.hr))
+
+
+class NotANumber(Apart):
+    def compute(self) -> Any:
+        return super().compute() * math.nan
+
+
+class Backwards(Apart):
+    higher_is_better = True
+
+
+class Blind(Apart):
+    def compute(self) -> Any:
+        return 1.0
+
+
+class FirstCounts(Apart):
+    def apart(self, sr: Tensor, hr: Tensor) -> Tensor:
+        return super().apart(sr, hr) + (sr[0].mean() - hr[0].mean()).abs()
+
+
+class LastBatch(Apart):
+    """It forgets what came before."""
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:
+        self.sr, self.hr = list(sr), list(hr)
+
+
+class OfBatches(Apart):
+    """The mean over batches, though the last of them is smaller."""
+
+    def __init__(self) -> None:
+        self.each: list[float] = []
+
+    def update(self, sr: Tensor, hr: Tensor) -> None:
+        self.each.append(float(self.apart(sr, hr)))
+
+    def compute(self) -> Any:
+        return sum(self.each) / len(self.each)
+
+
+def test_the_good_metric_of_sets_is_good_and_is_left_as_it_was() -> None:
+    metric = Apart()
+    testing.check_set_metric(metric)
+    assert not metric.sr
+
+
+@pytest.mark.parametrize(
+    ("metric", "promise"),
+    [
+        (Unitless(), "attribute unit"),
+        (Undirected(), "higher_is_better"),
+        (NoCompute(), "has a method compute"),
+        (OneTensor(), "gives a float, not Tensor"),
+        (NotANumber(), "NaN"),
+        (Backwards(), "equal sets don't score best"),
+        (Blind(), "equal sets don't score best"),
+        (FirstCounts(), "depends on the order of the pictures"),
+        (LastBatch(), "depends on how pictures come in batches"),
+        (OfBatches(), "depends on how pictures come in batches"),
+    ],
+)
+def test_a_metric_of_sets_that_breaks_a_promise(metric: Any, promise: str) -> None:
+    with pytest.raises(AssertionError, match=promise):
+        testing.check_set_metric(metric)
 
 
 # --- every promise of an embedder ---------------------------------------------------------------

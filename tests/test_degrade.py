@@ -84,8 +84,8 @@ def test_a_folder_keeps_its_tree_and_each_picture_has_its_own_seed(cli: Cli) -> 
     outputs = [Path("out/a.png"), Path("out/b/c.png"), Path("out/b/d.png")]
     assert out.split() == [str(file) for file in outputs]
     degrade = registry.build("degradations", "faces-x4")
-    for number, (file, output) in enumerate(zip(files, outputs, strict=True)):
-        lr = degrade(tensor(file), seeds=torch.tensor([7 + number]))
+    for file, output in zip(files, outputs, strict=True):
+        lr = degrade(tensor(file), seeds=seeds.of_pictures(tensor(file), 7))
         assert np.array_equal(pixels(output), np.asarray(images.to_image(lr)))
 
 
@@ -115,7 +115,7 @@ def test_draws_of_a_picture_make_a_sheet(cli: Cli) -> None:
     assert drawn.shape == (34, 34, 3)
     assert (drawn[18:, 18:] == 255).all()
     degrade = registry.build("degradations", "second-order")
-    key = torch.tensor([0])
+    key = seeds.of_pictures(tensor(file), 0)
     for draw, (top, left) in enumerate([(0, 0), (0, 18), (18, 0)]):
         lr = degrade(tensor(file), seeds=seeds.derive(key, draw) if draw else key)
         tile = drawn[top : top + 16, left : left + 16]
@@ -180,10 +180,8 @@ def test_one_broken_picture_does_not_take_the_others_with_it(cli: Cli) -> None:
     assert broken.startswith("srkit: in/b.png: not a readable picture")
     assert small == "srkit: in/d.png: 3x3 is smaller than a scale of 4"
     assert summary == "srkit: 2 pictures of 4 failed"
-    # The broken one keeps its number.
-    lr = registry.build("degradations", "faces-x4")(
-        tensor(Path("in/c.png")), seeds=torch.tensor([2])
-    )
+    hr = tensor(Path("in/c.png"))
+    lr = registry.build("degradations", "faces-x4")(hr, seeds=seeds.of_pictures(hr, 0))
     assert np.array_equal(pixels(Path("out/c.png")), np.asarray(images.to_image(lr)))
 
 

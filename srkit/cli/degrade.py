@@ -49,7 +49,7 @@ def degrade(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**62, help="Of the first picture; the next has one more.")
+        int, typer.Option(min=0, max=2**62, help="Of the noise, with each picture's own pixels.")
     ] = 0,
     draws: Annotated[
         int, typer.Option(min=1, help="Draw so often; of one picture, on one sheet.")
@@ -70,7 +70,7 @@ def degrade(
     console = Console(stderr=True)
 
     def one(number: int, job: Job) -> Iterable[Path]:
-        if note := _one(job, chosen, seed + number, compare):
+        if note := _one(job, chosen, seed, compare):
             pictures.tell(console, note)
         return dict.fromkeys(job.outputs)
 
@@ -100,7 +100,7 @@ class Degradation:
 
         from srkit import seeds
 
-        key = torch.tensor([seed], device=self.device)
+        key = seeds.of_pictures(hr, seed).to(self.device)
         keys = seeds.derive(key, draw) if draw else key
         with torch.no_grad():
             lr: Tensor = self.degrade(hr.to(self.device), seeds=keys).cpu()

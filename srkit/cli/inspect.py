@@ -18,6 +18,8 @@ from srkit.hf import PREFIX
 from srkit.hookspecs import kinds
 from srkit.schema import schema as recipe_schema
 
+FILES = ("protocols", "studies")  # kinds whose factories give a file
+
 
 def list_parts(
     kind: Annotated[
@@ -86,12 +88,16 @@ def info(
         console.print(f"[bold]{escape(name)}[/]  {registry.singular(kind)}, by {escape(owners)}")
         factory = registry.find(kind, name)
         where = offer.factory if isinstance(offer.factory, str) else repr(factory)
+        if kind in FILES:
+            where = str(registry.build(kind, name))
         console.print(f"  {escape(where)}")
         for option in registry.options(kind, name):
             console.print(f"  option {escape(str(option))}")
         console.print(f"\n{escape(registry.documentation(factory) or 'Not documented.')}\n")
         if kind == "recipes":
             console.print(escape(registry.build(kind, name).to_toml()))
+        if kind in FILES:
+            console.print(escape(Path(where).read_text(encoding="utf-8")))
         if kind == "models":
             ready = registry.build(kind, name)
             if ready.file:
