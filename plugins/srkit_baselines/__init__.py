@@ -7,6 +7,7 @@ import srkit
 def srkit_generators() -> dict[str, str]:
     """Interpolation as generators."""
     return {
+        "nearest": "srkit_baselines.interpolation:Nearest",
         "bicubic": "srkit_baselines.interpolation:Bicubic",
         "lanczos": "srkit_baselines.interpolation:Lanczos",
     }
@@ -20,6 +21,13 @@ def srkit_losses() -> dict[str, str]:
         "mse": "srkit_baselines.losses:MseLoss",
         "charbonnier": "srkit_baselines.losses:CharbonnierLoss",
     }
+
+
+def nearest() -> srkit.ReadyModel:
+    """Every pixel as a square, no weights: what the LR picture itself looks like."""
+    return srkit.ReadyModel(
+        "Nearest neighbour, no weights", "Apache-2.0", generator="nearest", scale=4
+    )
 
 
 def bicubic() -> srkit.ReadyModel:
@@ -39,4 +47,4 @@ def lanczos() -> srkit.ReadyModel:
 @srkit.hookimpl
 def srkit_models() -> dict[str, object]:
     """Models without weights."""
-    return {"bicubic": bicubic, "lanczos": lanczos}
+    return {"nearest": nearest, "bicubic": bicubic, "lanczos": lanczos}

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pixel_shuffle
+from torch.nn.functional import conv2d, interpolate, pixel_shuffle
 
 from srkit import bicubic
+
+
+class Nearest(nn.Module):
+    """Every pixel as a square of its colour: what lr holds, and nothing else.
+
+    Args:
+        scale: Enlargement factor.
+    """
+
+    receptive_radius = 0
+
+    def __init__(self, *, scale: int = 4) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Map ``lr`` (B3hw) to ``sr`` (B3HW)."""
+        return interpolate(lr, scale_factor=self.scale, mode="nearest")
 
 
 class Bicubic(nn.Module):

@@ -1,4 +1,4 @@
-"""Metrics against scikit-image called directly, known figures, and face sets."""
+"""Metrics against scikit-image called directly, and known figures."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from srkit_referee.metrics import luma, to_8_bits
 from torch import Tensor
 from training import decoded
 
-import srkit
-from srkit import InputError, Metric, Person, images, registry
+from srkit import Metric, images, registry, testing
 from srkit.images import Framing, bicubic
 from srkit.recipe import Data
 
@@ -118,7 +117,7 @@ def test_values_are_clamped_and_rounded_to_8_bits(name: str, hr: Tensor) -> None
 def test_luma_is_bt_601_in_16_to_235() -> None:
     corners = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
     found = luma(to_8_bits(corners.T[None, :, None]))
-    assert found.ravel() == pytest.approx([16, 235, 81.481, 144.553, 40.966])
+    assert found.flatten().tolist() == pytest.approx([16, 235, 81.481, 144.553, 40.966])
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -132,6 +131,59 @@ def test_pictures_smaller_than_the_window_are_refused(name: str) -> None:
     assert score(name, torch.rand(1, 3, 11, 11), torch.rand(1, 3, 11, 11)).isfinite().all()
     with pytest.raises(ValueError, match="11 or more"):
         score(name, torch.rand(1, 3, 10, 11), torch.rand(1, 3, 10, 11))
+
+
+def test_consistency_is_psnr_between_lr_and_what_sr_was_made_again(sr: Tensor, hr: Tensor) -> None:
+    metric = registry.build("metrics", "lr-consistency")
+    assert metric.unit == "dB"
+    assert metric.higher_is_better
+    found = metric(lr=hr, redegraded=sr).tolist()
+    expected = [directly("psnr", a, b) for a, b in zip(sr, hr, strict=True)]
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert metric(lr=hr, redegraded=hr + 0.4 / 255).tolist() == [math.inf] * 3
+    with pytest.raises(ValueError, match=r"redegraded .* and lr .* differ in shape"):
+        metric(lr=hr[..., 1:], redegraded=sr)
+
+
+def test_consistency_is_never_taken_for_psnr_by_a_call_by_position(sr: Tensor, hr: Tensor) -> None:
+    with pytest.raises(TypeError):
+        registry.build("metrics", "lr-consistency")(sr, hr)
+
+
+def spectral_distance(a: Tensor, b: Tensor) -> float:
+    """Its definition, for one picture, by numpy and scikit-image's luma."""
+    powers = [np.abs(np.fft.fft2(rgb2ycbcr(array(x))[..., 0])) ** 2 / x[0].numel() for x in (a, b)]
+    ratio = 10 * np.log10((powers[0] + 1 / 12) / (powers[1] + 1 / 12))
+    return float(np.sqrt(np.mean(ratio**2)))
+
+
+def test_lsd_is_the_distance_between_spectra_in_decibels(sr: Tensor, hr: Tensor) -> None:
+    metric = registry.build("metrics", "lsd")
+    assert metric.unit == "dB"
+    assert not metric.higher_is_better
+    expected = [spectral_distance(a, b) for a, b in zip(sr, hr, strict=True)]
+    assert metric(sr, hr).tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_lsd_of_constant_pictures_is_that_of_their_means() -> None:
+    a, b = torch.full((1, 3, 16, 16), 100 / 255), torch.full((1, 3, 16, 16), 110 / 255)
+    # All but one of 256 frequencies are empty in both.
+    first, second = (256 * (16 + grey * 219 / 255) ** 2 + 1 / 12 for grey in (100, 110))
+    assert score("lsd", a, b).item() == pytest.approx(10 * math.log10(second / first) / 16)
+
+
+def test_lsd_prefers_detail_in_the_wrong_place_to_none_where_psnr_prefers_none(hr: Tensor) -> None:
+    blurred = bicubic(torch.nn.functional.avg_pool2d(hr, 4), 4)
+    displaced = hr.roll((5, 7), dims=(-2, -1))
+    assert (score("psnr", blurred, hr) > score("psnr", displaced, hr)).all()
+    assert (score("lsd", blurred, hr) > score("lsd", displaced, hr) + 5).all()
+
+
+@pytest.mark.parametrize("name", [*METRICS, "lr-consistency", "lsd"])
+def test_metrics_keep_their_promises_and_have_a_heading(name: str) -> None:
+    metric = registry.build("metrics", name)
+    testing.check_metric(metric)
+    assert metric.title
 
 
 # What an independent implementation (Pillow, numpy) measured on the same 500 test faces.
@@ -156,70 +208,3 @@ def test_bicubic_on_real_faces_scores_what_another_implementation_measured(
     found = [score(name, sr, hr).mean().item() for name in METRICS]
     assert found[:2] == pytest.approx(expected[:2], abs=0.03)
     assert found[2:] == pytest.approx(expected[2:], abs=0.003)
-
-
-# --- face sets ----------------------------------------------------------------------------------
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-
-
-def people(kind: str, root: Path) -> dict[str, list[str]]:
-    found: list[Person] = registry.build("face_sets", kind, root=root)
-    return {person.name: [photo.name for photo in person.photos] for person in found}
-
-
-def test_the_imm_face_database_is_read_by_person_and_photo_number(tmp_path: Path) -> None:
-    touch(tmp_path, "02-1f.jpg", "01-2m.jpg", "01-10m.jpg", "01-1m.jpg", "01-1m.asf", "index.html")
-    assert people("imm", tmp_path) == {
-        "01": ["01-1m.jpg", "01-2m.jpg", "01-10m.jpg"],
-        "02": ["02-1f.jpg"],
-    }
-
-
-def test_imm_frontal_is_read_by_person_and_photo_number(tmp_path: Path) -> None:
-    touch(tmp_path, "images/02_01.jpg", "images/01_10.jpg", "images/01_2.JPG", "images/01_01.jpg")
-    assert people("imm", tmp_path) == {
-        "01": ["01_01.jpg", "01_2.JPG", "01_10.jpg"],
-        "02": ["02_01.jpg"],
-    }
-
-
-def test_people_are_sorted_by_number_too(tmp_path: Path) -> None:
-    touch(tmp_path, "10_1.jpg", "9_1.jpg", "1_1.jpg")
-    assert list(people("imm", tmp_path)) == ["1", "9", "10"]
-
-
-def test_the_real_imm_frontal_is_read(data_root: Path) -> None:
-    found = people("imm", data_root / "imm-frontal")
-    assert list(found) == [f"{person:02d}" for person in range(1, 13)]
-    for person, photos in found.items():
-        assert photos == [f"{person}_{number:02d}.jpg" for number in range(1, 11)]
-
-
-def test_folders_are_people(tmp_path: Path) -> None:
-    touch(tmp_path, "Bob/b.png", "Ann/2.jpg", "Ann/1.jpg", "empty/notes.txt", "stray.jpg")
-    assert people("folders", tmp_path) == {"Ann": ["1.jpg", "2.jpg"], "Bob": ["b.png"]}
-
-
-@pytest.mark.parametrize("kind", ["imm", "folders"])
-def test_hidden_files_are_no_photos(tmp_path: Path, kind: str) -> None:
-    touch(tmp_path, "01/01_01.jpg", "01/._01_01.jpg")
-    assert people(kind, tmp_path) == {"01": ["01_01.jpg"]}
-
-
-@pytest.mark.parametrize("kind", ["imm", "folders"])
-def test_a_bad_folder_is_the_callers_mistake(tmp_path: Path, kind: str) -> None:
-    touch(tmp_path / "empty", "holiday.jpg")
-    for folder in (tmp_path / "nowhere", tmp_path / "empty"):
-        with pytest.raises(InputError, match=str(folder)):
-            registry.build("face_sets", kind, root=folder)
-
-
-def test_a_missing_folder_is_said_to_be_missing(tmp_path: Path) -> None:
-    for kind in ("imm", "folders"):
-        with pytest.raises(srkit.InputError, match="no such folder"):
-            registry.build("face_sets", kind, root=tmp_path / "nowhere")

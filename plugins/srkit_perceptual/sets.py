@@ -1,0 +1,199 @@
+"""FID and KID on torch-fidelity's InceptionV3: distances between two sets of pictures.
+
+srkit's tests verify how pictures get into these and out of them, on random weights, but not their
+values: the pretrained network was not to be had where srkit was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_fidelity.feature_extractor_inceptionv3 import (
+    URL_INCEPTION_V3,
+    FeatureExtractorInceptionV3,
+)
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+from srkit import InputError
+from srkit_perceptual import backbones
+
+LAYER = "2048"  # the last pooling
+AT_A_TIME = 32  # pictures; each is enlarged to 299x299
+
+
+def inception(metric: str, weights: str) -> tuple[Any, backbones.Weights]:
+    """Return torch-fidelity's InceptionV3 and what its weights were read from.
+
+    Raises:
+        InputError: The weights aren't there, or don't fit.
+    """
+    found = backbones.find(metric, URL_INCEPTION_V3, weights)
+    # torch-fidelity would unpickle the file itself, with whatever code is in it.
+    tensors = io.BytesIO()
+    torch.save(found.state, tensors)
+    tensors.seek(0)
+    try:
+        network = FeatureExtractorInceptionV3(
+            "inception-v3-compat", [LAYER], feature_extractor_weights_path=tensors
+        )
+    except RuntimeError as error:
+        raise backbones.misfit(metric, found, error) from error
+    return network, found
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """Return the Fréchet distance between Gaussians fitted to two sets of features, ``ND``.
+
+    ``|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2))``. With A = X'X of the centred features X
+    (divided by the root of N - 1) and B = Y'Y, the last trace is the sum of the singular values of
+    XY'. That needs no root of a singular matrix, which fewer pictures than features make it be.
+    """
+    means, roots = [], []
+    for each in (a.double(), b.double()):
+        means.append(each.mean(dim=0))
+        centred = (each - means[-1]) / (len(each) - 1) ** 0.5
+        # Of many pictures, the triangle has the same X'X and is smaller.
+        tall = len(each) > each.shape[1]
+        roots.append(torch.linalg.qr(centred, mode="r").R if tall else centred)
+    x, y = roots
+    common = torch.linalg.matrix_norm(x @ y.T, ord="nuc")
+    spread = x.square().sum() + y.square().sum() - 2 * common
+    return float((means[0] - means[1]).square().sum() + spread)
+
+
+def _digests(pictures: Tensor) -> list[bytes]:
+    """Return a digest of each picture's pixels."""
+    arrays = pictures.cpu().contiguous().numpy()
+    return [hashlib.sha256(array.tobytes()).digest() for array in arrays]
+
+
+class SetMetric:
+    """A distance between features of all sr and of all hr: lower is better.
+
+    Features are kept on the CPU, 16 KB a pair. They are put into an order of the pictures' own
+    before anything is computed, so that the order they came in changes nothing.
+
+    Attributes:
+        name: Network and weights, for tables.
+        sha256: Of the network's weights.
+    """
+
+    unit, higher_is_better, title = "", False, ""
+
+    def __init__(self, metric: str, weights: str) -> None:
+        self.metric = metric
+        self.network, found = inception(metric, weights)
+        self.name = f"{self.title} (InceptionV3, {found.file.stem})"
+        self.sha256 = found.sha256
+        self._pairs: list[tuple[bytes, Tensor, Tensor]] = []
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return features, ``BD``, on the CPU, of pictures of 8 bits, ``B3HW``."""
+        network = self.network.to(pictures.device)
+        parts = [network(part)[0] for part in pictures.split(AT_A_TIME)]
+        return torch.cat(parts).cpu()
+
+    @torch.no_grad()
+    def update(self, sr: Tensor, hr: Tensor) -> None:
+        """Take in a batch, ``B3HW`` in [0, 1]; both are rounded to 8 bits.
+
+        Raises:
+            ValueError: Shapes differ.
+        """
+        if sr.shape != hr.shape:
+            raise ValueError(f"sr {tuple(sr.shape)} and hr {tuple(hr.shape)} differ in shape")
+        ours, theirs = (p.clamp(0, 1).mul(255).round().to(torch.uint8) for p in (sr, hr))
+        # By hr first: then the draws of KID fall on the same pictures, whatever made sr.
+        keys = [one + other for one, other in zip(_digests(theirs), _digests(ours), strict=True)]
+        self._pairs += zip(keys, self.features(ours), self.features(theirs), strict=True)
+
+    def _sets(self) -> tuple[Tensor, Tensor]:
+        if len(self._pairs) < 2:
+            raise InputError(f"{self.metric} compares sets: it needs 2 pictures or more")
+        pairs = sorted(self._pairs, key=lambda pair: pair[0])
+        return torch.stack([sr for _, sr, _ in pairs]), torch.stack([hr for _, _, hr in pairs])
+
+    def compute(self) -> float:
+        """Return the distance for all pictures taken in.
+
+        Raises:
+            InputError: There were fewer than two.
+        """
+        raise NotImplementedError
+
+
+class Fid(SetMetric):
+    """FID (Heusel et al., 2017) on torch-fidelity's InceptionV3; lower is better.
+
+    The Fréchet distance between Gaussians fitted to 2048 features of each set. It is biased
+    upwards on few pictures, and by how much depends on the model: below some thousands, compare
+    nothing but the same number of the same pictures, or use KID. The weights
+    (``weights-inception-2015-12-05-6726825d.pth``) are looked for in torch.hub's folder and never
+    downloaded. That the values agree with other implementations is not verified by srkit's tests,
+    which have no pretrained weights; the distance alone is, against torch-fidelity's.
+
+    Args:
+        weights: A file of the network's weights in place of that one.
+
+    Raises:
+        InputError: The weights aren't there, or don't fit.
+    """
+
+    title = "FID"
+
+    def __init__(self, *, weights: str = "") -> None:
+        super().__init__("fid", weights)
+
+    def compute(self) -> float:
+        """See `SetMetric`."""
+        return frechet(*self._sets())
+
+
+class Kid(SetMetric):
+    """KID (Bińkowski et al., 2018) on torch-fidelity's InceptionV3; lower is better.
+
+    The squared maximum mean discrepancy under the kernel (x'y / 2048 + 1)^3, by its unbiased
+    estimate, which may be a little below 0. Sets of up to ``subset_size`` pictures are compared
+    whole; of larger ones, the mean over ``subsets`` seeded draws is taken, without replacement
+    within a draw, and draws are the same for all models. Weights: as for `Fid`. That the values
+    agree with other implementations is not verified by srkit's tests, which have no pretrained
+    weights.
+
+    Args:
+        weights: A file of the network's weights in place of that one.
+        subset_size: Pictures of each set in a draw, 2 or more.
+        subsets: Number of draws.
+        seed: Of the draws.
+
+    Raises:
+        InputError: The weights aren't there, or don't fit.
+        ValueError: ``subset_size`` or ``subsets`` is too small.
+    """
+
+    title = "KID"
+
+    def __init__(
+        self, *, weights: str = "", subset_size: int = 1000, subsets: int = 100, seed: int = 0
+    ) -> None:
+        if subset_size < 2 or subsets < 1:
+            raise ValueError("subset_size must be 2 or more, and subsets 1 or more")
+        super().__init__("kid", weights)
+        self.subset_size, self.subsets, self.seed = subset_size, subsets, seed
+
+    def compute(self) -> float:
+        """See `SetMetric`."""
+        sr, hr = self._sets()
+        whole = len(sr) <= self.subset_size
+        found = kid_features_to_metric(
+            sr.double(),
+            hr.double(),
+            kid_subset_size=len(sr) if whole else self.subset_size,
+            kid_subsets=1 if whole else self.subsets,
+            rng_seed=self.seed,
+            verbose=False,
+        )
+        return float(found[KEY_METRIC_KID_MEAN])
