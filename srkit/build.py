@@ -109,6 +109,41 @@ def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
     return Term(recipe.losses[name].weight, loss, asked)
 
 
+def embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
+    """Return whom a run's losses please, by the loss's name: who can't judge what it trains.
+
+    Any loss counts that has an attribute ``embedder`` with an embedder's ``name`` and ``sha256``;
+    ``values_sha256`` is taken along where there is one.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, term in terms.items():
+        its = getattr(term.loss, "embedder", None)
+        if getattr(its, "sha256", None):
+            known = {key: getattr(its, key, None) for key in ("name", "sha256", "values_sha256")}
+            found[name] = {key: str(value) for key, value in known.items() if value}
+    return found
+
+
+def unchanged(
+    then: Mapping[str, dict[str, str]], now: Mapping[str, dict[str, str]], what: str
+) -> dict[str, dict[str, str]]:
+    """Return whom a run has pleased so far and pleases now, if each loss has kept its embedder.
+
+    A recipe may leave an embedder's weights to the environment, so an equal recipe isn't enough.
+
+    Raises:
+        InputError: A loss has another one now.
+    """
+    for loss in then.keys() & now.keys():
+        was, its = then[loss], now[loss]
+        if was["sha256"] != its["sha256"]:
+            raise InputError(
+                f"{what}: loss '{loss}' had {was['name']}, sha256 {was['sha256']:.8}, and has "
+                f"{its['name']}, {its['sha256']:.8}, now; give it the same weights"
+            )
+    return {**then, **now}
+
+
 def parts(recipe: Recipe, device: torch.device) -> Parts:
     """Build a recipe's parts; initial weights follow from torch's global seed.
 

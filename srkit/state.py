@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from srkit import checkpoint
+from srkit import build, checkpoint
 from srkit.build import Parts
 from srkit.checkpoint import Checkpoint
 from srkit.processes import Processes
@@ -115,6 +115,7 @@ class State:
         scores: Of the last validation.
         best: The best validation so far: its ``step``, and its score by the metric's name.
         gone_back: Whether the run has gone back to a checkpoint and learns more slowly since.
+        embedders: Whom its losses please, from `build.embedders`.
     """
 
     recipe: Recipe
@@ -127,6 +128,7 @@ class State:
     scores: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
     gone_back: bool = False
+    embedders: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, recipe: Recipe, parts: Parts, processes: Processes) -> State:
@@ -142,7 +144,8 @@ class State:
             from timm.utils import ModelEmaV3  # takes seconds to import, and few recipes want it
 
             average = ModelEmaV3(parts.generator, decay=recipe.ema)
-        return cls(recipe, processes, networks, optimizers, average, Window(processes.device))
+        window, pleased = Window(processes.device), build.embedders(parts.terms)
+        return cls(recipe, processes, networks, optimizers, average, window, embedders=pleased)
 
     @property
     def shipped(self) -> nn.Module:
@@ -154,6 +157,10 @@ class State:
         """Return the networks' buffers, such as batch normalisation's running statistics."""
         return [buffer for network in self.networks.values() for buffer in network.buffers()]
 
+    def origin(self) -> dict[str, Any]:
+        """Return what a file of weights alone should tell of the training besides its recipe."""
+        return {"embedders": self.embedders} if self.embedders else {}
+
     def _modules(self) -> dict[str, nn.Module]:
         return self.networks | ({"ema": self.average} if self.average else {})
 
@@ -162,7 +169,7 @@ class State:
 
         The tensors are those of the run, not copies.
         """
-        metadata: dict[str, Any] = {"scores": self.scores, "best": self.best}
+        metadata: dict[str, Any] = {"scores": self.scores, "best": self.best, **self.origin()}
         metadata |= {"gone_back": self.gone_back, "window": list(self.window.names)}
         tensors: dict[str, Tensor] = {}
         for name, network in self._modules().items():
@@ -186,8 +193,12 @@ class State:
         Args:
             found: With what `capture` gave.
             what: Named where weights don't fit.
+
+        Raises:
+            InputError: Weights don't fit, or a loss had another embedder until then.
         """
         its = found.metadata
+        self.embedders = build.unchanged(its.get("embedders", {}), self.embedders, what)
         self.step = found.step
         self.scores, self.best = dict(its["scores"]), dict(its["best"])
         self.gone_back = its["gone_back"]

@@ -212,19 +212,21 @@ def train(
     processes.require_shares(recipe.batch_size, recipe.accumulate)
     _seed(recipe.seed)
     parts = build.parts(recipe, where)
+    pleased = {}
     if recipe.init and not (resume and runs.checkpoints(out)):
-        checkpoint.load_weights(
-            parts.generator,
-            models.load(recipe.init, device="cpu").generator.state_dict(),
-            recipe.init,
-        )
+        first = models.load(recipe.init, device="cpu")
+        checkpoint.load_weights(parts.generator, first.generator.state_dict(), recipe.init)
+        pleased = {f"init.{k}": v for k, v in first.metadata.get("embedders", {}).items()}
     build.rehearse(recipe, parts, where)
     if compiled:
         build.compile_networks(parts, where)
     if processes.rank:  # equal weights to start from, but draws of its own
         _seed(recipe.seed + processes.rank)
     metrics = tuple(dict.fromkeys((*METRICS, best)))
-    upward = bool(registry.build("metrics", best).higher_is_better)
+    chosen = registry.build("metrics", best)
+    if more := build.wants(chosen) - {"sr", "hr"}:
+        raise InputError(f"--best is a metric of sr and hr alone; '{best}' asks for {sorted(more)}")
+    upward = bool(chosen.higher_is_better)
     told = report if processes.main else lambda record: None
     if not resume:
         processes.by_main(lambda: runs.require_free(out))
@@ -250,6 +252,7 @@ def train(
 
         # --- where it starts ---------------------------------------------------------------------
         state = State.of(recipe, parts, processes)
+        state.embedders |= pleased
         log = runs.Log(out)
         last: Path | None = None
         if resume:
@@ -293,7 +296,7 @@ def train(
 
         def write_model(name: str) -> Path:
             tensors = checkpoint.prefixed("generator", state.shipped.state_dict())
-            about = {"scores": state.scores, "data": feed.fingerprint}
+            about = {"scores": state.scores, "data": feed.fingerprint, **state.origin()}
             file = out / name
             written(lambda: checkpoint.write(file, tensors, state.recipe, state.step, about))
             return file

@@ -410,6 +410,8 @@ def test_the_best_validation_is_kept_by_the_metric_asked_for(
     assert load(result.best, device="cpu").scale == 4
     with pytest.raises(SrkitError, match=r"unknown metric 'psnrr'.*did you mean 'psnr'"):
         run(recipe, out=tmp_path / "other", best="psnrr")
+    with pytest.raises(InputError, match=r"sr and hr alone; 'lr-consistency' asks for"):
+        run(recipe, out=tmp_path / "other", best="lr-consistency")
 
 
 LOWER = """

@@ -10,11 +10,17 @@ from srkit_facenet.embedder import FaceNet
 class IdentityLoss(nn.Module):
     """Squared distance between FaceNet's unit embeddings of sr and hr, averaged; in [0, 4].
 
-    A network trained with it must not be judged by the same weights.
+    A network trained with it must not be judged by the same weights: checkpoints record them,
+    and the bench warns.
 
     Args:
         weights: See the embedder ``facenet``.
+
+    Attributes:
+        embedder: Whom sr is made to please.
     """
+
+    embedder: FaceNet
 
     def __init__(self, *, weights: str = "") -> None:
         super().__init__()

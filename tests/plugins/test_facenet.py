@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from facenet_pytorch import InceptionResnetV1
 from safetensors.torch import save_file
 from srkit_facenet import embedder
 from srkit_facenet.embedder import FaceNet
@@ -100,6 +102,88 @@ def test_weights_may_be_safetensors(
     assert torch.equal(fresh(faces[:1]), facenet(faces[:1]))
 
 
+# --- as facenet-pytorch computes it ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def random_state() -> dict[str, Tensor]:
+    """Weights of the right shapes, batch normalisation's moved off the identity."""
+    torch.manual_seed(0)
+    state: dict[str, Tensor] = InceptionResnetV1(pretrained=None).state_dict()
+    for key, value in state.items():
+        if key.endswith("running_var"):
+            value.uniform_(0.5, 1.5)
+    return state
+
+
+@pytest.fixture(scope="module")
+def pair(
+    tmp_path_factory: pytest.TempPathFactory, random_state: dict[str, Tensor]
+) -> tuple[FaceNet, nn.Module]:
+    """Ours, and facenet-pytorch's own network with the same weights."""
+    file = tmp_path_factory.mktemp("weights") / "random.pt"
+    torch.save(random_state, file)
+    plain = InceptionResnetV1(pretrained=None).eval().requires_grad_(False)
+    plain.load_state_dict(random_state)
+    return FaceNet(weights=str(file)), plain
+
+
+def plainly(network: nn.Module, faces: Tensor) -> Tensor:
+    large = nn.functional.interpolate(faces, size=(160, 160), mode="bilinear", align_corners=False)
+    embedding: Tensor = network((large * 255 - 127.5) / 128)
+    return embedding
+
+
+def test_being_faster_changes_no_embedding(
+    pair: tuple[FaceNet, nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, plain = pair
+    pictures = torch.rand(5, 3, 48, 48)
+    expected = plainly(plain, pictures)
+    assert torch.allclose(ours(pictures), expected, atol=1e-5, rtol=0)
+    monkeypatch.setattr(embedder, "AT_ONCE", 2)
+    assert torch.allclose(ours(pictures), expected, atol=1e-5, rtol=0)
+
+
+def test_being_faster_changes_no_gradient(
+    pair: tuple[FaceNet, nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedder, "AT_ONCE", 2)
+    gradients = []
+    for embed in (pair[0], partial(plainly, pair[1])):
+        pictures = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+        pictures.requires_grad_()
+        embed(pictures)[:, ::7].sum().backward()
+        assert pictures.grad is not None
+        gradients.append(pictures.grad)
+    one, other = gradients
+    assert one.abs().max() > 0
+    assert (one - other).norm() < 1e-4 * other.norm()
+
+
+def test_its_weights_keep_their_names_and_values(
+    pair: tuple[FaceNet, nn.Module], random_state: dict[str, Tensor]
+) -> None:
+    ours = pair[0].network.state_dict()
+    assert ours.keys() == random_state.keys()
+    assert all(torch.equal(ours[key], value) for key, value in random_state.items())
+    pair[0].network.load_state_dict(random_state)
+
+
+def test_the_same_values_are_known_in_any_file(
+    tmp_path: Path, random_state: dict[str, Tensor], pair: tuple[FaceNet, nn.Module]
+) -> None:
+    state = {key: value.contiguous() for key, value in random_state.items()}
+    file = tmp_path / "same.safetensors"
+    save_file(state, file)
+    same = FaceNet(weights=str(file))
+    assert same.values_sha256 == pair[0].values_sha256
+    assert same.sha256 != pair[0].sha256
+    state["last_bn.bias"] = state["last_bn.bias"] + 1e-3
+    save_file(state, file)
+    assert FaceNet(weights=str(file)).values_sha256 != same.values_sha256
+
+
 # --- the loss -----------------------------------------------------------------------------------
 
 
@@ -157,8 +241,11 @@ def refused(file: Path) -> str:
 
 
 def test_weights_that_are_not_there(tmp_path: Path) -> None:
-    assert refused(tmp_path / "none.pt").endswith("no such file")
-    assert refused(tmp_path / "none.safetensors").endswith("no such file")
+    for name in ("none.pt", "none.safetensors", "vggface"):
+        assert refused(tmp_path / name) == (
+            f"FaceNet weights {tmp_path / name}: no such file; give one, or vggface2 or "
+            "casia-webface"
+        )
 
 
 @pytest.mark.parametrize("name", ["text.pt", "text.safetensors"])

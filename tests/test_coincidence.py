@@ -1,0 +1,158 @@
+"""Whom a model was trained to please is in its file, and the bench says who mustn't judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from facenet_pytorch import InceptionResnetV1
+from torch import nn
+from training import tiny
+
+import srkit
+from srkit import InputError, Loss, Model, Recipe, build, checkpoint, files, registry
+from srkit.bench.coincidence import warnings
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two random state_dicts of FaceNet's shapes."""
+    folder = tmp_path_factory.mktemp("facenet")
+    torch.manual_seed(0)
+    state = InceptionResnetV1(pretrained=None).state_dict()
+    torch.save(state, folder / "one.pt")
+    state["last_bn.bias"] = state["last_bn.bias"] + 1
+    torch.save(state, folder / "other.pt")
+    return folder / "one.pt", folder / "other.pt"
+
+
+def pleasing(file: Path | str = "", **settings: Any) -> Recipe:
+    options: dict[str, Any] = {"weights": str(file)} if file else {}
+    losses = {"l1": Loss(), "identity": Loss(weight=0.1, **options)}
+    return tiny(steps=1, batch_size=2, losses=losses, **settings)
+
+
+def test_a_run_records_whom_it_pleased(
+    run: Run, tmp_path: Path, weights: tuple[Path, Path]
+) -> None:
+    result = run(pleasing(weights[0]))
+    judge = registry.build("embedders", "facenet", weights=str(weights[0]))
+    its = {"name": "facenet (one)", "sha256": files.sha256(weights[0])}
+    expected = {"identity": {**its, "values_sha256": judge.values_sha256}}
+    models = [srkit.load(source) for source in (result.model, result.best, result.checkpoint)]
+    for model in models:
+        assert model.metadata["embedders"] == expected
+    lines = warnings(models, judge)
+    assert len(lines) == 3
+    assert lines[0] == (
+        f"{result.model} was trained to please facenet (one) ({its['sha256'][:8]}), which judges "
+        "it here; take another --embedder"
+    )
+
+    other = registry.build("embedders", "facenet", weights=str(weights[1]))
+    assert warnings(models, other) == []
+
+    # What is trained on from it has been pleasing the same embedder, whatever its own losses.
+    later = run(tiny(steps=1, batch_size=2, init=str(result.model)), out=tmp_path / "later")
+    for source in (later.model, later.checkpoint):
+        model = srkit.load(source)
+        assert model.metadata["embedders"] == {"init.identity": expected["identity"]}
+        assert len(warnings([model], judge)) == 1
+
+
+def test_a_run_that_pleases_nobody_records_nobody(run: Run) -> None:
+    result = run(tiny(steps=1, batch_size=2))
+    for source in (result.model, result.checkpoint):
+        assert "embedders" not in srkit.load(source).metadata
+
+
+def test_a_run_goes_on_with_the_embedder_it_began_with(
+    run: Run, weights: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = weights
+    monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(one))
+    run(pleasing())
+    monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(other))
+    with pytest.raises(InputError, match=r"loss 'identity' had facenet \(one\).*facenet \(other\)"):
+        run(pleasing().changed({"steps": 2}), resume=True)
+    monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(one))
+    result = run(pleasing().changed({"steps": 2}), resume=True)
+    assert result.step == 2
+    metadata = checkpoint.read(result.checkpoint).metadata
+    assert metadata["embedders"]["identity"]["sha256"] == files.sha256(one)
+
+
+def term(loss: Any) -> build.Term:
+    return build.Term(1.0, loss, frozenset({"sr"}))
+
+
+def test_any_loss_with_an_embedder_counts() -> None:
+    class Pleasing(nn.Module):
+        def __init__(self, embedder: Any) -> None:
+            super().__init__()
+            self.embedder = embedder
+
+    named = SimpleNamespace(name="mine (1)", sha256="ab" * 32)
+    terms: Mapping[str, build.Term] = {
+        "mine": term(Pleasing(named)),
+        "words": term(Pleasing("not one that has weights")),
+        "l1": term(nn.L1Loss()),
+    }
+    assert build.embedders(terms) == {"mine": {"name": "mine (1)", "sha256": "ab" * 32}}
+
+
+# --- the bench's warnings -----------------------------------------------------------------------
+
+
+def model(recorded: Any = None, recipe: Recipe | None = None, name: str = "x") -> Model:
+    metadata = {} if recorded is None else {"embedders": recorded}
+    return Model(name, nn.Identity(), 4, recipe=recipe, metadata=metadata)
+
+
+def judge(sha256: str = "a" * 64, **more: str) -> SimpleNamespace:
+    return SimpleNamespace(name="facenet (b)", sha256=sha256, **more)
+
+
+def test_equal_values_in_different_files_coincide() -> None:
+    trained = model({"identity": {"name": "n", "sha256": "c" * 64, "values_sha256": "d" * 64}})
+    assert warnings([trained], judge(values_sha256="e" * 64)) == []
+    (line,) = warnings([trained], judge(values_sha256="d" * 64))
+    assert "trained to please n (cccccccc)" in line
+    assert len(warnings([trained], judge("d" * 64))) == 1  # downloaded: its sum is of the values
+
+
+def test_where_nothing_is_recorded_the_recipe_raises_a_doubt() -> None:
+    recipe = pleasing("some.pt")
+    (line,) = warnings([model(None, recipe)], judge())
+    assert line == (
+        "x was trained with 'identity', and its file doesn't say with which embedder; if with "
+        "facenet (b), which judges it here, take another --embedder"
+    )
+    known = {"identity": {"name": "n", "sha256": "c" * 64}}
+    assert warnings([model(known, recipe)], judge()) == []
+
+
+def test_a_strangers_file_may_say_anything() -> None:
+    for said in (["identity"], "identity", 1, {"identity": "facenet"}, {"l1": {"sha256": ["a"]}}):
+        assert warnings([model(said)], judge()) == []
+        (line,) = warnings([model(said, pleasing("some.pt"))], judge())
+        assert "doesn't say with which embedder" in line
+    (line,) = warnings([model({"l1": {"values_sha256": "a" * 64, "name": None}})], judge())
+    assert "trained to please an embedder (aaaaaaaa)" in line
+
+
+def test_models_that_please_nobody_raise_none() -> None:
+    lost = tiny().changed({"losses": {"l1": Loss(), "of-a-plugin-that-is-gone": Loss()}})
+    assert warnings([model(), model({}, tiny()), model(None, lost)], judge()) == []
+
+
+def test_one_line_a_model_in_their_order() -> None:
+    guilty = {"identity": {"name": "n", "sha256": "a" * 64}}
+    models = [model(guilty, name="one"), model(name="two"), model(guilty, name="three")]
+    assert [line.split()[0] for line in warnings(models, judge())] == ["one", "three"]
