@@ -97,4 +97,4 @@ def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Rep
             data.samples(Data(), count=20, seed=1, held_out=True).hr()
         ):
             images.write(images.to_image(picture), photos / f"{number:02d}.png")
-        return result, shown, bench([fresh, load()], data=photos, framing="square")
+        return result, shown, bench([fresh, load()], data=photos, protocol="square")

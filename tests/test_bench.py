@@ -1,79 +1,98 @@
-"""The referee: its figures against other implementations', its protocol, and its refusals."""
+"""Quality: figures against other implementations', what can't matter, refusals, and files."""
 
 from __future__ import annotations
 
 import io
 import json
 import math
+import os
 import shutil
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
-from rich.console import Console
+from rich.console import Console, RenderableType
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
 import srkit
-from srkit import InputError, Model, OptionError, Person, images, registry
-from srkit.bench import identity, quality
-from srkit.bench.identity import Identity, draw, verify
-from srkit.bench.protocol import Protocol, fingerprint, hr_pictures
-from srkit.bench.quality import measure
+from srkit import InputError, Model, images, registry
+from srkit.bench import measuring, tables
+from srkit.bench.columns import REFERENCES, Column, columns
+from srkit.bench.measuring import TOLERANCE, ordered
+from srkit.bench.protocol import Protocol, fingerprint
+from srkit.bench.quality import Quality, measure
 from srkit.bench.report import Report
-from srkit.bench.statistics import interval
-from srkit.cli import main
+from srkit.bench.statistics import Difference
+from srkit.bench.store import Store
 
 Crops = Callable[[Path, int, int], list[Path]]
+PLAIN = Protocol(metrics=("psnr", "ssim"))
 
 
-def nearest_neighbour() -> Model:
-    class Nearest(nn.Module):
-        receptive_radius = 0
-
-        def forward(self, lr: Tensor) -> Tensor:
-            return lr.repeat_interleave(4, -1).repeat_interleave(4, -2)
-
-    return Model("nearest", Nearest(), 4)
+def blurred(lr: Tensor) -> Tensor:
+    return nn.functional.interpolate(lr, scale_factor=4, mode="bilinear")
 
 
-def printed(report: Report) -> str:
-    console = Console(file=io.StringIO(), width=200)
-    console.print(report.tables())
+def sharpened(lr: Tensor) -> Tensor:
+    return images.bicubic(lr, 4) * 1.02 - 0.01
+
+
+def compared(*others: Column) -> list[Column]:
+    return columns(others, 4)
+
+
+def printed(what: RenderableType, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(what)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-# --- quality ------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def photos(crops: Crops, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return crops(tmp_path_factory.mktemp("bench") / "photos", 9, 64)
 
 
 @pytest.fixture(scope="module")
-def faces40(data_root: Path) -> Report:
-    """Quality of nearest neighbour on the first 40 of CelebA's test split."""
-    return srkit.bench([nearest_neighbour()], data=data_root / "celeba", limit=40, device="cpu")
+def measured(photos: list[Path]) -> Quality:
+    """Two models beside the references, by every metric of the paper's protocol."""
+    models = (Column("blurred", blurred), Column("sharp [x]", sharpened, "f" * 64))
+    return measure(compared(*models), photos, Protocol())
 
 
-def test_bicubics_column_is_what_pillow_and_scikit_image_say(
-    faces40: Report, data_root: Path
-) -> None:
-    assert faces40.quality is not None
+def require_near(a: Quality, b: Quality) -> None:
+    """See that two results differ by no more than they may."""
+    assert a.scores.keys() == b.scores.keys()
+    for column, its in a.scores.items():
+        for metric, values in its.items():
+            most = TOLERANCE[a.metrics[metric]["unit"]]
+            assert b.mean(column, metric) == pytest.approx(a.mean(column, metric), abs=most)
+            assert b.scores[column][metric] == pytest.approx(values, abs=10 * most)
+
+
+# --- figures ------------------------------------------------------------------------------------
+
+
+def test_bicubics_column_is_what_pillow_and_scikit_image_say(data_root: Path) -> None:
     files = images.listed(data_root / "celeba" / "test")[:40]
-    hr = hr_pictures(files, Protocol())
-    lr = images.to_uint8(Protocol().degrade(hr)).permute(0, 2, 3, 1).numpy()
-    found = faces40.quality.scores["bicubic"]
-    assert faces40.quality.pictures == [file.name for file in files]
+    found = measure(compared(), files, PLAIN)
+    assert found.pictures == [file.name for file in files]
     bicubic = Image.Resampling.BICUBIC
     for number, file in enumerate(files):
         with Image.open(file) as photo:
             high = np.asarray(photo.convert("RGB").resize((64, 64), bicubic))
+        lr = images.to_image(PLAIN.degrade(PLAIN.hr(file)))
         # Pillow rounds to 8 bits between its two passes, torch once at the end.
-        sr = np.asarray(Image.fromarray(lr[number]).resize((64, 64), bicubic))
+        sr = np.asarray(lr.resize((64, 64), bicubic))
         psnr = peak_signal_noise_ratio(high, sr, data_range=255)
         ssim = structural_similarity(
             high,
@@ -84,139 +103,361 @@ def test_bicubics_column_is_what_pillow_and_scikit_image_say(
             sigma=1.5,
             use_sample_covariance=False,
         )
-        assert found["psnr"][number] == pytest.approx(psnr, abs=0.03)
-        assert found["ssim"][number] == pytest.approx(ssim, abs=0.002)
+        assert found.scores["bicubic"]["psnr"][number] == pytest.approx(psnr, abs=0.03)
+        assert found.scores["bicubic"]["ssim"][number] == pytest.approx(ssim, abs=0.002)
 
 
-def test_the_protocols_degradation_is_what_it_says(data_root: Path) -> None:
-    files = images.listed(data_root / "celeba" / "test")[:40]
-    hr = hr_pictures(files, Protocol())
-    assert torch.equal(hr, images.to_uint8(hr).float() / 255)
-    clean = nn.functional.interpolate(
-        hr, size=(16, 16), mode="bicubic", antialias=True, align_corners=False
-    )
-    lr = Protocol().degrade(hr)
-    noise = lr - clean
-    assert noise.mean().item() == pytest.approx(0, abs=5e-4)
-    inside = (clean > 0.1) & (clean < 0.9)
-    assert noise[inside].std().item() == pytest.approx(0.02, abs=5e-4)
-    assert torch.equal(lr, images.to_uint8(lr).float() / 255)
+def test_references_on_celeba_are_what_another_implementation_measured(data_root: Path) -> None:
+    files = images.listed(data_root / "celeba" / "test")
+    found = measure(compared(), files, Protocol(metrics=("psnr", "psnr-y", "ssim", "ssim-y")))
+    expected = {"bicubic": (22.33, 23.81, 0.655, 0.692), "lanczos": (22.59, 24.10, 0.667, 0.705)}
+    for column, values in expected.items():
+        for metric, value in zip(found.metrics, values, strict=True):
+            near = 0.02 if metric.startswith("psnr") else 0.002
+            assert found.mean(column, metric) == pytest.approx(value, abs=near)
 
 
-def test_bicubic_gains_nothing_over_itself_and_nearest_loses(faces40: Report) -> None:
-    assert faces40.quality is not None
-    assert faces40.quality.gain("bicubic", "psnr") == (0, 0, 0)
-    mean, low, high = faces40.quality.gain("nearest", "psnr")
+def test_bicubic_gains_nothing_over_itself_and_nearest_loses(measured: Quality) -> None:
+    assert measured.gain("bicubic", "psnr") == (0, 0, 0)
+    mean, low, high = measured.gain("nearest", "psnr")
     assert low < mean < high < 0
     assert mean == pytest.approx(
-        faces40.quality.mean("nearest", "psnr") - faces40.quality.mean("bicubic", "psnr")
+        measured.mean("nearest", "psnr") - measured.mean("bicubic", "psnr")
     )
+    turned = measured.gain("bicubic", "psnr", over="nearest")
+    assert turned[0] == pytest.approx(-mean)
 
 
-def test_the_report_survives_json_and_states_its_protocol(faces40: Report, tmp_path: Path) -> None:
-    faces40.write(tmp_path / "deep" / "report.json")
-    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["report.json"]
-    written = json.loads((tmp_path / "deep" / "report.json").read_text(encoding="utf-8"))
-    assert written == json.loads(json.dumps(faces40.as_json()))
-    protocol = written["quality"]["protocol"]
-    for key in ("framing", "size", "scale", "degradation", "options", "seed", "scores"):
-        assert key in protocol
-    assert protocol["framing"] == "squash"
-    assert (protocol["size"], protocol["scale"], protocol["files"]) == (64, 4, 40)
-    assert len(protocol["fingerprint"]) == 16
-    assert protocol["versions"]["srkit"] == srkit.__version__
-    assert {"srkit", "torch", "python"} <= protocol["versions"].keys()
-    columns = written["quality"]["columns"]
-    assert list(columns) == ["bicubic", "nearest"]
-    for metric in quality.METRICS:
-        its = columns["nearest"][metric]
-        assert its["mean"] == pytest.approx(sum(its["each"]) / 40)
-        assert len(its["gain_95"]) == 2
-    assert written["models"] == {"nearest": None}
-
-
-def test_the_table_shows_every_model_and_the_protocol(faces40: Report) -> None:
-    text = printed(faces40)
-    assert faces40.quality is not None
-    assert "Quality on 40 pictures" in text
-    for column in ("bicubic", "nearest"):
-        row = next(line for line in text.splitlines() if column in line)
-        assert f"{faces40.quality.mean(column, 'psnr'):.2f}" in row
-        assert f"{faces40.quality.mean(column, 'ssim-y'):.4f}" in row
-    for said in ("framing squash", "size 64", "degradation faces-x4", "seed 0", "fingerprint"):
-        assert said in " ".join(text.split())
-
-
-@pytest.fixture(scope="module")
-def photos(crops: Crops, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return crops(tmp_path_factory.mktemp("bench") / "photos", 9, 64)
-
-
-def test_noise_goes_by_position_and_seed(photos: list[Path]) -> None:
-    def scored(files: list[Path], seed: int = 0) -> list[float]:
-        return measure([], files, Protocol(seed=seed)).scores["bicubic"]["psnr"]
-
-    first = scored(photos)
-    assert scored(photos) == first
-    assert scored(photos[:4]) == first[:4]
-    turned = scored(photos[::-1])
-    assert turned[::-1] != first
-    assert turned[4] == first[4]  # the middle one keeps its place
-    assert scored(photos, seed=1) != first
-
-
-def test_the_batch_size_changes_nothing(
-    photos: list[Path], monkeypatch: pytest.MonkeyPatch
+def test_references_come_first_and_models_are_tested_against_each_other(
+    measured: Quality,
 ) -> None:
-    def scores() -> dict[str, dict[str, list[float]]]:
-        return measure([nearest_neighbour()], photos, Protocol()).scores
-
-    whole = scores()
-    monkeypatch.setattr(quality, "BATCH", 2)
-    assert scores() == whole
-
-
-def test_framing_decides_what_is_seen(tmp_path: Path) -> None:
-    wide = np.zeros((60, 100, 3), dtype=np.uint8)
-    wide[:, :20] = wide[:, 80:] = 255
-    Image.fromarray(wide).save(tmp_path / "wide.png")
-    squashed = hr_pictures([tmp_path / "wide.png"], Protocol(framing="squash"))
-    square = hr_pictures([tmp_path / "wide.png"], Protocol(framing="square"))
-    assert squashed.shape == square.shape == (1, 3, 64, 64)
-    assert squashed.mean() > 0.35
-    assert square.mean() < 0.01
+    assert list(measured.scores) == [*REFERENCES, "blurred", "sharp [x]"]
+    assert measured.models == ["blurred", "sharp [x]"]
+    assert [one.metric for one in measured.versus] == list(measured.metrics)
+    first = measured.versus[0]
+    assert (first.a, first.b, first.metric) == ("sharp [x]", "blurred", "psnr")
+    assert first.difference == measured.difference("sharp [x]", "blurred", "psnr")
+    assert first.adjusted == first.difference.p == 2 / 2**9  # nine pictures, all of one sign
+    assert measured.seconds.keys() == measured.scores.keys()
+    assert all(seconds > 0 for seconds in measured.seconds.values())
 
 
-def test_a_perfect_result_is_infinite_and_still_a_report(tmp_path: Path) -> None:
-    Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "flat.png")
-
-    class Flat(nn.Module):
-        receptive_radius = 0
-
-        def forward(self, lr: Tensor) -> Tensor:
-            return torch.full((len(lr), 3, 64, 64), 128 / 255)
-
-    report = srkit.bench([Model("perfect", Flat(), 4)], data=tmp_path, device="cpu")
-    assert report.quality is not None
-    assert report.quality.mean("perfect", "psnr") == math.inf
-    report.write(tmp_path / "report.json")
-    its = json.loads((tmp_path / "report.json").read_text())["quality"]["columns"]["perfect"]
-    assert its["psnr"]["mean"] == "inf"
-    assert its["psnr"]["each"] == ["inf"]
-    assert "inf" in printed(report)
+def test_several_pairs_of_models_are_corrected_for(photos: list[Path]) -> None:
+    made = [Column(n, blurred if n == "a" else sharpened) for n in ("a", "b", "c")]
+    found = measure(compared(*made), photos, Protocol(metrics=("psnr",)))
+    assert [(one.a, one.b) for one in found.versus] == [("b", "a"), ("c", "a"), ("c", "b")]
+    assert [one.difference.p for one in found.versus] == [2 / 512, 2 / 512, 1]
+    assert [one.adjusted for one in found.versus] == [6 / 512, 6 / 512, 1]
 
 
-def test_the_fingerprint_is_of_names_and_bytes_in_order(tmp_path: Path, crops: Crops) -> None:
-    files = crops(tmp_path / "one", 3, 16)
-    first = fingerprint(files)
-    other = [Path(shutil.copy(file, tmp_path)) for file in files]
-    assert fingerprint(other) == first
-    assert fingerprint(other[::-1]) != first
-    assert fingerprint(other[:2]) != first
-    other[0].write_bytes(other[0].read_bytes() + b" ")
-    assert fingerprint(other) != first
-    renamed = other[1].rename(tmp_path / "renamed.png")
-    assert fingerprint([files[0], renamed, files[2]]) != first
+def test_metrics_get_what_they_ask_for(
+    fake_distribution: Callable[..., Path], photos: list[Path]
+) -> None:
+    fake_distribution("srkit-told", {"told_parts": TOLD})
+    protocol = Protocol(border=3, metrics=("small", "again", "high"), set_metrics=("pooled",))
+    found = measure(compared(Column("blurred", blurred)), photos, protocol, batch_size=4)
+    assert set(found.scores["nearest"]["small"]) == {16}
+    assert set(found.scores["nearest"]["high"]) == {58}  # 64 without 3 on each side
+    assert found.mean("bicubic", "again") < found.mean("blurred", "again")
+    assert found.metrics["again"] == {
+        "unit": "",
+        "higher_is_better": False,
+        "title": "Again",
+        "provider": "srkit-told 1.0",
+    }
+    assert found.metrics["small"]["title"] == "small"
+    # One number for all nine, 58 * 58 pixels each.
+    assert found.sets.keys() == found.scores.keys()
+    assert found.sets["nearest"] == {"pooled": 9 * 58 * 58}
+    assert found.set_metrics["pooled"]["unit"] == "px"
+    assert "30276.0000" in printed(tables.quality_table(found))
+    assert Quality.from_json(json.loads(json.dumps(found.as_json()))) == found
+
+
+TOLD = """
+import srkit
+
+class Of:
+    unit, higher_is_better = "", False
+
+class Small(Of):
+    def __call__(self, lr): return lr.new_full((len(lr),), lr.shape[-1])
+
+class High(Of):
+    def __call__(self, *, hr, sr):
+        assert hr.shape == sr.shape
+        return hr.new_full((len(hr),), hr.shape[-2])
+
+class Again(Of):
+    title = "Again"
+    def __call__(self, redegraded, lr): return (redegraded - lr).abs().mean(dim=(1, 2, 3))
+
+class Pooled(Of):
+    unit, count = "px", 0
+    def update(self, sr, hr): self.count += hr[:, 0].numel()
+    def compute(self): return self.count
+
+class Odd(Of):
+    def __call__(self, sr, weather): return sr
+
+class Whole(Of):
+    def __call__(self, sr): return sr.mean()
+
+class NotANumber(Of):
+    def __call__(self, sr): return sr.mean(dim=(1, 2, 3)) * float("nan")
+
+class Few(Of):
+    def update(self, sr, hr): pass
+    def compute(self): raise ValueError("needs 2,048 pictures")
+
+@srkit.hookimpl
+def srkit_metrics():
+    return {"small": Small, "again": Again, "high": High, "odd": Odd, "whole": Whole,
+            "nan": NotANumber}
+
+@srkit.hookimpl
+def srkit_set_metrics(): return {"pooled": Pooled, "few": Few}
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"metrics": ("odd",)}, "metric 'odd' asks for weather; there are sr, hr, lr, redegraded"),
+        ({"metrics": ("whole",)}, r"metric 'whole' gives \(\), not one score a picture"),
+        ({"metrics": ("nan",)}, "metric 'nan' gives something that is not a number"),
+        ({"set_metrics": ("few",)}, "metric 'few': needs 2,048 pictures"),
+        ({"metrics": ("psrn",)}, r"unknown metric 'psrn' \(did you mean 'psnr'"),
+        ({"size": 32, "border": 11}, "000001.png: metric 'ssim': pictures must have sides of 11"),
+    ],
+)
+def test_a_metric_that_cant_be_had_is_one_line(
+    fake_distribution: Callable[..., Path], photos: list[Path], asked: dict[str, Any], said: str
+) -> None:
+    fake_distribution("srkit-told", {"told_parts": TOLD})
+    with pytest.raises(srkit.SrkitError, match=said) as error:
+        measure(compared(), photos[:2], Protocol(**{"metrics": ("psnr", "ssim"), **asked}))
+    assert "\n" not in str(error.value)
+
+
+def test_whole_pictures_of_several_sizes_are_scored_each_in_its_own(
+    tmp_path: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [(64, 40), (33, 50), (64, 40), (80, 81), (64, 43)]
+    files = []
+    for number, size in enumerate(sizes):
+        files.append(tmp_path / f"{number}.png")
+        with Image.open(photos[number]) as photo:
+            photo.resize(size).save(files[-1])
+    protocol = Protocol(framing="whole", border=4, metrics=("psnr", "ssim"))
+    seen: list[tuple[int, ...]] = []
+
+    def enlarge(lr: Tensor) -> Tensor:
+        seen.append(tuple(lr.shape))
+        return blurred(lr)
+
+    found = measure(compared(Column("seen", enlarge)), files, protocol)
+    # The first is the warm-up; equal sizes go together, 64x43 is cut to 64x40.
+    assert seen == [(1, 3, 10, 16), (3, 3, 10, 16), (1, 3, 12, 8), (1, 3, 20, 20)]
+    for number, file in enumerate(files):
+        alone = measure(compared(Column("seen", blurred)), [file], protocol)
+        assert alone.scores["seen"]["psnr"] == [found.scores["seen"]["psnr"][number]]
+    monkeypatch.setattr(measuring, "PIXELS", 64 * 40 * 2)
+    seen.clear()
+    assert measure(compared(Column("seen", enlarge)), files, protocol).scores == found.scores
+    assert max(shape[0] for shape in seen) == 1  # no more than fit into memory
+
+
+# --- what can't matter --------------------------------------------------------------------------
+
+
+def test_neither_order_nor_workers_change_a_bit(photos: list[Path]) -> None:
+    made = compared(srkit_model())
+    first = measure(made, photos, Protocol(), batch_size=4)
+    other = measure(made, photos[::-1], Protocol(), batch_size=4, workers=3)
+    assert other.scores == first.scores
+    assert other.pictures == first.pictures == [file.name for file in photos]
+    assert other.protocol == first.protocol
+    for metric in first.metrics:
+        assert other.gain("faces", metric) == first.gain("faces", metric)
+
+
+def srkit_model() -> Column:
+    model = srkit.load("faces", device="cpu")
+    return Column("faces", model.enlarge, model.sha256)
+
+
+def test_a_picture_scores_the_same_in_any_company(photos: list[Path]) -> None:
+    all_of_them, few = (measure(compared(), files, PLAIN) for files in (photos, photos[5:]))
+    for column, its in few.scores.items():
+        assert its["psnr"] == all_of_them.scores[column]["psnr"][5:]
+
+
+def test_files_of_one_name_are_ordered_by_content(tmp_path: Path, photos: list[Path]) -> None:
+    same = []
+    for number, file in enumerate(photos[:4]):
+        (tmp_path / str(number)).mkdir()
+        same.append(Path(shutil.copy(file, tmp_path / str(number) / "photo.png")))
+    assert ordered(same) == ordered(same[::-1])
+    assert measure(compared(), same, PLAIN).scores == measure(compared(), same[::-1], PLAIN).scores
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_the_batch_size_matters_less_than_the_tolerance(
+    photos: list[Path], batch_size: int
+) -> None:
+    made = compared(srkit_model())
+    whole, cut = (measure(made, photos, Protocol(), batch_size=b) for b in (64, batch_size))
+    require_near(whole, cut)
+    for column in REFERENCES:
+        assert cut.scores[column] == whole.scores[column]
+
+
+def test_the_rounding_of_another_device_matters_less_than_the_tolerance(
+    photos: list[Path],
+) -> None:
+    model = srkit_model()
+    noise = torch.Generator().manual_seed(0)
+
+    def elsewhere(lr: Tensor) -> Tensor:
+        sr = model.enlarge(lr)
+        # TF32, the coarsest of float32's ways, rounds what is summed to 10 bits of fraction.
+        return sr * (1 + 2**-13 * torch.randn(sr.shape, generator=noise))
+
+    here = measure(compared(model), photos, Protocol())
+    there = measure(compared(replace(model, enlarge=elsewhere)), photos, Protocol())
+    assert there.scores["faces"] != here.scores["faces"]
+    require_near(here, there)
+    # A level of 255 everywhere is more than rounding.
+    brighter = replace(model, enlarge=lambda lr: model.enlarge(lr) + 1 / 255)
+    other = measure(compared(brighter), photos, Protocol())
+    with pytest.raises(AssertionError):
+        require_near(here, other)
+
+
+@pytest.mark.cuda
+def test_a_gpu_measures_what_the_cpu_does(photos: list[Path]) -> None:
+    cpu = measure(compared(srkit_model()), photos, Protocol())
+    model = srkit.load("faces", device="cuda")
+    column = Column("faces", model.enlarge, model.sha256)
+    gpu = measure(compared(column), photos, Protocol(), device="cuda")
+    require_near(cpu, gpu)
+
+
+def test_copies_of_a_picture_are_told_of(tmp_path: Path, photos: list[Path]) -> None:
+    copy = Path(shutil.copy(photos[0], tmp_path / "copy.png"))
+    found = measure(compared(), [*photos[:3], copy], PLAIN)
+    assert found.notes == ["1 of 4 pictures are copies of others"]
+    assert found.scores["bicubic"]["psnr"][0] == found.scores["bicubic"]["psnr"][3]
+    assert measure(compared(), photos[:3], PLAIN).notes == []
+
+
+# --- going on -----------------------------------------------------------------------------------
+
+
+def counted(seen: list[int], dies_after: int = 1 << 30) -> Column:
+    def enlarge(lr: Tensor) -> Tensor:
+        if sum(seen) + len(lr) > dies_after:
+            raise KeyboardInterrupt
+        seen.append(len(lr))
+        return blurred(lr)
+
+    return Column("counted", enlarge, "0" * 64)
+
+
+def test_what_was_interrupted_goes_on(tmp_path: Path, photos: list[Path]) -> None:
+    store, seen = Store(tmp_path / "partial.sqlite"), list[int]()
+    how: dict[str, Any] = {"partial": store, "batch_size": 2}
+    whole = measure(compared(counted([])), photos, PLAIN, batch_size=2)
+    with pytest.raises(KeyboardInterrupt):
+        measure(compared(counted([], dies_after=5)), photos, PLAIN, **how)
+    told: list[tuple[str, int, int]] = []
+    done = measure(
+        compared(counted(seen)), photos, PLAIN, **how, progress=lambda *said: told.append(said)
+    )
+    assert seen == [1, 2, 2, 1]  # a warm-up, and the five that were missing
+    assert done.scores == whole.scores
+    assert done.notes == ["22 scores are from before an interruption"]
+    # Of two batches all four columns were known, of the third the references.
+    assert told[0] == ("scores", 18, 36)
+    assert told[-1] == ("scores", 36, 36)
+    assert done.as_json()["columns"] == whole.as_json()["columns"]
+
+
+def test_only_what_decides_a_score_makes_it_be_found_again(
+    tmp_path: Path, photos: list[Path]
+) -> None:
+    store = Store(tmp_path / "partial.sqlite")
+    measure(compared(counted([])), photos, PLAIN, partial=store)
+
+    def again(column: Column | None = None, files: Sequence[Path] = photos, **changes: Any) -> int:
+        seen: list[int] = []
+        made = column or counted(seen)
+        made = replace(made, enlarge=counted(seen).enlarge)
+        measure(compared(made), files, PLAIN.changed(**changes), partial=store)
+        return max(0, sum(seen) - 1)  # less the warm-up
+
+    assert again() == 0
+    assert again(files=photos[3:]) == 0
+    assert again(seed=1) == 9
+    assert again(border=2) == 9
+    assert again(metrics=("psnr",)) == 9
+    assert again(replace(counted([]), sha256="1" * 64)) == 9
+    assert again(replace(counted([]), metadata={"provider": "srkit 2"})) == 9
+    other = tmp_path / "other.png"
+    Image.new("RGB", (64, 64), "teal").save(other)
+    assert again(files=[*photos, other]) == 1
+
+
+def test_metrics_of_sets_see_every_picture_again(
+    tmp_path: Path, fake_distribution: Callable[..., Path], photos: list[Path]
+) -> None:
+    fake_distribution("srkit-told", {"told_parts": TOLD})
+    protocol = Protocol(metrics=("psnr",), set_metrics=("pooled",))
+    store = Store(tmp_path / "partial.sqlite")
+    first = measure(compared(), photos, protocol, partial=store)
+    second = measure(compared(), photos, protocol, partial=store)
+    assert second.sets == first.sets
+    assert second.scores == first.scores
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from srkit.bench.columns import Column, columns
+from srkit.bench.protocol import Protocol
+from srkit.bench.quality import measure
+from srkit.bench.store import Store
+
+done = 0
+
+def enlarge(lr):
+    global done
+    done += len(lr)
+    if done > 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return torch.nn.functional.interpolate(lr, scale_factor=4, mode="bilinear")
+
+folder, file = map(Path, sys.argv[1:])
+made = columns([Column("counted", enlarge, "0" * 64)], 4)
+protocol = Protocol(metrics=("psnr", "ssim"))
+measure(made, sorted(folder.iterdir()), protocol, partial=Store(file), batch_size=2)
+"""
+
+
+def test_a_run_goes_on_after_kill_9(tmp_path: Path, photos: list[Path]) -> None:
+    file = tmp_path / "partial.sqlite"
+    command = [sys.executable, "-c", KILLED, str(photos[0].parent), str(file)]
+    ended = subprocess.run(command, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert ended.returncode == -signal.SIGKILL
+    seen: list[int] = []
+    done = measure(compared(counted(seen)), photos, PLAIN, partial=Store(file), batch_size=2)
+    assert sum(seen) == 1 + 5
+    assert done.scores == measure(compared(counted([])), photos, PLAIN, batch_size=2).scores
+
+
+# --- refusals -----------------------------------------------------------------------------------
 
 
 def test_a_model_of_another_scale_is_refused(photos: list[Path]) -> None:
@@ -225,11 +466,33 @@ def test_a_model_of_another_scale_is_refused(photos: list[Path]) -> None:
         srkit.bench([double], data=photos[0].parent, device="cpu")
 
 
+def test_a_column_that_makes_another_size_is_refused(photos: list[Path]) -> None:
+    double = Column("double", lambda lr: images.bicubic(lr, 2))
+    with pytest.raises(InputError, match="'double' makes 32x32 pixels of 16x16, not 64x64"):
+        measure(compared(double), photos, PLAIN)
+
+
 def test_a_broken_picture_stops_the_bench_and_is_named(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 3, 32)
     (tmp_path / "000002.png").write_text("a note under a picture's name")
     with pytest.raises(InputError, match=r"000002\.png: not a readable picture"):
         srkit.bench(["bicubic"], data=tmp_path, device="cpu")
+
+
+def test_what_isnt_there_or_isnt_for_pictures_is_one_line(photos: list[Path]) -> None:
+    with pytest.raises(InputError, match=r"gone\.png: no such file"):
+        measure(compared(), [*photos, photos[0].with_name("gone.png")], PLAIN)
+    with pytest.raises(InputError, match="no pictures to measure"):
+        measure(compared(), [], PLAIN)
+    with pytest.raises(InputError, match="frames faces: it is for identity"):
+        measure(compared(), photos, Protocol(framing="face"))
+    with pytest.raises(InputError, match="names no metric"):
+        measure(compared(), photos, Protocol(metrics=(), set_metrics=("fid",)))
+    with pytest.raises(InputError, match="Is a directory"):
+        measure(compared(), [photos[0].parent], PLAIN)
+
+
+# --- the bench ----------------------------------------------------------------------------------
 
 
 def test_the_test_split_is_taken_where_there_is_one(tmp_path: Path, crops: Crops) -> None:
@@ -253,291 +516,117 @@ def test_a_data_set_is_found_by_name(
 def test_without_a_model_the_default_is_measured(photos: list[Path]) -> None:
     report = srkit.bench(data=photos[0].parent, device="cpu")
     assert report.quality is not None
-    assert list(report.quality.scores) == ["bicubic", "faces"]
-    assert report.models["faces"] == registry.build("models", "faces").sha256
+    assert list(report.quality.scores) == [*REFERENCES, "faces"]
+    assert report.models["faces"]["sha256"] == registry.build("models", "faces").sha256
 
 
-@pytest.mark.parametrize("metric", quality.METRICS)
-def test_pictures_of_other_sizes_are_brought_to_the_protocols(tmp_path: Path, metric: str) -> None:
+def test_one_model_may_be_given_by_itself_and_names_may_not_collide(photos: list[Path]) -> None:
+    report = srkit.bench("faces", data=photos[0].parent, limit=1, device="cpu")
+    assert report.quality is not None
+    assert list(report.quality.scores) == [*REFERENCES, "faces"]
+    with pytest.raises(InputError, match="two columns would be called 'faces'"):
+        srkit.bench(["faces", "faces"], data=photos[0].parent, device="cpu")
+
+
+def test_pictures_of_other_sizes_are_brought_to_the_protocols(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (7, 3, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "tiny.png")
     Image.fromarray(noise[..., 0]).save(tmp_path / "grey.png")
     report = srkit.bench(["bicubic"], data=tmp_path, device="cpu")
     assert report.quality is not None
-    assert all(math.isfinite(score) for score in report.quality.scores["bicubic"][metric])
+    for values in report.quality.scores["bicubic"].values():
+        assert all(math.isfinite(score) for score in values)
 
 
-# --- statistics ---------------------------------------------------------------------------------
+# --- the report ---------------------------------------------------------------------------------
 
 
-@given(values=st.lists(st.floats(-100, 100), min_size=2, max_size=40))
-def test_an_interval_lies_within_the_values(values: list[float]) -> None:
-    low, high = interval(values)
-    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
-
-
-def test_an_interval_covers_the_mean_and_narrows_with_more_values() -> None:
-    rng = np.random.default_rng(2)
-    widths = []
-    for count in (10, 100, 1000):
-        values = rng.normal(5, 2, count)
-        low, high = interval(values)
-        assert low < values.mean() < high
-        widths.append(high - low)
-    assert widths[0] > widths[1] > widths[2]
-    assert widths[2] == pytest.approx(2 * 1.96 * 2 / math.sqrt(1000), rel=0.15)
-
-
-def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(3)
-    ends = [interval(rng.normal(0, 1, 60)) for _ in range(200)]
-    covered = sum(low <= 0 <= high for low, high in ends) / len(ends)
-    assert 0.88 <= covered <= 0.99
-
-
-def test_intervals_by_groups_are_wider_where_values_hang_together() -> None:
-    rng = np.random.default_rng(4)
-    people = np.repeat(np.arange(20), 10)
-    values = rng.normal(0, 1, 20)[people] + rng.normal(0, 0.1, 200)
-    alone, together = interval(values), interval(values, people)
-    assert together[1] - together[0] > 2 * (alone[1] - alone[0])
-    named = interval(values, [f"person {number:02d}" for number in people])
-    assert named == together
-
-
-def test_intervals_are_the_same_every_time_and_of_one_value_a_point() -> None:
-    values = np.random.default_rng(5).normal(0, 1, 50)
-    assert interval(values) == interval(values)
-    assert interval(values, seed=1) != interval(values, seed=2)
-    assert interval([3.0]) == (3, 3)
-    assert interval([1.0, math.inf]) == (math.inf, math.inf)
-
-
-# --- identity -----------------------------------------------------------------------------------
-
-
-class Colours(nn.Module):
-    """Tells people apart by their mean colours; stands in where FaceNet's weights aren't there."""
-
-    name = "colours"
-    sha256 = "0" * 64
-
-    def forward(self, faces: Tensor) -> Tensor:
-        coarse = nn.functional.adaptive_avg_pool2d(faces, 4).flatten(1)
-        return nn.functional.normalize(coarse, dim=1)
-
-
-@pytest.fixture(scope="module")
-def weights(data_root: Path) -> Path:
-    return data_root / "weights" / "facenet-casia-webface.pt"
-
-
-@pytest.fixture(scope="module")
-def imm(data_root: Path) -> list[Person]:
-    """All twelve people, the first three photos of each."""
-    found = registry.build("face_sets", "imm", root=data_root / "imm-frontal")
-    return [Person(person.name, person.photos[:3]) for person in found]
-
-
-@pytest.fixture(scope="module")
-def verified(imm: list[Person], weights: Path) -> Identity:
-    judge = registry.build("embedders", "facenet", weights=str(weights))
-    return verify([nearest_neighbour()], imm, judge, Protocol(framing="mtcnn"))
-
-
-def test_distances_on_real_faces_are_what_another_implementation_measured(
-    verified: Identity,
-) -> None:
-    assert verified.no_face == []
-    assert verified.left_out == []
-    assert verified.mean("HR") == pytest.approx(0.237, abs=0.01)
-    assert verified.mean("bicubic") == pytest.approx(1.224, abs=0.05)
-    assert verified.mean("nearest") > verified.mean("HR") + 0.5
-
-
-def test_there_is_a_row_a_person_and_probe(verified: Identity, imm: list[Person]) -> None:
-    assert verified.columns == ["bicubic", "nearest", "HR"]
-    expected = [(p.name, p.photos[0].name, photo.name) for p in imm for photo in p.photos[1:]]
-    assert [(row.person, row.base, row.photo) for row in verified.rows] == expected
-    for row in verified.rows:
-        assert list(row.distances) == verified.columns
-        assert all(0 <= distance <= 2 for distance in row.distances.values())
-    for column in verified.columns:
-        low, high = verified.interval(column)
-        assert low < verified.mean(column) < high
-
-
-def test_the_identity_report_states_its_protocol(
-    verified: Identity, weights: Path, tmp_path: Path
-) -> None:
-    Report({"nearest": None}, None, verified).write(tmp_path / "report.json")
-    written = json.loads((tmp_path / "report.json").read_text())
-    assert written["quality"] is None
-    its = written["identity"]
-    assert its == json.loads(json.dumps(verified.as_json()))
-    protocol = its["protocol"]
-    assert protocol["embedder"] == "facenet (facenet-casia-webface)"
-    assert protocol["embedder_sha256"] == srkit.files.sha256(weights)
-    assert protocol["distance"] == "L2 between unit embeddings"
-    assert "MTCNN" in protocol["alignment"]
-    assert (protocol["framing"], protocol["people"], protocol["files"]) == ("mtcnn", 12, 36)
-    assert {"size", "scale", "degradation", "seed", "fingerprint", "versions"} <= protocol.keys()
-    assert len(its["rows"]) == 24
-    assert its["columns"]["HR"]["mean"] == pytest.approx(verified.mean("HR"))
-
-
-def test_the_identity_table_is_the_papers_table(verified: Identity) -> None:
-    text = printed(Report({"nearest": None}, None, verified))
-    heading = next(line for line in text.splitlines() if "person" in line)
-    order = [heading.index(word) for word in ("person", "image", "bicubic", "nearest", "HR")]
-    assert order == sorted(order)
-    for row in verified.rows:
-        assert row.photo in text
-        assert f"{row.distances['HR']:.4f}" in text
-    mean = next(line for line in text.splitlines() if "mean" in line)
-    assert f"{verified.mean('bicubic'):.4f}" in mean
-
-
-def imm_named(data_root: Path, folder: Path) -> Path:
-    """Two people's photos under the names of the IMM Face Database."""
-    folder.mkdir()
-    for person, sex in (("01", "m"), ("02", "f")):
-        for number in (1, 2, 3):
-            source = data_root / "imm-frontal" / f"{person}_{number:02d}.jpg"
-            shutil.copy(source, folder / f"{person}-{number}{sex}.jpg")
-    return folder
-
-
-def test_both_imm_layouts_give_the_same_distances(
-    data_root: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    named = imm_named(data_root, tmp_path / "imm")
-    frontal = tmp_path / "frontal"
-    frontal.mkdir()
-    for file in named.iterdir():
-        person, number = file.stem[:2], int(file.stem[3])
-        shutil.copy(file, frontal / f"{person}_{number:02d}.jpg")
-
-    def distances(folder: Path | None) -> list[float]:
-        report = srkit.bench(
-            ["bicubic"],
-            verify="imm",
-            verify_data=folder,
-            embedder_weights=weights,
-            people=0,
-            device="cpu",
-        )
-        assert report.quality is None
-        assert report.identity is not None
-        assert len(report.identity.rows) == 4
-        return [row.distances["HR"] for row in report.identity.rows]
-
-    monkeypatch.setenv("SRKIT_DATA", str(tmp_path))
-    monkeypatch.chdir(tmp_path / "frontal")
-    assert distances(frontal) == pytest.approx(distances(named))
-    assert distances(None) == distances(named)  # found as `imm` under SRKIT_DATA
-
-
-def test_the_verb_prints_the_distances(
-    data_root: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    named = imm_named(data_root, tmp_path / "imm")
-    status = main(
-        [
-            *("bench", "bicubic", "--verify", "imm", "--verify-data", str(named)),
-            *("--people", "1", "--embedder-weights", str(weights), "--device", "cpu"),
-            *("--json", str(tmp_path / "report.json")),
-        ]
-    )
-    captured = capsys.readouterr()
-    assert (status, captured.err) == (0, "")
-    assert "facenet (facenet-casia-webface)" in captured.out
-    written = json.loads((tmp_path / "report.json").read_text())
-    assert len(written["identity"]["rows"]) == 2
-
-
-def test_a_photo_without_a_face_is_reported_and_counted(data_root: Path, tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "noise.png")
-    photos = [data_root / "imm-frontal" / f"01_0{number}.jpg" for number in (1, 2)]
-    people = [
-        Person("whole", tuple(photos)),
-        Person("one blank", (*photos, tmp_path / "noise.png")),
-        Person("blank base", (tmp_path / "noise.png", *photos)),
-        Person("lone", (photos[0],)),
-        Person("left blank", (photos[0], tmp_path / "noise.png")),
-    ]
-    found = verify([], people, Colours(), Protocol(framing="mtcnn"))
-    assert found.no_face == [
-        "one blank/noise.png",
-        "blank base/noise.png",
-        "left blank/noise.png",
-    ]
-    assert found.left_out == ["blank base", "lone", "left blank"]
-    assert [row.person for row in found.rows] == ["whole", "one blank"]
-    assert found.columns == ["bicubic", "HR"]
-    text = " ".join(printed(Report({}, None, found)).split())  # however it is wrapped
-    assert "no face found in 3 photos" in text
-    assert "left out: blank base, lone, left blank" in text
-    assert found.as_json()["no_face"] == found.no_face
-
-
-def test_when_nobody_has_two_faces_there_is_nothing_to_say(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "noise.png")
-    people = [Person("nobody", (tmp_path / "noise.png",) * 2)]
-    said = r"no person has a base and another photo with a face \(1 people, 2 photos"
-    with pytest.raises(InputError, match=said):
-        verify([], people, Colours(), Protocol(framing="mtcnn"))
-
-
-def somebody(count: int, photos: int) -> list[Person]:
-    return [
-        Person(f"{n:02d}", tuple(Path(f"{n:02d}_{i}.jpg") for i in range(photos)))
-        for n in range(count)
-    ]
-
-
-def test_the_draw_is_seeded() -> None:
-    people = somebody(40, 6)
-    drawn = draw(people, 5, 0)
-    assert draw(people, 5, 0) == drawn
-    assert any(draw(people, 5, seed) != drawn for seed in (1, 2))
-    assert len(drawn) == len({person.name for person in drawn}) == 5
-    for person in drawn:
-        assert len(set(person.photos)) == identity.PHOTOS
-        assert all(photo.name.startswith(person.name) for photo in person.photos)
-
-
-def test_all_are_drawn_where_none_are_to_be_left_out() -> None:
-    people = somebody(4, 2)
-    for count in (0, 4, 9):
-        drawn = draw(people, count, 0)
-        assert [person.name for person in drawn] == ["00", "01", "02", "03"]
-        assert all(len(person.photos) == 2 for person in drawn)
-
-
-def test_an_unknown_embedder_option_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "01_01.jpg").touch()
-    given: dict[str, Any] = {"verify": "imm", "verify_data": tmp_path, "device": "cpu"}
-    with pytest.raises(srkit.SrkitError, match="unknown embedder 'arcface'"):
-        srkit.bench(["bicubic"], embedder="arcface", **given)
-    with pytest.raises(OptionError, match="no option 'wights'"):
-        registry.build("embedders", "facenet", wights="x")
-
-
-def test_one_model_may_be_given_by_itself_and_names_may_not_collide(tmp_path: Path) -> None:
-    file = tmp_path / "photo.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(file)
-    report = srkit.bench("faces", data=tmp_path, device="cpu")
+def test_a_perfect_result_is_infinite_and_still_a_report(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "flat.png")
+    Image.new("RGB", (64, 64), (128, 128, 129)).save(tmp_path / "other.png")
+    perfect = [Column(name, lambda lr: torch.full_like(blurred(lr), 128 / 255)) for name in "ab"]
+    report = srkit.bench(perfect, data=tmp_path, device="cpu")
     assert report.quality is not None
-    assert list(report.quality.scores) == ["bicubic", "faces"]
-    with pytest.raises(InputError, match="two columns would be called 'faces'"):
-        srkit.bench(["faces", "faces"], data=tmp_path, device="cpu")
+    assert report.quality.scores["a"]["psnr"][0] == math.inf
+    assert report.quality.mean("a", "psnr") == math.inf
+    assert report.quality.gain("a", "psnr") == (math.inf,) * 3
+    assert report.quality.difference("a", "b", "psnr") == Difference(0, 0, 0, 1)
+    report.write(tmp_path / "report.json")
+    its = json.loads((tmp_path / "report.json").read_text())["quality"]["columns"]["a"]
+    assert its["psnr"]["mean"] == "inf"
+    assert its["psnr"]["each"][0] == "inf"
+    assert Report.read(tmp_path / "report.json").quality == report.quality
+    assert "inf" in printed(report.tables())
 
 
-def test_the_protocol_states_the_degradations_defaults() -> None:
-    stamp = Protocol().stamp([])
-    assert stamp["options"] == {"kernel": "bicubic", "noise": 0.02, "blur": 0.0, "quantise": True}
-    assert stamp["provider"] == f"srkit {srkit.__version__}"
-    assert {"torch", "kornia", "pillow", "scikit-image", "numpy"} <= stamp["versions"].keys()
+def test_the_report_survives_json_and_states_its_protocol(
+    measured: Quality, photos: list[Path], tmp_path: Path
+) -> None:
+    report = Report({"blurred": {"sha256": None}}, measured)
+    report.write(tmp_path / "deep" / "report.json")
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["report.json"]
+    read = Report.read(tmp_path / "deep")
+    assert read.quality == measured
+    assert read.as_json() == report.as_json()
+    written = json.loads((tmp_path / "deep" / "report.json").read_text(encoding="utf-8"))
+    protocol = written["quality"]["protocol"]
+    assert protocol["fingerprint"] == fingerprint(photos)
+    assert (protocol["framing"], protocol["size"], protocol["files"]) == ("squash", 64, 9)
+    assert protocol["versions"]["srkit"] == srkit.__version__
+    for metric in measured.metrics:
+        its = written["quality"]["columns"]["nearest"][metric]
+        assert its["mean"] == pytest.approx(sum(its["each"]) / 9)
+        assert its["gain_95"] == list(measured.gain("nearest", metric)[1:])
+    versus = written["quality"]["versus"][0]
+    assert (versus["a"], versus["b"], versus["metric"]) == ("sharp [x]", "blurred", "psnr")
+    assert versus["p"] == versus["p_adjusted"] == 2 / 512
+
+
+def test_a_report_with_a_score_too_few_is_no_report(measured: Quality) -> None:
+    found = measured.as_json()
+    found["columns"]["bicubic"]["ssim"] = {"each": [0.5] * 8}
+    with pytest.raises(ValueError, match="bicubic hasn't 9 scores"):
+        Quality.from_json(found)
+
+
+def test_the_tables_show_every_model_and_the_protocol_within_a_terminal(
+    measured: Quality,
+) -> None:
+    text = printed(Report({}, measured).tables())
+    assert max(map(len, text.splitlines())) <= 100
+    assert "…" not in text
+    assert "Quality, mean of 9 pictures" in text
+    for column in measured.scores:
+        row = next(line for line in text.splitlines() if line.split(" ")[2:] and column in line)
+        assert f" {measured.mean(column, 'psnr'):.2f} " in row
+        assert f" {measured.mean(column, 'ssim-y'):.4f} " in row
+    gain, low, high = measured.gain("blurred", "psnr")
+    assert f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]" in text
+    its = measured.versus[0].difference
+    assert f"{its.mean:+.2f} [{its.low:+.2f}, {its.high:+.2f}]" in text
+    assert "lower is better" in text
+    for said in ("framing squash", "size 64", "degradation faces-x4", "seed 0", "fingerprint"):
+        assert said in " ".join(text.split())
+
+
+def test_many_models_and_metrics_stay_readable(measured: Quality) -> None:
+    names = [f"model {n}" for n in range(7)]
+    its = dict(measured.scores["blurred"])
+    about = dict(measured.metrics)
+    for n in range(5):
+        its[f"other-{n}"] = [0.1234] * 9
+        about[f"other-{n}"] = {"unit": "", "higher_is_better": n > 2, "title": f"Other {n}"}
+    many = replace(measured, metrics=about, scores=dict.fromkeys((*REFERENCES, *names), its))
+    text = printed(Report({}, many).tables())
+    assert max(map(len, text.splitlines())) <= 100
+    assert "…" not in text
+    assert "by psnr alone, the other metrics are in the JSON" in " ".join(text.split())
+    for said in (*names, "Other 4", "lower is better: ", "Other 0, Other 1, Other 2"):
+        assert said in " ".join(text.split())
+
+
+def test_one_model_is_tested_against_nobody(photos: list[Path]) -> None:
+    found = measure(compared(Column("blurred", blurred)), photos, PLAIN)
+    assert found.versus == []
+    assert "permutation" not in printed(Report({}, found).tables())
+    assert "Gain" not in printed(Report({}, measure(compared(), photos, PLAIN)).tables())

@@ -263,7 +263,7 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
         (["train", "faces", "--device", "cuda:99"], "no device 'cuda:99'"),
         (["train", "faces", "--resume"], "holds no run to resume"),
         (["upscale", "nothing.png", "--model", "bicubic"], "nothing.png: no such file or folder"),
-        (["bench", "bicubic", "--framing", "round"], "framing is squash or square, not 'round'"),
+        (["bench", "bicubic", "--protocol", "round"], "no protocol 'round'"),
         (["bench", "bicubic", "--verify", "im"], "unknown face set 'im' (did you mean 'imm'?)"),
         (["bench", "bicubic", "--verify", "imm"], "no face set 'imm' at 'imm'"),
         (["bench", "bicubic", "--data", "samples"], "samples"),
@@ -379,7 +379,8 @@ def test_facenet_weights_that_cannot_be_downloaded(
         raise ConnectionError("no network")
 
     monkeypatch.setattr(embedder, "InceptionResnetV1", offline)
-    picture(tmp_path / "people" / "01_01.jpg")
+    for name in ("01_01.jpg", "01_02.jpg"):
+        picture(tmp_path / "people" / name)
     line = refused("bench", "bicubic", "--verify", "imm", "--verify-data", tmp_path / "people")
     assert "FaceNet weights 'vggface2' can't be downloaded" in line
     assert "--embedder-weights FILE" in line
@@ -766,7 +767,10 @@ def test_a_run_from_the_command_line_and_its_resumption(
     assert "faces-tiny" in out
     assert "PSNR" in out
     written = json.loads(report.read_text())
-    assert list(written["quality"]["columns"]) == ["bicubic", "faces-tiny"]
+    assert list(written["quality"]["columns"]) == [
+        *("nearest", "bicubic", "lanczos"),
+        "faces-tiny",
+    ]
     assert hidden(tmp_path) == []
 
 
@@ -842,3 +846,11 @@ def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("srkit.registry.offers", broken)
     with pytest.raises(ZeroDivisionError, match="ours"):
         main(["list", "generators"])
+
+
+def test_an_interrupt_is_said(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("srkit.registry.offers", interrupted)
+    assert cli("list", "losses") == (130, "", "srkit: interrupted\n")

@@ -1,5 +1,23 @@
-"""The referee: PSNR, SSIM and face verification, every number with its protocol."""
+"""The referee: quality and face verification, every number with its protocol."""
 
-from srkit.bench.run import bench
+from __future__ import annotations
 
-__all__ = ["bench"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from srkit.bench.inputs import Faces
+    from srkit.bench.protocol import Protocol
+    from srkit.bench.report import Report
+    from srkit.bench.run import bench
+
+_WHERE = {"Faces": "inputs", "Protocol": "protocol", "Report": "report", "bench": "run"}
+
+__all__ = ["Faces", "Protocol", "Report", "bench"]
+
+
+def __getattr__(name: str) -> Any:
+    # One part of it, the protocol say, shouldn't cost the import of all.
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"srkit.bench.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'srkit.bench' has no attribute '{name}'")

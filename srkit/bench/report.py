@@ -1,21 +1,24 @@
-"""What was measured, as JSON and as tables."""
+"""Everything one bench measured, as a file that can be read again."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
-from srkit.bench.identity import Identity
-from srkit.bench.quality import BICUBIC, METRICS, Quality
+from srkit.bench.identity import Distances, Pairs
+from srkit.bench.quality import Quality
 from srkit.errors import InputError
 from srkit.files import atomic
+
+FORMAT = "srkit bench 2"
+# Below these keys "inf" is somebody's name.
+NAMES = frozenset({"person", "photo", "base", "pictures", "no_face", "left_out", "name", "command"})
 
 
 @dataclass(frozen=True)
@@ -23,23 +26,86 @@ class Report:
     """Everything one bench measured.
 
     Attributes:
-        models: Name to sha256 of the weights (None for a model without any).
-        quality: PSNR and SSIM, or None where no pictures were given.
-        identity: Distances, or None where no face set was given.
+        models: Name to what is known of a model: ``sha256`` of its weights (None without any),
+            ``licence``.
+        quality: Scores of pictures, or None where none were given.
+        distances: Identity distances of the people drawn (Table II), or None.
+        whole: The same of everybody.
+        pairs: Same/different verification, or None.
+        warnings: What a reader must know.
+        run: The command that repeats it, ``seconds``, and the machine.
     """
 
-    models: dict[str, str | None]
+    models: dict[str, dict[str, Any]]
     quality: Quality | None = None
-    identity: Identity | None = None
+    distances: Distances | None = None
+    whole: Distances | None = None
+    pairs: Pairs | None = None
+    warnings: list[str] = field(default_factory=list)
+    run: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite decibels become the string ``"inf"``."""
-        plain: dict[str, Any] = {
-            "models": self.models,
-            "quality": self.quality and self.quality.as_json(),
-            "identity": self.identity and self.identity.as_json(),
+        parts = {
+            "quality": self.quality,
+            "distances": self.distances,
+            "whole": self.whole,
+            "pairs": self.pairs,
         }
-        return {key: _finite(value) for key, value in plain.items()}
+        found: dict[str, Any] = _finite(
+            {
+                "format": FORMAT,
+                "models": self.models,
+                **{name: part and part.as_json() for name, part in parts.items()},
+                "warnings": self.warnings,
+                "run": self.run,
+            }
+        )
+        return found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Report:
+        """Return the report that `as_json` gave these values of."""
+        kinds: dict[str, Any] = {
+            "quality": Quality,
+            "distances": Distances,
+            "whole": Distances,
+            "pairs": Pairs,
+        }
+        values = _infinite(dict(found))
+        parts = {
+            name: kind.from_json(values[name]) if values.get(name) else None
+            for name, kind in kinds.items()
+        }
+        return cls(values["models"], **parts, warnings=values["warnings"], run=values["run"])
+
+    @classmethod
+    def read(cls, file: str | Path) -> Report:
+        """Read a file that `write` wrote, or ``report.json`` in a folder.
+
+        Raises:
+            InputError: It can't be read, or is no report of this version's.
+        """
+        file = Path(file)
+        if file.is_dir():
+            file /= "report.json"
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(f"{file}: no such file") from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file}: no report of srkit bench ({error})") from error
+        if not isinstance(found, dict) or "models" not in found:
+            raise InputError(f"{file}: no report of srkit bench")
+        if found.get("format") != FORMAT:
+            raise InputError(
+                f"{file}: a report of another version ({found.get('format', 'srkit bench 1')}, "
+                f"not {FORMAT}); measure again"
+            )
+        try:
+            return cls.from_json(found)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{file}: a damaged report of srkit bench ({error!r})") from error
 
     def write(self, file: str | Path) -> None:
         """Write the JSON.
@@ -52,21 +118,18 @@ class Report:
             with atomic(file) as temporary:
                 temporary.write_text(json.dumps(self.as_json(), indent=1), encoding="utf-8")
         except OSError as error:
-            raise InputError(f"can't write {file}: {error}") from error
+            raise InputError(f"can't write {file}: {error.strerror or error}") from error
 
     def tables(self) -> RenderableType:
         """Return the tables for a terminal, each with its protocol beneath."""
-        parts: list[RenderableType] = []
-        if self.quality:
-            parts += [quality_table(self.quality), _fine_print(self.quality.protocol)]
-        if self.identity:
-            parts += [identity_table(self.identity), _fine_print(self.identity.protocol)]
-        return Group(*parts)
+        from srkit.bench.tables import tables
+
+        return tables(self)
 
 
 def _finite(value: Any) -> Any:
     """Replace what JSON has no number for."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(inner) for inner in value]
@@ -75,56 +138,10 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def quality_table(quality: Quality) -> Table:
-    """Return a row a model: the four means, and the PSNR gained over bicubic with its interval."""
-    table = Table(title=f"Quality on {quality.protocol['files']} pictures", title_justify="left")
-    table.add_column("model")
-    for heading in ("PSNR RGB", "SSIM RGB", "PSNR Y", "SSIM Y", "PSNR gain [95%]"):
-        table.add_column(heading, justify="right")
-    for column in quality.scores:
-        values = [
-            f"{quality.mean(column, metric):.{2 if metric.startswith('psnr') else 4}f}"
-            for metric in METRICS
-        ]
-        gain, low, high = quality.gain(column, "psnr")
-        shown = "" if column == BICUBIC else f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]"
-        table.add_row(column, *values, shown)
-    return table
-
-
-def identity_table(identity: Identity) -> Table:
-    """Return Table II: a row a person and image, a column a method, and the means."""
-    title = f"Identity distance, {identity.protocol['embedder']} (lower is closer)"
-    table = Table(title=title, title_justify="left")
-    table.add_column("person")
-    table.add_column("image")
-    for column in identity.columns:
-        table.add_column(column, justify="right")
-    before = ""
-    for row in identity.rows:
-        name = row.person if row.person != before else ""
-        table.add_row(name, row.photo, *(f"{row.distances[c]:.4f}" for c in identity.columns))
-        before = row.person
-    table.add_section()
-    table.add_row("mean", "", *(f"{identity.mean(c):.4f}" for c in identity.columns))
-    ends = [identity.interval(column) for column in identity.columns]
-    table.add_row("95%", "", *(f"{low:.3f}-{high:.3f}" for low, high in ends))
-    reference = identity.mean(BICUBIC)
-    ratios = (f"{identity.mean(column) / reference:.3f}" for column in identity.columns)
-    table.add_row("of bicubic", "", *ratios)
-    notes: list[str] = []
-    if identity.no_face:
-        some = ", ".join(identity.no_face[:5]) + (", ..." if len(identity.no_face) > 5 else "")
-        notes.append(f"no face found in {len(identity.no_face)} photos: {some}")
-    notes += [f"left out: {', '.join(identity.left_out)}"] if identity.left_out else []
-    table.caption = "; ".join(notes) or None
-    return table
-
-
-def _fine_print(protocol: dict[str, Any]) -> Text:
-    shown = {**protocol, **protocol.get("versions", {})}
-    shown |= shown.pop("options", {})
-    for key in ("versions", "embedder_sha256"):
-        shown.pop(key, None)
-    text = ", ".join(f"{key} {value}" for key, value in shown.items())
-    return Text(f"protocol: {text}\n", style="dim")
+def _infinite(value: Any) -> Any:
+    """Undo `_finite`."""
+    if isinstance(value, dict):
+        return {k: inner if k in NAMES else _infinite(inner) for k, inner in value.items()}
+    if isinstance(value, list):
+        return [_infinite(inner) for inner in value]
+    return float(value) if value in ("inf", "-inf", "nan") else value

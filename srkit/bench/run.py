@@ -2,93 +2,231 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from srkit import data as datasets
-from srkit import images, registry
-from srkit.bench import identity, quality
-from srkit.bench.protocol import Protocol
+import numpy as np
+import torch
+
+from srkit import build, images
+from srkit.bench import coincidence, identity, inputs, quality
+from srkit.bench.columns import BICUBIC, REFERENCES, Column, columns
+from srkit.bench.inputs import Faces, FaceSet, Given
+from srkit.bench.measuring import BATCH, Progress, ignore, ordered
+from srkit.bench.protocol import DEFAULT, Protocol
 from srkit.bench.report import Report
-from srkit.errors import InputError
-from srkit.hookspecs import Person
-from srkit.models import DEFAULT_MODEL, load
+from srkit.bench.store import Store, default_store
 from srkit.upscale import Model
+
+__all__ = ["PARTIAL", "Faces", "Progress", "bench", "ignore", "lr_pictures", "machine"]
+
+PARTIAL = "partial.sqlite"  # in a report's folder while it is being made
 
 
 def bench(
-    models: str | Path | Model | Sequence[str | Path | Model] = (),
+    models: Given | Sequence[Given] = (),
     *,
     data: str | Path | None = None,
-    verify: str | None = None,
+    protocol: str | Path | Protocol = DEFAULT,
+    verify: str | Faces | None = None,
     verify_data: str | Path | None = None,
-    embedder: str = "facenet",
-    embedder_weights: str | Path | None = None,
-    framing: str = "squash",
-    people: int = 5,
+    others: Mapping[str, str | Path] | None = None,
     limit: int | None = None,
-    seed: int = 0,
     device: str = "auto",
+    workers: int | None = None,
+    batch_size: int = BATCH,
+    report: str | Path | None = None,
+    partial: Path | None = None,
+    command: str = "",
+    logs: Mapping[str, str | Path] | None = None,
+    progress: Progress = ignore,
 ) -> Report:
     """Measure models.
 
     Args:
         models: One or several: a model, or what `srkit.load` takes; the shipped default if
-            none is given.
-        data: HR photos for PSNR and SSIM: a folder (its ``test`` split, if it has one) or a
-            data set's name. None leaves quality out, unless there is no ``verify`` either:
-            then ``celeba``.
-        verify: A registered face set (``imm``, ``folders``) for identity distances.
-        verify_data: Its folder; a folder of the set's name under ``SRKIT_DATA`` if None.
-        embedder: A registered embedder.
-        embedder_weights: Its ``weights`` option.
-        framing: ``squash`` or ``square``, for quality.
-        people: How many people are drawn (the paper: 5); 0 for all.
+            neither these nor ``others`` are given.
+        data: HR photos for quality: a folder (its ``test`` split, if it has one) or a data set's
+            name. None leaves quality out, unless there is no ``verify`` either: then ``celeba``.
+        protocol: A registered name, a TOML file, or a `Protocol`.
+        verify: For identity: a registered face set's name, or a `Faces` with all its options.
+        verify_data: The face set's folder or file, where ``verify`` is a name.
+        others: Results of other programs, name to folder; see `srkit.bench.results`.
         limit: Use only the first so many pictures.
-        seed: Of noise and draws.
         device: Where models compute.
+        workers: Threads that decode pictures.
+        batch_size: Pictures enlarged at once.
+        report: Folder for the page, the figures and the JSON. A bench that was killed goes on
+            from what it left there.
+        partial: File for scores of a bench that is killed, where there is no ``report``; deleted
+            at the end.
+        command: What repeats it, for the page.
+        logs: Further trainings for the page's bars of batches in equal time, name to a run's
+            folder or its log; those of models that are runs are found by themselves.
+        progress: Told what is done, how much, and of how much.
 
     Returns:
-        Tables and JSON.
+        What the tables, the page and the JSON are made of.
 
     Raises:
         SrkitError: A model, folder or weight file can't be had, or doesn't fit.
     """
-    if framing not in ("squash", "square"):
-        raise InputError(f"framing is squash or square, not '{framing}'")
-    if not 0 <= seed < 2**62:
-        raise InputError(f"seed is a whole number from 0 to 2**62, not {seed}")
-    if isinstance(models, (str, Path, Model)):
-        models = [models]
+    began = time.perf_counter()
+    if not isinstance(protocol, Protocol):
+        protocol = Protocol.named(protocol)
+    faces = Faces(verify, verify_data) if isinstance(verify, str) else verify
     # Everything that can be missing is looked for before anything is computed.
-    people_found = _people(verify, verify_data) if verify else []
-    judge = None
-    if verify:
-        options = {"weights": str(embedder_weights)} if embedder_weights else {}
-        judge = registry.build("embedders", embedder, **options)
-    files = _files(data or "celeba", limit) if data or not verify else []
-    loaded = [m if isinstance(m, Model) else load(m, device=device) for m in models]
-    loaded = loaded or [load(DEFAULT_MODEL, device=device)]
+    found = inputs.people(faces, protocol) if faces else None
+    judge = faces.judge(device) if faces else None
+    wanted = inputs.photos(data or "celeba", limit) if data or not faces else []
+    files = [picture.file for picture in ordered(wanted, workers)]
+    made = inputs.models(models, others, device)
+    compared = columns([*made, *inputs.others(others, protocol.scale)], protocol.scale)
+    folder = Path(report) if report else None
+    trainings = inputs.logs(models, logs)
+    unfinished = partial or (folder / PARTIAL if folder else None)
+    kept = Store(unfinished) if unfinished else None
 
-    protocol = Protocol(framing="square" if framing == "square" else "squash", seed=seed)
-    scored = quality.measure(loaded, files, protocol) if files else None
-    verified = None
-    if judge is not None:
-        drawn = identity.draw(people_found, people, seed)
-        by_face = Protocol(framing="mtcnn", seed=seed, scores="8-bit sr against HR base")
-        verified = identity.verify(loaded, drawn, judge, by_face)
-    return Report({model.name: model.sha256 for model in loaded}, scored, verified)
+    scored = None
+    if files:
+        scored = quality.measure(
+            compared,
+            files,
+            protocol,
+            workers=workers,
+            batch_size=batch_size,
+            partial=kept,
+            device=build.device_named(device),
+            progress=progress,
+        )
+    parts: dict[str, Any] = {}
+    if faces and found:
+        how = {"workers": workers, "batch_size": batch_size, "progress": progress}
+        parts = _verify(compared, faces, found, judge, inputs.by_face(protocol), how)
+    said = coincidence.warnings([m for m in made if isinstance(m, Model)], judge) if judge else []
+    result = Report(
+        {column.name: _about(column) for column in compared},
+        quality=scored,
+        **parts,
+        warnings=said,
+        run={
+            "command": command,
+            "seconds": round(time.perf_counter() - began, 1),
+            "machine": machine(device),
+        },
+    )
+    if folder:
+        _write_page(result, folder, compared, files, protocol, trainings)
+    if kept:
+        kept.delete()
+    return result
 
 
-def _files(data: str | Path, limit: int | None) -> list[Path]:
-    if str(data) == datasets.SAMPLES:
-        raise InputError("'samples' are for training; bench wants a folder of photos")
-    folder = datasets.locate(data, purpose="photos")
-    files = datasets.split_files(folder, "test") or images.listed(folder)
-    return files[:limit]
+def lr_pictures(
+    *,
+    data: str | Path | None = None,
+    protocol: str | Path | Protocol = DEFAULT,
+    faces: Faces | None = None,
+    limit: int | None = None,
+    workers: int | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield every LR picture that `bench` would enlarge, uint8, ``hw3``, for other programs.
+
+    Raises:
+        SrkitError: See `bench`.
+    """
+    if not isinstance(protocol, Protocol):
+        protocol = Protocol.named(protocol)
+    found = inputs.people(faces, protocol) if faces else None
+    files = inputs.photos(data or "celeba", limit) if data or not faces else []
+    of_photos = (protocol.degrade(protocol.hr(file)) for file in files)
+    pictures = (images.to_uint8(lr)[0].permute(1, 2, 0).numpy() for lr in of_photos)
+    if faces is None or found is None:
+        return pictures
+    return chain(pictures, _faces_lr(faces, found, inputs.by_face(protocol), workers))
 
 
-def _people(face_set: str, folder: str | Path | None) -> list[Person]:
-    reader = registry.find("face_sets", face_set)
-    root = datasets.locate(folder or face_set, purpose=f"face set '{face_set}'")
-    return list(reader(root))
+def machine(device: str = "auto") -> dict[str, Any]:
+    """Return what figures of time depend on."""
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": str(build.device_named(device)),
+        "system": platform.system(),
+    }
+
+
+def _about(column: Column) -> dict[str, Any]:
+    known = {k: column.metadata[k] for k in ("provider", "step", "pinned") if k in column.metadata}
+    return {"sha256": column.sha256, "licence": column.licence, **known}
+
+
+def _verify(
+    compared: list[Column],
+    faces: Faces,
+    found: FaceSet,
+    judge: Any,
+    protocol: Protocol,
+    how: dict[str, Any],
+) -> dict[str, Any]:
+    # Of the interpolations bicubic is enough here: the others say the same.
+    shown = [c for c in compared if c.name == BICUBIC or c.name not in REFERENCES]
+    how = {"store": default_store(), "align": faces.align, **how}
+    parts: dict[str, Any] = {}
+    if found.drawn:
+        parts["distances"] = identity.distances(
+            shown, found.drawn, judge, protocol, base="drawn", **how
+        )
+    if found.whole:
+        parts["whole"] = identity.distances(
+            shown, found.people, judge, protocol, base="first", **how
+        )
+    if found.pairs:
+        parts["pairs"] = identity.pairs(
+            shown, found.people, judge, protocol, **_drawing(faces, found), **how
+        )
+    return parts
+
+
+def _drawing(faces: Faces, found: FaceSet) -> dict[str, Any]:
+    return {
+        "pairs": found.pairs,
+        "sides": tuple(faces.sides),
+        "size_pairs": faces.size_pairs,
+    }
+
+
+def _faces_lr(
+    faces: Faces, found: FaceSet, protocol: Protocol, workers: int | None
+) -> Iterator[np.ndarray]:
+    how: dict[str, Any] = {"store": default_store(), "workers": workers}
+    if found.drawn:
+        yield from identity.lr_of_distances(found.drawn, protocol, base="drawn", **how)
+    if found.whole:
+        yield from identity.lr_of_distances(found.people, protocol, base="first", **how)
+    if found.pairs:
+        yield from identity.lr_of_pairs(found.people, protocol, **_drawing(faces, found), **how)
+
+
+def _write_page(
+    report: Report,
+    folder: Path,
+    compared: list[Column],
+    files: list[Path],
+    protocol: Protocol,
+    logs: dict[str, Path],
+) -> None:
+    from srkit.bench import cases, page
+
+    shown: list[Any] = []
+    judged = [column for column in compared if column.name not in REFERENCES]
+    if report.quality and judged:
+        chosen = cases.choose(report.quality, judged[0].name)
+        shown = cases.make(compared, files, protocol, chosen)
+    page.write(report, folder, cases=shown, logs=logs)

@@ -13,6 +13,8 @@ import typer
 import srkit
 from srkit.errors import SrkitError
 
+INTERRUPTED = 130  # the exit status
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -34,6 +36,7 @@ def build_app() -> typer.Typer:
     from srkit.cli import (
         bench,
         commands,
+        compare,
         degrade,
         demo,
         export,
@@ -57,6 +60,7 @@ def build_app() -> typer.Typer:
         "upscale": upscale.upscale,
         "prepare": prepare.prepare,
         "bench": bench.bench,
+        "compare": compare.compare,
         "degrade": degrade.degrade,
         "demo": demo.demo,
         "export": export.export,
@@ -84,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         build_app()(args=arguments, prog_name="srkit")
     except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt, and says nothing
+            print("srkit: interrupted", file=sys.stderr)  # noqa: T201
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except SrkitError as error:
         # One line, whatever a library put into its message.
@@ -91,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.status
     except KeyboardInterrupt:
         print("srkit: interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # `srkit list | head`: point stdout elsewhere, so that closing it at exit stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+from srkit.cli.benching import (
+    by_name,
+    chosen_protocol,
+    parse_sides,
+    refuse,
+    reproduced,
+    see_writable,
+    shown,
+)
+from srkit.cli.train import parse_time
+from srkit.errors import Interrupted
+
+QUALITY, IDENTITY = "Quality", "Identity"
+OUTPUT, OTHERS, STUDY = "What is written", "Other programs", "Reproducing a paper"
 
 
 def bench(
@@ -16,44 +33,286 @@ def bench(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Folder of photos, or a data set's name, for PSNR and SSIM."),
+        typer.Option(
+            help="Folder of photos, or a data set's name, for quality.",
+            show_default="celeba; none with --verify",
+            rich_help_panel=QUALITY,
+        ),
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="A registered protocol (srkit list protocols), or a .toml file.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = "paper",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Measure this too: lpips, dists, fid, kid; repeatable.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="First so many of them.", rich_help_panel=QUALITY)
     ] = None,
     verify: Annotated[
-        str | None, typer.Option(help="A face set for identity distances: imm, folders.")
+        str | None,
+        typer.Option(
+            help="A face set: imm for Table II; lfw, folders, csv for pairs.",
+            rich_help_panel=IDENTITY,
+        ),
     ] = None,
     verify_data: Annotated[
-        str | None, typer.Option(help="Its folder.", show_default="its name under SRKIT_DATA")
+        str | None,
+        typer.Option(
+            help="Its folder or file.",
+            show_default="its name under SRKIT_DATA",
+            rich_help_panel=IDENTITY,
+        ),
     ] = None,
-    embedder: Annotated[str, typer.Option(help="A registered embedder.")] = "facenet",
+    embedder: Annotated[
+        str, typer.Option(help="A registered embedder.", rich_help_panel=IDENTITY)
+    ] = "facenet",
     embedder_weights: Annotated[
         Path | None,
-        typer.Option(help="Its weights.", show_default="SRKIT_FACENET_WEIGHTS, or vggface2"),
+        typer.Option(
+            help="Its weights.",
+            show_default="SRKIT_FACENET_WEIGHTS, or vggface2",
+            rich_help_panel=IDENTITY,
+        ),
     ] = None,
-    framing: Annotated[
-        str, typer.Option(help="squash: the whole picture, as the paper; square: its centre.")
-    ] = "squash",
-    people: Annotated[int, typer.Option(min=0, help="How many are drawn; 0 for all.")] = 5,
-    limit: Annotated[int | None, typer.Option(min=1, help="First so many pictures.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of noise and draws.")] = 0,
+    align: Annotated[
+        str,
+        typer.Option(
+            help="hr: crop once, on the HR photo; sr: anew on each result.",
+            rich_help_panel=IDENTITY,
+        ),
+    ] = "hr",
+    people: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="How many are drawn for Table II; 0 for everybody alone.",
+            show_default="the face set's: 5",
+            rich_help_panel=IDENTITY,
+        ),
+    ] = None,
+    pairs: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="How many same pairs.",
+            show_default="1000; of imm none",
+            rich_help_panel=IDENTITY,
+        ),
+    ] = None,
+    sides: Annotated[
+        str,
+        typer.Option(
+            help="Sides of LR in pixels, for the curve over sizes; '' for none.",
+            rich_help_panel=IDENTITY,
+        ),
+    ] = "8,12,16,24",
+    size_pairs: Annotated[
+        int,
+        typer.Option(
+            min=2, help="How many same pairs that curve rests on.", rich_help_panel=IDENTITY
+        ),
+    ] = 150,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="An HTML page, its figures and the JSON.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=RUN",
+            help="Show this training's speed on the page, too; repeatable.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="A file of everything measured.", rich_help_panel=OUTPUT)
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Every single score: .csv, .parquet.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    write_lr: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Only write the small pictures, for another program to enlarge.",
+            rich_help_panel=OTHERS,
+        ),
+    ] = None,
+    results: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DIR",
+            help="Score what it made of them, as a column; repeatable.",
+            rich_help_panel=OTHERS,
+        ),
+    ] = None,
+    reproduce: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STUDY",
+            help="Train, bench and report what a paper did: paper.",
+            rich_help_panel=STUDY,
+        ),
+    ] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="For all its trainings together, such as 2h.",
+            show_default="2h",
+            rich_help_panel=STUDY,
+        ),
+    ] = None,
+    equal: Annotated[
+        str, typer.Option(help="What each training gets: time, batches.", rich_help_panel=STUDY)
+    ] = "time",
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batches of each, in place of a time.", rich_help_panel=STUDY),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PART.OPTION=VALUE",
+            help="Change its recipes; repeatable.",
+            rich_help_panel=STUDY,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of its runs and report.",
+            show_default="runs/STUDY",
+            rich_help_panel=STUDY,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of noise and draws.", show_default="0"),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    json: Annotated[Path | None, typer.Option(help="Write everything measured there.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that decode.", show_default="one a core")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures enlarged at once.")] = 64,
 ) -> None:
-    """Measure models: PSNR and SSIM beside bicubic, and whether faces stay the same person's."""
-    from srkit.bench.run import bench as run
+    """Measure models beside interpolation: quality, and whether faces stay the same person's."""
+    from srkit.bench import run
+    from srkit.bench import scores as single
+    from srkit.bench.results import write_lr as write_pictures
 
-    report = run(
-        models or (),
-        data=data,
-        verify=verify,
-        verify_data=verify_data,
-        embedder=embedder,
-        embedder_weights=embedder_weights,
-        framing=framing,
-        people=people,
-        limit=limit,
-        seed=seed,
-        device=device,
-    )
-    Console().print(report.tables())
+    command = shlex.join(["srkit", *sys.argv[1:]])
+    faces = None
+    if verify:
+        faces = run.Faces(
+            verify,
+            verify_data,
+            embedder,
+            embedder_weights,
+            align,
+            people,
+            pairs,
+            parse_sides(sides),
+            size_pairs,
+        )
+    elif not reproduce:
+        of_faces = {
+            "--verify-data": verify_data,
+            "--embedder-weights": embedder_weights,
+            "--people": people,
+            "--pairs": pairs,
+        }
+        refuse(of_faces, "needs --verify: imm, lfw, folders or csv")
+    if reproduce:
+        of_benches = {
+            "a model": models,
+            "--verify": verify,
+            "--metric": metric,
+            "--limit": limit,
+            "--report": report,
+            "--json": json,
+            "--scores": scores,
+            "--write-lr": write_lr,
+            "--results": results,
+            "--log": log,
+        }
+        refuse(of_benches, "doesn't go with --reproduce: the study decides, and writes into --out")
+        page = reproduced(
+            reproduce,
+            data=data or "celeba",
+            verify_data=verify_data,
+            out=out,
+            time_budget=parse_time(time_budget) if time_budget else None,
+            equal=equal,
+            settings=settings or [],
+            embedder=embedder,
+            embedder_weights=embedder_weights,
+            device=device,
+            workers=workers,
+            seed=seed or 0,
+            steps=steps,
+            command=command,
+        )
+        print(page)  # noqa: T201
+        return
+    of_studies = {"--time-budget": time_budget, "--steps": steps, "--set": settings, "--out": out}
+    refuse(of_studies, "belongs to --reproduce")
+    chosen = chosen_protocol(protocol, seed, metric or [])
+    where: dict[str, Any] = {
+        "data": data,
+        "protocol": chosen,
+        "limit": limit,
+        "workers": workers,
+    }
+    if write_lr:
+        count = write_pictures(run.lr_pictures(**where, faces=faces), write_lr)
+        print(f"{write_lr}: {count} pictures to be enlarged by {chosen.scale}")  # noqa: T201
+        return
+    see_writable({"--report": report, "--json": json, "--scores": scores})
+    if scores:
+        single.check(scores)
+    others, logs = by_name("--results", results or ()), by_name("--log", log or ())
+    try:
+        with shown() as progress:
+            found = run.bench(
+                models or (),
+                **where,
+                verify=faces,
+                others=others,
+                device=device,
+                batch_size=batch_size,
+                report=report,
+                command=command,
+                logs=logs,
+                progress=progress,
+            )
+    except KeyboardInterrupt as error:
+        kept = "faces, embeddings and scores are" if report else "faces and embeddings are"
+        raise Interrupted(f"interrupted; {kept} kept, and the same command goes on") from error
+    for text in found.warnings:
+        print(f"srkit: warning: {text}", file=sys.stderr)  # noqa: T201
+    # Files first: who reads the tables may stop reading them.
     if json:
-        report.write(json)
+        found.write(json)
+    if scores:
+        single.write(found, scores)
+    Console().print(found.tables())
+    if report:
+        print(report / "index.html")  # noqa: T201

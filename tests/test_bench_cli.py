@@ -1,0 +1,411 @@
+"""``srkit bench`` as its users meet it: from files to a report, other programs, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from srkit import registry
+from srkit.bench import Faces, Report
+from srkit.bench import run as runner
+from srkit.bench.inputs import logs, people
+from srkit.bench.protocol import Protocol
+from srkit.bench.run import PARTIAL, bench
+from srkit.bench.store import Store
+from srkit.cli import main
+from srkit.cli.benching import by_name, parse_sides
+from srkit.errors import InputError
+from srkit.recipe import Recipe
+
+Crops = Callable[[Path, int, int], list[Path]]
+
+
+@pytest.fixture(scope="module")
+def photos(crops: Crops, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bench-cli") / "photos"
+    crops(folder, 8, 64)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("SRKIT_DATA", raising=False)
+    monkeypatch.delenv("SRKIT_FACENET_WEIGHTS", raising=False)
+
+
+def run(*arguments: object) -> int:
+    return main(["bench", *map(str, arguments)])
+
+
+def without_time(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    found["quality"].pop("seconds")
+    found["quality"].pop("notes")
+    found.pop("run")
+    return found
+
+
+# --- reports ------------------------------------------------------------------------------------
+
+
+def test_one_command_makes_tables_a_page_and_files(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, table = tmp_path / "out", tmp_path / "scores.csv"
+    assert run("faces", "--data", photos, "--report", out, "--scores", table) == 0
+    printed = capsys.readouterr().out
+    for name in ("nearest", "bicubic", "lanczos", "faces"):
+        assert name in printed
+    assert printed.splitlines()[-1].replace("\n", "") == str(out / "index.html")
+    report = Report.read(out)
+    assert report.quality is not None
+    assert list(report.models) == ["nearest", "bicubic", "lanczos", "faces"]
+    assert report.run["command"].startswith("srkit ")
+    assert not (out / PARTIAL).exists()
+    assert table.read_text(encoding="utf-8").count("\n") == 1 + 4 * 8
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert f"{report.quality.mean('faces', 'psnr'):.2f}" in page
+
+
+def test_metrics_and_seed_can_be_asked_for(photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    protocol = tmp_path / "mine.toml"
+    protocol.write_text('metrics = ["psnr"]\n')
+    where = ("bicubic", "--data", photos, "--protocol", protocol, "--json", file)
+    assert run(*where, "--metric", "lsd", "--seed", 3) == 0
+    quality = Report.read(file).quality
+    assert quality is not None
+    assert list(quality.metrics) == ["psnr", "lsd"]
+    assert quality.protocol["seed"] == 3
+    assert quality.protocol["name"] == "mine"
+
+
+KILLED = """
+import sys, time
+from dataclasses import replace
+from pathlib import Path
+from srkit.bench import run
+from srkit.cli import main
+
+whole = run.columns
+def slow(made, scale):
+    def enlarge(column):
+        def one(lr):
+            time.sleep(0.3)
+            return column.enlarge(lr)
+        return replace(column, enlarge=one)
+    return [enlarge(column) for column in whole(made, scale)]
+run.columns = slow
+sys.exit(main(["bench", *sys.argv[1:]]))
+"""
+
+
+def test_a_bench_that_was_killed_goes_on_and_ends_the_same(photos: Path, tmp_path: Path) -> None:
+    undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
+    where = ("bicubic", "--data", photos, "--batch-size", 2)
+    assert run(*where, "--report", undisturbed) == 0
+    script = tmp_path / "slow.py"
+    script.write_text(KILLED)
+    process = subprocess.Popen([sys.executable, script, *map(str, where), "--report", out])
+    try:
+        deadline = time.monotonic() + 120
+        while not (out / PARTIAL).is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert (out / PARTIAL).is_file()
+    assert not (out / "report.json").exists()
+    assert run(*where, "--report", out) == 0
+    quality = Report.read(out).quality
+    assert quality is not None
+    assert any("from before an interruption" in note for note in quality.notes)
+    assert not (out / PARTIAL).exists()
+    assert without_time(out / "report.json") == without_time(undisturbed / "report.json")
+
+
+def test_an_interrupt_says_what_is_kept(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "bench", interrupted)
+    for where, said in (((), "faces and embeddings"), (("--report", tmp_path), "and scores")):
+        assert run("--data", photos, *where) == 130
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+        assert line.endswith("are kept, and the same command goes on")
+
+
+# --- other programs -----------------------------------------------------------------------------
+
+
+def test_another_program_is_a_column(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lr, sr, file = tmp_path / "lr", tmp_path / "sr", tmp_path / "report.json"
+    assert run("--data", photos, "--write-lr", lr) == 0
+    assert capsys.readouterr().out == f"{lr}: 8 pictures to be enlarged by 4\n"
+    sr.mkdir()
+    for picture in lr.iterdir():
+        with Image.open(picture) as small:
+            small.resize((64, 64), Image.Resampling.BICUBIC).save(sr / picture.name)
+    assert run("--data", photos, "--results", f"pillow={sr}", "--json", file) == 0
+    quality = Report.read(file).quality
+    assert quality is not None
+    assert quality.models == ["pillow"]
+    # Pillow rounds to 8 bits between its two passes, torch once at the end.
+    assert quality.mean("pillow", "psnr") == pytest.approx(
+        quality.mean("bicubic", "psnr"), abs=0.02
+    )
+    next(sr.iterdir()).unlink()
+    assert run("--data", photos, "--results", f"pillow={sr}") == 2
+    assert "is missing; enlarge every picture" in capsys.readouterr().err
+
+
+def test_every_face_another_program_is_asked_for_is_written(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = data_root / "weights" / "facenet-casia-webface.pt"
+    monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(weights))
+    few = tmp_path / "few"
+    few.mkdir()
+    for number in (1, 2):
+        for photo in (1, 2, 3):
+            shutil.copy(data_root / "imm-frontal" / f"{number:02d}_{photo:02d}.jpg", few)
+    where = (
+        "--verify",
+        "imm",
+        "--verify-data",
+        few,
+        "--people",
+        1,
+        "--pairs",
+        3,
+        "--sides",
+        "8,16",
+    )
+    lr, sr = tmp_path / "lr", tmp_path / "sr"
+    assert run(*where, "--write-lr", lr) == 0
+    sr.mkdir()
+    for picture in lr.iterdir():
+        with Image.open(picture) as small:
+            size = small.width * 4, small.height * 4
+            small.resize(size, Image.Resampling.NEAREST).save(sr / picture.name)
+    file = tmp_path / "report.json"
+    assert run(*where, "--results", f"theirs={sr}", "--json", file) == 0
+    report = Report.read(file)
+    for part in (report.distances, report.whole):
+        assert part is not None
+        assert part.columns == ["LR", "bicubic", "theirs", "HR"]
+        assert part.mean("HR") < part.mean("theirs")
+    assert report.pairs is not None
+    assert [size.side for size in report.pairs.sizes] == [8, 16]
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--protocol", "papr"), "no protocol 'papr' (did you mean 'paper'?)"),
+        (("--metric", "psnrr"), "unknown metric 'psnrr' (did you mean 'psnr'?)"),
+        (("nobody",), "no model 'nobody'"),
+        (("--verify", "im"), "unknown face set 'im' (did you mean 'imm'?)"),
+        (("--verify-data", "x"), "--verify-data needs --verify"),
+        (("--verify", "imm", "--sides", "8,x"), "--sides is whole numbers from 4 up"),
+        (("--verify", "imm", "--align", "up", "--verify-data", "."), "align is hr or sr, not 'up'"),
+        (("--time-budget", "2h"), "--time-budget belongs to --reproduce"),
+        (("--set", "a=1"), "--set belongs to --reproduce"),
+        (("--scores", "a.xls"), "a.xls"),
+        (("--results", "theirs"), "--results is NAME=PLACE"),
+        (("--results", "a=sr", "--results", "a=sr"), "two would be called 'a'"),
+        (("--device", "abacus"), "no device 'abacus' here"),
+        (("--reproduce", "papr"), "papr"),
+    ],
+)
+def test_a_wrong_choice_is_one_line(
+    arguments: tuple[str, ...],
+    said: str,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named(tmp_path / "sr", "0.png")
+    assert run("--data", photos, *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("srkit: ")
+    assert said in line
+
+
+def test_a_missing_or_empty_place_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "weights.pt").write_bytes(b"")
+    for arguments, said in (
+        (("--data", "nowhere"), "no photos at 'nowhere'"),
+        (("--data", empty), "no pictures in it"),
+        (("--verify", "folders", "--verify-data", "nowhere"), "no face set 'folders' at 'nowhere'"),
+        (("--verify", "folders", "--verify-data", empty), "no folders of photos in it"),
+        (("--verify", "imm", "--verify-data", empty), "no photos named like IMM's"),
+    ):
+        assert run(*arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+
+
+def test_missing_weights_are_missed_before_anything_is_computed(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("01_01.png", "01_02.png"):
+        Image.new("RGB", (64, 64)).save(tmp_path / name)
+    where = ("--data", photos, "--verify", "imm", "--verify-data", tmp_path)
+    assert run(*where, "--embedder-weights", tmp_path / "none.pt") == 2
+    said = capsys.readouterr()
+    assert "none.pt: no such file" in said.err
+    assert said.out == ""
+
+
+def test_names_and_places_are_told_apart() -> None:
+    assert by_name("--results", ["a=x", "b=y=z"]) == {"a": Path("x"), "b": Path("y=z")}
+    for text in ("theirs", "=x", "theirs="):
+        with pytest.raises(InputError, match="--results is NAME=PLACE"):
+            by_name("--results", [text])
+    with pytest.raises(InputError, match="two would be called 'a'"):
+        by_name("--results", ["a=x", "a=y"])
+
+
+def test_a_training_may_be_shown_beside_models(photos: Path, tmp_path: Path) -> None:
+    log = tmp_path / "elsewhere" / "log.jsonl"
+    log.parent.mkdir()
+    line = {"step": 50, "pictures_per_second": 100.0}
+    log.write_text(json.dumps(line) + "\n" + json.dumps({**line, "step": 100}) + "\n")
+    recipe: Recipe = registry.build("recipes", "faces")
+    (log.parent / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    where = ("bicubic", "--data", photos, "--report", tmp_path / "out")
+    assert run(*where, "--log", f"theirs={log.parent}") == 0
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "theirs" in page
+    assert "batches" in page
+    assert run(*where, "--log", f"theirs={tmp_path / 'none'}") == 2
+
+
+def test_sides_are_whole_numbers_in_order() -> None:
+    assert parse_sides("24, 8,16,8") == (8, 16, 24)
+    assert parse_sides("") == ()
+    for text in ("3", "8;12", "-8", "8.5", "\N{SUPERSCRIPT TWO}"):
+        with pytest.raises(InputError, match="--sides"):
+            parse_sides(text)
+
+
+# --- what is drawn ------------------------------------------------------------------------------
+
+
+def named(root: Path, *names: str) -> Path:
+    for name in names:
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(file)
+    return root
+
+
+def test_imm_is_drawn_as_in_the_paper_and_whole(tmp_path: Path) -> None:
+    root = named(tmp_path, *(f"{p:02d}_{n:02d}.png" for p in range(1, 8) for n in range(1, 6)))
+    found = people(Faces("imm", root), Protocol())
+    assert (len(found.drawn), len(found.people), found.whole, found.pairs) == (5, 7, True, 0)
+    assert {len(person.photos) for person in found.drawn} == {3}
+    assert people(Faces("imm", root), Protocol()) == found
+    other = people(Faces("imm", root), Protocol(seed=1))
+    assert other.drawn != found.drawn
+    assert len(people(Faces("imm", root, people=2), Protocol()).drawn) == 2
+    alone = people(Faces("imm", root, people=0, pairs=9), Protocol())
+    assert (alone.drawn, alone.whole, alone.pairs) == ([], True, 9)
+
+
+def test_other_sets_are_compared_by_pairs(tmp_path: Path) -> None:
+    root = named(tmp_path, "ann/1.png", "ann/2.png", "bob/1.png", "bob/2.png")
+    found = people(Faces("folders", root), Protocol())
+    assert (found.drawn, found.whole, found.pairs) == ([], False, 1000)
+    with pytest.raises(InputError, match="nothing to verify"):
+        people(Faces("folders", root, pairs=0), Protocol())
+    with pytest.raises(InputError, match="one pair has nobody to be told from"):
+        people(Faces("folders", root, pairs=1), Protocol())
+    assert len(people(Faces("folders", root, pairs=0, people=1), Protocol()).drawn) == 1
+
+
+def test_a_run_named_like_a_ready_model_lends_it_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("faces", "mine"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "log.jsonl").touch()
+    assert logs(["faces", "mine"]) == {"mine": Path("runs/mine/log.jsonl")}
+    assert list(logs("runs/faces")) == ["runs/faces"]
+
+
+def test_a_report_folder_that_is_no_folder_is_one_line(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError, match="out"):
+        bench("bicubic", data=photos, report=tmp_path / "out")
+    assert Store(tmp_path / "none.sqlite").get("a", []) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["--metric", "fidd"],
+            "unknown metric 'fidd' (did you mean 'fid'?); known metrics: dists, fid",
+        ),
+        (["--pairs", "5"], "--pairs needs --verify"),
+        (["--people", "0"], "--people needs --verify"),
+        (["--embedder-weights", "x.pt"], "--embedder-weights needs --verify"),
+        (["--steps", "5"], "--steps belongs to --reproduce"),
+        (["--reproduce", "paper", "--report", "x"], "--report doesn't go with --reproduce"),
+        (["faces", "--reproduce", "paper"], "a model doesn't go with --reproduce"),
+        (["--json", "folder"], "--json folder: that is a folder; name a file in it"),
+        (["--report", "file/x/y"], "--report file/x/y: file is no folder"),
+        (["--scores", "file/x.csv"], "--scores file/x.csv: file is no folder"),
+    ],
+)
+def test_what_can_not_be_is_said_before_anything_is_computed(
+    arguments: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(runner, "bench", None)  # calling it would be a traceback
+    assert run(*arguments) == 2
+    printed = capsys.readouterr()
+    assert not printed.out
+    (line,) = printed.err.splitlines()
+    assert says in line
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["file", "folder"]

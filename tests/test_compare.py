@@ -1,0 +1,265 @@
+"""Two reports side by side: what may be compared, what is said of it, and what isn't compared."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reports import distances, pairs, quality, report
+from rich.console import Console
+
+from srkit import InputError
+from srkit.bench import statistics
+from srkit.bench.compare import Comparison, ProtocolMismatch, compare
+from srkit.bench.opposed import Side, pairs_of
+from srkit.bench.report import Report
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+def everything(models: dict[str, float], **changes: Any) -> Report:
+    """A report with all parts; models' numbers are their gains in dB."""
+    near = {name: 1 - gain / 4 for name, gain in models.items()}
+    return report(
+        models,
+        quality=quality(models, **changes),
+        distances=distances(near, **changes),
+        whole=distances(near, people=12, **changes),
+        pairs=pairs({name: 0.8 + gain / 50 for name, gain in models.items()}, **changes),
+    )
+
+
+def printed(found: Comparison, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(found.tables())
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_one_model_against_another_picture_by_picture() -> None:
+    a, b = report({"old": 1.0}), report({"new": 1.5})
+    found = compare(a, b)
+    (part,) = found.parts
+    assert part.name == "quality"
+    psnr = [one for one in part.versus if one.metric == "psnr"]
+    (one,) = psnr
+    assert (one.a, one.b) == ("new (B)", "old (A)")
+    assert a.quality is not None
+    assert b.quality is not None
+    theirs, ours = b.quality.scores["new"]["psnr"], a.quality.scores["old"]["psnr"]
+    assert one.difference == statistics.difference(theirs, ours)
+    assert one.difference.low < 0.5 < one.difference.high
+    assert one.difference.p < 0.001
+    assert [one.metric for one in part.versus] == ["psnr", "ssim", "lpips"]
+    assert Side("psnr", "old", a.quality.mean("old", "psnr"), None) in part.sides
+    assert Side("psnr", "new", None, b.quality.mean("new", "psnr")) in part.sides
+    bicubic = a.quality.mean("bicubic", "psnr")
+    assert Side("psnr", "bicubic", bicubic, bicubic) in part.sides
+
+
+def test_a_model_that_both_have_is_compared_with_itself() -> None:
+    a, b = report({"faces": 1.0}), report({"faces": 1.2})
+    b = replace(b, models={"faces": {"sha256": "e" * 64}})
+    found = compare(a, b)
+    assert found.notes == ["'faces' has other weights in B than in A"]
+    one = found.parts[0].versus[0]
+    assert (one.a, one.b) == ("faces (B)", "faces (A)")
+    assert one.difference.mean == pytest.approx(0.2)
+    same = compare(a, a)
+    assert same.notes == []
+    assert all(one.difference == statistics.Difference(0, 0, 0, 1) for one in same.parts[0].versus)
+
+
+def test_models_are_held_against_the_other_reports_not_against_their_own() -> None:
+    fixed = ["nearest", "bicubic", "lanczos", "LR", "HR"]
+    assert pairs_of([*fixed, "x"], [*fixed, "y"]) == [("x", "y")]
+    assert pairs_of([*fixed, "x", "y"], [*fixed, "x", "y"]) == [("x", "x"), ("y", "y")]
+    assert pairs_of(["x", "y"], ["y", "z"]) == [("y", "y"), ("x", "y"), ("x", "z"), ("y", "z")]
+    assert pairs_of(fixed, fixed) == []
+
+
+def test_several_pairs_of_models_are_corrected_for() -> None:
+    a, b = report({"a": 0.5, "b": 0.52}), report({"c": 0.5, "d": 0.6})
+    its = [one for one in compare(a, b).parts[0].versus if one.metric == "psnr"]
+    assert len(its) == 4
+    ps = [one.difference.p for one in its]
+    assert [one.adjusted for one in its] == statistics.holm(ps)
+    assert [one.adjusted for one in its] != ps
+
+
+def test_identity_is_compared_by_people() -> None:
+    a, b = everything({"old": 1.0}), everything({"new": 1.6})
+    found = compare(a, b)
+    assert [part.name for part in found.parts] == ["quality", "distances", "whole", "pairs"]
+    by_name = {part.name: part for part in found.parts}
+    (one,) = by_name["distances"].versus
+    assert one.difference.mean == pytest.approx(-0.15, abs=0.03)
+    # Five people can't say more, whatever their ten probes do.
+    assert one.difference.p == 2 / 2**5
+    (of_all,) = by_name["whole"].versus
+    assert of_all.difference.p == 2 / 2**12
+    assert by_name["pairs"].versus == []
+    values = {(s.metric, s.column): (s.a, s.b) for s in by_name["pairs"].sides}
+    assert values["auc", "old"] == (pytest.approx(0.82), None)
+    assert values["auc", "HR"] == (0.984, 0.984)
+    assert values["0.001", "new"] == (None, pytest.approx(0.832 / 4))
+    assert {metric for metric, _ in values} == {"auc", "eer", "rank1", "0.01", "0.001"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": 1}, "quality, seed: 0 and 1"),
+        ({"border": 4}, "quality, border: 0 and 4"),
+        ({"fingerprint": "0" * 16}, f"quality, fingerprint: {'f' * 16} and {'0' * 16}"),
+        ({"framing": "square"}, "quality, framing: squash and square"),
+        ({"seed": 1, "scale": 2}, "quality, scale: 4 and 2; quality, seed: 0 and 1"),
+    ],
+)
+def test_other_protocols_are_refused_field_by_field(changes: dict[str, Any], said: str) -> None:
+    made = quality({"x": 1.0})
+    other = replace(made, protocol={**made.protocol, **changes})
+    with pytest.raises(ProtocolMismatch) as error:
+        compare(report({"x": 1.0}), report({"x": 1.0}, quality=other), ("one.json", "two.json"))
+    assert str(error.value) == (
+        f"one.json and two.json were measured under different protocols: {said}"
+    )
+    assert error.value.status == 1
+
+
+def test_another_embedder_or_other_people_are_refused() -> None:
+    found = distances({"x": 1.0})
+    a = report({"x": 1.0}, distances=found, pairs=pairs({"x": 0.9}))
+    weights = {**found.protocol, "embedder_sha256": "d" * 64}
+    b = replace(a, distances=replace(found, protocol=weights))
+    with pytest.raises(ProtocolMismatch, match="identity distances, embedder_sha256: ccc"):
+        compare(a, b)
+    b = replace(a, distances=replace(found, rows=found.rows[:-1]))
+    with pytest.raises(ProtocolMismatch, match="identity distances, faces: 10 and 9, not the same"):
+        compare(a, b)
+    b = replace(a, pairs=replace(pairs({"x": 0.9}), impostors=7))
+    with pytest.raises(ProtocolMismatch, match="verification, impostors: 1200 and 7"):
+        compare(a, b)
+
+
+def test_versions_and_the_choice_of_metrics_may_differ_and_are_said() -> None:
+    made = quality({"x": 1.0})
+    versions = {**made.protocol["versions"], "torch": "1.13"}
+    other = replace(
+        made,
+        protocol={
+            **made.protocol,
+            **{"versions": versions, "metrics": ["psnr"], "name": "mine", "provider": "srkit 99"},
+        },
+        metrics={"psnr": made.metrics["psnr"]},
+        scores={name: {"psnr": its["psnr"]} for name, its in made.scores.items()},
+    )
+    found = compare(report({"x": 1.0}, quality=made), report({"x": 1.0}, quality=other))
+    (part,) = found.parts
+    assert part.versions == [
+        f"torch: {made.protocol['versions']['torch']} and 1.13",
+        f"degradation: {made.protocol['provider']} and srkit 99",
+    ]
+    assert {one.metric for one in part.versus} == {"psnr"}
+    assert [(s.a is None, s.b is None) for s in part.sides if s.metric == "ssim"] == [
+        (False, True)
+    ] * 4
+    assert "other versions: torch: " in " ".join(printed(found).split())
+
+
+def test_what_only_one_has_is_said_and_nothing_in_common_is_refused() -> None:
+    a = everything({"x": 1.0})
+    found = compare(a, replace(a, pairs=None, whole=None))
+    assert found.notes == [
+        "identity distances of everybody: only in A",
+        "verification: only in A",
+    ]
+    assert [part.name for part in found.parts] == ["quality", "distances"]
+    with pytest.raises(InputError, match="have no part in common") as error:
+        compare(replace(a, quality=None, distances=None, whole=None), replace(a, pairs=None))
+    assert error.value.status == 2
+
+
+def test_perfect_results_are_equal() -> None:
+    made = quality({"x": 1.0})
+    perfect = {**made.scores["x"], "psnr": [math.inf, *made.scores["x"]["psnr"][1:]]}
+    a = report({"x": 1.0}, quality=replace(made, scores={**made.scores, "x": perfect}))
+    one = compare(a, a).parts[0].versus[0]
+    assert one.difference == statistics.Difference(0, 0, 0, 1)
+    better = compare(report({"x": 1.0}), a)
+    assert better.parts[0].versus[0].difference.mean == math.inf
+    written = json.dumps(better.as_json(), allow_nan=False)
+    assert json.loads(written)["parts"][0]["versus"][0]["difference"]["mean"] == "inf"
+    assert "+inf" in printed(better)
+
+
+def test_the_tables_stay_within_a_terminal() -> None:
+    text = printed(compare(everything({"old": 1.0}), everything({"new [b]": 1.6}), ("a", "b/c")))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "…" not in text
+    plain = " ".join(text.split())
+    for said in (
+        "A: a B: b/c",
+        "Quality",
+        "PSNR, dB",
+        "new [b] (B)",
+        "old (A)",
+        "Identity distances of everybody",
+        "TAR at FAR 0.001",
+        "< 0.001",
+        "framing face",
+    ):
+        assert said in plain
+
+
+def test_the_verb_compares_files_and_folders(tmp_path: Path, cli: Cli) -> None:
+    report({"old": 1.0}).write(tmp_path / "a.json")
+    report({"new": 1.5}).write(tmp_path / "b" / "report.json")
+    status, out, err = cli(
+        "compare", tmp_path / "a.json", tmp_path / "b", "--json", tmp_path / "c" / "both.json"
+    )
+    assert (status, err) == (0, "")
+    assert "new (B)" in out
+    assert "protocol: " in out
+    written = json.loads((tmp_path / "c" / "both.json").read_text())
+    assert written["format"] == "srkit compare 1"
+    assert written["names"] == [str(tmp_path / "a.json"), str(tmp_path / "b")]
+    assert written["parts"][0]["versus"][0]["a"] == "new (B)"
+
+
+def test_the_verb_refuses_other_protocols_with_status_1(tmp_path: Path, cli: Cli) -> None:
+    report({"x": 1.0}).write(tmp_path / "a.json")
+    other = quality({"x": 1.0}, seed=3)
+    report({"x": 1.0}, quality=other).write(tmp_path / "b.json")
+    status, out, err = cli("compare", tmp_path / "a.json", tmp_path / "b.json")
+    assert (status, out) == (1, "")
+    (line,) = err.splitlines()
+    assert line.startswith("srkit: ")
+    assert line.endswith("under different protocols: quality, seed: 0 and 3")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "no such file"),
+        ("{", "no report of srkit bench"),
+        ("[1, 2]", "no report of srkit bench"),
+        ('{"models": {}, "quality": null, "identity": null}', "another version (srkit bench 1"),
+        ('{"models": {}, "format": "srkit bench 2", "quality": {"x": 1}}', "a damaged report"),
+    ],
+)
+def test_what_is_no_report_is_one_line(
+    tmp_path: Path, refused: Callable[..., str], text: str | None, said: str
+) -> None:
+    report({"x": 1.0}).write(tmp_path / "a.json")
+    if text is not None:
+        (tmp_path / "b.json").write_text(text)
+    line = refused("compare", tmp_path / "a.json", tmp_path / "b.json")
+    assert "b.json" in line
+    assert said in line

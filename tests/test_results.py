@@ -1,0 +1,173 @@
+"""Pictures of other programs as columns, and the store of what needn't be computed twice."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from srkit import InputError, images
+from srkit.bench.columns import LR, Column, columns, references
+from srkit.bench.results import Results, key, write_lr
+from srkit.bench.store import AT_ONCE, Store
+
+
+def small(count: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (count, 4, 6, 3), dtype=np.uint8))
+
+
+def tensor(pictures: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+# --- results ------------------------------------------------------------------------------------
+
+
+def test_a_programs_pictures_are_found_by_their_input(tmp_path: Path) -> None:
+    given = small(3)
+    assert write_lr([*given, given[0]], tmp_path / "lr") == 3
+    for file in (tmp_path / "lr").iterdir():
+        with Image.open(file) as picture:
+            picture.resize((24, 16), Image.Resampling.NEAREST).save(tmp_path / file.name)
+    column = Results("theirs", tmp_path, 4).column()
+    wanted = tensor(given).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert torch.equal(column(tensor(given)), wanted)
+    assert torch.equal(column(tensor(given[::-1])), wanted.flip(0))
+    assert column.sha256 is not None
+    Image.new("RGB", (24, 16)).save(tmp_path / f"{key(given[0])}.png")
+    assert Results("theirs", tmp_path, 4).column().sha256 != column.sha256
+
+
+def test_small_pictures_are_written_once(tmp_path: Path) -> None:
+    given = small(2)
+    write_lr(given, tmp_path)
+    file = tmp_path / f"{key(given[0])}.png"
+    file.write_bytes(b"somebody's")
+    write_lr(given, tmp_path)
+    assert file.read_bytes() == b"somebody's"
+
+
+def test_the_name_is_of_pixels_and_shape() -> None:
+    picture = small(1)[0]
+    assert len(key(picture)) == 32
+    assert key(picture) == key(picture.copy(order="F"))
+    assert key(picture) != key(picture.reshape(6, 4, 3))
+    assert key(picture) != key(picture[::-1])
+
+
+def test_a_result_that_is_missing_or_of_another_size_is_one_line(tmp_path: Path) -> None:
+    given = small(2)
+    Image.new("RGB", (24, 16)).save(tmp_path / f"{key(given[0])}.png")
+    Image.new("RGB", (24, 15)).save(tmp_path / "other.png")
+    theirs = Results("theirs", tmp_path, 4)
+    assert theirs(tensor(given[:1])).shape == (1, 3, 16, 24)
+    with pytest.raises(InputError, match=r"results of 'theirs': .*\.png is missing; enlarge every"):
+        theirs(tensor(given))
+    Image.new("RGB", (24, 15)).save(tmp_path / f"{key(given[1])}.png")
+    with pytest.raises(InputError, match="has 24x15 pixels, not 24x16"):
+        theirs(tensor(given))
+
+
+def test_a_folder_that_is_no_result_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        Results("theirs", tmp_path / "none", 4)
+    with pytest.raises(InputError, match="holds no"):
+        Results("theirs", tmp_path, 4)
+
+
+# --- columns ------------------------------------------------------------------------------------
+
+
+def test_interpolations_come_first_and_are_pillows() -> None:
+    # Within the range, where Pillow, which rounds between its two passes, clamps nothing there.
+    pictures = [picture // 4 + 96 for picture in small(2)]
+    lr = tensor(pictures)
+    found = references(4)
+    assert [column.name for column in found] == ["nearest", "bicubic", "lanczos"]
+    kernels = Image.Resampling.NEAREST, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
+    for column, kernel in zip(found, kernels, strict=True):
+        sr = column(lr)
+        assert torch.equal(sr, images.to_uint8(sr).float() / 255)
+        for ours, given in zip(sr, pictures, strict=True):
+            theirs = images.to_tensor(Image.fromarray(given).resize((24, 16), kernel))
+            assert (ours - theirs).abs().max() < 1.5 / 255
+
+
+def test_a_name_stands_for_one_column() -> None:
+    (nearest, *_) = references(4)
+    with pytest.raises(InputError, match="two columns would be called 'nearest'"):
+        columns([nearest], 4)
+    from dataclasses import replace
+
+    for name in (LR, "HR"):
+        with pytest.raises(InputError, match=f"two columns would be called '{name}'"):
+            columns([replace(nearest, name=name)], 4)
+
+
+def test_a_size_that_a_network_cant_take_is_one_line() -> None:
+    def enlarge(lr: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("windows of 8 don't fit")
+
+    with pytest.raises(InputError, match="'theirs' can't enlarge pictures of 6x4: windows of 8"):
+        Column("theirs", enlarge)(tensor(small(1)))
+
+
+# --- the store ----------------------------------------------------------------------------------
+
+
+def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "deep" / "kept.sqlite")
+    assert store.get("a", [b"1"]) == {}
+    assert not store.file.exists()
+    many = {str(n).encode(): bytes([n % 256]) * n for n in range(AT_ONCE + 7)}
+    store.put("a", many)
+    assert store.get("a", [*many, b"nothing"]) == many
+    assert store.get("b", list(many)) == {}
+    store.put("a", {b"1": b"new"})
+    assert Store(store.file).get("a", [b"1"]) == {b"1": b"new"}
+    store.delete()
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def _writer(file: Path, number: int) -> None:
+    for turn in range(20):
+        Store(file).put("a", {f"{number} {turn}".encode(): b"x" * 1000})
+
+
+def test_several_processes_keep_things_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "kept.sqlite"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_writer, args=(file, number)) for number in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    keys = [f"{number} {turn}".encode() for number in range(2) for turn in range(20)]
+    assert len(Store(file).get("a", keys)) == 40
+
+
+def test_a_write_that_was_cut_off_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "kept.sqlite")
+    store.put("a", {b"1": b"whole"})
+
+    class Torn(dict[bytes, bytes]):
+        def items(self):  # type: ignore[no-untyped-def]
+            yield b"1", b"half"
+            raise sqlite3.OperationalError("disk is full")
+
+    with pytest.raises(InputError, match=r"kept\.sqlite: can't be used \(disk is full\)"):
+        store.put("a", Torn({b"1": b""}))
+    assert store.get("a", [b"1"]) == {b"1": b"whole"}
+
+
+def test_a_damaged_store_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "kept.sqlite"
+    file.write_bytes(b"no database" * 200)
+    with pytest.raises(InputError, match=r"kept\.sqlite: can't be used .*delete it"):
+        Store(file).get("a", [b"1"])
