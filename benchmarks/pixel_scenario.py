@@ -52,7 +52,7 @@ def main() -> None:
     per_batch = (long - short) / (2 * TRIAL)
     steps = int((60 * arguments.minutes - (short - TRIAL * per_batch)) / per_batch * 0.95)
     seconds = trained(arguments, arguments.out, steps)
-    report = srkit.bench([arguments.out], data=arguments.data, framing="squash")
+    report = srkit.bench([arguments.out], data=arguments.data)
     quality = report.as_json()["quality"]
     result = {
         "steps": steps,

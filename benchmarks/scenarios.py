@@ -24,9 +24,9 @@ from bare import SCENARIOS
 from torch import Tensor
 
 import srkit
-from srkit import data, registry, runs
-from srkit.bench.protocol import Protocol, hr_pictures
-from srkit.bench.quality import measure
+from srkit import registry, runs
+from srkit.bench.inputs import photos
+from srkit.bench.protocol import Protocol
 from srkit.images import bicubic
 from srkit.models import load
 from srkit.recipe import parse_setting
@@ -59,11 +59,11 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     norms = {r["step"]: r["gradient_norms"] for r in log if "gradient_norms" in r}
     seen = {k: v for k, v in log[-1]["losses"].items() if k.startswith("d_")}
 
-    files = data.split_files(data.locate(arguments.data), "test")
-    protocol = Protocol()
+    protocol = Protocol.named("paper")
     model = load(out)
-    quality = measure([model], files, protocol)
-    hr = hr_pictures(files, protocol)
+    quality = srkit.bench([model], data=arguments.data, protocol=protocol).quality
+    assert quality is not None
+    hr = torch.cat([protocol.hr(file) for file in photos(arguments.data)])
     lr = protocol.degrade(hr)
     of_hr = high_frequency_energy(hr, protocol.scale)
     column = model.name

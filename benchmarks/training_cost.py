@@ -34,9 +34,7 @@ import torch
 from bare import SCENARIOS, bare_step, relative
 
 import srkit
-from srkit import build, checkpoint, data, processes, registry, runs
-from srkit.bench.protocol import Protocol
-from srkit.bench.quality import measure
+from srkit import build, checkpoint, processes, registry, runs
 from srkit.feeds import Batch
 from srkit.models import load
 from srkit.recipe import Recipe
@@ -128,7 +126,6 @@ def cost(width: float, enlarge: str, rounds: int, joined: processes.Processes) -
 
 def quality(arguments: argparse.Namespace, faster: float) -> dict[str, Any]:
     """Train scenario 4 both ways for the same time, and score both."""
-    files = data.split_files(data.locate(arguments.data), "test")
     result: dict[str, Any] = {"speed_ratio": faster}
     lengths = {
         "simultaneous": arguments.steps,
@@ -141,14 +138,14 @@ def quality(arguments: argparse.Namespace, faster: float) -> dict[str, Any]:
         if not (out / runs.MODEL).is_file():
             resume = (out / runs.RECIPE).is_file()
             train(recipe, data=arguments.data, out=out, checkpoint_every=250, resume=resume)
-        model = load(out)
-        scores = measure([model], files, Protocol())
+        scores = srkit.bench([load(out)], data=arguments.data).quality
+        assert scores is not None
         last = json.loads((out / runs.LOG).read_text(encoding="utf-8").splitlines()[-1])
         result[f"{updates}, seed {seed}"] = {
             "steps": checkpoint.read(out / runs.MODEL, only=("none",)).step,
-            "psnr": round(scores.mean(model.name, "psnr"), 3),
-            "ssim": round(scores.mean(model.name, "ssim"), 4),
-            "gain_over_bicubic_95": [round(x, 3) for x in scores.gain(model.name, "psnr")],
+            "psnr": round(scores.mean(str(out), "psnr"), 3),
+            "ssim": round(scores.mean(str(out), "ssim"), 4),
+            "gain_over_bicubic_95": [round(x, 3) for x in scores.gain(str(out), "psnr")],
             "discriminator": {k: v for k, v in last["losses"].items() if k.startswith("d_")},
         }
         print(updates, seed, result[f"{updates}, seed {seed}"], flush=True)

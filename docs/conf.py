@@ -12,4 +12,5 @@ exclude_patterns = ["_build", "examples"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
+html_extra_path = ["report-example.html"]
 html_title = f"srkit {release}"

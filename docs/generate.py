@@ -17,6 +17,9 @@ import typer.main
 from pydantic import BaseModel
 
 from srkit import hookspecs, recipe, registry, schema
+from srkit.bench.protocol import Protocol
+from srkit.bench.studies import digest
+from srkit.bench.studies.study import Study
 from srkit.cli import build_app
 
 SECTIONS = {
@@ -139,23 +142,23 @@ def committed(benchmark: str) -> dict[str, Any]:
 
 
 def shipped_quality() -> str:
-    """Return PSNR and SSIM of the shipped model in both framings."""
-    framings = {"square": "centre square", "squash": "whole picture, squashed (`paper`)"}
+    """Return PSNR and SSIM of the shipped model under both protocols."""
+    protocols = {"square": "`square`", "paper": "`paper`: whole picture, squashed"}
     rows = []
-    for framing, result in committed("shipped_model").items():
-        for column, scores in result["quality"]["columns"].items():
+    for protocol, said in protocols.items():
+        for column, scores in committed("shipped_model")[protocol]["quality"]["columns"].items():
             means = (scores[metric]["mean"] for metric in ("psnr", "ssim", "psnr-y", "ssim-y"))
             shown = [f"{mean:.4f}" if mean < 1 else f"{mean:.2f}" for mean in means]
             gain, (low, high) = scores["psnr"]["gain"], scores["psnr"]["gain_95"]
             gained = "" if column == "bicubic" else f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]"
-            rows.append((framings[framing], column, *shown, gained))
-    heading = ("framing", "model", "PSNR RGB", "SSIM RGB", "PSNR Y", "SSIM Y", "gain [95%]")
+            rows.append((said, column, *shown, gained))
+    heading = ("protocol", "model", "PSNR RGB", "SSIM RGB", "PSNR Y", "SSIM Y", "gain [95%]")
     return table(heading, rows)
 
 
 def shipped_identity() -> str:
-    """Return the identity distances of the shipped model beside bicubic and HR."""
-    columns = committed("shipped_model")["squash"]["identity"]["columns"]
+    """Return the identity distances of the shipped model beside LR, bicubic and HR."""
+    columns = committed("shipped_model")["paper"]["whole"]["summary"]
     bicubic = columns["bicubic"]["mean"]
     ends = [columns[column]["mean_95"] for column in columns]
     rows = [
@@ -164,6 +167,39 @@ def shipped_identity() -> str:
         ("of bicubic", *(f"{its['mean'] / bicubic:.3f}" for its in columns.values())),
     ]
     return table(("", *columns), rows)
+
+
+def shipped_verification() -> str:
+    """Return verification of the shipped model on LFW beside LR, bicubic and HR."""
+    pairs = committed("shipped_model")["lfw"]["pairs"]
+
+    def cell(estimate: dict[str, float] | None) -> str:
+        if estimate is None:
+            return ""
+        return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+    rows = [
+        (
+            name,
+            *map(cell, (its["auc"], its["eer"], its["tar"].get("0.01"), its["tar"].get("0.001"))),
+            cell(its["rank1"]),
+        )
+        for name, its in pairs["columns"].items()
+    ]
+    heading = ("", "AUC", "EER", "TAR at FAR 1e-2", "TAR at FAR 1e-3", "rank 1")
+    return table(heading, rows)
+
+
+def shipped_sizes() -> str:
+    """Return AUC on LFW over the size of the face."""
+    pairs = committed("shipped_model")["lfw"]["pairs"]
+    names = list(pairs["sizes"][0]["columns"])
+    rows = []
+    for size in pairs["sizes"]:
+        its = [size["columns"][name]["auc"] for name in names]
+        shown = (f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for e in its)
+        rows.append((f"{size['side']} px", *shown))
+    return table(("AUC", *names), rows)
 
 
 def scenarios() -> str:
@@ -336,6 +372,53 @@ def faces_measured() -> str:
     return table(headings, rows)
 
 
+def reproduction() -> str:
+    """Return the committed result of ``srkit bench --reproduce paper`` as tables."""
+    return digest.markdown(committed("reproduce_paper"))
+
+
+def protocols() -> str:
+    """Return a table of the registered protocols."""
+    rows = []
+    for name in registry.offers("protocols"):
+        its = Protocol.named(name)
+        side = "as it is" if its.framing == "whole" else f"{its.size}x{its.size}"
+        options = ", ".join(f"{key} {value}" for key, value in its.options.items())
+        rows.append((f"`{name}`", its.framing, side, options, str(its.border), its.description))
+    return table(("protocol", "framing", "HR", "degradation", "border", "what it is"), rows)
+
+
+def protocol_toml(name: str) -> str:
+    """Return a registered protocol's file as a TOML code block."""
+    text = Path(registry.build("protocols", name)).read_text(encoding="utf-8")
+    return f"```toml\n{text}```\n"
+
+
+def fields(documented: type) -> str:
+    """Return a table of every field of a protocol, or of a study."""
+    rows = [(f"`{name}`", text) for name, text in attributes(documented).items()]
+    return table(("field", "what it is"), rows)
+
+
+def protocol_fields() -> str:
+    """Return a table of every field of a protocol."""
+    return fields(Protocol)
+
+
+def study_fields() -> str:
+    """Return a table of every field of a study."""
+    return fields(Study)
+
+
+def metrics() -> str:
+    """Return a table of the registered metrics, of pictures and of sets."""
+    rows = []
+    for kind, what in (("metrics", "each picture"), ("set_metrics", "the whole set")):
+        for name in registry.offers(kind):
+            rows.append((f"`{name}`", what, markdown(registry.describe(kind, name))))
+    return table(("metric", "of", "what it is"), rows)
+
+
 def hooks() -> str:
     """Return the reference of the hooks and of the types that they speak of."""
     parts = []
@@ -345,6 +428,7 @@ def hooks() -> str:
     types = (
         hookspecs.DiscriminatorOutput,
         hookspecs.Metric,
+        hookspecs.SetMetric,
         hookspecs.Person,
         hookspecs.ReadyModel,
     )

@@ -90,11 +90,11 @@ def test_the_example_on_the_page_is_a_plugin(
     (module,) = points.values()
     assert f"`{module}.py`" in read(page)
     fake_distribution(packaging["name"], {module: blocks(page, "python")[0]}, entry_points=points)
-    assert srkit.load("nearest").scale == 4
-    assert main(["info", "nearest"]) == 0
+    assert srkit.load("bilinear").scale == 4
+    assert main(["info", "bilinear"]) == 0
     printed = capsys.readouterr()
-    assert "srkit-nearest 1.0" in printed.out
-    assert "Nearest-neighbour interpolation: every pixel becomes a square." in printed.out
+    assert "srkit-bilinear 1.0" in printed.out
+    assert "Bilinear interpolation: straight lines between pixels." in printed.out
     assert not printed.err
 
 
