@@ -72,7 +72,7 @@ def test_one_command_makes_tables_a_page_and_files(
     report = Report.read(out)
     assert report.quality is not None
     assert list(report.models) == ["nearest", "bicubic", "lanczos", "faces"]
-    assert report.run["command"].startswith("srkit ")
+    assert report.run["command"].startswith("srkit")
     assert not (out / PARTIAL).exists()
     assert table.read_text(encoding="utf-8").count("\n") == 1 + 4 * 8
     page = (out / "index.html").read_text(encoding="utf-8")

