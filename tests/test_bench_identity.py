@@ -234,7 +234,7 @@ def test_when_nobody_has_two_faces_there_is_nothing_to_say(blank: Path, store: S
     said = r"no person has a base and another photo with a face \(1 people, 2 photos"
     with pytest.raises(InputError, match=said):
         distances(COLUMNS, nobody, Colours(), PROTOCOL, store=store)
-    with pytest.raises(InputError, match=r"with a face in them, are the least; there are 0 \(of 1 "):
+    with pytest.raises(InputError, match=r"are the least; there are 0 \(of 1 "):
         pairs(COLUMNS, nobody, Colours(), PROTOCOL, store=store)
 
 
