@@ -232,7 +232,8 @@ class Place:
     def child(self, out: Path, run: str, step: int) -> subprocess.CompletedProcess[str]:
         """Begin the study in another process, which kills itself."""
         given = {k: str(v) if isinstance(v, Path) else v for k, v in self.given.items()}
-        env = {**os.environ, "PYTHONPATH": str(self.site), "OMP_NUM_THREADS": "1"}
+        threads = str(torch.get_num_threads())  # with as many, it rounds alike
+        env = {**os.environ, "PYTHONPATH": str(self.site), "OMP_NUM_THREADS": threads}
         words = [json.dumps({**given, "out": str(out)}), json.dumps({"run": run, "step": step})]
         return subprocess.run(
             [sys.executable, "-c", CHILD, *words], env=env, capture_output=True, text=True
@@ -536,7 +537,6 @@ def test_what_cant_be_compared_is_said(place: Place, tmp_path: Path) -> None:
 def test_what_is_killed_goes_on_to_the_same_numbers(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))  # the child rounds alike
     found: list[Any] = []
     monkeypatch.setattr(outcome, "write", lambda *given: found.append(given[-1]))  # seen above
     whole, out = tmp_path / "whole", tmp_path / "killed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 from functools import partial
@@ -149,16 +150,18 @@ def test_being_faster_changes_no_gradient(
     pair: tuple[FaceNet, nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedder, "AT_ONCE", 2)
+    # In float64: in float32 rounding may switch single ReLUs, and so whole parts of a gradient.
+    ours, plain = (copy.deepcopy(network).double() for network in pair)
     gradients = []
-    for embed in (pair[0], partial(plainly, pair[1])):
-        pictures = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    for embed in (ours, partial(plainly, plain)):
+        pictures = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(1)).double()
         pictures.requires_grad_()
         embed(pictures)[:, ::7].sum().backward()
         assert pictures.grad is not None
         gradients.append(pictures.grad)
     one, other = gradients
     assert one.abs().max() > 0
-    assert (one - other).norm() < 1e-2 * other.norm()
+    assert (one - other).norm() < 1e-10 * other.norm()
 
 
 def test_its_weights_keep_their_names_and_values(
