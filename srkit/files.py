@@ -37,6 +37,19 @@ def atomic(file: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a text file as `atomic` does, UTF-8.
+
+    Raises:
+        InputError: It can't be written, or the disk is full.
+    """
+    try:
+        with atomic(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"can't write {file}: {error.strerror or error}") from error
+
+
 def _short(name: str) -> str:
     """Return the beginning of a file's name: systems limit a name's bytes, some of them to 143."""
     while len(os.fsencode(name)) > 60:

@@ -9,7 +9,7 @@ from typing import Any
 
 from srkit import checkpoint
 from srkit.errors import InputError, RecipeError
-from srkit.files import atomic
+from srkit.files import write_text
 from srkit.recipe import Recipe
 
 MODEL = "model.safetensors"
@@ -58,7 +58,7 @@ def begin(folder: Path, recipe: Recipe) -> None:
     require_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_text(folder / RECIPE, recipe.to_toml())
+        write_text(folder / RECIPE, recipe.to_toml())
         (folder / LOG).touch()
     except OSError as error:
         raise InputError(f"can't write to {folder}: {error}") from error
@@ -93,7 +93,7 @@ def resume(folder: Path, recipe: Recipe, fingerprint: str) -> Path | None:
     for torn in folder.glob(".*.part"):  # of a run that was killed while it wrote
         torn.unlink(missing_ok=True)
     cut_log(folder / LOG, found.step if found else 0)
-    _write_text(folder / RECIPE, recipe.to_toml())
+    write_text(folder / RECIPE, recipe.to_toml())
     return files[-1] if files else None
 
 
@@ -159,7 +159,7 @@ def cut_log(log: Path, step: int) -> None:
             except (ValueError, KeyError, TypeError):
                 break
             kept.append(line)
-    _write_text(log, "".join(f"{line}\n" for line in kept))
+    write_text(log, "".join(f"{line}\n" for line in kept))
 
 
 def forget_old(folder: Path, keep: int = KEEP) -> None:
@@ -178,11 +178,3 @@ def cut_back(folder: Path, step: int) -> None:
         if step_of(file) > step:
             file.unlink(missing_ok=True)
     cut_log(folder / LOG, step)
-
-
-def _write_text(file: Path, text: str) -> None:
-    try:
-        with atomic(file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"can't write {file}: {error}") from error

@@ -16,7 +16,7 @@ from srkit.bench.opposed import Side, View
 from srkit.bench.protocol import differences
 from srkit.bench.quality import Versus
 from srkit.errors import InputError, SrkitError
-from srkit.files import atomic
+from srkit.files import write_text
 
 if TYPE_CHECKING:
     from srkit.bench.report import Report
@@ -86,11 +86,7 @@ class Comparison:
         Raises:
             InputError: It can't be written.
         """
-        try:
-            with atomic(file) as temporary:
-                temporary.write_text(json.dumps(self.as_json(), indent=1), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"can't write {file}: {error.strerror or error}") from error
+        write_text(file, json.dumps(self.as_json(), indent=1))
 
     def tables(self) -> Group:
         """Return the tables for a terminal, each with its protocol beneath."""

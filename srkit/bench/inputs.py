@@ -11,14 +11,14 @@ from srkit import build, images, registry, runs
 from srkit import data as datasets
 from srkit.bench import identity, results
 from srkit.bench.columns import Column
+from srkit.bench.identity.probes import require_alignment
+from srkit.bench.identity.verification import PAIRS, SIDES, SIZE_PAIRS
 from srkit.bench.protocol import Protocol
 from srkit.errors import InputError
 from srkit.hookspecs import Person
 from srkit.models import DEFAULT_MODEL, load
 from srkit.upscale import Model
 
-SIDES = (8, 12, 16, 24)
-PAIRS, SIZE_PAIRS = 1000, 150
 PHOTOS = 3  # a base and two probes, as in section IV-B
 
 Given = str | Path | Model | Column
@@ -84,8 +84,7 @@ def people(faces: Faces, protocol: Protocol) -> FaceSet:
     Raises:
         InputError: It isn't there, or is empty, or an option makes no sense.
     """
-    if faces.align not in ("hr", "sr"):
-        raise InputError(f"align is hr or sr, not '{faces.align}'")
+    require_alignment(faces.align)
     reader = registry.find("face_sets", faces.verify)
     named = Path(faces.data or faces.verify)
     purpose = f"face set '{faces.verify}'"

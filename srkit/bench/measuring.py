@@ -9,7 +9,6 @@ than ten times that. What compares sr with itself made small or sharp feels it m
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +26,7 @@ from srkit.bench.protocol import Protocol
 from srkit.bench.scoring import Kept, Scorer
 from srkit.bench.store import Store
 from srkit.errors import InputError
+from srkit.files import sha256
 
 BATCH = 64
 PIXELS = 1 << 22  # of HR in a batch; a larger picture is a batch by itself
@@ -34,6 +34,9 @@ PIXELS = 1 << 22  # of HR in a batch; a larger picture is a batch by itself
 TOLERANCE = {"dB": 0.01, "": 0.0001}
 
 Progress = Callable[[str, int, int], None]
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 def ignore(what: str, done: int, total: int) -> None:
@@ -209,28 +212,25 @@ def threads(workers: int | None) -> int:
     return workers or min(8, os.cpu_count() or 1)
 
 
+def ahead(workers: int, work: Callable[[T], U], items: Sequence[T]) -> Iterator[U]:
+    """Yield the results of work in order; each thread is one item ahead, so memory is bounded."""
+    waiting: deque[Future[U]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def _digest(file: Path) -> str:
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return sha256(file)
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file") from error
     except OSError as error:
         raise InputError(f"{file}: {error.strerror}") from error
-
-
-def _decoded(
-    pictures: Sequence[Picture], protocol: Protocol, workers: int
-) -> Iterator[tuple[Picture, Tensor]]:
-    """Yield pictures in order; threads decode a few ahead."""
-    ahead: deque[tuple[Picture, Future[Tensor]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for picture in pictures:
-            ahead.append((picture, pool.submit(protocol.hr, picture.file)))
-            if len(ahead) > 2 * workers:
-                first, hr = ahead.popleft()
-                yield first, hr.result()
-        for first, hr in ahead:
-            yield first, hr.result()
 
 
 def _batches(
@@ -239,7 +239,8 @@ def _batches(
     """Yield pictures of one size together, out of every so many; all in an order of their own."""
     waiting: dict[Any, _Batch] = {}
     count, pixels = 0, 0
-    for picture, hr in _decoded(pictures, protocol, workers):
+    decoded = ahead(workers, lambda picture: protocol.hr(picture.file), pictures)
+    for picture, hr in zip(pictures, decoded, strict=True):
         size = hr.shape[-2] * hr.shape[-1]
         if count == batch_size or (count and pixels + size > PIXELS):
             yield from waiting.values()

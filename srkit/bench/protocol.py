@@ -17,6 +17,7 @@ from torch import Tensor
 
 from srkit import checkpoint, images, registry, seeds
 from srkit.errors import InputError, SrkitError, nearest
+from srkit.files import sha256
 
 DEFAULT = "paper"
 
@@ -230,9 +231,7 @@ def _distribution(provider: Any) -> Any:
 
 def fingerprint(files: Sequence[Path]) -> str:
     """Return 16 hexadecimal digits that files of the same names and bytes share, in any order."""
-    lines = sorted(
-        encoded(file.name) + b"\0" + hashlib.sha256(file.read_bytes()).digest() for file in files
-    )
+    lines = sorted(encoded(file.name) + b"\0" + bytes.fromhex(sha256(file)) for file in files)
     return hashlib.sha256(b"".join(lines)).hexdigest()[:16]
 
 

@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from srkit.bench.identity import Distances, Pairs
 from srkit.bench.quality import Quality
 from srkit.errors import InputError
-from srkit.files import atomic
+from srkit.files import write_text
 
 FORMAT = "srkit bench 2"
 # Below these keys "inf" is somebody's name.
@@ -113,12 +113,7 @@ class Report:
         Raises:
             InputError: It can't be written.
         """
-        file = Path(file)
-        try:
-            with atomic(file) as temporary:
-                temporary.write_text(json.dumps(self.as_json(), indent=1), encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"can't write {file}: {error.strerror or error}") from error
+        write_text(Path(file), json.dumps(self.as_json(), indent=1))
 
     def tables(self) -> RenderableType:
         """Return the tables for a terminal, each with its protocol beneath."""

@@ -20,6 +20,7 @@ from srkit import images
 from srkit.bench.columns import Column
 from srkit.bench.protocol import encoded
 from srkit.errors import InputError
+from srkit.files import sha256
 
 
 def key(lr: np.ndarray) -> str:
@@ -103,6 +104,6 @@ class Results:
         """Return the column; its sha256 is that of all files' names and bytes."""
         digest = hashlib.sha256()
         for file in self.files:
-            digest.update(encoded(file.name) + hashlib.sha256(file.read_bytes()).digest())
+            digest.update(encoded(file.name) + bytes.fromhex(sha256(file)))
         about = {"pictures": len(self.files)}
         return Column(self.name, self, digest.hexdigest(), metadata=about, timed=False)

@@ -17,7 +17,7 @@ from srkit import build, images
 from srkit.bench import coincidence, identity, inputs, quality
 from srkit.bench.columns import BICUBIC, REFERENCES, Column, columns
 from srkit.bench.inputs import Faces, FaceSet, Given
-from srkit.bench.measuring import BATCH, Progress, ignore, ordered
+from srkit.bench.measuring import BATCH, Progress, ignore
 from srkit.bench.protocol import DEFAULT, Protocol
 from srkit.bench.report import Report
 from srkit.bench.store import Store, default_store
@@ -83,8 +83,7 @@ def bench(
     # Everything that can be missing is looked for before anything is computed.
     found = inputs.people(faces, protocol) if faces else None
     judge = faces.judge(device) if faces else None
-    wanted = inputs.photos(data or "celeba", limit) if data or not faces else []
-    files = [picture.file for picture in ordered(wanted, workers)]
+    files = inputs.photos(data or "celeba", limit) if data or not faces else []
     made = inputs.models(models, others, device)
     compared = columns([*made, *inputs.others(others, protocol.scale)], protocol.scale)
     folder = Path(report) if report else None

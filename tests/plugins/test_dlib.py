@@ -39,17 +39,6 @@ def astronaut() -> Tensor:
     return images.to_tensor(crop(photo, Detector().faces(photo)[0], 96))
 
 
-@pytest.fixture(scope="module")
-def faces(data_root: Path) -> Tensor:
-    """Two photos of each of three people, cropped, 96x96."""
-    detector = Detector()
-    cropped = []
-    for name in ("01_01", "01_02", "02_01", "02_02", "05_01", "05_02"):
-        photo = images.read(data_root / "imm-frontal" / f"{name}.jpg").rgb
-        cropped.append(images.to_tensor(crop(photo, detector.faces(photo)[0], 96)))
-    return torch.cat(cropped)
-
-
 def test_embeddings_are_of_unit_length(network: Dlib, astronaut: Tensor) -> None:
     several = torch.cat([astronaut, astronaut.flip(3), torch.rand(1, 3, 96, 96)])
     embedding = network(several)

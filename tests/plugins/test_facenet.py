@@ -18,8 +18,7 @@ from srkit_facenet.embedder import FaceNet
 from srkit_facenet.losses import IdentityLoss
 from torch import Tensor, nn
 
-from srkit import InputError, files, images, registry
-from srkit.faces import Detector, crop
+from srkit import InputError, files, registry
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +29,6 @@ def weights(data_root: Path) -> Path:
 @pytest.fixture(scope="module")
 def facenet(weights: Path) -> FaceNet:
     return FaceNet(weights=str(weights))
-
-
-@pytest.fixture(scope="module")
-def faces(data_root: Path) -> Tensor:
-    """Two photos of each of three people, cropped, 96x96."""
-    detector = Detector()
-    cropped = []
-    for name in ("01_01", "01_02", "02_01", "02_02", "05_01", "05_02"):
-        photo = images.read(data_root / "imm-frontal" / f"{name}.jpg").rgb
-        cropped.append(images.to_tensor(crop(photo, detector.faces(photo)[0], 96)))
-    return torch.cat(cropped)
 
 
 def test_embeddings_are_of_unit_length(facenet: FaceNet, faces: Tensor) -> None:

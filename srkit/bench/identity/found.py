@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 from srkit import faces, images
-from srkit.bench.measuring import Progress, ignore, threads
+from srkit.bench.measuring import Progress, ahead, ignore, threads
 from srkit.bench.store import Store
 from srkit.errors import InputError
 from srkit.faces import Detector, Face
+from srkit.files import sha256
 
 SPACE = "boxes"
 LEAST, CONFIDENCE = 20, 0.9  # of a photo's faces: side in pixels, and MTCNN's probability
@@ -33,9 +32,6 @@ PIXELS = 1 << 20  # a larger photo is searched in a reduced copy
 # A result is searched in a copy of this side; there, its face has about three quarters of it.
 COPY, COPY_LEAST = 160, 60
 KEPT_AT_ONCE = 32  # photos: what a kill can cost
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ class Finder:
 
         Photos that can't be read have none either, and say why.
         """
-        digests = list(_ahead(self.workers, _digest, photos))
+        digests = list(ahead(self.workers, _digest, photos))
         keys = [_key(d, f"photo {LEAST} {CONFIDENCE} {PIXELS}") for d in digests]
         kept = self.store.get(SPACE, [key for key in keys if key])
         known: dict[bytes, _Box | str] = {key: _unpacked(value) for key, value in kept.items()}
@@ -111,7 +107,7 @@ class Finder:
     def _searched(self, todo: dict[bytes, Path]) -> Iterator[tuple[bytes, _Box | str]]:
         """Yield the box of every photo, or why it can't be read; keep boxes as they come."""
         fresh: dict[bytes, bytes] = {}
-        decoded = _ahead(self.workers, _decoded, list(todo.values()))
+        decoded = ahead(self.workers, _decoded, list(todo.values()))
         for key, image in zip(todo, decoded, strict=True):
             if isinstance(image, str):  # isn't kept: it may be mended tomorrow
                 yield key, image
@@ -138,7 +134,7 @@ class Finder:
             image = images.read(one.photo).rgb
             return _tensor(faces.crop(image, Face(one.box, 1.0), size))
 
-        return torch.stack(list(_ahead(self.workers, cropped, located)))
+        return torch.stack(list(ahead(self.workers, cropped, located)))
 
     def reframed(self, results: Tensor) -> tuple[Tensor, int]:
         """Crop each result anew, around the face that is found on it.
@@ -188,7 +184,7 @@ def _largest(found: list[Face]) -> _Box:
 
 def _digest(photo: Path) -> bytes | str:
     try:
-        return hashlib.sha256(photo.read_bytes()).digest()
+        return bytes.fromhex(sha256(photo))
     except OSError as error:
         return error.strerror or str(error)
 
@@ -209,7 +205,7 @@ def _key(digest: bytes | str, how: str) -> bytes:
 @cache
 def _searched_by() -> str:
     """Return what changes with the code that searches."""
-    return hashlib.sha256(Path(faces.__file__).read_bytes()).hexdigest()[:16]
+    return sha256(Path(faces.__file__))[:16]
 
 
 def _packed(box: _Box) -> bytes:
@@ -222,15 +218,3 @@ def _unpacked(value: bytes) -> _Box:
 
 def _tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-
-
-def _ahead(workers: int, work: Callable[[T], U], items: Sequence[T]) -> Iterator[U]:
-    """Yield the results of work in order; each thread is one item ahead, so memory is bounded."""
-    ahead: deque[Future[U]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            ahead.append(pool.submit(work, item))
-            if len(ahead) > workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()

@@ -26,6 +26,7 @@ Array32 = NDArray[np.float32]
 # by as many pairs as lie so near to a threshold, less than 0.001 of a thousand pairs. The order of
 # files and the number of workers change nothing at all.
 TOLERANCE = 0.005
+DECIMALS = 6  # of a distance; float32 carries no more
 AT_ONCE = 64  # pictures that are degraded at a time
 
 ALIGNED = {
@@ -35,6 +36,16 @@ ALIGNED = {
         f"square, widened by {faces.MARGIN}; as on the HR photo where none is found, and for LR"
     ),
 }
+
+
+def require_alignment(align: str) -> None:
+    """See that a way of framing is known.
+
+    Raises:
+        InputError: It isn't.
+    """
+    if align not in ALIGNED:
+        raise InputError(f"align is {' or '.join(ALIGNED)}, not '{align}'")
 
 
 def degraded(hr: Tensor, protocol: Protocol) -> Tensor:
@@ -82,8 +93,7 @@ class Reconstruction:
         batch_size: int,
         progress: Progress,
     ) -> None:
-        if align not in ALIGNED:
-            raise InputError(f"align is {' or '.join(ALIGNED)}, not '{align}'")
+        require_alignment(align)
         self.columns, self.protocol, self.align = columns, protocol, align
         self.finder = Finder(store, workers, progress)
         self.embeddings = Embeddings(embedder, store, batch_size, progress)

@@ -20,7 +20,7 @@ from srkit.bench.columns import BICUBIC, HR, LR, Column
 from srkit.bench.identity.estimate import Array, Estimate, share, weights
 from srkit.bench.identity.found import Finder, Located
 from srkit.bench.identity.people import stamp
-from srkit.bench.identity.probes import Reconstruction, degraded, pixels
+from srkit.bench.identity.probes import DECIMALS, Reconstruction, degraded, pixels
 from srkit.bench.measuring import BATCH, Progress, ignore
 from srkit.bench.protocol import Protocol
 from srkit.bench.statistics import DRAWS, interval, mean
@@ -29,7 +29,6 @@ from srkit.errors import InputError
 from srkit.hookspecs import Person
 
 Base = Literal["first", "drawn"]
-DECIMALS = 6  # of a distance; float32 carries no more
 
 BASES = {
     "first": "of everybody with two photos or more, the first one in order",

@@ -18,7 +18,7 @@ from srkit.bench.identity.estimate import Array, Estimate, share, weights
 from srkit.bench.identity.found import Finder
 from srkit.bench.identity.pairing import Drawn, draw_pairs
 from srkit.bench.identity.people import stamp
-from srkit.bench.identity.probes import Reconstruction, degraded, pixels
+from srkit.bench.identity.probes import DECIMALS, Reconstruction, degraded, pixels
 from srkit.bench.identity.roc import Draws, Matching, Rates
 from srkit.bench.identity.scores import Pairs, PairScores, SizeScores
 from srkit.bench.measuring import BATCH, Progress, ignore
@@ -29,8 +29,8 @@ from srkit.hookspecs import Person
 DRAWS = 300  # of the bootstrap: a million impostors are counted anew in each
 TARGETS = (1e-2, 1e-3)  # FAR
 TARGET = 1e-2  # of the curve over sizes, which rests on fewer pairs
+PAIRS, SIZE_PAIRS = 1000, 150
 SIDES = (8, 12, 16, 24)
-DECIMALS = 6  # of a distance; float32 carries no more
 
 
 def pairs(
@@ -41,9 +41,9 @@ def pairs(
     *,
     store: Store,
     align: str = "hr",
-    pairs: int = 1000,
+    pairs: int = PAIRS,
     sides: Sequence[int] = SIDES,
-    size_pairs: int = 150,
+    size_pairs: int = SIZE_PAIRS,
     workers: int | None = None,
     batch_size: int = BATCH,
     progress: Progress = ignore,
@@ -117,9 +117,9 @@ def lr_of_pairs(
     protocol: Protocol,
     *,
     store: Store,
-    pairs: int = 1000,
+    pairs: int = PAIRS,
     sides: Sequence[int] = SIDES,
-    size_pairs: int = 150,
+    size_pairs: int = SIZE_PAIRS,
     workers: int | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the LR pictures that `pairs` would have enlarged, uint8, ``hw3``, of all sides.

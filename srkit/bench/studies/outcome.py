@@ -23,8 +23,7 @@ from srkit.bench.studies.details import Box, Details
 from srkit.bench.studies.rebuilt import Bench
 from srkit.bench.studies.schedule import Schedule
 from srkit.bench.studies.study import Study
-from srkit.errors import InputError
-from srkit.files import atomic
+from srkit.files import write_text
 
 if TYPE_CHECKING:
     from srkit.bench.studies.reproduce import Judged
@@ -131,15 +130,7 @@ def _read(file: Path) -> tuple[Report, Details] | None:
 
 
 def _keep(file: Path, report: Report, its: Details) -> None:
-    _write(file, json.dumps({"report": report.as_json(), "details": its.as_json()}))
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        with atomic(file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"can't write {file}: {error}") from error
+    write_text(file, json.dumps({"report": report.as_json(), "details": its.as_json()}))
 
 
 def write(study: Study, plan: Schedule, out: Path, bench: Bench) -> Path:
@@ -168,6 +159,6 @@ def write(study: Study, plan: Schedule, out: Path, bench: Bench) -> Path:
         title=f"{study.name}: {study.title}, repeated",
     )
     figures = digest.summary(study, plan, bench, logs)
-    _write(out / PAGE / SUMMARY, json.dumps(figures, indent=1) + "\n")
-    _write(out / PAGE / TABLE, digest.markdown(figures))
+    write_text(out / PAGE / SUMMARY, json.dumps(figures, indent=1) + "\n")
+    write_text(out / PAGE / TABLE, digest.markdown(figures))
     return where

@@ -19,7 +19,7 @@ from srkit.bench.studies import turns
 from srkit.bench.studies.study import Study
 from srkit.bench.studies.turns import Pace
 from srkit.errors import InputError
-from srkit.files import atomic
+from srkit.files import write_text
 from srkit.recipe import Recipe
 
 FILE = "study.json"
@@ -119,12 +119,7 @@ class Schedule(pydantic.BaseModel):
         Raises:
             InputError: That can't be written.
         """
-        try:
-            with atomic(folder / FILE) as temporary:
-                text = json.dumps(self.model_dump(mode="json"), indent=1)
-                temporary.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"can't write {folder / FILE}: {error}") from error
+        write_text(folder / FILE, json.dumps(self.model_dump(mode="json"), indent=1))
 
     def require_same(self, study: Study, asked: Mapping[str, Any], source: str) -> None:
         """See that a second start wants what the first did.
