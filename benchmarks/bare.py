@@ -1,7 +1,7 @@
 """A training step written out with nothing around it, and ratios of what took turns.
 
-Shared by the scripts beside it. It does the mathematics of `srkit.steps.step` with simultaneous
-updates and none of its duties: no counting, no check, no average, no parts of a batch.
+Shared by the scripts beside it. It does the mathematics of `srkit.training.step.step` with
+simultaneous updates and none of its duties: no counting, no check, no average, no parts of a batch.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srkit import build
 from srkit.recipe import Recipe
-from srkit.state import optimizer_for
+from srkit.training import parts as build
+from srkit.training.state import optimizer_for
 
 # The ones the paper compares, in its order (P13).
 SCENARIOS = (

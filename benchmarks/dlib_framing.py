@@ -3,9 +3,10 @@
     python benchmarks/dlib_framing.py LFW [--people 150] [--sides 64 96] [--json FILE]
 
 Two photos of each person, drawn by seed; the largest face that MTCNN finds in a photo, its box
-widened by `srkit.faces.MARGIN`, as `srkit bench --verify` frames faces. The first photo is the
-gallery; the second is the probe, as it is and reduced to a quarter and enlarged by bicubic. Same
-pairs are a person's two photos, different ones all gallery photos with all other people's probes.
+widened by `srkit.faces.align.MARGIN`, as `srkit bench --verify` frames faces. The first photo is
+the gallery; the second is the probe, as it is and reduced to a quarter and enlarged by bicubic.
+Same pairs are a person's two photos, different ones all gallery photos with all other people's
+probes.
 
 - ``share``, ``down``: the middle of the crop, ``share`` of its side, moved down by ``down`` of
   its side, brought to 150x150. Share 1 is the whole crop.
@@ -30,7 +31,9 @@ from srkit_dlib.embedder import SIDE, Dlib
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from srkit import faces, images, registry
+from srkit import registry
+from srkit.faces import align as faces
+from srkit.imaging import codec
 
 # Side of the part, and how far down its middle lies, in sides of the crop. The last brings the mean
 # places of MTCNN's landmarks in the crops onto those of dlib's chips.
@@ -49,9 +52,9 @@ def pairs(root: Path, people: int, side: int) -> tuple[Tensor, Tensor]:
     for person in rng.sample(its, len(its)):
         crops = []
         for photo in rng.sample(person.photos, 2):
-            picture = images.read(photo).rgb
+            picture = codec.read(photo).rgb
             if found := detector.faces(picture):
-                crops.append(images.to_tensor(faces.crop(picture, found[0], side)))
+                crops.append(codec.to_tensor(faces.crop(picture, found[0], side)))
         if len(crops) == 2:
             both.append((crops[0], crops[1]))
         if len(both) == people:
@@ -64,8 +67,8 @@ def bicubic(probes: Tensor) -> Tensor:
     """Reduce to a quarter as `srkit bench` does, and enlarge by bicubic."""
     degrade = registry.build_scaled("degradations", "faces-x4", 4, {})
     lr = degrade(probes, seeds=torch.arange(len(probes)))
-    lr = images.to_uint8(lr).float() / 255
-    return images.to_uint8(images.bicubic(lr, 4)).float() / 255
+    lr = codec.to_uint8(lr).float() / 255
+    return codec.to_uint8(codec.bicubic(lr, 4)).float() / 255
 
 
 def framed(pictures: Tensor, share: float, down: float) -> Tensor:

@@ -34,12 +34,16 @@ from faces_picture import GENERAL, MODEL, NOISES, SCALE, astronaut, degraded, pi
 from faces_ways import ways
 from PIL import Image
 
-from srkit import arrays, checkpoint, faces, images, paste, registry
-from srkit.bench.protocol import fingerprint
-from srkit.bench.statistics import interval
-from srkit.frames import longer_side
-from srkit.models import load
-from srkit.upscale import Model
+from srkit import registry
+from srkit.evaluation.protocol import fingerprint
+from srkit.evaluation.statistics import interval
+from srkit.faces import align, restore
+from srkit.faces.frames import longer_side
+from srkit.imaging import codec
+from srkit.inference import arrays
+from srkit.inference.upscale import Model
+from srkit.models import checkpoint
+from srkit.models.load import load
 
 SIZES = {"1": 1, "1/2": 2, "1/4": 4, "1/8": 8}  # of the portrait, by which it is reduced first
 SIDE = 160  # what FaceNet looks at
@@ -58,14 +62,14 @@ class Scene:
     """
 
     hr: Image.Image
-    face: faces.Face
+    face: align.Face
     lr: np.ndarray
     general: np.ndarray
 
     def scores(self, sr: np.ndarray, embedder: Any) -> dict[str, float]:
         """Return the distance to the undegraded face, PSNR and SSIM."""
-        crops = [faces.crop(image, self.face, SIDE) for image in (Image.fromarray(sr), self.hr)]
-        result, original = embedder(torch.cat([images.to_tensor(crop) for crop in crops]))
+        crops = [align.crop(image, self.face, SIDE) for image in (Image.fromarray(sr), self.hr)]
+        result, original = embedder(torch.cat([codec.to_tensor(crop) for crop in crops]))
         left, top, right, bottom = (round(max(0.0, side)) for side in self.face.box)
         ours, theirs = (
             arrays.to_tensor(array[None, top:bottom, left:right])
@@ -78,16 +82,16 @@ class Scene:
 
 def scenes(files: list[Path], by: int, noise: float, general: Model, seed: int) -> Iterator[Scene]:
     """Degrade portraits, reduced by a whole number first; noise follows from seed and place."""
-    detector = faces.Detector()
+    detector = align.Detector()
     for number, file in enumerate(files):
-        whole = images.read(file).rgb
+        whole = codec.read(file).rgb
         face = detector.faces(whole)[0]
         size = tuple(round(n / by / SCALE) * SCALE for n in whole.size)
         hr = whole.resize(size, Image.Resampling.LANCZOS) if by > 1 else whole
         box = tuple(v * n / m for v, n, m in zip(face.box, size * 2, whole.size * 2, strict=True))
         lr = degraded(hr, noise, seed + number)
         sr = pixels(general.enlarge(arrays.to_tensor(lr[None])))
-        yield Scene(hr, faces.Face(box, face.probability), lr, sr)
+        yield Scene(hr, align.Face(box, face.probability), lr, sr)
 
 
 def compared(rows: list[dict[str, Any]], way: str) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def of_astronaut(models: tuple[Model, Model], embedder: Any) -> dict[str, Any]:
     for noise in NOISES:
         made = astronaut(*models, noise)
         hr = Image.fromarray(made["hr"])
-        scene = Scene(hr, faces.Detector().faces(hr)[0], made["lr"], made["general"])
+        scene = Scene(hr, align.Detector().faces(hr)[0], made["lr"], made["general"])
         result[str(noise)] = {k: scene.scores(made[k], embedder) for k in ("general", "faces")}
         print("astronaut", noise, result[str(noise)])
     return result
@@ -176,7 +180,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model, general = load(arguments.model, device="cpu"), load(arguments.general, device="cpu")
     embedder = registry.build("embedders", "facenet", weights=arguments.embedder_weights)
-    files = images.listed(arguments.scenes)
+    files = codec.listed(arguments.scenes)
     with torch.inference_mode():
         results = {
             "protocol": {
@@ -189,14 +193,14 @@ def main() -> None:
                 "seed": arguments.seed,
                 "box": "largest MTCNN box of the undegraded portrait, for every column",
                 "distance": "L2 between unit embeddings of the box, square, widened by "
-                f"{faces.MARGIN}, {SIDE}x{SIDE}, and of the same of the undegraded portrait",
+                f"{align.MARGIN}, {SIDE}x{SIDE}, and of the same of the undegraded portrait",
                 "scores": "8-bit RGB within the box; SSIM with a Gaussian window of sigma 1.5",
                 "interval": "95%, of the mean difference to general, bootstrap over scenes",
                 "embedder": embedder.name,
                 "embedder_sha256": embedder.sha256,
                 "model": {"name": model.name, "sha256": model.sha256},
                 "general": {"name": general.name, "sha256": general.sha256},
-                "restorer": paste.FaceRestorer(model).made_by(),
+                "restorer": restore.FaceRestorer(model).made_by(),
                 "versions": checkpoint.versions(),
             },
             "astronaut": of_astronaut((model, general), embedder),

@@ -18,10 +18,12 @@ import skimage.data
 import torch
 from PIL import Image
 
-from srkit import arrays, images, registry
-from srkit.models import load
-from srkit.paste import FaceRestorer
-from srkit.upscale import Model
+from srkit import registry
+from srkit.faces.restore import FaceRestorer
+from srkit.imaging import codec
+from srkit.inference import arrays
+from srkit.inference.upscale import Model
+from srkit.models.load import load
 
 MODEL, GENERAL, SCALE = "faces", "lanczos", 4
 NOISES = (0.0, 0.02)
@@ -32,7 +34,7 @@ ZOOM, GAP = 2, 4
 def degraded(hr: Image.Image, noise: float, seed: int) -> np.ndarray:
     """Return LR pixels, ``hw3``, uint8."""
     degrade = registry.build_scaled("degradations", "faces-x4", SCALE, {"noise": noise})
-    return pixels(degrade(images.to_tensor(hr), seeds=torch.tensor([seed])))
+    return pixels(degrade(codec.to_tensor(hr), seeds=torch.tensor([seed])))
 
 
 def pixels(picture: torch.Tensor) -> np.ndarray:
@@ -68,7 +70,7 @@ def main() -> None:
     for name in ("lr", "general", "faces", "hr"):
         part = made[name][top:bottom, left:right]
         row += [part.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1), gap]
-    images.write(Image.fromarray(np.concatenate(row[:-1], axis=1)), arguments.out)
+    codec.write(Image.fromarray(np.concatenate(row[:-1], axis=1)), arguments.out)
 
 
 if __name__ == "__main__":

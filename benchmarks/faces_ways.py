@@ -12,11 +12,12 @@ from PIL import Image
 from skimage.transform import AffineTransform, SimilarityTransform, warp
 from torch import Tensor
 
-from srkit import faces, images
-from srkit.frames import Frame, framed
-from srkit.paste import FaceRestorer
-from srkit.patches import Enlarged
-from srkit.upscale import Model
+from srkit.faces import align
+from srkit.faces.frames import Frame, framed
+from srkit.faces.patches import Enlarged
+from srkit.faces.restore import FaceRestorer
+from srkit.imaging import codec
+from srkit.inference.upscale import Model
 
 # Of LR pixels and the general result: the restored one, and whether there was a face; None where
 # this way makes no sense.
@@ -54,8 +55,8 @@ class Resampled(FaceRestorer):
             crop = warp(lr, way, output_shape=(side, side), order=5, mode="edge", clip=False)
             tensor = torch.from_numpy(crop.clip(0, 1).transpose(2, 0, 1).copy())[None].float()
         else:
-            placement = faces.Placement((side, side), side / frame.side, 0.0, to_crop)
-            tensor = images.to_tensor(faces.align(Image.fromarray(lr_pixels), placement))
+            placement = align.Placement((side, side), side / frame.side, 0.0, to_crop)
+            tensor = codec.to_tensor(align.align(Image.fromarray(lr_pixels), placement))
         face = self._made(tensor)[0].permute(1, 2, 0).numpy()
         left, top, right, bottom = frame.bounds((lr_pixels.shape[1], lr_pixels.shape[0]), 4)
         back = (

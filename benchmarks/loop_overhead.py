@@ -35,7 +35,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 import srkit
-from srkit import build, images, registry, sources
+from srkit import registry
+from srkit.data import sources
+from srkit.imaging import codec
+from srkit.inference.device import device_named
+from srkit.models import checkpoint
 from srkit.recipe import Recipe
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -68,7 +72,7 @@ def batches_in_memory(
 def frame(file: Path, recipe: Recipe) -> np.ndarray:
     """Decode, frame and resize a photo as srkit does."""
     with Image.open(file) as image:
-        return np.array(images.frame(image.convert("RGB"), recipe.data.framing, recipe.data.size))
+        return np.array(codec.frame(image.convert("RGB"), recipe.data.framing, recipe.data.size))
 
 
 class Usual(Dataset[tuple[Tensor, Tensor]]):
@@ -103,7 +107,7 @@ def measure(
     name: str, changes: dict[str, Any], files: list[Path], arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Time the three loops for one recipe."""
-    device = build.device_named(arguments.device)
+    device = device_named(arguments.device)
     turns, size = arguments.turns, arguments.steps
     recipe: Recipe = registry.build("recipes", name).changed(
         {**changes, "steps": size * (turns + 2) + 1, "validate_every": 10**6}
@@ -169,7 +173,7 @@ def measure(
             usual.append(time.perf_counter() - began)
     pictures = recipe.batch_size * size
     return {
-        "generator_parameters": sum(p.numel() for p in build.generator(recipe).parameters()),
+        "generator_parameters": sum(p.numel() for p in checkpoint.generator(recipe).parameters()),
         "batch_size": recipe.batch_size,
         "pictures_per_second": {
             "srkit": round(pictures / statistics.median(ours), 1),
@@ -193,7 +197,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     files = sources.split_files(sources.locate(arguments.data))
-    device = build.device_named(arguments.device)
+    device = device_named(arguments.device)
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "machine": platform.machine(),

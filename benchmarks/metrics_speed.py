@@ -25,7 +25,8 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from srkit import images, registry
+from srkit import registry
+from srkit.imaging import codec
 
 SIZES = ((64, 64), (1, 1024))  # pictures, side
 METRICS = ("psnr", "psnr-y", "ssim", "ssim-y")
@@ -35,7 +36,7 @@ def by_scikit_image(name: str, sr: Tensor, hr: Tensor) -> list[float]:
     """Return the scores, picture by picture."""
     found = []
     for pair in zip(sr, hr, strict=True):
-        a, b = (images.to_uint8(x).permute(1, 2, 0).numpy() for x in pair)
+        a, b = (codec.to_uint8(x).permute(1, 2, 0).numpy() for x in pair)
         axis: int | None = -1
         if name.endswith("-y"):
             a, b, axis = rgb2ycbcr(a)[..., 0], rgb2ycbcr(b)[..., 0], None

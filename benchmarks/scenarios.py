@@ -24,13 +24,15 @@ from bare import SCENARIOS
 from torch import Tensor
 
 import srkit
-from srkit import registry, runs
-from srkit.bench.inputs import photos
-from srkit.bench.protocol import Protocol
-from srkit.images import bicubic
-from srkit.models import load
+from srkit import registry
+from srkit.evaluation.inputs import photos
+from srkit.evaluation.protocol import Protocol
+from srkit.imaging.codec import bicubic
+from srkit.models import checkpoint
+from srkit.models.load import load
 from srkit.recipe import parse_setting
-from srkit.train import GRADIENTS_AT, train
+from srkit.training import run_folder
+from srkit.training.loop import GRADIENTS_AT, train
 
 
 def high_frequency_energy(pictures: Tensor, scale: int) -> float:
@@ -52,10 +54,10 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if recipe.discriminator:
         recipe = recipe.changed({"discriminator.width": arguments.width})
     recipe = recipe.changed(dict(parse_setting(text) for text in arguments.set))
-    if not (out / runs.MODEL).is_file():
-        resume = (out / runs.RECIPE).is_file()
+    if not (out / checkpoint.MODEL).is_file():
+        resume = (out / run_folder.RECIPE).is_file()
         train(recipe, data=arguments.data, out=out, checkpoint_every=250, resume=resume)
-    log = [json.loads(line) for line in (out / runs.LOG).read_text().splitlines()]
+    log = [json.loads(line) for line in (out / run_folder.LOG).read_text().splitlines()]
     norms = {r["step"]: r["gradient_norms"] for r in log if "gradient_norms" in r}
     seen = {k: v for k, v in log[-1]["losses"].items() if k.startswith("d_")}
 

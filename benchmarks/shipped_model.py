@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 import srkit
-from srkit.bench import Faces, Report
+from srkit.evaluation import Faces, Report
 
 
 def without_singles(report: Report) -> dict[str, Any]:

@@ -34,13 +34,17 @@ import torch
 from bare import SCENARIOS, bare_step, relative
 
 import srkit
-from srkit import build, checkpoint, processes, registry, runs
-from srkit.feeds import Batch
-from srkit.models import load
+from srkit import registry
+from srkit.data.sampler import Batch
+from srkit.inference.device import device_named
+from srkit.models import checkpoint
+from srkit.models.load import load
 from srkit.recipe import Recipe
-from srkit.state import State
-from srkit.steps import step
-from srkit.train import train
+from srkit.training import distributed, run_folder
+from srkit.training import parts as build
+from srkit.training.loop import train
+from srkit.training.state import State
+from srkit.training.step import step
 
 PAPER = 27_840 / 41_410  # P16
 
@@ -58,7 +62,7 @@ def random_batch(recipe: Recipe, device: torch.device) -> Batch:
     return Batch(hr, torch.arange(len(hr), device=device))
 
 
-def own_step(recipe: Recipe, joined: processes.Processes) -> Callable[[], object]:
+def own_step(recipe: Recipe, joined: distributed.Processes) -> Callable[[], object]:
     """Return srkit's own step."""
     torch.manual_seed(0)
     parts = build.parts(recipe, joined.device)
@@ -96,7 +100,7 @@ def ratio(one: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
     return dict(zip(("ratio", "quartiles"), relative(one, other), strict=True))
 
 
-def cost(width: float, enlarge: str, rounds: int, joined: processes.Processes) -> dict[str, Any]:
+def cost(width: float, enlarge: str, rounds: int, joined: distributed.Processes) -> dict[str, Any]:
     """Time everything at one width and one kind of enlargement."""
     device = joined.device
     kind = {"generator.enlarge": enlarge}
@@ -135,14 +139,14 @@ def quality(arguments: argparse.Namespace, faster: float) -> dict[str, Any]:
         changes = {"adversarial.updates": updates, "steps": steps, "seed": seed}
         recipe = scenario(SCENARIOS[-1], arguments.width, **changes)
         out = arguments.out / f"{updates}-{seed}"
-        if not (out / runs.MODEL).is_file():
-            resume = (out / runs.RECIPE).is_file()
+        if not (out / checkpoint.MODEL).is_file():
+            resume = (out / run_folder.RECIPE).is_file()
             train(recipe, data=arguments.data, out=out, checkpoint_every=250, resume=resume)
         scores = srkit.bench([load(out)], data=arguments.data).quality
         assert scores is not None
-        last = json.loads((out / runs.LOG).read_text(encoding="utf-8").splitlines()[-1])
+        last = json.loads((out / run_folder.LOG).read_text(encoding="utf-8").splitlines()[-1])
         result[f"{updates}, seed {seed}"] = {
-            "steps": checkpoint.read(out / runs.MODEL, only=("none",)).step,
+            "steps": checkpoint.read(out / checkpoint.MODEL, only=("none",)).step,
             "psnr": round(scores.mean(str(out), "psnr"), 3),
             "ssim": round(scores.mean(str(out), "ssim"), 4),
             "gain_over_bicubic_95": [round(x, 3) for x in scores.gain(str(out), "psnr")],
@@ -166,8 +170,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--json", type=Path, help="what it holds already stays")
     arguments = parser.parse_args()
-    where = None if arguments.device == "auto" else build.device_named(arguments.device)
-    joined = processes.start(where)
+    where = None if arguments.device == "auto" else device_named(arguments.device)
+    joined = distributed.start(where)
     result: dict[str, Any] = {}
     if arguments.json and arguments.json.is_file():
         result = json.loads(arguments.json.read_text(encoding="utf-8"))

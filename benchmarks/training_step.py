@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from bare import bare_step, relative
 
-from srkit import build, registry
+from srkit import registry
+from srkit.inference.device import device_named
 from srkit.recipe import Recipe
 
 CASES = {
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    device = build.device_named(arguments.device)
+    device = device_named(arguments.device)
     result: dict[str, object] = {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),

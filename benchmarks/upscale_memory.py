@@ -32,7 +32,8 @@ import skimage.data
 from PIL import Image
 
 import srkit
-from srkit import build, checkpoint, registry
+from srkit import registry
+from srkit.models import checkpoint
 
 SMALL = (640, 480)
 RUN = """
@@ -47,7 +48,7 @@ sys.exit(status)
 def tiny(folder: Path) -> Path:
     """Write the small network."""
     recipe = registry.build("recipes", "faces-tiny")
-    tensors = checkpoint.prefixed("generator", build.generator(recipe).state_dict())
+    tensors = checkpoint.prefixed("generator", checkpoint.generator(recipe).state_dict())
     checkpoint.write(folder / "tiny.safetensors", tensors, recipe, 0)
     return folder / "tiny.safetensors"
 

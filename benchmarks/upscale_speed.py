@@ -42,7 +42,9 @@ from bare import relative
 from torch import nn
 
 import srkit
-from srkit import memory, models, registry, upscale
+from srkit import registry
+from srkit.inference import memory, upscale
+from srkit.models.load import load
 
 Pictures = list[np.ndarray]
 Work = Callable[[Pictures], Pictures]
@@ -75,7 +77,7 @@ def generator(case: str) -> nn.Module:
 def community() -> nn.Module:
     """Return the compact network, its random weights through a file and spandrel's detection."""
     with tempfile.TemporaryDirectory() as folder:
-        return models.load(compact_file(Path(folder)), device="cpu").generator
+        return load(compact_file(Path(folder)), device="cpu").generator
 
 
 def compact_file(folder: Path) -> Path:
@@ -114,7 +116,7 @@ def by_srkit(case: str, backend: str = "torch") -> Work:
         return upscale.prepared(bare, torch.device("cpu")).upscale
     import onnxruntime
 
-    from srkit.export import export
+    from srkit.models.export import export
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"

@@ -17,10 +17,10 @@ import typer.main
 from pydantic import BaseModel
 
 from srkit import hookspecs, recipe, registry, schema
-from srkit.bench.protocol import Protocol
-from srkit.bench.studies import digest
-from srkit.bench.studies.study import Study
 from srkit.cli import build_app
+from srkit.evaluation.protocol import Protocol
+from srkit.evaluation.studies import digest
+from srkit.evaluation.studies.study import Study
 
 SECTIONS = {
     "adversarial": recipe.Adversarial,

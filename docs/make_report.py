@@ -19,8 +19,8 @@ import skimage.data
 from PIL import Image
 
 import srkit
-from srkit.bench import Report
 from srkit.demo import FACE
+from srkit.evaluation import Report
 from srkit.files import atomic
 
 DOCS = Path(__file__).parent

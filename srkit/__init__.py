@@ -6,21 +6,19 @@ Importing this package imports neither torch nor any plugin; names come when the
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from srkit.bench import bench
     from srkit.errors import InputError, OptionError, SrkitError
+    from srkit.evaluation.run import bench
     from srkit.hookspecs import DiscriminatorOutput, Metric, Person, ReadyModel, SetMetric, hookimpl
-    from srkit.images import bicubic
-    from srkit.models import load
+    from srkit.imaging.codec import bicubic
+    from srkit.inference.upscale import Model
+    from srkit.models.load import load
     from srkit.recipe import Adversarial, Data, Loss, Optimizer, Part, Recipe
-    from srkit.train import train
-    from srkit.upscale import Model
+    from srkit.training.loop import train
 
 _WHERE = {
     "Adversarial": "recipe",
@@ -29,7 +27,7 @@ _WHERE = {
     "InputError": "errors",
     "Loss": "recipe",
     "Metric": "hookspecs",
-    "Model": "upscale",
+    "Model": "inference.upscale",
     "Optimizer": "recipe",
     "OptionError": "errors",
     "Part": "recipe",
@@ -38,11 +36,11 @@ _WHERE = {
     "Recipe": "recipe",
     "SetMetric": "hookspecs",
     "SrkitError": "errors",
-    "bench": "bench",
-    "bicubic": "images",
+    "bench": "evaluation.run",
+    "bicubic": "imaging.codec",
     "hookimpl": "hookspecs",
-    "load": "models",
-    "train": "train",
+    "load": "models.load",
+    "train": "training.loop",
 }
 
 __all__ = [
@@ -78,17 +76,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """Keeps `srkit.train` and `srkit.bench` functions once the modules of that name load.
-
-    Importing a submodule sets it as an attribute of its package, which would hide the function.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in ("train", "bench") and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

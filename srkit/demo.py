@@ -12,15 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from srkit import images, registry
-from srkit.bench import bench
-from srkit.bench.protocol import Protocol
-from srkit.bench.report import Report
-from srkit.images import bicubic
-from srkit.models import load
-from srkit.train import Result, train
-from srkit.upscale import Model
-from srkit.validation import METRICS
+from srkit import registry
+from srkit.evaluation import bench
+from srkit.evaluation.protocol import Protocol
+from srkit.evaluation.report import Report
+from srkit.imaging import codec
+from srkit.imaging.codec import bicubic
+from srkit.inference.upscale import Model
+from srkit.models.load import load
+from srkit.training.loop import Result, train
+from srkit.training.validation import METRICS
 
 # The face of skimage.data.astronaut() (Eileen Collins; NASA, public domain), with the share of
 # hair and chin that CelebA's framing has.
@@ -46,7 +47,7 @@ def astronaut() -> Tensor:
     import skimage.data
 
     photo = Image.fromarray(skimage.data.astronaut())
-    return images.to_tensor(images.frame(photo.crop(FACE), "square", Protocol().size))
+    return codec.to_tensor(codec.frame(photo.crop(FACE), "square", Protocol().size))
 
 
 def demo(file: Path = Path("srkit-demo.png"), *, model: Model | None = None) -> Demo:
@@ -69,7 +70,7 @@ def demo(file: Path = Path("srkit-demo.png"), *, model: Model | None = None) -> 
     gap = torch.ones(1, 3, hr.shape[-2], 2)
     row = [blocks, gap, columns["bicubic"], gap, columns[model.name], gap, hr]
     wide = torch.cat(row, dim=3).repeat_interleave(SHOWN, 2).repeat_interleave(SHOWN, 3)
-    images.write(images.to_image(wide), file)
+    codec.write(codec.to_image(wide), file)
     return Demo(scores, file)
 
 
@@ -83,18 +84,18 @@ def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Rep
         The training's result, the demo with the fresh weights, and a bench of the fresh
         weights beside the shipped ones on squares of the sample photographs' held-out parts.
     """
-    from srkit import data
+    from srkit.data import feed
     from srkit.recipe import Data
 
     with tempfile.TemporaryDirectory(prefix="srkit-tour-") as folder:
         run = Path(folder) / "run"
-        result = train("faces-tiny", data=data.SAMPLES, out=run, report=report)
+        result = train("faces-tiny", data=feed.SAMPLES, out=run, report=report)
         fresh = load(result.model)
         fresh = Model("faces-tiny", fresh.generator, fresh.scale, recipe=fresh.recipe)
         shown = demo(Path("srkit-demo-tour.png"), model=fresh)
         photos = Path(folder) / "photos"
         for number, picture in enumerate(
-            data.samples(Data(), count=20, seed=1, held_out=True).hr()
+            feed.samples(Data(), count=20, seed=1, held_out=True).hr()
         ):
-            images.write(images.to_image(picture), photos / f"{number:02d}.png")
+            codec.write(codec.to_image(picture), photos / f"{number:02d}.png")
         return result, shown, bench([fresh, load()], data=photos, protocol="square")

@@ -65,7 +65,7 @@ class Adversarial(_Frozen):
     """How the generator and the discriminator play against each other.
 
     Attributes:
-        objective: A name from `srkit.adversarial.OBJECTIVES`.
+        objective: A name from `srkit.training.objectives.OBJECTIVES`.
         weight: Of the generator's adversarial term.
         updates: ``simultaneous`` (both gradients from one pass, then both step, as the paper
             words it) or ``alternating`` (the discriminator steps first, then is asked again).

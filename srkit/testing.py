@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srkit.build import GIVEN, wants
 from srkit.hookspecs import DiscriminatorOutput
+from srkit.training.parts import GIVEN, wants
 
 # Far beyond float32's rounding in any network, far below what one missing pixel changes.
 SAME = 1e-4

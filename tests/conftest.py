@@ -159,6 +159,7 @@ def photos(
 @pytest.fixture
 def run(tmp_path: Path, photos: Path) -> Callable[..., Any]:
     """Train on the photos into ``tmp_path / "run"``."""
+
     from srkit import train
 
     def start(recipe: Any, **given: Any) -> Any:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from srkit.bench.columns import BICUBIC, HR, LR, REFERENCES
-from srkit.bench.identity import Distances, Estimate, Pairs, PairScores, Row, SizeScores
-from srkit.bench.protocol import Protocol
-from srkit.bench.quality import Quality
-from srkit.bench.report import Report
+from srkit.evaluation.columns import BICUBIC, HR, LR, REFERENCES
+from srkit.evaluation.identity import Distances, Estimate, Pairs, PairScores, Row, SizeScores
+from srkit.evaluation.protocol import Protocol
+from srkit.evaluation.quality import Quality
+from srkit.evaluation.report import Report
 
 ABOUT = {
     "psnr": {"unit": "dB", "higher_is_better": True, "title": "PSNR", "provider": "srkit 0"},

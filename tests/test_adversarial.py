@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from srkit.adversarial import OBJECTIVES
+from srkit.training.objectives import OBJECTIVES
 
 Array = NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from srkit.batch import share as shares
 from srkit.batch.manifest import FOLDER
 from srkit.batch.share import Share
 from srkit.errors import OptionError
-from srkit.inference import Limits
+from srkit.inference.model import Limits
 
 Cli = Callable[..., tuple[int, str, str]]
 Crops = Callable[[Path, int, int], list[Path]]
@@ -435,7 +435,7 @@ def test_same_sized_pictures_are_computed_together_and_come_out_the_same(
     crops(tmp_path / "in", 9, 16)
     crops(tmp_path / "in" / "other", 2, 20)
     seen: list[int] = []
-    from srkit.upscale import Model
+    from srkit.inference.upscale import Model
 
     inner = Model._forward
 
@@ -460,12 +460,12 @@ def test_same_sized_pictures_are_computed_together_and_come_out_the_same(
 
 SLOW = """
 import sys, time
-from srkit import images
-inner = images.save
+from srkit.imaging import codec
+inner = codec.save
 def slow(*args, **kwargs):
     time.sleep(0.02)
     return inner(*args, **kwargs)
-images.save = slow
+codec.save = slow
 from srkit.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -24,15 +24,16 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor, nn
 
 import srkit
-from srkit import InputError, Model, images, registry
-from srkit.bench import measuring, tables
-from srkit.bench.columns import REFERENCES, Column, columns
-from srkit.bench.measuring import TOLERANCE, ordered
-from srkit.bench.protocol import Protocol, fingerprint
-from srkit.bench.quality import Quality, measure
-from srkit.bench.report import Report
-from srkit.bench.statistics import Difference
-from srkit.bench.store import Store
+from srkit import InputError, Model, registry
+from srkit.evaluation import measuring, tables
+from srkit.evaluation.columns import REFERENCES, Column, columns
+from srkit.evaluation.measuring import TOLERANCE, ordered
+from srkit.evaluation.protocol import Protocol, fingerprint
+from srkit.evaluation.quality import Quality, measure
+from srkit.evaluation.report import Report
+from srkit.evaluation.statistics import Difference
+from srkit.evaluation.store import Store
+from srkit.imaging import codec
 
 Crops = Callable[[Path, int, int], list[Path]]
 PLAIN = Protocol(metrics=("psnr", "ssim"))
@@ -43,7 +44,7 @@ def blurred(lr: Tensor) -> Tensor:
 
 
 def sharpened(lr: Tensor) -> Tensor:
-    return images.bicubic(lr, 4) * 1.02 - 0.01
+    return codec.bicubic(lr, 4) * 1.02 - 0.01
 
 
 def compared(*others: Column) -> list[Column]:
@@ -83,14 +84,14 @@ def require_near(a: Quality, b: Quality) -> None:
 
 
 def test_bicubics_column_is_what_pillow_and_scikit_image_say(data_root: Path) -> None:
-    files = images.listed(data_root / "celeba" / "test")[:40]
+    files = codec.listed(data_root / "celeba" / "test")[:40]
     found = measure(compared(), files, PLAIN)
     assert found.pictures == [file.name for file in files]
     bicubic = Image.Resampling.BICUBIC
     for number, file in enumerate(files):
         with Image.open(file) as photo:
             high = np.asarray(photo.convert("RGB").resize((64, 64), bicubic))
-        lr = images.to_image(PLAIN.degrade(PLAIN.hr(file)))
+        lr = codec.to_image(PLAIN.degrade(PLAIN.hr(file)))
         # Pillow rounds to 8 bits between its two passes, torch once at the end.
         sr = np.asarray(lr.resize((64, 64), bicubic))
         psnr = peak_signal_noise_ratio(high, sr, data_range=255)
@@ -108,7 +109,7 @@ def test_bicubics_column_is_what_pillow_and_scikit_image_say(data_root: Path) ->
 
 
 def test_references_on_celeba_are_what_another_implementation_measured(data_root: Path) -> None:
-    files = images.listed(data_root / "celeba" / "test")
+    files = codec.listed(data_root / "celeba" / "test")
     found = measure(compared(), files, Protocol(metrics=("psnr", "psnr-y", "ssim", "ssim-y")))
     expected = {"bicubic": (22.33, 23.81, 0.655, 0.692), "lanczos": (22.59, 24.10, 0.667, 0.705)}
     for column, values in expected.items():
@@ -425,10 +426,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from srkit.bench.columns import Column, columns
-from srkit.bench.protocol import Protocol
-from srkit.bench.quality import measure
-from srkit.bench.store import Store
+from srkit.evaluation.columns import Column, columns
+from srkit.evaluation.protocol import Protocol
+from srkit.evaluation.quality import measure
+from srkit.evaluation.store import Store
 
 done = 0
 
@@ -467,7 +468,7 @@ def test_a_model_of_another_scale_is_refused(photos: list[Path]) -> None:
 
 
 def test_a_column_that_makes_another_size_is_refused(photos: list[Path]) -> None:
-    double = Column("double", lambda lr: images.bicubic(lr, 2))
+    double = Column("double", lambda lr: codec.bicubic(lr, 2))
     with pytest.raises(InputError, match="'double' makes 32x32 pixels of 16x16, not 64x64"):
         measure(compared(double), photos, PLAIN)
 

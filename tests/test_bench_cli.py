@@ -17,15 +17,15 @@ import pytest
 from PIL import Image
 
 from srkit import registry
-from srkit.bench import Faces, Report
-from srkit.bench import run as runner
-from srkit.bench.inputs import logs, people
-from srkit.bench.protocol import Protocol
-from srkit.bench.run import PARTIAL, bench
-from srkit.bench.store import Store
 from srkit.cli import main
 from srkit.cli.benching import by_name, parse_sides
 from srkit.errors import InputError
+from srkit.evaluation import Faces, Report
+from srkit.evaluation import run as runner
+from srkit.evaluation.inputs import logs, people
+from srkit.evaluation.protocol import Protocol
+from srkit.evaluation.run import PARTIAL, bench
+from srkit.evaluation.store import Store
 from srkit.recipe import Recipe
 
 Crops = Callable[[Path, int, int], list[Path]]
@@ -96,7 +96,7 @@ KILLED = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-from srkit.bench import run
+from srkit.evaluation import run
 from srkit.cli import main
 
 whole = run.columns

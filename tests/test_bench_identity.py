@@ -24,10 +24,10 @@ from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
-from srkit import InputError, Model, Person, faces, images, load, registry
-from srkit.bench import results
-from srkit.bench.columns import Column, columns
-from srkit.bench.identity import (
+from srkit import InputError, Model, Person, load, registry
+from srkit.evaluation import results
+from srkit.evaluation.columns import Column, columns
+from srkit.evaluation.identity import (
     Distances,
     Estimate,
     Pairs,
@@ -38,16 +38,18 @@ from srkit.bench.identity import (
     lr_of_pairs,
     pairs,
 )
-from srkit.bench.identity.embeddings import Embeddings
-from srkit.bench.identity.estimate import UNKNOWN, share, weights
-from srkit.bench.identity.found import Finder, Located
-from srkit.bench.identity.pairing import Drawn, draw_pairs
-from srkit.bench.identity.probes import TOLERANCE
-from srkit.bench.identity.roc import Matching
-from srkit.bench.inputs import by_face
-from srkit.bench.protocol import Protocol
-from srkit.bench.report import Report
-from srkit.bench.store import Store
+from srkit.evaluation.identity.embeddings import Embeddings
+from srkit.evaluation.identity.estimate import UNKNOWN, share, weights
+from srkit.evaluation.identity.found import Finder, Located
+from srkit.evaluation.identity.pairing import Drawn, draw_pairs
+from srkit.evaluation.identity.probes import TOLERANCE
+from srkit.evaluation.identity.roc import Matching
+from srkit.evaluation.inputs import by_face
+from srkit.evaluation.protocol import Protocol
+from srkit.evaluation.report import Report
+from srkit.evaluation.store import Store
+from srkit.faces import align
+from srkit.imaging import codec
 
 PROTOCOL = by_face(Protocol.named("paper"))
 
@@ -147,11 +149,11 @@ def test_there_is_a_row_a_person_and_probe(measured: Distances, people: list[Per
 
 
 def test_a_distance_is_what_it_is_by_hand(measured: Distances, people: list[Person]) -> None:
-    detector = faces.Detector()
+    detector = align.Detector()
 
     def cropped(photo: Path) -> Tensor:
         image = Image.open(photo).convert("RGB")
-        return images.to_tensor(faces.crop(image, detector.faces(image)[0], 64))
+        return codec.to_tensor(align.crop(image, detector.faces(image)[0], 64))
 
     base, hr = (cropped(photo) for photo in people[2].photos[:2])
     lr = PROTOCOL.degrade(hr)
@@ -640,7 +642,7 @@ def test_the_batch_size_matters_less_than_the_tolerance(
 def test_a_second_run_embeds_nothing_and_searches_nothing(
     people: list[Person], store: Store, measured: Distances, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faces.Detector, "faces", lambda *_: pytest.fail("searched again"))
+    monkeypatch.setattr(align.Detector, "faces", lambda *_: pytest.fail("searched again"))
     by = Colours()
     assert distances(COLUMNS, people, by, PROTOCOL, store=store) == measured
     assert by.batches == []
@@ -698,8 +700,8 @@ class Judge:
         return 255 * pictures.flatten(1)
 
 if __name__ == "__main__":
-    from srkit.bench.identity.embeddings import Embeddings
-    from srkit.bench.store import Store
+    from srkit.evaluation.identity.embeddings import Embeddings
+    from srkit.evaluation.store import Store
     pictures = torch.arange(20 * 48).view(20, 3, 4, 4).remainder(251).to(torch.uint8)
     Embeddings(Judge(), Store(Path("kept.sqlite")), 4)(pictures)
 """
@@ -772,20 +774,20 @@ def test_a_result_is_cropped_around_the_face_on_it(store: Store) -> None:
     photo = Image.fromarray(skimage.data.astronaut()[:220, 110:330])
     pictures = torch.stack(
         [
-            images.to_tensor(photo.transform((64, 64), Image.Transform.AFFINE, (3, 0, x, 0, 3, y)))[
+            codec.to_tensor(photo.transform((64, 64), Image.Transform.AFFINE, (3, 0, x, 0, 3, y)))[
                 0
             ]
             for x, y in ((0, 0), (12, 9), (30, 24))
         ]
     )
-    crops, missed = Finder(store).reframed(images.to_uint8(pictures))
+    crops, missed = Finder(store).reframed(codec.to_uint8(pictures))
     assert missed == 0
     assert crops.shape == pictures.shape
     crops = crops.float() / 255
     for one in crops[1:]:  # brought to one place again, but for what lies beyond the picture
         before = (pictures[0] - pictures[2]).abs().mean()
         assert (crops[0] - one)[:, 8:56, 8:56].abs().mean() < before / 2
-    again, _ = Finder(store).reframed(images.to_uint8(pictures))
+    again, _ = Finder(store).reframed(codec.to_uint8(pictures))
     assert torch.equal(again.float() / 255, crops)
 
 
@@ -796,7 +798,7 @@ def test_every_lr_picture_is_written_that_is_enlarged(people: list[Person], stor
     seen: set[str] = set()
 
     def watched(lr: Tensor) -> Tensor:
-        seen.update(results.key(p.permute(1, 2, 0).numpy()) for p in images.to_uint8(lr))
+        seen.update(results.key(p.permute(1, 2, 0).numpy()) for p in codec.to_uint8(lr))
         return blurred(lr)
 
     given = compared(Column("watched", watched))[1:]

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from srkit import InputError, Loss, Part, Recipe, checkpoint
+from srkit import InputError, Loss, Part, Recipe
+from srkit.models import checkpoint
 
 RECIPE = Recipe(
     name="small",

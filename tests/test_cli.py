@@ -17,11 +17,13 @@ import torch
 from PIL import Image
 
 import srkit
-from srkit import Recipe, checkpoint, registry, runs
+from srkit import Recipe, registry
 from srkit.batch.jobs import Job, plan
 from srkit.batch.manifest import FOLDER
 from srkit.cli import main
 from srkit.hookspecs import kinds
+from srkit.models import checkpoint
+from srkit.training import run_folder
 
 Install = Callable[..., Path]
 Crops = Callable[[Path, int, int], list[Path]]
@@ -732,13 +734,13 @@ def test_a_run_from_the_command_line_and_its_resumption(
     run = Path("runs/faces-tiny")
     assert out.startswith(f"{run / 'model.safetensors'}  step 6  PSNR ")
     assert "over bicubic" in err
-    recipe = Recipe.from_file(run / runs.RECIPE)
+    recipe = Recipe.from_file(run / run_folder.RECIPE)
     assert recipe.generator.options == {"width": 8, "blocks": 1}
     assert (recipe.steps, recipe.batch_size, recipe.data.size) == (6, 4, 32)
-    steps = [json.loads(line)["step"] for line in (run / runs.LOG).read_text().splitlines()]
+    steps = [json.loads(line)["step"] for line in (run / run_folder.LOG).read_text().splitlines()]
     assert steps == [2, 4, 6]
-    assert checkpoint.read(run / runs.MODEL).recipe == recipe
-    assert [file.name for file in runs.checkpoints(run)] == [
+    assert checkpoint.read(run / checkpoint.MODEL).recipe == recipe
+    assert [file.name for file in checkpoint.checkpoints(run)] == [
         "checkpoint-00000000.safetensors",
         "checkpoint-00000003.safetensors",
         "checkpoint-00000006.safetensors",
@@ -750,7 +752,7 @@ def test_a_run_from_the_command_line_and_its_resumption(
     status, out, _ = cli(*start, "--steps", 8, "--resume")
     assert status == 0
     assert "step 8" in out
-    assert Recipe.from_file(run / runs.RECIPE).steps == 8
+    assert Recipe.from_file(run / run_folder.RECIPE).steps == 8
     assert "seed: 0 -> 3" in refused(*start, "--steps", 9, "--seed", 3, "--resume")
 
     # By name, as the page says.

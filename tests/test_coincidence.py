@@ -14,8 +14,10 @@ from torch import nn
 from training import tiny
 
 import srkit
-from srkit import InputError, Loss, Model, Recipe, build, checkpoint, files, registry
-from srkit.bench.coincidence import warnings
+from srkit import InputError, Loss, Model, Recipe, files, registry
+from srkit.evaluation.coincidence import warnings
+from srkit.models import checkpoint
+from srkit.training import parts
 
 Run = Callable[..., Any]
 
@@ -88,8 +90,8 @@ def test_a_run_goes_on_with_the_embedder_it_began_with(
     assert metadata["embedders"]["identity"]["sha256"] == files.sha256(one)
 
 
-def term(loss: Any) -> build.Term:
-    return build.Term(1.0, loss, frozenset({"sr"}))
+def term(loss: Any) -> parts.Term:
+    return parts.Term(1.0, loss, frozenset({"sr"}))
 
 
 def test_any_loss_with_an_embedder_counts() -> None:
@@ -99,12 +101,12 @@ def test_any_loss_with_an_embedder_counts() -> None:
             self.embedder = embedder
 
     named = SimpleNamespace(name="mine (1)", sha256="ab" * 32)
-    terms: Mapping[str, build.Term] = {
+    terms: Mapping[str, parts.Term] = {
         "mine": term(Pleasing(named)),
         "words": term(Pleasing("not one that has weights")),
         "l1": term(nn.L1Loss()),
     }
-    assert build.embedders(terms) == {"mine": {"name": "mine (1)", "sha256": "ab" * 32}}
+    assert parts.embedders(terms) == {"mine": {"name": "mine (1)", "sha256": "ab" * 32}}
 
 
 # --- the bench's warnings -----------------------------------------------------------------------

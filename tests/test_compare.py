@@ -15,10 +15,10 @@ from reports import distances, pairs, quality, report
 from rich.console import Console
 
 from srkit import InputError
-from srkit.bench import statistics
-from srkit.bench.compare import Comparison, ProtocolMismatch, compare
-from srkit.bench.opposed import Side, pairs_of
-from srkit.bench.report import Report
+from srkit.evaluation import statistics
+from srkit.evaluation.compare import Comparison, ProtocolMismatch, compare
+from srkit.evaluation.opposed import Side, pairs_of
+from srkit.evaluation.report import Report
 
 Cli = Callable[..., tuple[int, str, str]]
 

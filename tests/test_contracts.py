@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 import srkit
-from srkit import DiscriminatorOutput, InputError, OptionError, build, files, registry, testing
+from srkit import DiscriminatorOutput, InputError, OptionError, files, registry, testing
 from srkit.hookspecs import ReadyModel, kinds
 from srkit.recipe import Recipe
+from srkit.training import parts as build
 
 CPU = torch.device("cpu")
 LARGEST = 8_000_000  # bytes of weights that a wheel may carry

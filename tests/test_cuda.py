@@ -10,11 +10,15 @@ import pytest
 import torch
 
 import srkit
-from srkit import build, checkpoint, data, processes, registry, seeds
-from srkit.plan import plan
-from srkit.state import State
-from srkit.steps import step
-from srkit.train import train
+from srkit import registry, seeds
+from srkit.data import feed as data
+from srkit.models import checkpoint
+from srkit.training import distributed
+from srkit.training import parts as build
+from srkit.training.cost import plan
+from srkit.training.loop import train
+from srkit.training.state import State
+from srkit.training.step import step
 
 pytestmark = [
     pytest.mark.cuda,
@@ -48,7 +52,7 @@ def test_a_step_never_waits_for_the_device() -> None:
     recipe = registry.build("recipes", "inception-gan").changed(
         {"generator.width": 0.1, "discriminator.width": 0.1, "data.flips": True, "ema": 0.9}
     )
-    joined = processes.start(torch.device("cuda"))
+    joined = distributed.start(torch.device("cuda"))
     parts = build.parts(recipe, joined.device)
     state = State.of(recipe, parts, joined)
     feed, _ = data.open_feed("samples", None, recipe, device=joined.device)
@@ -107,7 +111,7 @@ def test_half_precision_trains_and_resumes(tmp_path: Path, precision: str) -> No
 
 def test_batches_that_are_not_finite_are_skipped() -> None:
     recipe = registry.build("recipes", "faces-tiny")
-    joined = processes.start(torch.device("cuda"))
+    joined = distributed.start(torch.device("cuda"))
     parts = build.parts(recipe, joined.device)
     state = State.of(recipe, parts, joined)
     before = state.snapshot()

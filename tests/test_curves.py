@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srkit import InputError, Loss, Part, Recipe, curves, panels, runs
+from srkit import InputError, Loss, Part, Recipe
+from srkit.training import panels, plot, run_folder
 
 
 def line(step: int, **terms: float) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def adversarial(step: int) -> dict[str, Any]:
 def run(folder: Path, records: Iterable[dict[str, Any]], rows: int = 0) -> Path:
     folder.mkdir(exist_ok=True)
     text = "".join(f"{json.dumps(record)}\n" for record in records)
-    (folder / runs.LOG).write_text(text, encoding="utf-8")
+    (folder / run_folder.LOG).write_text(text, encoding="utf-8")
     if rows:
         Image.new("RGB", (64, 16 * rows), "red").save(folder / "grid-00000010.png")
         Image.new("RGB", (64, 16 * rows), "blue").save(folder / "grid-00000020.png")
@@ -52,7 +53,7 @@ def run(folder: Path, records: Iterable[dict[str, Any]], rows: int = 0) -> Path:
 
 
 def titles(records: Iterable[dict[str, Any]]) -> list[str]:
-    return [panel.title for panel in curves.panels_of(list(records))]
+    return [panel.title for panel in plot.panels_of(list(records))]
 
 
 def test_a_run_without_adversary() -> None:
@@ -62,16 +63,16 @@ def test_a_run_without_adversary() -> None:
 
 
 def test_a_run_with_adversary_has_panels_for_it_and_for_terms_below_zero() -> None:
-    panels = {panel.title: panel for panel in curves.panels_of([adversarial(n) for n in (1, 2)])}
+    panels = {panel.title: panel for panel in plot.panels_of([adversarial(n) for n in (1, 2)])}
     assert {"Adversary", "Discriminator", "Loss: psnr"} <= panels.keys()
     assert {curve.label for curve in panels["Losses"].curves} == {"l1", "feature"}
     assert panels["Discriminator"].limits == (0, 1)
 
 
 def test_the_sum_is_left_out_where_it_is_the_only_term() -> None:
-    (losses, *_) = curves.panels_of([line(10), line(20)])
+    (losses, *_) = plot.panels_of([line(10), line(20)])
     assert [curve.label for curve in losses.curves] == ["l1"]
-    (losses, *_) = curves.panels_of([line(10, mse=0.1), line(20, mse=0.2)])
+    (losses, *_) = plot.panels_of([line(10, mse=0.1), line(20, mse=0.2)])
     assert [curve.label for curve in losses.curves] == ["l1", "mse", "weighted sum"]
 
 
@@ -94,14 +95,14 @@ def test_the_sum_is_left_out_where_it_is_the_only_term() -> None:
 def test_whatever_a_log_holds_is_drawn(
     tmp_path: Path, records: list[dict[str, Any]], rows: int
 ) -> None:
-    with Image.open(curves.draw(run(tmp_path, records, rows))) as picture:
+    with Image.open(plot.draw(run(tmp_path, records, rows))) as picture:
         assert picture.size == panels.SIZE
         assert picture.mode == "RGB"
         assert len(picture.getcolors(1 << 24) or ()) > 10
 
 
 def test_the_newest_grid_is_drawn_pixel_by_pixel(tmp_path: Path) -> None:
-    with Image.open(curves.draw(run(tmp_path, [line(10)], rows=6))) as picture:
+    with Image.open(plot.draw(run(tmp_path, [line(10)], rows=6))) as picture:
         pixels = np.asarray(picture)
     blue = (pixels == (0, 0, 255)).all(axis=2)
     times = 890 // 96
@@ -112,20 +113,20 @@ def test_the_newest_grid_is_drawn_pixel_by_pixel(tmp_path: Path) -> None:
 def test_a_grid_larger_than_its_room_is_shrunk(tmp_path: Path) -> None:
     run(tmp_path, [line(10)])
     Image.new("RGB", (2048, 3072), "blue").save(tmp_path / "grid-00000030.png")
-    with Image.open(curves.draw(tmp_path)) as picture:
+    with Image.open(plot.draw(tmp_path)) as picture:
         blue = (np.asarray(picture) == (0, 0, 255)).all(axis=2)
-    assert blue.any(axis=0).sum() <= curves.GRID_ROOM[0]
-    assert blue.any(axis=1).sum() <= curves.GRID_ROOM[1]
+    assert blue.any(axis=0).sum() <= plot.GRID_ROOM[0]
+    assert blue.any(axis=1).sum() <= plot.GRID_ROOM[1]
 
 
 def test_equal_runs_give_equal_bytes_and_matplotlib_is_left_alone(tmp_path: Path) -> None:
     records = [adversarial(n) for n in range(1, 60)] + [judged(60)]
-    first = curves.draw(run(tmp_path / "run", records, rows=6)).read_bytes()
+    first = plot.draw(run(tmp_path / "run", records, rows=6)).read_bytes()
     before = dict(matplotlib.rcParams)
-    assert curves.draw(tmp_path / "run").read_bytes() == first
+    assert plot.draw(tmp_path / "run").read_bytes() == first
     assert dict(matplotlib.rcParams) == before
     with matplotlib.rc_context({"font.family": "serif", "savefig.dpi": 33, "axes.grid": True}):
-        picture = Image.open(curves.draw(tmp_path / "run"))
+        picture = Image.open(plot.draw(tmp_path / "run"))
     with picture:
         assert picture.size == panels.SIZE
     assert not list((tmp_path / "run").glob(".*"))
@@ -149,7 +150,7 @@ def test_smoothing_keeps_what_is_constant_and_lags_nowhere() -> None:
 
 def test_the_title_says_how_far_and_how_good(tmp_path: Path) -> None:
     records = [line(50), judged(100)]
-    name, progress = curves._title(run(tmp_path / "mine", records), records)
+    name, progress = plot._title(run(tmp_path / "mine", records), records)
     assert name == "mine"
     assert progress.startswith("step 100 ")
     recipe = Recipe(
@@ -159,8 +160,8 @@ def test_the_title_says_how_far_and_how_good(tmp_path: Path) -> None:
         losses={"l1": Loss()},
         degradation=Part.of("faces-x4"),
     )
-    (tmp_path / "mine" / runs.RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
-    name, progress = curves._title(tmp_path / "mine", records)
+    (tmp_path / "mine" / run_folder.RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
+    name, progress = plot._title(tmp_path / "mine", records)
     assert name == "faces-mine"
     assert "step 100 of 2,000" in progress
     assert "PSNR 21.00 dB (bicubic 21.00)" in progress
@@ -169,9 +170,9 @@ def test_the_title_says_how_far_and_how_good(tmp_path: Path) -> None:
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     run(tmp_path, [line(10), line(20)])
-    with (tmp_path / runs.LOG).open("a", encoding="utf-8") as log:
+    with (tmp_path / run_folder.LOG).open("a", encoding="utf-8") as log:
         log.write('{"step": 30, "los')
-    assert [record["step"] for record in curves.read_log(tmp_path / runs.LOG)] == [10, 20]
+    assert [record["step"] for record in plot.read_log(tmp_path / run_folder.LOG)] == [10, 20]
 
 
 @pytest.mark.parametrize(
@@ -186,11 +187,11 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
 )
 def test_no_log_to_draw_is_one_line(tmp_path: Path, text: str | None, words: str) -> None:
     if text is not None:
-        (tmp_path / runs.LOG).write_text(text, encoding="utf-8")
+        (tmp_path / run_folder.LOG).write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=words) as raised:
-        curves.draw(tmp_path)
+        plot.draw(tmp_path)
     assert "\n" not in str(raised.value)
-    assert not (tmp_path / curves.PICTURE).exists()
+    assert not (tmp_path / plot.PICTURE).exists()
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from training import decoded
 
-from srkit import InputError, SrkitError, cache, data, feeds, images, room, seeds, sources
-from srkit.data import Batch, Feed, Photos, Sampler, Share
-from srkit.decoding import TooManyBrokenError
-from srkit.feeds import Choice, Held
+from srkit import InputError, SrkitError, seeds
+from srkit.data import cache, sources, storage
+from srkit.data import feed as data
+from srkit.data import sampler as feeds
+from srkit.data.decoding import TooManyBrokenError
+from srkit.data.feed import Batch, Feed, Photos, Sampler, Share
+from srkit.data.sampler import Choice, Held
+from srkit.data.sources import Layout
+from srkit.data.storage import Keep, Place
+from srkit.imaging import codec
 from srkit.recipe import Data, Recipe
-from srkit.room import Keep, Place
-from srkit.sources import Layout
 
 Crops = Callable[[Path, int, int], list[Path]]
 
@@ -176,7 +180,7 @@ def test_square_cuts_the_centre_at_whole_pixels(
     size: tuple[int, int], first_row: int, first_column: int
 ) -> None:
     side = min(size)
-    cut = np.asarray(images.frame(rows(*size), "square", side))
+    cut = np.asarray(codec.frame(rows(*size), "square", side))
     assert cut.shape == (side, side, 3)
     assert cut[:, 0, 0].tolist() == list(range(first_row, first_row + side))
     assert cut[0, :, 1].tolist() == list(range(first_column, first_column + side))
@@ -184,7 +188,7 @@ def test_square_cuts_the_centre_at_whole_pixels(
 
 def test_squash_takes_the_whole_picture() -> None:
     picture = rows(89, 109)
-    squashed = images.frame(picture, "squash", 64)
+    squashed = codec.frame(picture, "squash", 64)
     assert squashed.size == (64, 64)
     assert squashed.tobytes() == picture.resize((64, 64), Image.Resampling.BICUBIC).tobytes()
     reds = np.asarray(squashed)[:, 0, 0]
@@ -195,9 +199,9 @@ def test_squash_takes_the_whole_picture() -> None:
 @pytest.mark.parametrize("framing", ["square", "squash"])
 @pytest.mark.parametrize("size", [(89, 109), (200, 50), (3, 7), (1, 1)])
 def test_framed_pictures_have_exactly_the_size_asked_for(
-    framing: images.Framing, size: tuple[int, int]
+    framing: codec.Framing, size: tuple[int, int]
 ) -> None:
-    assert images.frame(rows(*size), framing, 32).size == (32, 32)
+    assert codec.frame(rows(*size), framing, 32).size == (32, 32)
 
 
 # --- decoded photos ----------------------------------------------------------------------------
@@ -230,7 +234,7 @@ def test_decoded_pictures_are_the_framed_files(tmp_path: Path) -> None:
     rows(89, 109).save(file)
     for framing in ("square", "squash"):
         photos = decoded([file], Data(framing=framing, size=64))
-        expected = np.asarray(images.frame(rows(89, 109), framing, 64))
+        expected = np.asarray(codec.frame(rows(89, 109), framing, 64))
         assert np.array_equal(photos.pictures[0].permute(1, 2, 0).numpy(), expected)
         assert photos.hr().max() <= 1
 
@@ -737,9 +741,9 @@ def test_pictures_are_kept_where_there_is_room(
     assert need == 10 * 3 * 16 * 16
     memory = disk = 0
     memory_now = lambda: SimpleNamespace(available=memory)  # noqa: E731
-    monkeypatch.setattr(room.psutil, "virtual_memory", memory_now)
-    monkeypatch.setattr(room, "_container_limits", lambda: iter(()))
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: SimpleNamespace(free=disk))
+    monkeypatch.setattr(storage.psutil, "virtual_memory", memory_now)
+    monkeypatch.setattr(storage, "_container_limits", lambda: iter(()))
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda path: SimpleNamespace(free=disk))
     here = Place(CPU, tmp_path / "not" / "yet")
     assert here.choose(source) == "files"
     disk = 2 * need

@@ -26,8 +26,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import interpolate
 
-from srkit import Loss, Part, Recipe, build, images, registry, testing
+from srkit import Loss, Part, Recipe, registry, testing
 from srkit.errors import OptionError, RecipeError
+from srkit.imaging import codec
+from srkit.training import parts as build
 
 READY = Path(__file__).parents[1] / "plugins" / "srkit_kornia"
 PILLOW = {
@@ -44,7 +46,7 @@ def photo() -> Tensor:
     import skimage.data
 
     picture = Image.fromarray(skimage.data.astronaut()).crop((160, 0, 288, 128))
-    return images.to_tensor(picture)
+    return codec.to_tensor(picture)
 
 
 def keys(count: int, start: int = 0) -> Tensor:
@@ -284,8 +286,8 @@ def test_grey_noise_is_the_same_in_all_channels(photo: Tensor) -> None:
 
 def pillows_jpeg(picture: Tensor, quality: int, chroma: str) -> Tensor:
     file = io.BytesIO()
-    images.to_image(picture).save(file, "JPEG", quality=quality, subsampling=chroma)
-    return images.to_tensor(Image.open(file))
+    codec.to_image(picture).save(file, "JPEG", quality=quality, subsampling=chroma)
+    return codec.to_tensor(Image.open(file))
 
 
 @pytest.mark.parametrize("chroma", ["4:2:0", "4:4:4"])

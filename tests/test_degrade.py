@@ -13,10 +13,11 @@ import skimage.data
 import torch
 from PIL import Image
 
-from srkit import images, registry, seeds
-from srkit.bench.protocol import Protocol
+from srkit import registry, seeds
 from srkit.cli.degrade import Degradation, plan, sheet
 from srkit.errors import InputError
+from srkit.evaluation.protocol import Protocol
+from srkit.imaging import codec
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -49,7 +50,7 @@ def pixels(file: Path) -> np.ndarray:
 
 
 def tensor(file: Path) -> torch.Tensor:
-    return images.to_tensor(images.read(file).rgb)
+    return codec.to_tensor(codec.read(file).rgb)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -70,7 +71,7 @@ def test_a_picture_is_what_the_bench_makes_of_it(cli: Cli) -> None:
     file = photo(Path("face.png"))
     assert cli(file, "lr.png") == (0, "lr.png\n", "")
     lr = Protocol().degrade(tensor(file))
-    assert np.array_equal(pixels(Path("lr.png")), np.asarray(images.to_image(lr)))
+    assert np.array_equal(pixels(Path("lr.png")), np.asarray(codec.to_image(lr)))
     assert cli(file, "again.png")[0] == 0
     assert Path("lr.png").read_bytes() == Path("again.png").read_bytes()
     assert cli(file, "other.png", "--seed", 1)[0] == 0
@@ -86,7 +87,7 @@ def test_a_folder_keeps_its_tree_and_each_picture_has_its_own_seed(cli: Cli) -> 
     degrade = registry.build("degradations", "faces-x4")
     for file, output in zip(files, outputs, strict=True):
         lr = degrade(tensor(file), seeds=seeds.of_pictures(tensor(file), 7))
-        assert np.array_equal(pixels(output), np.asarray(images.to_image(lr)))
+        assert np.array_equal(pixels(output), np.asarray(codec.to_image(lr)))
 
 
 def test_results_inside_the_folder_are_no_inputs_of_the_next_run(cli: Cli) -> None:
@@ -119,7 +120,7 @@ def test_draws_of_a_picture_make_a_sheet(cli: Cli) -> None:
     for draw, (top, left) in enumerate([(0, 0), (0, 18), (18, 0)]):
         lr = degrade(tensor(file), seeds=seeds.derive(key, draw) if draw else key)
         tile = drawn[top : top + 16, left : left + 16]
-        assert np.array_equal(tile, np.asarray(images.to_image(lr)))
+        assert np.array_equal(tile, np.asarray(codec.to_image(lr)))
     assert cli(file, "big.png", *options, "--compare")[0] == 0
     assert pixels(Path("big.png")).shape == (130, 130, 3)
 
@@ -151,7 +152,7 @@ def test_scale_settings_and_files_choose_the_degradation(cli: Cli) -> None:
     assert pixels(Path("a.png")).shape == (32, 32, 3)
     assert cli(file, "b.png", "--set", "noise=0", "--set", "degradation.kernel=area")[0] == 0
     exact = torch.nn.functional.interpolate(tensor(file), scale_factor=0.25, mode="area")
-    assert np.array_equal(pixels(Path("b.png")), np.asarray(images.to_image(exact)))
+    assert np.array_equal(pixels(Path("b.png")), np.asarray(codec.to_image(exact)))
     steps = "[{do = 'resize', kernel = 'area'}]"
     options = ("--degradation", "chain", "--set", f"steps={steps}")
     assert cli(file, "c.png", *options)[0] == 0
@@ -165,7 +166,7 @@ def test_scale_settings_and_files_choose_the_degradation(cli: Cli) -> None:
     for recipe in ("inception-gan", "recipe.toml"):
         assert cli(file, "e.png", "--recipe", recipe)[0] == 0
         assert np.array_equal(
-            pixels(Path("e.png")), np.asarray(images.to_image(Protocol().degrade(tensor(file))))
+            pixels(Path("e.png")), np.asarray(codec.to_image(Protocol().degrade(tensor(file))))
         )
 
 
@@ -182,7 +183,7 @@ def test_one_broken_picture_does_not_take_the_others_with_it(cli: Cli) -> None:
     assert summary == "srkit: 2 pictures of 4 failed"
     hr = tensor(Path("in/c.png"))
     lr = registry.build("degradations", "faces-x4")(hr, seeds=seeds.of_pictures(hr, 0))
-    assert np.array_equal(pixels(Path("out/c.png")), np.asarray(images.to_image(lr)))
+    assert np.array_equal(pixels(Path("out/c.png")), np.asarray(codec.to_image(lr)))
 
 
 def test_what_a_degradation_refuses_is_said_of_the_picture(cli: Cli) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from training import same_tensors
 
-from srkit import registry, runs
+from srkit import registry
+from srkit.models import checkpoint
+from srkit.training import run_folder
 
 pytestmark = pytest.mark.drill
 
@@ -26,7 +28,7 @@ def start(recipe: Path, photos: Path, out: Path) -> subprocess.Popen[str]:
     """Begin a run, or go on with it."""
     words = [sys.executable, "-m", "srkit", "train", str(recipe), "--data", str(photos)]
     words += ["--out", str(out), "--device", "cpu", "--checkpoint-every", "4", "--log-every", "3"]
-    if (out / runs.RECIPE).is_file():
+    if (out / run_folder.RECIPE).is_file():
         words.append("--resume")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -80,7 +82,7 @@ def test_runs_killed_at_random_moments_end_like_the_undisturbed_one(
     out = tmp_path / "run-0"
     while kills < KILLS:
         process = start(file, photos, out)
-        before = size(out / runs.LOG)
+        before = size(out / run_folder.LOG)
         in_write = kills % 3 == 0
         if in_write:  # as soon as a checkpoint is being written, after some that weren't
             skip = draw.randrange(6)
@@ -92,7 +94,9 @@ def test_runs_killed_at_random_moments_end_like_the_undisturbed_one(
 
             alive = wait(process, writing)
         elif kills % 3 == 1:  # at any time after the first line, startup left out
-            alive = wait(process, lambda before=before, out=out: size(out / runs.LOG) != before)
+            alive = wait(
+                process, lambda before=before, out=out: size(out / run_folder.LOG) != before
+            )
             time.sleep(draw.uniform(0, 1.5))
         else:  # at any time at all, startup included
             time.sleep(draw.uniform(0, 8))
@@ -105,13 +109,13 @@ def test_runs_killed_at_random_moments_end_like_the_undisturbed_one(
             continue
         assert process.returncode == 0, error
         finished += 1
-        same_tensors(whole / runs.MODEL, out / runs.MODEL)
-        same_tensors(runs.checkpoints(whole)[-1], runs.checkpoints(out)[-1])
+        same_tensors(whole / checkpoint.MODEL, out / checkpoint.MODEL)
+        same_tensors(checkpoint.checkpoints(whole)[-1], checkpoint.checkpoints(out)[-1])
         number += 1
         out = tmp_path / f"run-{number}"
     finish(start(file, photos, out))
-    same_tensors(whole / runs.MODEL, out / runs.MODEL)
-    same_tensors(runs.checkpoints(whole)[-1], runs.checkpoints(out)[-1])
+    same_tensors(whole / checkpoint.MODEL, out / checkpoint.MODEL)
+    same_tensors(checkpoint.checkpoints(whole)[-1], checkpoint.checkpoints(out)[-1])
     assert not list(out.glob(".*"))  # nothing torn is left
     assert inside >= 3, "too few kills fell inside a checkpoint's write"
     print(f"{kills} kills, {inside} of them inside a write; {finished + 1} runs ended the same")

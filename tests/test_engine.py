@@ -20,30 +20,22 @@ import pytest
 import torch
 from training import lines, same_tensors, tiny
 
-from srkit import (
-    InputError,
-    Recipe,
-    SrkitError,
-    build,
-    checkpoint,
-    curves,
-    data,
-    load,
-    processes,
-    registry,
-    runs,
-)
-from srkit.adversarial import Objective
+from srkit import InputError, Recipe, SrkitError, load, registry
 from srkit.cli import main
 from srkit.cli.train import parse_time
-from srkit.decoding import TooManyBrokenError
+from srkit.data import feed as data
+from srkit.data.decoding import TooManyBrokenError
+from srkit.data.sampler import Batch
 from srkit.errors import Interrupted, RecipeError
-from srkit.feeds import Batch
-from srkit.plan import plan
-from srkit.processes import Failure, Processes
-from srkit.state import State, Window
-from srkit.steps import step
-from srkit.train import better
+from srkit.models import checkpoint
+from srkit.training import distributed, plot, run_folder
+from srkit.training import parts as build
+from srkit.training.cost import plan
+from srkit.training.distributed import Failure, Processes
+from srkit.training.loop import better
+from srkit.training.objectives import Objective
+from srkit.training.state import State, Window
+from srkit.training.step import step
 
 CPU = torch.device("cpu")
 
@@ -74,7 +66,7 @@ def close_weights(a: Path, b: Path, part: str, tolerance: float) -> None:
 def stepped(recipe: Recipe, batch: Batch) -> tuple[State, dict[str, float]]:
     """Take one step from the recipe's first weights; return the state and the gradient norms."""
     torch.manual_seed(recipe.seed)
-    joined = processes.start(CPU, recipe.precision, recipe.accumulate)
+    joined = distributed.start(CPU, recipe.precision, recipe.accumulate)
     parts = build.parts(recipe, CPU)
     state = State.of(recipe, parts, joined)
     parts.generator.train()
@@ -151,7 +143,7 @@ def test_what_a_launcher_says_of_precision_holds(
     out = tmp_path / "run"
     words = ["train", "faces-tiny", "--data", str(photos), "--out", str(out), "--device", "cpu"]
     assert main([*words, "--steps", "1", "--set", "data.size=32"]) == 0
-    recipe = Recipe.from_file(out / runs.RECIPE)
+    recipe = Recipe.from_file(out / run_folder.RECIPE)
     assert (recipe.precision, recipe.accumulate) == ("bf16", 2)
 
 
@@ -162,7 +154,7 @@ def test_scaled_gradients_take_the_same_step_and_an_overflow_none(updates: str) 
 
     def taken(scale: float | None) -> tuple[State, dict[str, float], State]:
         torch.manual_seed(0)
-        joined = processes.start(CPU)
+        joined = distributed.start(CPU)
         if scale is not None:
             joined.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         parts = build.parts(recipe, CPU)
@@ -194,7 +186,7 @@ def test_scaled_gradients_take_the_same_step_and_an_overflow_none(updates: str) 
 
 def test_a_bad_gradient_of_the_discriminator_moves_neither_network() -> None:
     recipe = tiny_gan(**{"adversarial.updates": "alternating"})
-    joined = processes.start(CPU)
+    joined = distributed.start(CPU)
     parts = build.parts(recipe, CPU)
     state = State.of(recipe, parts, joined)
     before = state.snapshot()
@@ -272,7 +264,7 @@ def test_a_batch_that_is_not_finite_moves_nothing_and_is_counted(
         options["generator.name"] = generator
     result = run(faulty([3, 4], steps=6, **options), checkpoint_every=1, checkpoints=9)
     folder = tmp_path / "run"
-    found = {file.name[-14:-12]: checkpoint.read(file) for file in runs.checkpoints(folder)}
+    found = {file.name[-14:-12]: checkpoint.read(file) for file in checkpoint.checkpoints(folder)}
     # Batches 3 and 4 left no trace, and no checkpoint: the weights might have been to blame.
     assert sorted(found) == ["00", "01", "02", "05", "06"]
     assert all(value.isfinite().all() for value in found["06"].tensors.values())
@@ -288,7 +280,7 @@ def test_skipping_restores_running_statistics_and_optimisers(
 ) -> None:
     fake_distribution("srkit-faulty", {"faulty_plugin": FAULTY})
     recipe = faulty([2], **{"generator.name": "normed"})
-    joined = processes.start(CPU)
+    joined = distributed.start(CPU)
     parts = build.parts(recipe, CPU)
     build.rehearse(recipe, parts, CPU)
     state = State.of(recipe, parts, joined)
@@ -347,7 +339,7 @@ def test_after_many_in_a_row_the_run_goes_back_once_and_learns_more_slowly(
     def report(record: Mapping[str, Any]) -> None:
         records.append(record)
         if "event" in record:  # a run that is killed here goes on slowly
-            saved.append(checkpoint.read(runs.checkpoints(tmp_path / "run")[-1]))
+            saved.append(checkpoint.read(checkpoint.checkpoints(tmp_path / "run")[-1]))
 
     result = run(recipe, checkpoint_every=3, log_every=log_every, report=report)
     assert [(found.step, found.metadata["gone_back"]) for found in saved] == [(6, True)]
@@ -383,10 +375,10 @@ def test_a_second_time_stops_the_run(
     recipe = faulty(list(range(5, 100)), steps=40, **{"optimizer.patience": 3})
     with pytest.raises(SrkitError, match=r"3 batches in a row were not finite.*again.*lower opti"):
         run(recipe, checkpoint_every=2)
-    for file in runs.checkpoints(tmp_path / "run"):
+    for file in checkpoint.checkpoints(tmp_path / "run"):
         found = checkpoint.read(file)
         assert all(value.isfinite().all() for value in found.tensors.values())
-    assert "NaN" not in (tmp_path / "run" / runs.LOG).read_text()
+    assert "NaN" not in (tmp_path / "run" / run_folder.LOG).read_text()
 
 
 # --- the best, the start, the log ---------------------------------------------------------------
@@ -445,9 +437,11 @@ def test_the_best_may_be_the_lowest(
     scores = {
         line["step"]: line["validation"]["far"] for line in lines(out) if "validation" in line
     }
-    assert checkpoint.read(out / runs.BEST).step == min(scores, key=lambda number: scores[number])
+    assert checkpoint.read(out / run_folder.BEST).step == min(
+        scores, key=lambda number: scores[number]
+    )
     assert f"far {scores[12]:.4g} (" in " ".join(capsys.readouterr().err.split())
-    titles = [panel.title for panel in curves.panels_of(lines(out))]
+    titles = [panel.title for panel in plot.panels_of(lines(out))]
     assert "Validation: FAR" in titles
 
 
@@ -470,7 +464,7 @@ def test_which_score_is_better(
 
 def test_as_many_checkpoints_are_kept_as_asked_for(tmp_path: Path, run: Callable[..., Any]) -> None:
     run(tiny(), checkpoint_every=1, checkpoints=2)
-    assert [runs.step_of(file) for file in runs.checkpoints(tmp_path / "run")] == [5, 6]
+    assert [run_folder.step_of(file) for file in checkpoint.checkpoints(tmp_path / "run")] == [5, 6]
 
 
 def test_a_run_starts_from_another_models_weights(tmp_path: Path, run: Callable[..., Any]) -> None:
@@ -478,7 +472,7 @@ def test_a_run_starts_from_another_models_weights(tmp_path: Path, run: Callable[
     gan = tiny_gan(steps=1, init=str(tmp_path / "pixel"), **{"optimizer.learning_rate": 1e-9})
     second = run(gan, out=tmp_path / "gan")
     close_weights(first.model, second.model, "generator", 1e-6)
-    assert Recipe.from_file(tmp_path / "gan" / runs.RECIPE).init == str(tmp_path / "pixel")
+    assert Recipe.from_file(tmp_path / "gan" / run_folder.RECIPE).init == str(tmp_path / "pixel")
     with pytest.raises(InputError, match="weights don't fit this generator"):
         run(
             tiny(init=str(tmp_path / "pixel"), **{"generator.width": 9}),
@@ -538,7 +532,7 @@ def test_a_picture_that_cannot_be_drawn_fails_no_run(
     def fail(folder: Path) -> Path:
         raise InputError("no room")
 
-    monkeypatch.setattr(curves, "draw", fail)
+    monkeypatch.setattr(plot, "draw", fail)
     records: list[Mapping[str, Any]] = []
     assert run(tiny(), report=records.append).model.is_file()
     assert records[-1] == {"step": 6, "event": "no training.png: no room"}
@@ -582,7 +576,7 @@ def test_a_signal_that_ends_the_decoding_processes_too_still_saves(
     handler = signal.getsignal(signal.SIGCHLD)
     with pytest.raises(Interrupted, match="stopped at step 3"):
         run(tiny(steps=40), keep="files", workers=1, report=report)
-    assert runs.step_of(runs.checkpoints(tmp_path / "run")[-1]) == 3
+    assert run_folder.step_of(checkpoint.checkpoints(tmp_path / "run")[-1]) == 3
     signal.signal(signal.SIGCHLD, handler)
 
 
@@ -606,7 +600,7 @@ def test_a_photo_that_is_lost_on_the_way_costs_no_step(
     monkeypatch.setattr(data, "open_feed", open_feed)
     with pytest.raises(InputError, match=r"a picture has changed; saved .*00000004"):
         run(tiny())
-    assert runs.step_of(runs.checkpoints(tmp_path / "run")[-1]) == 4
+    assert run_folder.step_of(checkpoint.checkpoints(tmp_path / "run")[-1]) == 4
 
 
 def test_a_run_ends_with_a_picture_of_itself(tmp_path: Path, run: Callable[..., Any]) -> None:
@@ -636,7 +630,7 @@ def test_a_budget_fixes_the_steps_and_leaves_the_run_as_if_they_had_been_given(
 ) -> None:
     gan = tiny_gan(**{"optimizer.schedule": "cosine", "validate_every": 1000})
     result = run(gan, time_budget=7.0, log_every=50)
-    stored = Recipe.from_file(tmp_path / "run" / runs.RECIPE)
+    stored = Recipe.from_file(tmp_path / "run" / run_folder.RECIPE)
     assert stored.steps == result.step > 5
     whole = run(stored, out=tmp_path / "whole", log_every=50)
     same_tensors(result.checkpoint, whole.checkpoint)
@@ -672,7 +666,7 @@ def test_too_little_memory_is_said_in_one_line(
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr("srkit.plan.plan", full)
+    monkeypatch.setattr("srkit.training.cost.plan", full)
     assert main(["train", "faces-tiny", "--plan"]) == 2
     error = capsys.readouterr().err
     assert "a smaller --batch-size, or --accumulate" in error
@@ -739,7 +733,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(
         InputError, match=r"can't write .*make room, then --resume goes on from .*0"
     ):
         run(recipe, out=out, checkpoint_every=2, checkpoints=50)
-    files = runs.checkpoints(out)
+    files = checkpoint.checkpoints(out)
     assert len(files) > 1
     for file in files:
         checkpoint.read(file)  # every one that has its name is whole
@@ -825,8 +819,8 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
 
     with one_thread():
         alone = run(recipe, out=tmp_path / "alone", log_every=3, checkpoint_every=5)
-    last = runs.checkpoints(together)[-1]
-    start = checkpoint.read(runs.checkpoints(together)[0])
+    last = checkpoint.checkpoints(together)[-1]
+    start = checkpoint.read(checkpoint.checkpoints(together)[0])
     for part in ("generator", "discriminator"):
         before, one, other = (
             torch.cat([value.flatten() for value in found.part(part).values()])
@@ -846,19 +840,19 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
 
     torn = tmp_path / "torn"
     shutil.copytree(together, torn)
-    for later in (*runs.checkpoints(torn)[3:], torn / runs.MODEL):
+    for later in (*checkpoint.checkpoints(torn)[3:], torn / checkpoint.MODEL):
         later.unlink()
-    assert runs.step_of(runs.checkpoints(torn)[-1]) == 10
+    assert run_folder.step_of(checkpoint.checkpoints(torn)[-1]) == 10
     rest = launch(2, "train", *words, "--out", str(torn), "--resume")
     assert rest.returncode == 0, rest.stderr
-    same_tensors(last, runs.checkpoints(torn)[-1])
-    same_tensors(together / runs.MODEL, torn / runs.MODEL)
+    same_tensors(last, checkpoint.checkpoints(torn)[-1])
+    same_tensors(together / checkpoint.MODEL, torn / checkpoint.MODEL)
 
 
 def test_an_error_of_several_processes_is_said_and_none_hangs(tmp_path: Path, photos: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
-    (out / runs.LOG).touch()
+    (out / run_folder.LOG).touch()
     done = launch(2, "train", "faces-tiny", "--data", str(photos), "--out", str(out))
     assert done.returncode != 0
     assert done.stderr.count("already holds a run") == 1  # one process says it
@@ -905,14 +899,14 @@ def test_a_launchers_signal_saves_and_ends_all(
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    log = out / runs.LOG
+    log = out / run_folder.LOG
     while not (log.is_file() and log.stat().st_size):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.1)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert error.count("go on with --resume") == 1, error
-    assert runs.step_of(runs.checkpoints(out)[-1]) > 0
+    assert run_folder.step_of(checkpoint.checkpoints(out)[-1]) > 0
 
 
 @pytest.mark.long
@@ -921,7 +915,7 @@ def test_accelerate_launches_it_too(tmp_path: Path, photos: Path) -> None:
     words = ["train", "faces-tiny", "--data", str(photos), "--out", str(out), "--steps", "3"]
     done = launch(2, *words, "--set", "data.size=32", launcher="accelerate")
     assert done.returncode == 0, done.stderr
-    assert runs.step_of(runs.checkpoints(out)[-1]) == 3
+    assert run_folder.step_of(checkpoint.checkpoints(out)[-1]) == 3
 
 
 @pytest.mark.long

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 import srkit
-from srkit import InputError, Model, Recipe, export, registry
-from srkit.export import TOLERANCE, Format, described
+from srkit import InputError, Model, Recipe, registry
 from srkit.files import sha256
-from srkit.models import load
+from srkit.models import export
+from srkit.models.export import TOLERANCE, Format, described
+from srkit.models.load import load
 
 Cli = Callable[..., tuple[int, str, str]]
 FORMATS: tuple[Format, ...] = ("onnx", "torchscript")

@@ -11,7 +11,7 @@ import skimage.data
 from PIL import Image, ImageOps
 from skimage.transform import AffineTransform, SimilarityTransform, warp
 
-from srkit.faces import (
+from srkit.faces.align import (
     CELEBA_LANDMARKS,
     CELEBA_SIZE,
     MARGIN,

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from srkit import registry, runs
+from srkit import registry
 from srkit.cli import main
+from srkit.models import checkpoint
+from srkit.training import run_folder
 
 Crops = Callable[[Path, int, int], list[Path]]
 
@@ -62,8 +64,8 @@ def test_a_few_unreadable_jpegs_are_named_counted_and_left_out(
     assert "leftout3brokenpictures" in said
     for name in (files[3].name, files[17].name, "no-picture.jpg"):
         assert name in said
-    assert (tmp_path / "run" / runs.MODEL).is_file()
-    first = json.loads((tmp_path / "run" / runs.LOG).read_text().splitlines()[0])
+    assert (tmp_path / "run" / checkpoint.MODEL).is_file()
+    first = json.loads((tmp_path / "run" / run_folder.LOG).read_text().splitlines()[0])
     assert len(first["broken"]) == 3
     assert "no-picture.jpg" in " ".join(first["broken"])
 
@@ -146,5 +148,7 @@ def test_a_run_logs_what_it_left_out_of_shards(
         tmp_path / "shard-{0..0}.tar", "--val", str(tmp_path / "held-out"), "--steps", "6"
     )
     assert status == 0, errors
-    log = [json.loads(line) for line in (tmp_path / "run" / runs.LOG).read_text().splitlines()]
+    log = [
+        json.loads(line) for line in (tmp_path / "run" / run_folder.LOG).read_text().splitlines()
+    ]
     assert any("000002" in message for line in log for message in line.get("broken", ()))

@@ -20,10 +20,10 @@ import pytest
 import skimage.data
 from PIL import Image, features
 
-from srkit import formats, images, opening
 from srkit.errors import InputError
 from srkit.files import atomic
-from srkit.images import Picture
+from srkit.imaging import codec, formats, opening
+from srkit.imaging.codec import Picture
 
 AVIF = [".avif"] if features.check("avif") else []
 WRITTEN = [".png", ".jpg", ".webp", ".tif", ".bmp", *AVIF]
@@ -41,7 +41,7 @@ def encoded(image: Image.Image, name: str, **options: object) -> bytes:
 
 def refused(content: bytes, name: str = "x") -> str:
     with pytest.raises(InputError) as raised:
-        images.read(name, content)
+        codec.read(name, content)
     (line,) = str(raised.value).splitlines()
     assert line.startswith(f"{name}: ")
     return line.removeprefix(f"{name}: ")
@@ -53,24 +53,24 @@ def refused(content: bytes, name: str = "x") -> str:
 def test_suffixes_are_of_what_can_be_read() -> None:
     always = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
     heif = {".heic", ".heif"} if find_spec("pillow_heif") or find_spec("pi_heif") else set()
-    assert always | {*AVIF} | heif == images.SUFFIXES
-    assert always | {*AVIF} == images.WRITABLE
+    assert always | {*AVIF} | heif == codec.SUFFIXES
+    assert always | {*AVIF} == codec.WRITABLE
 
 
 def test_listing_formats_imports_no_package_for_them() -> None:
-    program = "import sys; from srkit import formats; print(*sys.modules)"
+    program = "import sys; from srkit.imaging import formats; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", program], text=True).split()
     assert not {"torch", "numpy", "tifffile", "pillow_heif", "pi_heif"} & {*loaded}
 
 
 def test_what_is_in_a_file_counts_and_not_its_name() -> None:
-    assert images.read("x.jpg", encoded(photo(), "png")).size == (96, 64)
-    assert images.read("x.mp4", encoded(photo(), "png")).size == (96, 64)
+    assert codec.read("x.jpg", encoded(photo(), "png")).size == (96, 64)
+    assert codec.read("x.mp4", encoded(photo(), "png")).size == (96, 64)
 
 
 @pytest.mark.parametrize("name", ["gif", "ppm", "tga", "ico"])
 def test_other_stills_are_read_too(name: str) -> None:
-    assert images.read("x", encoded(photo(), name)).pixels.std() > 20
+    assert codec.read("x", encoded(photo(), name)).pixels.std() > 20
 
 
 # --- HEIF ---------------------------------------------------------------------------------------
@@ -90,14 +90,15 @@ def test_heif_is_read_with_its_package(tmp_path: Path) -> None:
     exif[0x0112], exif[0x010F] = 6, "A phone"
     heif.from_pillow(photo()).save(file, quality=95, exif=exif.tobytes())
     script = (
-        f"from srkit import images; p = images.read({str(file)!r}); print(p.size, p.pixels.dtype)"
+        "from srkit.imaging import codec; "
+        f"p = codec.read({str(file)!r}); print(p.size, p.pixels.dtype)"
     )
     fresh = subprocess.check_output([sys.executable, "-c", script], text=True)  # not yet registered
     assert fresh == "(64, 96) uint8\n"
-    picture = images.read(file)
+    picture = codec.read(file)
     turned = np.asarray(photo().transpose(Image.Transpose.ROTATE_270)).astype(int)
     assert np.abs(picture.pixels - turned).mean() < 4
-    images.save(picture, tmp_path / "b.jpg")
+    codec.save(picture, tmp_path / "b.jpg")
     with Image.open(tmp_path / "b.jpg") as written:
         assert dict(written.getexif()) == {0x010F: "A phone"}
 
@@ -107,7 +108,7 @@ def test_heif_of_10_bits_keeps_them(tmp_path: Path) -> None:
     ramp = np.linspace(0, 65_535, 512).astype(np.uint16)
     values = np.broadcast_to(ramp[None, :, None], (64, 512, 3))
     heif.from_bytes("RGB;16", (512, 64), values.tobytes()).save(tmp_path / "a.heic", quality=-1)
-    picture = images.read(tmp_path / "a.heic")
+    picture = codec.read(tmp_path / "a.heic")
     assert picture.pixels.dtype == np.uint16
     assert np.abs(picture.pixels.astype(int) - values).max() < 400
     assert len(np.unique(picture.pixels)) > 400  # 8 bits have 256
@@ -123,7 +124,7 @@ def test_animations_are_refused(tmp_path: Path) -> None:
         moving = encoded(frames[0], name, save_all=True, append_images=frames[1:])
         assert refused(moving) == "animated pictures are not supported"
         still = encoded(frames[0], name, save_all=True)
-        assert images.read("x", still).size == (8, 8)
+        assert codec.read("x", still).size == (8, 8)
 
 
 VIDEOS = {
@@ -182,14 +183,14 @@ def test_a_photo_of_48_megapixels_and_a_scan_of_100_are_read(tmp_path: Path) -> 
     """Of the second Pillow warns, and warnings are errors here."""
     for name, mode, size in (("jpeg", "RGB", (8_000, 6_000)), ("png", "1", (10_000, 10_000))):
         content = encoded(Image.new(mode, size), name)
-        assert images.read("x", content).size == size
+        assert codec.read("x", content).size == size
 
 
 def test_warnings_are_kept_from_threads_too_and_come_back(tmp_path: Path) -> None:
     content = encoded(Image.new("1", (10_000, 10_000)), "png")
     before = list(warnings.filters)
     with ThreadPoolExecutor(2) as pool:
-        sizes = list(pool.map(lambda _: images.read("x", content).size, range(4)))
+        sizes = list(pool.map(lambda _: codec.read("x", content).size, range(4)))
     assert sizes == [(10_000, 10_000)] * 4
     assert list(warnings.filters) == before
     with pytest.raises(Image.DecompressionBombWarning):
@@ -200,16 +201,16 @@ def test_warnings_are_kept_from_threads_too_and_come_back(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp", "tiff", "bmp", *(s[1:] for s in AVIF)])
 def test_a_file_that_is_cut_off_is_broken(name: str, share: float) -> None:
     content = encoded(photo(), name)
-    images.read("x", content)
+    codec.read("x", content)
     line = refused(content[: int(len(content) * share)])
     assert line.startswith("not a readable picture (")
 
 
 def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.png: no such file$"):
-        images.read(tmp_path / "none.png")
+        codec.read(tmp_path / "none.png")
     with pytest.raises(InputError, match=r": not a readable picture \(Is a directory\)$"):
-        images.read(tmp_path)
+        codec.read(tmp_path)
 
 
 def test_a_picture_too_large_for_the_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,15 +231,15 @@ def test_a_size_is_that_of_the_upright_picture(
     exif[0x0112] = orientation
     options = {} if suffix == ".bmp" else {"exif": exif}
     photo().save(tmp_path / f"a{suffix}", **options)
-    size = images.size_of(tmp_path / f"a{suffix}")
-    assert size == images.read(tmp_path / f"a{suffix}").size
+    size = codec.size_of(tmp_path / f"a{suffix}")
+    assert size == codec.read(tmp_path / f"a{suffix}").size
     assert size == ((64, 96) if orientation == 6 and suffix != ".bmp" else (96, 64))
 
 
 def test_a_size_is_told_of_no_broken_picture(tmp_path: Path) -> None:
     for content in (b"", b"none", png_of_size(30_000, 30_000)):
         with pytest.raises(InputError, match=r"^x: "):
-            images.size_of("x", content)
+            codec.size_of("x", content)
 
 
 # --- what can't be written ----------------------------------------------------------------------
@@ -267,7 +268,7 @@ def test_what_cannot_be_written_is_told_before_hours_are_lost(
     (tmp_path / "file.png").touch()
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InputError) as raised:
-        images.require_writable(tmp_path / name, size)
+        codec.require_writable(tmp_path / name, size)
     assert says in str(raised.value)
     assert {file.name for file in tmp_path.iterdir()} == {"file.png", "folder.png"}
 
@@ -276,8 +277,8 @@ def test_what_cannot_be_written_is_told_before_hours_are_lost(
 def test_sizes_up_to_the_limit_can_be_written(tmp_path: Path, suffix: str) -> None:
     longest = formats.LONGEST.get(formats.WRITTEN[suffix], 70_000)
     size = (1, min(longest, 70_000))
-    images.require_writable(tmp_path / f"a{suffix}", size)
-    images.save(Picture(np.zeros((size[1], size[0], 3), np.uint8)), tmp_path / f"a{suffix}")
+    codec.require_writable(tmp_path / f"a{suffix}", size)
+    codec.save(Picture(np.zeros((size[1], size[0], 3), np.uint8)), tmp_path / f"a{suffix}")
     with Image.open(tmp_path / f"a{suffix}") as written:
         assert written.size == size
 
@@ -287,7 +288,7 @@ def test_a_folder_without_permission_is_told(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda place, how: Path(place) != tmp_path)
     with pytest.raises(InputError, match=f"no permission to write in {tmp_path}$"):
-        images.require_writable(tmp_path / "new" / "a.png", (4, 4))
+        codec.require_writable(tmp_path / "new" / "a.png", (4, 4))
 
 
 def run(program: str, *arguments: object) -> str:
@@ -301,7 +302,7 @@ def test_a_full_disk_leaves_one_line_and_no_file(tmp_path: Path) -> None:
         import resource, signal, sys
         from pathlib import Path
         import numpy as np
-        from srkit import images
+        from srkit.imaging import codec
         from srkit.errors import InputError
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -310,7 +311,7 @@ def test_a_full_disk_leaves_one_line_and_no_file(tmp_path: Path) -> None:
         for name in sys.argv[2:]:
             kind = np.uint16 if name.startswith("deep") else np.uint8
             try:
-                images.save(images.Picture(noise.astype(kind)), Path(sys.argv[1]) / name)
+                codec.save(codec.Picture(noise.astype(kind)), Path(sys.argv[1]) / name)
             except InputError as error:
                 print(error)
     """
@@ -327,16 +328,16 @@ def test_writing_takes_one_more_copy_at_most(tmp_path: Path, suffix: str) -> Non
         import resource, sys
         from pathlib import Path
         import numpy as np
-        from srkit import images
+        from srkit.imaging import codec
 
         def peak():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
 
         out = Path(sys.argv[1])
-        images.save(images.Picture(np.zeros((300, 300, 3), np.uint8)), out)
+        codec.save(codec.Picture(np.zeros((300, 300, 3), np.uint8)), out)
         pixels = np.full((5000, 5000, 3), 90, np.uint8)
         before = peak()
-        images.save(images.Picture(pixels), out)
+        codec.save(codec.Picture(pixels), out)
         print((peak() - before) / (pixels.nbytes / 2**20))
     """
     assert float(run(program, tmp_path / f"a{suffix}")) < 1.6
@@ -348,9 +349,9 @@ LONG = ["ü" * 123 + ".png", "画" * 83 + ".jpg", "\U0001f600" * 62 + ".tif", "a
 @pytest.mark.parametrize("name", LONG)
 def test_names_may_be_as_long_as_systems_allow(tmp_path: Path, name: str) -> None:
     assert 250 <= len(os.fsencode(name)) <= 255
-    images.save(Picture(np.zeros((4, 4, 3), np.uint8)), tmp_path / name)
+    codec.save(Picture(np.zeros((4, 4, 3), np.uint8)), tmp_path / name)
     assert [file.name for file in tmp_path.iterdir()] == [name]
-    assert images.read(tmp_path / name).size == (4, 4)
+    assert codec.read(tmp_path / name).size == (4, 4)
 
 
 @pytest.mark.parametrize("name", ["a", "ü" * 100, "\U0001f600" * 60, "a\udcff" * 40, "a" * 255])
@@ -365,7 +366,7 @@ def test_temporary_names_are_short(tmp_path: Path, name: str) -> None:
 def test_a_result_that_fails_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from srkit import encoding
+    from srkit.imaging import encoding
 
     file = tmp_path / "a.png"
     file.write_bytes(b"old")
@@ -380,5 +381,5 @@ def test_a_result_that_fails_leaves_the_old_one(
     for error, says in ((MemoryError(), "too large for the memory"), (ValueError("odd"), "odd")):
         monkeypatch.setattr(encoding, "encode", fails(error))
         with pytest.raises(InputError, match=f"can't write .*a.png: {says}$"):
-            images.save(Picture(np.zeros((4, 4, 3), np.uint8)), file)
+            codec.save(Picture(np.zeros((4, 4, 3), np.uint8)), file)
         assert [f.read_bytes() for f in tmp_path.iterdir()] == [b"old"]

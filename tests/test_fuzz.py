@@ -22,8 +22,8 @@ import tifffile
 from PIL import Image, features
 from profiles import press, wide
 
-from srkit import images
-from srkit.images import Picture
+from srkit.imaging import codec
+from srkit.imaging.codec import Picture
 
 SIZE = (24, 16)
 SUFFIXES = [".png", ".jpg", ".webp", ".tif", ".bmp", *([".avif"] if features.check("avif") else [])]
@@ -59,8 +59,8 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x8769] = 6, "A camera", {0xA002: 24, 0xA003: 16}
     about = {"exif": exif.tobytes(), "icc_profile": wide(), "dpi": (300, 300)}
-    images.save(Picture(deep()), folder / "deep.png")
-    images.save(Picture(deep(), deep()[..., 0]), folder / "deep-alpha.png")
+    codec.save(Picture(deep()), folder / "deep.png")
+    codec.save(Picture(deep(), deep()[..., 0]), folder / "deep-alpha.png")
     every = {
         ".png": [
             *(encoded(rgb.convert(mode), "png") for mode in ("1", "L", "LA", "RGB")),
@@ -239,9 +239,9 @@ def check(folder: Path, out: Path, cases: list[Case]) -> tuple[int, int]:
     assert {case.name for case in cases if case.good is False} <= failed
     assert {case.name for case in cases if case.good} <= written
     for name in written:
-        width, height = images.size_of(folder / name)
+        width, height = codec.size_of(folder / name)
         if width * height < 10**6:
-            assert images.read(out / name).size == (4 * width, 4 * height), name
+            assert codec.read(out / name).size == (4 * width, 4 * height), name
     return len(failed), len(written)
 
 

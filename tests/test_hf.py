@@ -22,8 +22,11 @@ from huggingface_hub.utils import logging
 from safetensors.torch import load_file, save, save_file
 
 import srkit
-from srkit import InputError, hf, images, pins, registry
+from srkit import InputError, registry
 from srkit.files import sha256
+from srkit.imaging import codec
+from srkit.models import hub as hf
+from srkit.models import pins
 
 Cli = Callable[..., tuple[int, str, str]]
 NAME = "hf://somebody/faces"
@@ -320,7 +323,7 @@ def test_what_is_not_there_is_one_line(
     server.repository("somebody/faces").commit({"model.safetensors": weights})
     server.repository("somebody/gated").gated = True
     picture = tmp_path / "face.png"
-    images.to_image(torch.rand(3, 8, 8)).save(picture)
+    codec.to_image(torch.rand(3, 8, 8)).save(picture)
     assert said in refused("upscale", picture, "--model", name)
     assert pins.read() == {}
 

@@ -24,11 +24,11 @@ import tifffile
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from srkit import alpha as transparency
-from srkit import colour, deep, formats, images
 from srkit.errors import InputError
-from srkit.images import Picture
-from srkit.picture import to_grey
+from srkit.imaging import alpha as transparency
+from srkit.imaging import codec, colour, deep, formats
+from srkit.imaging.codec import Picture
+from srkit.imaging.picture import to_grey
 
 LOSSLESS = [
     *(
@@ -39,7 +39,7 @@ LOSSLESS = [
     *((".bmp", mode) for mode in ("L", "RGB")),  # Pillow's has no alpha
 ]
 LOSSY = {".jpg": 4.0, ".webp": 5.0, ".avif": 5.0}  # mean levels that a photograph loses twice
-needs_avif = pytest.mark.skipif(".avif" not in images.SUFFIXES, reason="Pillow without AVIF")
+needs_avif = pytest.mark.skipif(".avif" not in codec.SUFFIXES, reason="Pillow without AVIF")
 FORMATS = [".png", ".jpg", ".webp", ".tif", ".bmp", pytest.param(".avif", marks=needs_avif)]
 
 
@@ -65,9 +65,9 @@ def twice(values: np.ndarray) -> np.ndarray:
 
 def doubled(file: Path, out: Path, **options: Any) -> Picture:
     """Read a file, repeat its pixels and save them as another; return what was saved."""
-    given = images.read(file)
+    given = codec.read(file)
     picture = given.enlarged(twice(given.pixels))
-    images.save(picture, out, **options)
+    codec.save(picture, out, **options)
     return picture
 
 
@@ -114,7 +114,7 @@ def test_lossy_formats_lose_what_they_must(tmp_path: Path, suffix: str, mode: st
 def test_colours_of_a_jpeg_are_as_sharp_as_its_brightness(tmp_path: Path) -> None:
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2], stripes[:, 1::2] = (255, 0, 0), (0, 0, 255)
-    images.save(Picture(stripes), tmp_path / "a.jpg")
+    codec.save(Picture(stripes), tmp_path / "a.jpg")
     assert np.abs(pixels(tmp_path / "a.jpg").astype(int) - stripes).mean() < 8
 
 
@@ -188,7 +188,7 @@ TIFF_KINDS = [
 def test_16_bit_png_written_in_bands(
     tmp_path: Path, channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from srkit import png as writer
+    from srkit.imaging import png as writer
 
     monkeypatch.setattr(writer, "_BAND", 7 * 40 * 2 * channels)  # seven rows
     values = deep_photo(channels=channels)
@@ -196,8 +196,8 @@ def test_16_bit_png_written_in_bands(
     if channels in (2, 4):
         values[..., -1] = 12_345
     write_png(tmp_path / "a.png", values)
-    picture = images.read(tmp_path / "a.png")
-    images.save(picture.enlarged(picture.pixels.repeat(2, 0)), tmp_path / "b.png")
+    picture = codec.read(tmp_path / "a.png")
+    codec.save(picture.enlarged(picture.pixels.repeat(2, 0)), tmp_path / "b.png")
     assert (read_png(tmp_path / "b.png") == values.repeat(2, 0)).all()
 
 
@@ -210,8 +210,8 @@ def test_a_grey_picture_stays_grey_whatever_a_network_makes_of_it(
     for profile, channels in ((None, 1), (profiles.grey(), 1), (profiles.wide(), 3)):
         info = {"icc_profile": profile} if profile else {}
         picture = Picture(colours, None, True, info)
-        images.save(picture, tmp_path / f"a{suffix}")
-        found = images.read(tmp_path / f"a{suffix}")
+        codec.save(picture, tmp_path / f"a{suffix}")
+        found = codec.read(tmp_path / f"a{suffix}")
         assert np.abs(np.ptp(found.pixels.astype(int), axis=2)).max() == 0
         assert found.grey == (channels == 1)
         shown = found.pixels.mean() / np.iinfo(found.pixels.dtype).max
@@ -274,14 +274,14 @@ def test_16_bit_lzw_tiff_loses_nothing(tmp_path: Path, channels: int) -> None:
 def test_16_bits_that_nothing_here_decodes_are_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from srkit import deep
+    from srkit.imaging import deep
 
     write_lzw(tmp_path / "a.tif", deep_photo())
     monkeypatch.setattr(deep, "_by_libtiff", lambda source: 1 / 0)
     with pytest.raises(
         InputError, match=r"a\.tif: LZW TIFF of 16 bits .* pip install imagecodecs$"
     ):
-        images.read(tmp_path / "a.tif")
+        codec.read(tmp_path / "a.tif")
 
 
 def test_a_key_colour_of_16_bits_is_transparent(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_a_key_colour_of_16_bits_is_transparent(tmp_path: Path) -> None:
         key = tuple(int(v) for v in values[3, 5])
         options = {"transparent": key if channels == 3 else key[0]}
         write_png(tmp_path / "a.png", values, **options)
-        picture = images.read(tmp_path / "a.png")
+        picture = codec.read(tmp_path / "a.png")
         hidden = (values == values[3, 5]).all(2)
         assert picture.alpha is not None
         assert (picture.alpha == np.where(hidden, 0, 65_535)).all()
@@ -300,7 +300,7 @@ def test_a_key_colour_of_16_bits_is_transparent(tmp_path: Path) -> None:
 def test_a_grey_key_of_few_bits_is_transparent(tmp_path: Path, bits: int) -> None:
     values = np.arange(2**bits).repeat(3).reshape(-1, 3, 1)
     write_png(tmp_path / "a.png", values, bits, transparent=2**bits - 1)
-    alpha = images.read(tmp_path / "a.png").alpha
+    alpha = codec.read(tmp_path / "a.png").alpha
     assert alpha is not None
     assert ((alpha == 0) == (values[..., 0] == 2**bits - 1)).all()
 
@@ -309,11 +309,11 @@ def test_16_bits_are_rounded_where_a_format_has_only_8(tmp_path: Path) -> None:
     values = deep_photo()
     write_png(tmp_path / "a.png", values)
     exact = (values / 257).round()
-    assert (np.asarray(images.read(tmp_path / "a.png").rgb) == exact).all()
-    lost = images.save(images.read(tmp_path / "a.png"), tmp_path / "b.bmp")
+    assert (np.asarray(codec.read(tmp_path / "a.png").rgb) == exact).all()
+    lost = codec.save(codec.read(tmp_path / "a.png"), tmp_path / "b.bmp")
     assert (pixels(tmp_path / "b.bmp") == exact).all()
     assert lost == ["BMP holds 8 bits a channel: its 16 were rounded"]
-    assert images.save(images.read(tmp_path / "a.png"), tmp_path / "b.tif") == []
+    assert codec.save(codec.read(tmp_path / "a.png"), tmp_path / "b.tif") == []
 
 
 def test_premultiplied_colours_of_16_bits_are_divided(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_premultiplied_colours_of_16_bits_are_divided(tmp_path: Path) -> None:
     alpha = np.array([[0, 1_000, 30_000, 65_535]] * 4, np.uint16)
     given = np.dstack([(colours * (alpha[..., None] / 65_535)).round().astype(np.uint16), alpha])
     tifffile.imwrite(tmp_path / "a.tif", given, photometric="rgb", extrasamples=["assocalpha"])
-    picture = images.read(tmp_path / "a.tif")
+    picture = codec.read(tmp_path / "a.tif")
     assert (picture.alpha == alpha).all()
     shown = picture.pixels[alpha > 0].astype(int)
     assert np.abs(shown - 40_000).max() < 40
@@ -330,7 +330,7 @@ def test_premultiplied_colours_of_16_bits_are_divided(tmp_path: Path) -> None:
 def test_white_is_zero_in_some_tiffs(tmp_path: Path) -> None:
     values = deep_photo(channels=1)[..., 0]
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
-    assert (images.read(tmp_path / "a.tif").pixels[..., 0] == 65_535 - values).all()
+    assert (codec.read(tmp_path / "a.tif").pixels[..., 0] == 65_535 - values).all()
 
 
 def test_floats_are_16_bits_from_0_to_1(tmp_path: Path) -> None:
@@ -341,10 +341,10 @@ def test_floats_are_16_bits_from_0_to_1(tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "c.tif")
     expected = (np.linspace(0, 1, 64) * 65_535).round().reshape(8, 8)
     for name in ("a.tif", "b.tif"):
-        picture = images.read(tmp_path / name)
+        picture = codec.read(tmp_path / name)
         assert np.abs(picture.pixels - expected[..., None]).max() <= 1
         assert picture.notes == ()
-    picture = images.read(tmp_path / "c.tif")
+    picture = codec.read(tmp_path / "c.tif")
     assert picture.pixels[0, :2, 0].tolist() == [65_535, 0]
     assert picture.notes == ("values below black or above white (1) were cut",)
 
@@ -356,7 +356,7 @@ def test_deep_greys_in_memory(mode: str) -> None:
     given = values / np.float32(65_535) if mode == "F" else values
     image = Image.fromarray(np.asarray(given).astype(kinds[mode]))
     assert image.mode == mode
-    picture = images.unpack(image)
+    picture = codec.unpack(image)
     assert picture.grey
     assert np.abs(picture.pixels[..., 0].astype(int) - values).max() <= 0
     assert (np.asarray(picture.to_image()) == values).all()
@@ -364,7 +364,7 @@ def test_deep_greys_in_memory(mode: str) -> None:
 
 def test_bits_that_pillow_cuts_are_told() -> None:
     content = b"P6 2 1 65535\n" + bytes(12)
-    assert images.read("x", content).notes == ("its 16 bits a channel were cut to 8",)
+    assert codec.read("x", content).notes == ("its 16 bits a channel were cut to 8",)
 
 
 @needs_avif
@@ -421,7 +421,7 @@ def test_every_mode_means_the_same_colours(mode: str) -> None:
     image = MODES[mode](Image.fromarray(photo()))
     assert image.mode == mode.split()[0]
     before = image.tobytes()
-    picture = images.unpack(image)
+    picture = codec.unpack(image)
     assert image.tobytes() == before
     grey = mode in ("1", "L", "LA", "La")
     assert picture.grey == grey
@@ -443,15 +443,15 @@ def test_every_mode_means_the_same_colours(mode: str) -> None:
 def test_tiffs_of_every_mode(tmp_path: Path, mode: str) -> None:
     image = MODES[mode](Image.fromarray(photo()))
     image.save(tmp_path / "a.tif")
-    in_memory = images.unpack(image)
-    picture = images.read(tmp_path / "a.tif")
+    in_memory = codec.unpack(image)
+    picture = codec.read(tmp_path / "a.tif")
     assert np.abs(picture.pixels.astype(int) - in_memory.pixels).max() <= 1
     assert picture.grey == in_memory.grey
 
 
 def test_a_picture_in_memory_is_not_tied_to_the_image_it_came_from() -> None:
     image = Image.new("RGB", (2, 2), "red")
-    picture = images.unpack(image)
+    picture = codec.unpack(image)
     image.paste("blue", (0, 0, 2, 2))
     assert picture.pixels[0, 0].tolist() == [255, 0, 0]
 
@@ -531,13 +531,13 @@ def test_transparency_becomes_white_where_a_format_has_none(tmp_path: Path, suff
     alpha = np.full((24, 40), 255, np.uint8)
     alpha[:, 20:] = 0
     picture = Picture(np.full((24, 40, 3), 60, np.uint8), alpha)
-    (lost,) = images.save(picture, tmp_path / f"a{suffix}")
+    (lost,) = codec.save(picture, tmp_path / f"a{suffix}")
     assert "no transparency" in lost
     found = pixels(tmp_path / f"a{suffix}")
     assert np.abs(found[:, :16].astype(int) - 60).max() < 4
     assert found[:, 24:].min() > 250
     assert (
-        images.save(replace(picture, alpha=np.full_like(alpha, 255)), tmp_path / f"a{suffix}") == []
+        codec.save(replace(picture, alpha=np.full_like(alpha, 255)), tmp_path / f"a{suffix}") == []
     )
 
 
@@ -646,7 +646,7 @@ def write_cmyk(file: Path, profile: bytes | None) -> np.ndarray:
 def test_inks_become_srgb_and_inks_again(tmp_path: Path, suffix: str, pressed: bool) -> None:
     profile = profiles.press() if pressed else None
     expected = write_cmyk(tmp_path / f"a{suffix}", profile)
-    picture = images.read(tmp_path / f"a{suffix}")
+    picture = codec.read(tmp_path / f"a{suffix}")
     assert np.abs(picture.pixels - expected).mean() < 3
     for out in (".jpg", ".tif"):
         assert doubled(tmp_path / f"a{suffix}", tmp_path / f"b{out}").notes == ()
@@ -661,7 +661,7 @@ def test_inks_become_srgb_and_inks_again(tmp_path: Path, suffix: str, pressed: b
         )
         assert np.abs(light.reshape(48, 80, 3) - twice(expected)).mean() < 6
     for out in (".png", ".webp", ".bmp"):
-        lost = images.save(picture, tmp_path / f"c{out}")
+        lost = codec.save(picture, tmp_path / f"c{out}")
         assert f"{formats.WRITTEN[out]} holds no CMYK: it is sRGB now" in lost
         assert np.abs(shown(tmp_path / f"c{out}") - expected).mean() < 5
         with Image.open(tmp_path / f"c{out}") as written:
@@ -682,13 +682,13 @@ def test_inks_of_a_jpeg_that_photoshop_writes(tmp_path: Path) -> None:
     content = (tmp_path / "a.jpg").read_bytes()
     marker = content.index(b"Adobe") + 11
     assert content[marker] == 0  # CMYK; 2 would be YCCK
-    assert np.abs(images.read("x", content).pixels - expected).mean() < 3
+    assert np.abs(codec.read("x", content).pixels - expected).mean() < 3
     # Of YCCK, libjpeg turns the first three over again: no ink is YCC's black, (0, 128, 128).
     ycck = Image.merge("CMYK", [Image.new("L", (16, 16), v) for v in (255, 127, 127, 128)])
     ycck.save(tmp_path / "b.jpg", quality=100)
     content = bytearray((tmp_path / "b.jpg").read_bytes())
     content[content.index(b"Adobe") + 11] = 2
-    assert np.abs(images.read("x", bytes(content)).pixels.astype(int) - 127).max() < 4
+    assert np.abs(codec.read("x", bytes(content)).pixels.astype(int) - 127).max() < 4
 
 
 def test_lab_becomes_srgb(tmp_path: Path) -> None:
@@ -701,7 +701,8 @@ def test_lab_becomes_srgb(tmp_path: Path) -> None:
 
 def test_srgb_is_the_same_bytes_every_time() -> None:
     program = (
-        "from srkit import colour; import hashlib; print(hashlib.sha256(colour.srgb()).hexdigest())"
+        "from srkit.imaging import colour; import hashlib; "
+        "print(hashlib.sha256(colour.srgb()).hexdigest())"
     )
     found = {subprocess.check_output([sys.executable, "-c", program]) for _ in range(2)}
     assert len(found) == 1
@@ -714,5 +715,5 @@ def test_gamma_of_a_png_stays(tmp_path: Path) -> None:
     doubled(tmp_path / "a.png", tmp_path / "b.png")
     with Image.open(tmp_path / "b.png") as written:
         assert written.info["gamma"] == 1.0
-    lost = images.save(images.read(tmp_path / "a.png"), tmp_path / "b.jpg")
+    lost = codec.save(codec.read(tmp_path / "a.png"), tmp_path / "b.jpg")
     assert lost == ["JPEG holds no gamma: that of the PNG, 1, was left out"]

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srkit import InputError, Model, consistency, memory, registry
+from srkit import InputError, Model, registry
 from srkit.errors import OptionError
-from srkit.folding import folded
-from srkit.inference import LEAST_TILE, Settings
-from srkit.tiles import BLEND
-from srkit.upscale import prepared
+from srkit.inference import consistency, memory
+from srkit.inference.folding import folded
+from srkit.inference.model import LEAST_TILE, Settings
+from srkit.inference.tiling import BLEND
+from srkit.inference.upscale import prepared
 
 CPU = torch.device("cpu")
 
@@ -174,15 +175,15 @@ def test_progress_adds_up_to_the_picture() -> None:
 
 
 def test_beside_the_result_only_seams_are_held() -> None:
-    from srkit import tiles
+    from srkit.inference import tiling
 
     alive: list[int] = []
 
-    rows = columns = tiles.spans(400, 64, 0)
+    rows = columns = tiling.spans(400, 64, 0)
     sides = [4 * (span.read.stop - span.read.start) for span in rows]
     answers = (torch.zeros(1, 3, height, width) for height in sides for width in sides)
     covered = torch.zeros(1600, 1600)
-    for y, x, part in tiles.parts(answers, rows, columns, 4):
+    for y, x, part in tiling.parts(answers, rows, columns, 4):
         covered[y, x] += 1
         alive.append(part.numel())
     assert (covered == 1).all()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from srkit import registry, runs
+from srkit import registry
 from srkit.cli import main
-from srkit.train import GRADIENTS_AT, train
+from srkit.training import run_folder
+from srkit.training.loop import GRADIENTS_AT, train
 
 SCENARIOS = {
     "inception-gan-pixel": {"pixel"},
@@ -27,7 +28,9 @@ def test_every_scenario_trains_on_real_faces(name: str, data_root: Path, tmp_pat
     if recipe.discriminator:
         recipe = recipe.changed({"discriminator.width": 0.25})
     result = train(recipe, data=data_root / "celeba", out=tmp_path / "run", log_every=25)
-    log = [json.loads(line) for line in (tmp_path / "run" / runs.LOG).read_text().splitlines()]
+    log = [
+        json.loads(line) for line in (tmp_path / "run" / run_folder.LOG).read_text().splitlines()
+    ]
     norms = {
         record["step"]: record["gradient_norms"] for record in log if "gradient_norms" in record
     }

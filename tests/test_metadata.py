@@ -18,11 +18,11 @@ from PIL.ExifTags import GPS, IFD, Base
 from PIL.PngImagePlugin import PngInfo
 from profiles import grey, wide
 
-from srkit import images, metadata, provenance
-from srkit.images import Picture
-from srkit.provenance import COMPOSITE, ENHANCED, SOURCE_TYPES, Origin, stamp
+from srkit.imaging import codec, metadata, provenance
+from srkit.imaging.codec import Picture
+from srkit.imaging.provenance import COMPOSITE, ENHANCED, SOURCE_TYPES, Origin, stamp
 
-AVIF = ".avif" in images.SUFFIXES
+AVIF = ".avif" in codec.SUFFIXES
 FORMATS = [".png", ".jpg", ".webp", ".tif", *([".avif"] if AVIF else [])]
 DEEP = ["deep.png", "deep.tif"]  # of 16 bits, which other code writes
 SUBJECT_AREA = 0x9214
@@ -128,12 +128,12 @@ def write(file: Path, *, orientation: int = 1, icc: bytes | None = None, dpi: fl
 
 def doubled(file: Path, out: Path, origin: Origin | None = None) -> Picture:
     """Read, double and write; in 16 bits for files that are called so."""
-    picture = images.read(file)
+    picture = codec.read(file)
     pixels = picture.pixels.repeat(2, 0).repeat(2, 1)
     picture = picture.enlarged(pixels)
     if out.stem == "deep":
         picture = Picture(pixels.astype(np.uint16) * 257, info=picture.info)
-    images.save(picture, out, origin=origin)
+    codec.save(picture, out, origin=origin)
     return picture
 
 
@@ -188,18 +188,18 @@ def test_everything_goes_from_any_format_to_any(tmp_path: Path, given: str, out:
 def test_everything_goes_from_16_bits(tmp_path: Path, given: str, out: str) -> None:
     """Grey with alpha is a TIFF that Pillow doesn't know: of EXIF its own tags stay."""
     write(tmp_path / "a.jpg")
-    info = images.read(tmp_path / "a.jpg").info
+    info = codec.read(tmp_path / "a.jpg").info
     pixels = np.arange(24 * 40 * 3, dtype=np.uint16).reshape(24, 40, 3) * 20
     picture = Picture(pixels, info=info)
     if given == "grey.tif":
         info["icc_profile"] = grey()
         picture = Picture(pixels, pixels[..., 0], True, info)
-    images.save(picture, tmp_path / given)
-    read = images.read(tmp_path / given)
+    codec.save(picture, tmp_path / given)
+    read = codec.read(tmp_path / given)
     assert read.pixels.dtype == np.uint16
-    images.save(read.enlarged(read.pixels.repeat(2, 0).repeat(2, 1)), tmp_path / out)
+    codec.save(read.enlarged(read.pixels.repeat(2, 0).repeat(2, 1)), tmp_path / out)
     if (given, out) == ("grey.tif", "out.tif"):  # nor does Pillow know this one
-        kept, exif = images.read(tmp_path / out).info, Image.Exif()
+        kept, exif = codec.read(tmp_path / out).info, Image.Exif()
         exif.load(kept["exif"])
     else:
         exif, kept = found(tmp_path / out)
@@ -246,7 +246,7 @@ def test_exif_stays_where_it_lies_and_its_thumbnail_goes(order: str) -> None:
 def test_a_picture_is_turned_once(tmp_path: Path, given: str, orientation: int) -> None:
     """Told by EXIF and by XMP; once it is upright, neither may say otherwise."""
     write(tmp_path / f"a{given}", orientation=orientation)
-    picture = images.read(tmp_path / f"a{given}")
+    picture = codec.read(tmp_path / f"a{given}")
     turned = orientation in range(5, 9)
     assert picture.size == ((24, 40) if turned else (40, 24))
     corner = {2: (1, 0), 3: (1, 1), 4: (0, 1), 6: (1, 0), 7: (1, 1), 8: (0, 1)}
@@ -272,7 +272,7 @@ def test_16_bits_are_turned_like_8(tmp_path: Path, orientation: int, suffix: str
     small.save(tmp_path / "small.png", exif=exif)
     file = tmp_path / f"deep{suffix}"
     if suffix == ".png":
-        images.save(Picture(values), file)
+        codec.save(Picture(values), file)
         content = file.read_bytes()
         chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
         chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
@@ -280,34 +280,34 @@ def test_16_bits_are_turned_like_8(tmp_path: Path, orientation: int, suffix: str
     else:
         tags = [(Base.Orientation, "H", 1, orientation, True)]
         tifffile.imwrite(file, values, photometric="rgb", extratags=tags, metadata=None)
-    turned = images.read(file).pixels
+    turned = codec.read(file).pixels
     assert turned.dtype == np.uint16
-    assert (turned >> 8 == images.read(tmp_path / "small.png").pixels).all()
+    assert (turned >> 8 == codec.read(tmp_path / "small.png").pixels).all()
 
 
 def test_only_xmp_says_how_to_turn_it(tmp_path: Path) -> None:
     Image.new("RGB", (40, 24)).save(tmp_path / "a.jpg", xmp=XMP % (8, 40, 24))
-    assert images.read(tmp_path / "a.jpg").size == (24, 40)
+    assert codec.read(tmp_path / "a.jpg").size == (24, 40)
     exif = Image.Exif()
     exif[Base.Orientation] = 1  # goes before
     Image.new("RGB", (40, 24)).save(tmp_path / "a.jpg", xmp=XMP % (8, 40, 24), exif=exif)
-    assert images.read(tmp_path / "a.jpg").size == (40, 24)
+    assert codec.read(tmp_path / "a.jpg").size == (40, 24)
 
 
 def test_resolution_turns_with_the_picture(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[Base.Orientation] = 6
     Image.new("RGB", (4, 2)).save(tmp_path / "a.png", dpi=(200, 100), exif=exif)
-    assert images.read(tmp_path / "a.png").info["dpi"] == pytest.approx((100, 200), abs=0.1)
+    assert codec.read(tmp_path / "a.png").info["dpi"] == pytest.approx((100, 200), abs=0.1)
 
 
 @pytest.mark.parametrize("dpi", [(0, 0), (float("nan"), 1), (1e9, 1e9), (-1, 5), (), "many", None])
 def test_a_resolution_that_makes_no_sense_is_none(tmp_path: Path, dpi: Any) -> None:
     image = Image.new("RGB", (4, 2))
     image.info["dpi"] = dpi
-    picture = images.unpack(image)
+    picture = codec.unpack(image)
     assert "dpi" not in picture.info
-    images.save(picture, tmp_path / "a.tif")
+    codec.save(picture, tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("damage", ["cut", "order", "count", "offset", "loop", "kind"])
@@ -338,10 +338,10 @@ def test_broken_exif_does_not_stop_a_picture(tmp_path: Path, damage: str, suffix
 def test_exif_that_a_jpeg_has_no_room_for_is_told(tmp_path: Path) -> None:
     exif = exif_of_a_camera(1, note=bytes(70_000))
     Image.new("RGB", (4, 2)).save(tmp_path / "a.png", exif=exif)
-    picture = images.read(tmp_path / "a.png")
-    (lost,) = images.save(picture, tmp_path / "b.jpg")
+    picture = codec.read(tmp_path / "a.png")
+    (lost,) = codec.save(picture, tmp_path / "b.jpg")
     assert lost.startswith("JPEG holds no EXIF of 70")
-    assert images.save(picture, tmp_path / "c.png") == []
+    assert codec.save(picture, tmp_path / "c.png") == []
     assert len(found(tmp_path / "c.png")[0].get_ifd(IFD.Exif)[Base.MakerNote]) == 70_000
 
 
@@ -360,8 +360,8 @@ def test_exif_that_old_pngs_keep_as_text_is_read(tmp_path: Path) -> None:
 def test_a_new_size_is_written_even_where_none_was_asked(tmp_path: Path) -> None:
     """`write` takes an image of any size with the info of another."""
     write(tmp_path / "a.jpg")
-    info = images.read(tmp_path / "a.jpg").info
-    images.write(Image.new("RGB", (10, 6)), tmp_path / "b.jpg", info)
+    info = codec.read(tmp_path / "a.jpg").info
+    codec.write(Image.new("RGB", (10, 6)), tmp_path / "b.jpg", info)
     inner = found(tmp_path / "b.jpg")[0].get_ifd(IFD.Exif)
     assert (inner[Base.ExifImageWidth], inner[Base.ExifImageHeight]) == (10, 6)
 
@@ -479,12 +479,12 @@ def test_a_packet_too_long_for_a_jpeg_makes_way_for_who_made_it(tmp_path: Path) 
     long = (XMP % (1, 40, 24)).replace(b"J", b"J" * 70_000)
     image = Image.new("RGB", (4, 2))
     image.info["xmp"] = long
-    picture = images.unpack(image)
-    images.save(picture, tmp_path / "a.jpg", origin=ORIGIN)
+    picture = codec.unpack(image)
+    codec.save(picture, tmp_path / "a.jpg", origin=ORIGIN)
     assert found(tmp_path / "a.jpg")[1]["xmp"] == stamp(None, ORIGIN)
-    (lost,) = images.save(picture, tmp_path / "b.jpg")
+    (lost,) = codec.save(picture, tmp_path / "b.jpg")
     assert lost.startswith("JPEG holds no XMP of 7")
-    assert images.save(picture, tmp_path / "a.png", origin=ORIGIN) == []
+    assert codec.save(picture, tmp_path / "a.png", origin=ORIGIN) == []
     assert values(found(tmp_path / "a.png")[1]["xmp"], "xmp:Rating") == ["4"]
 
 
@@ -499,12 +499,12 @@ def test_a_bmp_has_no_place_for_any_of_it(tmp_path: Path) -> None:
 def test_a_tiff_beyond_4_gb_keeps_what_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from srkit import tiff
+    from srkit.imaging import tiff
 
     monkeypatch.setattr(tiff, "_CLASSIC", 0)
     write(tmp_path / "a.jpg")
-    picture = images.read(tmp_path / "a.jpg")
-    (lost,) = images.save(picture, tmp_path / "b.tif")
+    picture = codec.read(tmp_path / "a.jpg")
+    (lost,) = codec.save(picture, tmp_path / "b.tif")
     assert "4 GB" in lost
     with tifffile.TiffFile(tmp_path / "b.tif") as written:
         assert written.is_bigtiff

@@ -19,7 +19,8 @@ from srkit_referee.metrics import AT_A_TIME
 from srkit_referee.ssim import BLOCK, WINDOW
 from torch import Tensor
 
-from srkit import images, registry, testing
+from srkit import registry, testing
+from srkit.imaging import codec
 
 FIDELITY = ("psnr", "psnr-y", "ssim", "ssim-y")
 ALL = (*FIDELITY, "lsd")
@@ -35,7 +36,7 @@ def score(name: str, sr: Tensor, hr: Tensor) -> Tensor:
 
 def by_scikit_image(name: str, sr: Tensor, hr: Tensor) -> float:
     """One picture's score."""
-    a, b = (images.to_uint8(x).permute(1, 2, 0).numpy() for x in (sr, hr))
+    a, b = (codec.to_uint8(x).permute(1, 2, 0).numpy() for x in (sr, hr))
     axis: int | None = -1
     if name.endswith("-y"):
         a, b, axis = rgb2ycbcr(a)[..., 0], rgb2ycbcr(b)[..., 0], None
@@ -198,7 +199,7 @@ def test_of_grey_pictures_luma_is_one_channel_in_another_range(case: Case) -> No
     expected = score("psnr", sr, hr) + 20 * math.log10(255 / 219)
     assert score("psnr-y", sr, hr).tolist() == pytest.approx(expected.tolist(), abs=EXACT)
     for a, b, found in zip(sr, hr, score("ssim", sr, hr).tolist(), strict=True):
-        one: list[NDArray[np.uint8]] = [images.to_uint8(x[0]).numpy() for x in (a, b)]
+        one: list[NDArray[np.uint8]] = [codec.to_uint8(x[0]).numpy() for x in (a, b)]
         window: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "data_range": 255}
         expected_one = structural_similarity(*one, use_sample_covariance=False, **window)
         assert found == pytest.approx(expected_one, abs=1e-9)

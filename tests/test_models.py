@@ -16,22 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import srkit
-from srkit import (
-    Data,
-    InputError,
-    Loss,
-    Model,
-    Part,
-    Recipe,
-    build,
-    checkpoint,
-    export,
-    registry,
-    summary,
-)
+from srkit import Data, InputError, Loss, Model, Part, Recipe, registry
 from srkit.errors import UnknownNameError
 from srkit.files import sha256
-from srkit.models import load
+from srkit.models import card, checkpoint, export
+from srkit.models.load import load
 
 Install = Callable[..., Path]
 Cli = Callable[..., tuple[int, str, str]]
@@ -54,7 +43,7 @@ def tiny_recipe() -> Recipe:
 
 def save(file: Path, value: float, *, average: float | None = None) -> Path:
     """Write a checkpoint whose weights are all ``value`` (and their average another)."""
-    generator = build.generator(tiny_recipe())
+    generator = checkpoint.generator(tiny_recipe())
 
     def filled(with_value: float) -> dict[str, Tensor]:
         state = generator.state_dict()
@@ -441,7 +430,7 @@ print(names & set(sys.modules))
 
 def test_costs_are_counted_as_stated() -> None:
     recipe = tiny_recipe()
-    found = summary.cost(Model("tiny", build.generator(recipe).eval(), 4, recipe=recipe))
+    found = card.cost(Model("tiny", checkpoint.generator(recipe).eval(), 4, recipe=recipe))
     assert found is not None
     assert found.side == 8  # 32 / 4
     # Multiply-adds of 3x3 convolutions a LR pixel: head, two of a block, two before shuffles, of
@@ -464,8 +453,8 @@ def test_costs_of_a_network_that_makes_tensors_of_its_own_are_counted_by_running
         def forward(self, lr: Tensor) -> Tensor:
             return self.layer(lr + torch.ones(1))[..., :1, :1].cpu() + torch.ones(1).numpy()[0]
 
-    found = summary.cost(Model("stubborn", Stubborn(), 1))
-    assert found == summary.Cost(12, 2 * 9 * 64 * 64, 64)
+    found = card.cost(Model("stubborn", Stubborn(), 1))
+    assert found == card.Cost(12, 2 * 9 * 64 * 64, 64)
 
 
 def test_what_is_known_of_a_file_is_shown(cli: Cli, tmp_path: Path) -> None:

@@ -24,15 +24,25 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from srkit import InputError, images, registry
-from srkit.bench import cases, page
-from srkit.bench.columns import Column, columns
-from srkit.bench.identity import Distances, Estimate, Pairs, PairScores, Row, SizeScores
-from srkit.bench.page import Cell, Figure, PlainTable, Section, charts, parts, pictures, summary
-from srkit.bench.page.write import numeric
-from srkit.bench.protocol import Protocol
-from srkit.bench.quality import Quality, measure
-from srkit.bench.report import Report
+from srkit import InputError, registry
+from srkit.evaluation import cases, page
+from srkit.evaluation.columns import Column, columns
+from srkit.evaluation.identity import Distances, Estimate, Pairs, PairScores, Row, SizeScores
+from srkit.evaluation.page import (
+    Cell,
+    Figure,
+    PlainTable,
+    Section,
+    charts,
+    parts,
+    pictures,
+    summary,
+)
+from srkit.evaluation.page.write import numeric
+from srkit.evaluation.protocol import Protocol
+from srkit.evaluation.quality import Quality, measure
+from srkit.evaluation.report import Report
+from srkit.imaging import codec
 
 EVIL = "<script>alert('x')</script> & $\\frac$ \"q\""
 MODELS = ("sharp", EVIL)
@@ -450,7 +460,7 @@ def test_cases_are_what_the_bench_measured(
         assert list(case.pictures) == ["bicubic", *MODELS, "HR"]
         assert case.lr.shape == (16, 16, 3)
         file = next(file for file in photos if file.name == case.choice.picture)
-        hr = images.to_uint8(Protocol.named("square").hr(file))[0].permute(1, 2, 0).numpy()
+        hr = codec.to_uint8(Protocol.named("square").hr(file))[0].permute(1, 2, 0).numpy()
         assert np.array_equal(case.pictures["HR"], hr)
         error = (case.pictures["sharp"].astype(float) - hr) ** 2
         psnr = 20 * math.log10(255) - 10 * math.log10(error.mean())

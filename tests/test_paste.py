@@ -14,12 +14,14 @@ from PIL import Image
 from skimage.filters import gaussian
 from torch import nn
 
-from srkit import arrays, images, registry
-from srkit.faces import CELEBA_LANDMARKS, Detector, Face
-from srkit.frames import USUAL_SIDE, Frame, framed, outside
-from srkit.models import load
-from srkit.paste import FaceRestorer
-from srkit.upscale import Model
+from srkit import registry
+from srkit.faces.align import CELEBA_LANDMARKS, Detector, Face
+from srkit.faces.frames import USUAL_SIDE, Frame, framed, outside
+from srkit.faces.restore import FaceRestorer
+from srkit.imaging import codec
+from srkit.inference import arrays
+from srkit.inference.upscale import Model
+from srkit.models.load import load
 
 # The astronaut's head in scikit-image's picture, and in half of that, her box and landmarks.
 HEAD = (100, 0, 340, 240)
@@ -147,7 +149,7 @@ def test_the_astronauts_face_gets_nearer_to_the_original(
     left, top, right, bottom = HEAD
     hr = skimage.data.astronaut()[top:bottom, left:right]
     degrade = registry.build_scaled("degradations", "faces-x4", 4, {"noise": noise})
-    lr_tensor = degrade(images.to_tensor(Image.fromarray(hr)), seeds=torch.tensor([0]))
+    lr_tensor = degrade(codec.to_tensor(Image.fromarray(hr)), seeds=torch.tensor([0]))
     lr = arrays.to_pixels(lr_tensor, np.uint8)[0]
     without = general(lanczos, lr)
     sr = without.copy()

@@ -21,10 +21,10 @@ import torch
 from PIL import Image
 
 from srkit import registry
-from srkit.bench.identity import Distances, Row
-from srkit.bench.quality import Quality
-from srkit.bench.report import Report
-from srkit.bench.results import Results, write_lr
+from srkit.evaluation.identity import Distances, Row
+from srkit.evaluation.quality import Quality
+from srkit.evaluation.report import Report
+from srkit.evaluation.results import Results, write_lr
 
 PEERS = Path(__file__).parents[1] / "benchmarks" / "peers"
 MODULES = ("folder", "published", "run")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
@@ -350,9 +349,3 @@ def test_every_public_name_can_be_had() -> None:
     assert set(srkit.__all__) <= set(dir(srkit))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = srkit.nothing  # type: ignore[attr-defined]
-
-
-def test_public_functions_outlive_the_import_of_modules_of_the_same_name() -> None:
-    for name in ("train", "bench"):
-        importlib.import_module(f"srkit.{name}")
-        assert callable(getattr(srkit, name))

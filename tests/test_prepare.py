@@ -20,11 +20,11 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from srkit import images
 from srkit.cli import main
 from srkit.cli.prepare import prepare as verb
 from srkit.errors import InputError, Interrupted, OptionError
-from srkit.faces import CELEBA_LANDMARKS, Detector, Face, place
+from srkit.faces.align import CELEBA_LANDMARKS, Detector, Face, place
+from srkit.imaging import codec
 from srkit.prepare import Settings, manifest, prepare
 from srkit.prepare.worker import Worker, plan
 
@@ -81,7 +81,7 @@ def test_a_folder_of_all_sorts(
     (photos / "späti 東京").mkdir(parents=True)
     turned = astronaut.rotate(90, expand=True)
     exif = Image.Exif()
-    exif[images.EXIF_ORIENTATION] = 6  # to be turned by 270 degrees
+    exif[codec.EXIF_ORIENTATION] = 6  # to be turned by 270 degrees
     exif[0x010E] = "a secret place"
     turned.save(photos / "späti 東京" / "größe.jpg", exif=exif, quality=95)
     astronaut.convert("L").save(photos / "grey.tif")
@@ -233,7 +233,7 @@ def test_real_portraits_are_framed(data_root: Path, tmp_path: Path) -> None:
     assert (summary.photos, summary.written, summary.rejected) == (8, 8, {})
     eyes = []
     for crop in sorted((tmp_path / "out").glob("*.png")):
-        image = images.read(crop).rgb
+        image = codec.read(crop).rgb
         assert image.size == (178, 218)
         eyes.append(Detector().faces(image)[0].landmarks[:2])
     away = np.linalg.norm(np.array(eyes) - [(69.7, 111.7), (108.6, 111.7)], axis=-1)

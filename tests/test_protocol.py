@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from srkit import InputError, OptionError, images, registry, seeds
-from srkit.bench.protocol import DEFAULT, Protocol, differences, encoded, fingerprint
+from srkit import InputError, OptionError, registry, seeds
+from srkit.evaluation.protocol import DEFAULT, Protocol, differences, encoded, fingerprint
+from srkit.imaging import codec
 
 Crops = Callable[[Path, int, int], list[Path]]
 NAMES = sorted(registry.offers("protocols"))
@@ -42,8 +43,8 @@ def test_a_registered_protocol_is_whole_and_says_what_it_is(name: str, photos: l
     hr = protocol.hr(photos[0])
     lr = protocol.degrade(hr)
     assert hr.shape[-1] == lr.shape[-1] * protocol.scale
-    assert torch.equal(hr, images.to_uint8(hr).float() / 255)
-    assert torch.equal(lr, images.to_uint8(lr).float() / 255)
+    assert torch.equal(hr, codec.to_uint8(hr).float() / 255)
+    assert torch.equal(lr, codec.to_uint8(lr).float() / 255)
 
 
 def test_the_papers_protocol_is_the_default_and_states_what_defaults_are() -> None:

@@ -19,19 +19,20 @@ import torch
 from PIL import Image
 from training import same_tensors
 
-from srkit import InputError, registry, runs
-from srkit.bench.identity import Distances
-from srkit.bench.identity.estimate import Estimate
-from srkit.bench.identity.table import Row
-from srkit.bench.report import Report
-from srkit.bench.studies import details, outcome, schedule, turns, variants, verdicts
-from srkit.bench.studies.details import Details
-from srkit.bench.studies.published import Claim
-from srkit.bench.studies.reproduce import reproduce
-from srkit.bench.studies.schedule import Schedule, Training
-from srkit.bench.studies.study import Study
-from srkit.bench.studies.turns import Pace
+from srkit import InputError, registry
 from srkit.errors import Interrupted, RecipeError
+from srkit.evaluation.identity import Distances
+from srkit.evaluation.identity.estimate import Estimate
+from srkit.evaluation.identity.table import Row
+from srkit.evaluation.report import Report
+from srkit.evaluation.studies import details, outcome, schedule, turns, variants, verdicts
+from srkit.evaluation.studies.details import Details
+from srkit.evaluation.studies.published import Claim
+from srkit.evaluation.studies.reproduce import reproduce
+from srkit.evaluation.studies.schedule import Schedule, Training
+from srkit.evaluation.studies.study import Study
+from srkit.evaluation.studies.turns import Pace
+from srkit.models import checkpoint
 
 PARTS = """
 from pathlib import Path
@@ -205,8 +206,8 @@ scenarios = ["2 game"]
 CHILD = """
 import json, os, signal, sys
 from pathlib import Path
-from srkit.bench.studies import schedule, turns
-from srkit.bench.studies.reproduce import reproduce
+from srkit.evaluation.studies import schedule, turns
+from srkit.evaluation.studies.reproduce import reproduce
 
 turns.TURN = 0.01
 schedule.LOST, schedule.SAVING = 0.001, 1e6  # a checkpoint after every batch
@@ -545,9 +546,9 @@ def test_what_is_killed_goes_on_to_the_same_numbers(
     for run, step in (("tiny-plain", 5), ("tiny-game", 0)):
         died = place.child(out, run, step)
         assert died.returncode == -signal.SIGKILL, died.stderr
-    assert len(runs.checkpoints(out / "tiny-plain")) == 2
-    assert (out / "tiny-plain" / runs.MODEL).is_file()
-    assert not (out / "tiny-game" / runs.MODEL).is_file()
+    assert len(checkpoint.checkpoints(out / "tiny-plain")) == 2
+    assert (out / "tiny-plain" / checkpoint.MODEL).is_file()
+    assert not (out / "tiny-game" / checkpoint.MODEL).is_file()
     begun = (out / "study.json").read_bytes()
 
     def early(record: Mapping[str, Any]) -> None:
@@ -559,7 +560,7 @@ def test_what_is_killed_goes_on_to_the_same_numbers(
     place(out)
     assert (out / "study.json").read_bytes() == begun
     for name in ("tiny-plain", "tiny-game"):
-        same_tensors(whole / name / runs.MODEL, out / name / runs.MODEL)
+        same_tensors(whole / name / checkpoint.MODEL, out / name / checkpoint.MODEL)
     one, other = (bench.report for bench in found)
     assert one.quality.scores == other.quality.scores
     assert one.whole == other.whole

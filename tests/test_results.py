@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from srkit import InputError, images
-from srkit.bench.columns import LR, Column, columns, references
-from srkit.bench.results import Results, key, write_lr
-from srkit.bench.store import AT_ONCE, Store
+from srkit import InputError
+from srkit.evaluation.columns import LR, Column, columns, references
+from srkit.evaluation.results import Results, key, write_lr
+from srkit.evaluation.store import AT_ONCE, Store
+from srkit.imaging import codec
 
 
 def small(count: int) -> list[np.ndarray]:
@@ -92,9 +93,9 @@ def test_interpolations_come_first_and_are_pillows() -> None:
     kernels = Image.Resampling.NEAREST, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
     for column, kernel in zip(found, kernels, strict=True):
         sr = column(lr)
-        assert torch.equal(sr, images.to_uint8(sr).float() / 255)
+        assert torch.equal(sr, codec.to_uint8(sr).float() / 255)
         for ours, given in zip(sr, pictures, strict=True):
-            theirs = images.to_tensor(Image.fromarray(given).resize((24, 16), kernel))
+            theirs = codec.to_tensor(Image.fromarray(given).resize((24, 16), kernel))
             assert (ours - theirs).abs().max() < 1.5 / 255
 
 

@@ -12,7 +12,7 @@ import pytest
 from reports import distances, pairs, quality, report
 
 from srkit import InputError
-from srkit.bench import scores
+from srkit.evaluation import scores
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:

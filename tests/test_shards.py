@@ -21,9 +21,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from srkit import InputError, data, shards, tars
-from srkit.data import Batch, Feed, Share
-from srkit.decoding import TooManyBrokenError
+from srkit import InputError
+from srkit.data import feed as data
+from srkit.data import shards, tars
+from srkit.data.decoding import TooManyBrokenError
+from srkit.data.feed import Batch, Feed, Share
 from srkit.recipe import Data, Recipe
 
 pytest.importorskip("webdataset")

@@ -16,9 +16,12 @@ import torch
 from PIL import Image
 from training import decoded
 
-from srkit import InputError, data, hub, images, pairs
-from srkit.data import Batch, Feed
-from srkit.decoding import TooManyBrokenError
+from srkit import InputError
+from srkit.data import feed as data
+from srkit.data import hub, pairs
+from srkit.data.decoding import TooManyBrokenError
+from srkit.data.feed import Batch, Feed
+from srkit.imaging import codec
 from srkit.recipe import Data, Recipe
 
 Crops = Callable[[Path, int, int], list[Path]]
@@ -61,7 +64,7 @@ def test_pictures_are_listed_as_paths_sort_without_hidden_ones_and_links_to_fold
     (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
     (tmp_path / "a" / "round").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "pipe.png")
-    found = images.listed(tmp_path)
+    found = codec.listed(tmp_path)
     assert found == sorted(found)
     assert [file.relative_to(tmp_path).as_posix() for file in found] == [
         *("a/b/c.webp", "a/z.jpg", "a-1.png", "b.PNG", "link.png")
@@ -83,22 +86,22 @@ def test_a_folder_that_cant_be_read_is_named(
 
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(InputError, match=r"closed: can't look into this folder \(Permission den"):
-        images.listed(tmp_path)
+        codec.listed(tmp_path)
 
 
 def test_bytes_are_read_under_the_name_they_are_given() -> None:
     with pytest.raises(InputError, match=r"^here/x: not a readable picture \(of no known format"):
-        images.read("here/x", b"none")
+        codec.read("here/x", b"none")
     stream = io.BytesIO()
     Image.new("RGB", (4, 4), (9, 8, 7)).save(stream, "png")
-    assert images.read("x", stream.getvalue()).rgb.getpixel((0, 0)) == (9, 8, 7)
+    assert codec.read("x", stream.getvalue()).rgb.getpixel((0, 0)) == (9, 8, 7)
 
 
 def test_a_picture_that_is_a_program_isnt_run(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "x.eps")
     (tmp_path / "x.eps").rename(tmp_path / "x.png")
     with pytest.raises(InputError, match=r"x\.png: EPS is a program and isn't run"):
-        images.read(tmp_path / "x.png")
+        codec.read(tmp_path / "x.png")
 
 
 def test_damage_of_any_kind_is_a_broken_picture() -> None:
@@ -108,7 +111,7 @@ def test_damage_of_any_kind_is_a_broken_picture() -> None:
     whole = stream.getvalue()
     at = whole.index(b"IHDR") - 1  # the length of the first chunk
     with pytest.raises(InputError, match=r"^x: not a readable picture \(") as raised:
-        images.read("x", whole[:at] + b"\0" + whole[at + 1 :])
+        codec.read("x", whole[:at] + b"\0" + whole[at + 1 :])
     assert isinstance(raised.value.__cause__, ValueError)
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from srkit.bench import statistics
-from srkit.bench.statistics import difference, flipped, holm, interval, mean, paired
+from srkit.evaluation import statistics
+from srkit.evaluation.statistics import difference, flipped, holm, interval, mean, paired
 
 INF = math.inf
 

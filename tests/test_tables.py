@@ -9,9 +9,9 @@ from dataclasses import replace
 from reports import distances, pairs, quality, report
 from rich.console import Console, RenderableType
 
-from srkit.bench import tables
-from srkit.bench.identity import Estimate
-from srkit.bench.protocol import Protocol
+from srkit.evaluation import tables
+from srkit.evaluation.identity import Estimate
+from srkit.evaluation.protocol import Protocol
 
 
 def printed(what: RenderableType, width: int = 100) -> str:

@@ -21,18 +21,13 @@ from PIL import Image
 from torch import nn
 from training import lines, same_tensors, tiny
 
-from srkit import (
-    InputError,
-    Optimizer,
-    Recipe,
-    SrkitError,
-    build,
-    checkpoint,
-    registry,
-    runs,
-)
+from srkit import InputError, Optimizer, Recipe, SrkitError, registry
 from srkit.errors import RecipeError
-from srkit.train import Interrupted, learning_rate
+from srkit.inference.device import device_named
+from srkit.models import checkpoint
+from srkit.training import parts as build
+from srkit.training import run_folder
+from srkit.training.loop import Interrupted, learning_rate
 
 Crops = Callable[[Path, int, int], list[Path]]
 CPU = torch.device("cpu")
@@ -88,16 +83,16 @@ def test_the_loss_falls_and_the_run_leaves_its_files(
     assert [grid.name for grid in grids] == ["grid-00000030.png", "grid-00000060.png"]
     with Image.open(grids[0]) as grid:
         assert grid.size == (4 * 32, 2 * 32)  # LR, bicubic, SR, HR; two held out
-    assert [file.name for file in runs.checkpoints(out)] == [
+    assert [file.name for file in checkpoint.checkpoints(out)] == [
         f"checkpoint-{step:08d}.safetensors" for step in (40, 50, 60)
     ]
-    assert Recipe.from_file(out / runs.RECIPE) == recipe
+    assert Recipe.from_file(out / run_folder.RECIPE) == recipe
     assert not list(out.glob(".*"))  # nothing half written
 
     assert (result.model, result.step) == (out / "model.safetensors", 60)
     model = checkpoint.read(result.model)
     assert all(name.startswith("generator.") for name in model.tensors)
-    checkpoint.load_weights(build.generator(model.recipe), model.part("generator"), "model")
+    checkpoint.load_weights(checkpoint.generator(model.recipe), model.part("generator"), "model")
     last = checkpoint.read(result.checkpoint)
     for name, value in model.part("generator").items():  # what ships is the average
         assert torch.equal(value, last.part("ema.module")[name])
@@ -198,7 +193,7 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
     run: Callable[..., Any], photos: Path
 ) -> None:
     """One step of the loop against the same step written out with plain optimisers."""
-    from srkit import data
+    from srkit.data import feed as data
 
     recipe = tiny_gan(steps=1, **{"data.flips": True})
     torch.manual_seed(recipe.seed)
@@ -264,7 +259,7 @@ def test_another_recipe_does_not_resume_but_more_steps_do(
         run(tiny(steps=1), resume=True)
     assert run(tiny(steps=4), resume=True).step == 4
     assert [line["step"] for line in lines(tmp_path / "run")] == [1, 2, 3, 4]
-    assert Recipe.from_file(tmp_path / "run" / runs.RECIPE).steps == 4
+    assert Recipe.from_file(tmp_path / "run" / run_folder.RECIPE).steps == 4
 
 
 def test_there_must_be_a_run_to_resume(run: Callable[..., Any]) -> None:
@@ -380,9 +375,9 @@ def test_a_rehearsal_leaves_weights_buffers_and_random_states_alone() -> None:
 @pytest.mark.parametrize("name", ["nonsense", "cuda:99", "cpuu"])
 def test_a_device_that_is_not_here_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(InputError, match=f"no device '{name}' here") as raised:
-        build.device_named(name)
+        device_named(name)
     assert "\n" not in str(raised.value)
-    assert build.device_named("cpu") == CPU
+    assert device_named("cpu") == CPU
 
 
 # --- stopping and going on ----------------------------------------------------------------------
@@ -434,14 +429,14 @@ def test_a_killed_run_resumes_to_the_very_same_bits(
         text=True,
     )
     try:
-        log = torn / runs.LOG
+        log = torn / run_folder.LOG
         wait_for(lambda: log.is_file() and '{"step": 21,' in log.read_text(), process)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert runs.checkpoints(torn)[-1].name == "checkpoint-00000020.safetensors"
-    assert not (torn / runs.MODEL).exists()
+    assert checkpoint.checkpoints(torn)[-1].name == "checkpoint-00000020.safetensors"
+    assert not (torn / checkpoint.MODEL).exists()
 
     torch.manual_seed(12345)  # whatever state this process is in
     np.random.seed(12345)
@@ -470,8 +465,8 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(
     whole = run(tiny(steps=3), out=tmp_path / "whole")
     torn = tmp_path / "torn"
     torn.mkdir()
-    shutil.copy(tmp_path / "whole" / runs.RECIPE, torn)
-    (torn / runs.LOG).write_text('{"step": 1, "losses": {}}\n{"step": 2, "lo')
+    shutil.copy(tmp_path / "whole" / run_folder.RECIPE, torn)
+    (torn / run_folder.LOG).write_text('{"step": 1, "losses": {}}\n{"step": 2, "lo')
     same_tensors(whole.checkpoint, run(tiny(steps=3), out=torn, resume=True).checkpoint)
     assert [line["step"] for line in lines(torn)] == [1, 2, 3]
 
@@ -489,7 +484,7 @@ def test_a_signal_ends_the_run_after_the_batch_with_a_checkpoint(
     with pytest.raises(Interrupted, match=r"stopped at step 3, saved .*00000003.*--resume"):
         run(tiny(steps=6), report=report)
     assert signal.getsignal(number) is before
-    assert runs.checkpoints(tmp_path / "run")[-1].name == "checkpoint-00000003.safetensors"
+    assert checkpoint.checkpoints(tmp_path / "run")[-1].name == "checkpoint-00000003.safetensors"
 
     whole = run(tiny(steps=6), out=tmp_path / "whole")
     rest = run(tiny(steps=6), resume=True)
@@ -547,9 +542,9 @@ def test_losses_stay_means_when_a_run_goes_on_with_other_lines(
     ],
 )
 def test_a_log_is_cut_back_to_its_checkpoint(tmp_path: Path, text: str, kept: int) -> None:
-    log = tmp_path / runs.LOG
+    log = tmp_path / run_folder.LOG
     log.write_text(text)
-    runs.cut_log(log, 2)
+    run_folder.cut_log(log, 2)
     assert log.read_text() == "".join(f"{line}\n" for line in text.splitlines()[:kept])
 
 
@@ -596,7 +591,7 @@ def test_resuming_to_a_step_that_was_not_validated_still_scores(
 ) -> None:
     run(tiny(steps=6), checkpoint_every=2)
     folder = tmp_path / "run"
-    for file in runs.checkpoints(folder)[1:]:
+    for file in checkpoint.checkpoints(folder)[1:]:
         file.unlink()
     torn = folder / ".checkpoint-00000004.safetensors.x.part"
     torn.write_bytes(b"torn")
@@ -629,7 +624,7 @@ def test_a_diverged_run_leaves_no_checkpoint_of_it(run: Callable[..., Any], tmp_
             log_every=50,
             checkpoint_every=1,
         )
-    for file in runs.checkpoints(tmp_path / "run"):
+    for file in checkpoint.checkpoints(tmp_path / "run"):
         weights = checkpoint.read(file).part("window")
         assert all(value.isfinite().all() for value in weights.values())
     for line in lines(tmp_path / "run"):

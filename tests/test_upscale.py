@@ -18,15 +18,12 @@ from PIL import Image, ImageCms, ImageOps
 from torch import Tensor, nn
 
 import srkit
-from srkit import (
-    Model,
-    images,
-    registry,
-)
+from srkit import Model, registry
 from srkit.cli import main
-from srkit.models import load
-from srkit.tiles import BLEND
-from srkit.tiles import spans as _spans
+from srkit.imaging import codec
+from srkit.inference.tiling import BLEND
+from srkit.inference.tiling import spans as _spans
+from srkit.models.load import load
 
 Install = Callable[..., Path]
 SMALL: dict[tuple[str, type], Any] = {("width", int): 8, ("width", float): 0.05, ("blocks", int): 2}
@@ -400,7 +397,7 @@ def test_a_phones_jpeg_with_a_second_frame_is_a_picture(tmp_path: Path) -> None:
     first, second = (Image.new("RGB", (24, 16), colour) for colour in ("red", "blue"))
     file = tmp_path / "phone.jpg"
     first.save(file, "MPO", save_all=True, append_images=[second])
-    picture = images.read(file)
+    picture = codec.read(file)
     assert picture.rgb.size == (24, 16)
     red, _, blue = picture.rgb.getpixel((5, 5))
     assert red > 200 > 50 > blue

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 import srkit
-from srkit import Model, registry, winograd
-from srkit.inference import Settings
-from srkit.upscale import prepared
+from srkit import Model, registry
+from srkit.inference import winograd
+from srkit.inference.model import Settings
+from srkit.inference.upscale import prepared
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(

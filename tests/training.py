@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 
-from srkit import Data, Loss, Optimizer, Part, Recipe, cache, checkpoint, runs
-from srkit.data import Files, Photos, photos_of
+from srkit import Data, Loss, Optimizer, Part, Recipe
+from srkit.data import cache
+from srkit.data.feed import Files, Photos, photos_of
+from srkit.models import checkpoint
+from srkit.training import run_folder
 
 
 def tiny(**settings: Any) -> Recipe:
@@ -29,7 +32,7 @@ def tiny(**settings: Any) -> Recipe:
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / runs.LOG).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / run_folder.LOG).read_text().splitlines()]
 
 
 def same_tensors(a: Path, b: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import folder
 
-from srkit.bench.columns import HR, LR
-from srkit.bench.report import Report
+from srkit.evaluation.columns import HR, LR
+from srkit.evaluation.report import Report
 from srkit.files import atomic
 
 METRICS = ("psnr", "ssim")

@@ -26,8 +26,8 @@ LENGTH = 128
 AT_ONCE = 32  # chips: feature maps of that many are some hundred megabytes
 
 # Where in a crop the face is said to be: the box's side, and how far its middle lies below the
-# crop's, in sides of the crop. It is MTCNN's box in a crop widened by `srkit.faces.MARGIN`; those
-# that dlib's own detector would give are as good (``benchmarks/dlib_framing.py``).
+# crop's, in sides of the crop. It is MTCNN's box in a crop widened by `srkit.faces.align.MARGIN`;
+# those that dlib's own detector would give are as good (``benchmarks/dlib_framing.py``).
 BOX_SIDE, BOX_DOWN = 0.74, 0.0
 
 

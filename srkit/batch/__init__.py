@@ -10,13 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from srkit import images
 from srkit.batch.jobs import Job, plan
 from srkit.batch.manifest import Manifest, key_of, sweep
 from srkit.batch.share import Share
 from srkit.batch.work import Result, Work
 from srkit.errors import InputError, Interrupted
-from srkit.images import Picture
+from srkit.imaging import codec
+from srkit.imaging.codec import Picture
 
 __all__ = ["Event", "Job", "Share", "Totals", "Work", "peek", "plan", "run"]
 
@@ -85,7 +85,7 @@ class _Written:
 def peek(file: Path) -> tuple[int, int] | None:
     """Return a picture's width and height without decoding it; None where its header is broken."""
     try:
-        return images.size_of(file)
+        return codec.size_of(file)
     except InputError:  # reading it will say what is wrong
         return None
 
@@ -252,7 +252,7 @@ def _read(read: _Read, work: Work) -> _Read:
         if read.size:
             work.check(read.job.output, read.size)
         encoded = read.job.input.read_bytes()
-        read.picture = images.read(read.job.input, encoded)
+        read.picture = codec.read(read.job.input, encoded)
         read.size = read.picture.size
         read.sha256 = hashlib.sha256(encoded).hexdigest()
     except InputError as error:

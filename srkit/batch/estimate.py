@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from srkit.inference import Settings
-from srkit.upscale import Model, wanted_size
+from srkit.inference.model import Settings
+from srkit.inference.upscale import Model, wanted_size
 
 Size = tuple[int, int]  # width, height
 PROBE = 96  # side of the tile that is measured, in LR pixels

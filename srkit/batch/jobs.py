@@ -6,9 +6,9 @@ import glob
 from dataclasses import dataclass
 from pathlib import Path
 
-from srkit import formats, images
 from srkit.errors import InputError
 from srkit.files import require_apart
+from srkit.imaging import codec, formats
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _of_folder(folder: Path, out: Path | None, label: str, suffix: str | None) -
     resolved = root.resolve()
     return [
         Job(file, _renamed(root / file.relative_to(folder), file, suffix), root)
-        for file in images.listed(folder)
+        for file in codec.listed(folder)
         # A second run must not take the first one's results for inputs.
         if resolved == whole or resolved not in file.resolve().parents
     ]

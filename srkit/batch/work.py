@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import srkit
-from srkit import consistency, formats, images
 from srkit.errors import InputError
-from srkit.images import Picture
-from srkit.inference import Settings
-from srkit.provenance import Origin
-from srkit.upscale import Model, wanted_size
+from srkit.imaging import codec, formats
+from srkit.imaging.codec import Picture
+from srkit.imaging.provenance import Origin
+from srkit.inference import consistency
+from srkit.inference.model import Settings
+from srkit.inference.upscale import Model, wanted_size
 
 if TYPE_CHECKING:
-    from srkit.paste import FaceRestorer
+    from srkit.faces.restore import FaceRestorer
 
 
 @dataclass(frozen=True)
@@ -164,5 +165,5 @@ class Work:
             files = [output.with_stem(f"{output.stem}-{n}") for n in range(1, count + 1)]
         lost: list[str] = []
         for picture, file in zip(result.pictures, files, strict=True):
-            lost += images.save(picture, file, origin=self.origin())
+            lost += codec.save(picture, file, origin=self.origin())
         return files, list(dict.fromkeys(lost))

@@ -214,9 +214,9 @@ def bench(
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures enlarged at once.")] = 64,
 ) -> None:
     """Measure models beside interpolation: quality, and whether faces stay the same person's."""
-    from srkit.bench import run
-    from srkit.bench import scores as single
-    from srkit.bench.results import write_lr as write_pictures
+    from srkit.evaluation import run
+    from srkit.evaluation import scores as single
+    from srkit.evaluation.results import write_lr as write_pictures
 
     command = shlex.join(["srkit", *sys.argv[1:]])
     faces = None

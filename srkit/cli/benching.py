@@ -13,7 +13,7 @@ from rich.console import Console
 from srkit.errors import InputError, UnknownNameError, nearest
 
 if TYPE_CHECKING:
-    from srkit.bench.protocol import Protocol
+    from srkit.evaluation.protocol import Protocol
 
 
 def by_name(option: str, given: Sequence[str]) -> dict[str, Path]:
@@ -69,7 +69,7 @@ def see_writable(places: Mapping[str, Path | None]) -> None:
 def chosen_protocol(name: str, seed: int | None, more: list[str]) -> Protocol:
     """Return the protocol, with what the command line adds to it."""
     from srkit import registry
-    from srkit.bench.protocol import Protocol
+    from srkit.evaluation.protocol import Protocol
 
     found = Protocol.named(name, **({} if seed is None else {"seed": seed}))
     sets = [metric for metric in more if metric in registry.offers("set_metrics")]
@@ -116,7 +116,7 @@ def shown() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def reproduced(study: str, *, equal: str, settings: list[str], **given: Any) -> Path:
-    """Repeat a study, telling how it goes on stderr; see `srkit.bench.studies.reproduce`.
+    """Repeat a study, telling how it goes on stderr; see `srkit.evaluation.studies.reproduce`.
 
     Args:
         study: Name or file.
@@ -127,8 +127,8 @@ def reproduced(study: str, *, equal: str, settings: list[str], **given: Any) -> 
     Raises:
         SrkitError: As `reproduce` does; or ``equal`` is neither.
     """
-    from srkit.bench.studies.reproduce import reproduce
     from srkit.cli.display import Display
+    from srkit.evaluation.studies.reproduce import reproduce
     from srkit.recipe import parse_setting
 
     if equal not in (kinds := ("time", "batches")):

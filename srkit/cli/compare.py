@@ -20,8 +20,8 @@ def compare(
     json: Annotated[Path | None, typer.Option(help="Write the comparison there.")] = None,
 ) -> None:
     """Hold two reports against each other, picture by picture; refuse different protocols."""
-    from srkit.bench.compare import compare as held_together
-    from srkit.bench.report import Report
+    from srkit.evaluation.compare import compare as held_together
+    from srkit.evaluation.report import Report
 
     found = held_together(Report.read(a), Report.read(b), names=(str(a), str(b)))
     Console().print(found.tables())

@@ -62,7 +62,7 @@ def degrade(
     """Degrade pictures as in training, to see what a network is asked to undo."""
     if degradation and recipe:
         raise InputError("--degradation and --recipe both name a degradation; give one of them")
-    from srkit.build import device_named
+    from srkit.inference.device import device_named
 
     jobs = plan(source, out, draws)
     build = _of_recipe(recipe) if recipe else _named(degradation or DEFAULT)
@@ -193,11 +193,11 @@ def plan(source: Path, out: Path, draws: int) -> list[Job]:
         InputError: There is nothing to degrade, or two results, or a result and an input, would
             meet.
     """
-    from srkit import images
+    from srkit.imaging import codec
 
     if not source.exists():
         raise InputError(f"{source}: no such file or folder")
-    is_file = out.suffix.lower() in images.SUFFIXES and not out.is_dir()
+    is_file = out.suffix.lower() in codec.SUFFIXES and not out.is_dir()
     if not source.is_dir():
         output = out if is_file else out / f"{source.stem}.png"
         return _checked([Job(source, (output,) * draws)])
@@ -206,7 +206,7 @@ def plan(source: Path, out: Path, draws: int) -> list[Job]:
     place = out.resolve()
     # A second run must not take the first one's results for inputs.
     inside = place != source.resolve() and place.is_relative_to(source.resolve())
-    found = images.listed(source)
+    found = codec.listed(source)
     files = [f for f in found if not (inside and f.resolve().is_relative_to(place))]
     if not files:
         raise InputError(f"{source}: no pictures in it but those in {out}")
@@ -229,15 +229,15 @@ def _checked(jobs: list[Job]) -> list[Job]:
 
 def _one(job: Job, degradation: Degradation, seed: int, compare: bool) -> str:
     """Degrade one file; return what the user should know of it, or ``""``."""
-    from srkit import images
+    from srkit.imaging import codec
 
-    picture = images.read(job.input)
+    picture = codec.read(job.input)
     width, height = picture.rgb.size
     scale = degradation.scale
     cut = (width - width % scale, height - height % scale)
     if not all(cut):
         raise InputError(f"{job.input}: {width}x{height} is smaller than a scale of {scale}")
-    hr = images.to_tensor(picture.rgb.crop((0, 0, *cut)))
+    hr = codec.to_tensor(picture.rgb.crop((0, 0, *cut)))
     try:
         drawn = [degradation(hr, seed, draw) for draw in range(len(job.outputs))]
     except ValueError as error:
@@ -250,10 +250,10 @@ def _one(job: Job, degradation: Degradation, seed: int, compare: bool) -> str:
         drawn = [lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for lr in drawn]
     original = [hr] if compare else []
     if len(set(job.outputs)) == 1:
-        images.write(images.to_image(sheet([*original, *drawn])), job.outputs[0], picture.info)
+        codec.write(codec.to_image(sheet([*original, *drawn])), job.outputs[0], picture.info)
     else:
         for lr, file in zip(drawn, job.outputs, strict=True):
-            images.write(images.to_image(sheet([*original, lr])), file, picture.info)
+            codec.write(codec.to_image(sheet([*original, lr])), file, picture.info)
     if cut == (width, height):
         return ""
     return f"{job.input}: cut from {width}x{height} to {cut[0]}x{cut[1]}, multiples of {scale}"

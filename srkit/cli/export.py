@@ -22,8 +22,8 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Write over a file.")] = False,
 ) -> None:
     """Write a model as ONNX or TorchScript, for pictures of any size, checked against torch."""
-    from srkit import export as exporting
-    from srkit.models import find
+    from srkit.models import export as exporting
+    from srkit.models.load import find
 
     if to not in exporting.SUFFIXES:
         formats = " or ".join(exporting.SUFFIXES)

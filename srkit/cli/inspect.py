@@ -14,8 +14,8 @@ from rich.table import Table
 from srkit import plugins as plugin_system
 from srkit import registry
 from srkit.errors import SrkitError, UnknownNameError, nearest
-from srkit.hf import PREFIX
 from srkit.hookspecs import kinds
+from srkit.models.hub import PREFIX
 from srkit.schema import schema as recipe_schema
 
 FILES = ("protocols", "studies")  # kinds whose factories give a file
@@ -114,10 +114,10 @@ def _leads_to_a_model(name: str) -> bool:
 
 def _known_of(name: str) -> list[tuple[str, str]]:
     """Build a model and return what it costs and where it comes from."""
-    from srkit import summary
-    from srkit.models import find
+    from srkit.models import card
+    from srkit.models.load import find
 
-    return summary.rows(find(name))
+    return card.rows(find(name))
 
 
 def _print(console: Console, rows: list[tuple[str, str]]) -> None:

@@ -13,9 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from srkit import hf, pins, registry
+from srkit import registry
 from srkit.errors import SrkitError
 from srkit.hookspecs import ReadyModel
+from srkit.models import hub, pins
 from srkit.recipe import Recipe
 
 UNBROKEN = 1000  # columns: a row stays a line where programs read it
@@ -33,7 +34,7 @@ def models(
 ) -> None:
     """List the models that have a name, and those pinned on the Hugging Face Hub."""
     if forget is not None:
-        name = str(hf.parse(forget))
+        name = str(hub.parse(forget))
         pin = pins.forget(name)
         typer.echo(f"{name} is no longer pinned; it was {pin.file} of commit {pin.commit}")
         return
@@ -72,7 +73,7 @@ def _named() -> Table:
 def _pinned(known: dict[str, pins.Pin]) -> Table:
     table = _table("name", "scale", "size", "licence", "file", "commit", "since", "sha256")
     for name, pin in sorted(known.items()):
-        file = hf.cached(name, pin)
+        file = hub.cached(name, pin)
         scale, size = (_scale(file), _size(file)) if file else ("", "not here")
         row = (name, scale, size, pin.licence, pin.file, pin.commit[:12], pin.date, pin.sha256[:12])
         table.add_row(*map(escape, row))

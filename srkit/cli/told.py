@@ -119,7 +119,7 @@ class Said:
         """List what would happen."""
         from srkit.batch import peek
         from srkit.batch.estimate import Estimator, totals
-        from srkit.upscale import wanted_size
+        from srkit.inference.upscale import wanted_size
 
         estimator = Estimator(self.work.model, self.work.settings)
         costs = []

@@ -28,8 +28,8 @@ from srkit.errors import (
 )
 
 if TYPE_CHECKING:
-    from srkit.plan import Plan
     from srkit.recipe import Recipe
+    from srkit.training.cost import Plan
 
 
 # What all processes that train together find alike.
@@ -45,10 +45,10 @@ def _one_voice(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except SrkitError as error:
-            if "srkit.processes" in sys.modules:  # else there is nobody to part from
-                from srkit import processes
+            if "srkit.training.distributed" in sys.modules:  # else there is nobody to part from
+                from srkit.training import distributed
 
-                processes.leave()
+                distributed.leave()
             known = isinstance(error, COMMON) and _rank() > 0
             if known or getattr(error, "elsewhere", False):
                 raise SystemExit(error.status) from error
@@ -161,17 +161,17 @@ def train(
         chosen = _begun(chosen, out)
     chosen = chosen.changed(changes)
     if plan:
-        from srkit import processes
-        from srkit.plan import plan as measure
+        from srkit.training import distributed
+        from srkit.training.cost import plan as measure
 
         cost = measure(chosen, device=device, compiled=compiled)
         if not _rank():
             _print_plan(cost)
-        processes.leave()
+        distributed.leave()
         return
 
-    from srkit import processes
-    from srkit.train import train as run
+    from srkit.training import distributed
+    from srkit.training.loop import train as run
 
     with Display(Console(stderr=True)) as display:
         result = run(
@@ -193,7 +193,7 @@ def train(
             resume=resume,
             report=display,
         )
-    processes.leave()
+    distributed.leave()
     if _rank():
         return  # one process speaks for all
     scores = result.scores
@@ -258,9 +258,10 @@ def _print_plan(plan: Plan) -> None:
 
 def _begun(asked: Recipe, out: Path | None) -> Recipe:
     """Return the recipe a run was begun with, so that its settings needn't be given again."""
-    from srkit import runs
+    from srkit.models import checkpoint
+    from srkit.training import run_folder
 
-    file = (out or runs.default_folder(asked.name)) / runs.RECIPE
+    file = (out or checkpoint.default_folder(asked.name)) / run_folder.RECIPE
     if not file.is_file():
         raise InputError(f"{file.parent} holds no run to resume")
     begun = type(asked).from_file(file)

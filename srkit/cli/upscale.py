@@ -12,7 +12,7 @@ from srkit.cli.told import Said
 from srkit.errors import OptionError
 
 if TYPE_CHECKING:
-    from srkit.upscale import Model
+    from srkit.inference.upscale import Model
 
 GENERAL = "lanczos"  # stands in for a model of general photographs
 FACES = "faces"
@@ -122,9 +122,10 @@ def upscale(
     """Enlarge pictures. Alpha, 16 bits, profile, EXIF and resolution stay; turned upright."""
     import torch
 
-    from srkit import batch, memory
+    from srkit import batch
     from srkit.batch import share as shares
-    from srkit.inference import Settings
+    from srkit.inference import memory
+    from srkit.inference.model import Settings
 
     faces = faces or faces_only
     settings = Settings(scale, ensemble, consistent, tile)
@@ -159,21 +160,21 @@ def upscale(
 
 
 def _load(name: str, device: str, precision: str, backend: str) -> Model:
-    from srkit.models import load
+    from srkit.models.load import load
 
     return load(name, device=device, precision=precision, backend=backend)
 
 
 def _restorer(name: str, device: str, least: int, confidence: float) -> Any:
-    from srkit.models import load
-    from srkit.paste import FaceRestorer
+    from srkit.faces.restore import FaceRestorer
+    from srkit.models.load import load
 
     model = load(name, device=device)
     return FaceRestorer(model, least=least, confidence=confidence, device=model.device)
 
 
 def _suffix(text: str | None) -> str | None:
-    from srkit import formats
+    from srkit.imaging import formats
 
     if text is None:
         return None

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import srkit
-from srkit.build import device_named
 from srkit.errors import InputError, Interrupted, OptionError
 from srkit.files import atomic
+from srkit.inference.device import device_named
 from srkit.prepare import manifest
 from srkit.prepare.manifest import Row
 from srkit.prepare.worker import Job, Settings, digest, plan, work

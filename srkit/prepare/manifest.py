@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from srkit.errors import InputError
-from srkit.faces import Face, Placement
+from srkit.faces.align import Face, Placement
 from srkit.files import atomic
 
 FILE = "manifest.csv"

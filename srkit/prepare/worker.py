@@ -19,10 +19,11 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from srkit import faces, images
 from srkit.errors import InputError, OptionError, SrkitError
-from srkit.faces import Face, Placement
+from srkit.faces import align
+from srkit.faces.align import Face, Placement
 from srkit.files import sha256
+from srkit.imaging import codec
 from srkit.prepare import manifest
 from srkit.prepare.manifest import Row
 
@@ -48,7 +49,7 @@ class Settings:
         OptionError: A value makes no sense.
     """
 
-    width: int = faces.CELEBA_SIZE[0]
+    width: int = align.CELEBA_SIZE[0]
     least: int = 40
     confidence: float = 0.9
     most_enlarged: float = 1.0
@@ -92,7 +93,7 @@ def plan(photos: Path, out: Path) -> list[Job]:
     here, there = photos.resolve(), out.resolve()
     if here == there or there in here.parents:
         raise InputError(f"the photos lie in {out}, where the faces would go; choose another place")
-    listed = images.listed(photos)
+    listed = codec.listed(photos)
     if there.is_relative_to(here):
         inside = f"{photos / there.relative_to(here)}{os.sep}"
         listed = [file for file in listed if not str(file).startswith(inside)]
@@ -131,7 +132,7 @@ class Worker:
     def __init__(self, photos: Path, out: Path, settings: Settings, device: str) -> None:
         self.photos, self.out, self.settings = photos, out, settings
         # Those that MTCNN isn't sure of are looked at too: the manifest says that they were.
-        self.detector = faces.Detector(torch.device(device), least=settings.least, confidence=0)
+        self.detector = align.Detector(torch.device(device), least=settings.least, confidence=0)
 
     def __call__(self, job: Job) -> list[Row]:
         """Write a photo's crops; return its rows.
@@ -144,7 +145,7 @@ class Worker:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # odd, but decoded: nothing the user need know
-                picture = images.read(file)
+                picture = codec.read(file)
         except InputError as error:
             reason = " ".join(str(error).removeprefix(f"{file}: ").split())
             return [manifest.photo_row(job.photo, its, manifest.UNREADABLE, reason)]
@@ -155,13 +156,13 @@ class Worker:
         info = {k: v for k, v in picture.info.items() if k == "icc_profile"}
         rows = []
         for number, face in enumerate(found):
-            placement = faces.place(face.landmarks, picture.rgb.size, self.settings.width)
+            placement = align.place(face.landmarks, picture.rgb.size, self.settings.width)
             row = manifest.face_row(job.photo, its, found, number, placement)
             row["reason"] = self.objection(found, number, placement)
             row["status"] = manifest.REJECTED if row["reason"] else manifest.WRITTEN
             if placement and not row["reason"]:
                 row["output"] = job.crop(number)
-                images.write(faces.align(picture.rgb, placement), self.out / row["output"], info)
+                codec.write(align.align(picture.rgb, placement), self.out / row["output"], info)
             rows.append(row)
         return rows
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from srkit import images
-from srkit.faces import Detector, crop
+from srkit.faces.align import Detector, crop
+from srkit.imaging import codec
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +18,6 @@ def faces(data_root: Path) -> Tensor:
     detector = Detector()
     cropped = []
     for name in ("01_01", "01_02", "02_01", "02_02", "05_01", "05_02"):
-        photo = images.read(data_root / "imm-frontal" / f"{name}.jpg").rgb
-        cropped.append(images.to_tensor(crop(photo, detector.faces(photo)[0], 96)))
+        photo = codec.read(data_root / "imm-frontal" / f"{name}.jpg").rgb
+        cropped.append(codec.to_tensor(crop(photo, detector.faces(photo)[0], 96)))
     return torch.cat(cropped)

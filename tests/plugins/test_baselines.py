@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from srkit import images, registry, testing
+from srkit import registry, testing
+from srkit.imaging import codec
 
 KERNELS = {
     "nearest": Image.Resampling.NEAREST,
@@ -23,8 +24,8 @@ def test_interpolation_is_pillows_to_rounding(name: str, scale: int) -> None:
     lr = Image.fromarray(np.random.default_rng(0).integers(70, 186, (13, 17, 3), np.uint8))
     expected = lr.resize((17 * scale, 13 * scale), KERNELS[name])
     with torch.no_grad():
-        sr = registry.build("generators", name, scale=scale)(images.to_tensor(lr))
-    found = np.asarray(images.to_image(sr)).astype(int)
+        sr = registry.build("generators", name, scale=scale)(codec.to_tensor(lr))
+    found = np.asarray(codec.to_image(sr)).astype(int)
     # It rounds there as well.
     assert np.abs(found - np.asarray(expected)).max() <= (0 if name == "nearest" else 1)
 

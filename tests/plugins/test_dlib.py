@@ -20,8 +20,9 @@ from srkit_dlib.embedder import LANDMARKS, LENGTH, MODEL, SIDE, Dlib, box, pixel
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from srkit import InputError, images
-from srkit.faces import Detector, crop
+from srkit import InputError
+from srkit.faces.align import Detector, crop
+from srkit.imaging import codec
 
 WEIGHTS = embedder._installed(MODEL)
 PREDICTOR = embedder._installed(LANDMARKS)
@@ -36,7 +37,7 @@ def network() -> Dlib:
 def astronaut() -> Tensor:
     """A face, 96x96, framed as the bench frames it."""
     photo = Image.fromarray(skimage.data.astronaut())
-    return images.to_tensor(crop(photo, Detector().faces(photo)[0], 96))
+    return codec.to_tensor(crop(photo, Detector().faces(photo)[0], 96))
 
 
 def test_embeddings_are_of_unit_length(network: Dlib, astronaut: Tensor) -> None:
@@ -67,7 +68,7 @@ def test_it_is_dlibs_descriptor_of_the_face_in_the_box(network: Dlib, astronaut:
 
 def test_pictures_reach_dlib_as_they_are() -> None:
     picture = Image.fromarray(skimage.data.astronaut()[:SIDE, :SIDE])
-    (given,) = pixels(images.to_tensor(picture))
+    (given,) = pixels(codec.to_tensor(picture))
     np.testing.assert_array_equal(given, np.asarray(picture))
 
 
@@ -79,8 +80,8 @@ def test_the_box_is_where_it_is_said_to_be() -> None:
 
 def test_the_face_is_turned_upright(network: Dlib, astronaut: Tensor) -> None:
     """A crop turned by 12 degrees is embedded nearly as the upright one, being aligned anew."""
-    upright = images.to_image(astronaut)
-    turned = images.to_tensor(upright.rotate(12, Image.Resampling.BICUBIC))
+    upright = codec.to_image(astronaut)
+    turned = codec.to_tensor(upright.rotate(12, Image.Resampling.BICUBIC))
     (chip,) = pixels(turned)
     straight, unaligned = network(astronaut), network.embed([chip])
     assert (network(turned) - straight).norm() < 0.6 * (unaligned - straight).norm()

@@ -8,7 +8,7 @@ from srkit_faces.generator import FaceResidual
 from torch import nn
 
 from srkit import OptionError, registry
-from srkit.images import bicubic
+from srkit.imaging.codec import bicubic
 
 from .reach import reached
 

@@ -14,8 +14,9 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from srkit import OptionError, images, registry
+from srkit import OptionError, registry
 from srkit import seeds as noise_of
+from srkit.imaging import codec
 
 
 def degrade(name: str = "faces-x4", **options: Any) -> Callable[..., Tensor]:
@@ -33,7 +34,7 @@ def photos() -> list[Image.Image]:
 
 @pytest.fixture(scope="module")
 def hr(photos: list[Image.Image]) -> Tensor:
-    return torch.cat([images.to_tensor(photo) for photo in photos])
+    return torch.cat([codec.to_tensor(photo) for photo in photos])
 
 
 def keys(hr: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ def test_without_noise_it_is_pillows_bicubic(
     assert lr.shape == (len(hr), 3, side, side)
     for ours, photo in zip(lr, photos, strict=True):
         theirs = np.asarray(photo.resize((side, side), Image.Resampling.BICUBIC), dtype=float)
-        difference = np.abs(np.asarray(images.to_image(ours), dtype=float) - theirs)
+        difference = np.abs(np.asarray(codec.to_image(ours), dtype=float) - theirs)
         # Pillow rounds to 8 bits between its two passes.
         assert difference.max() <= 1
         assert difference.mean() < 0.2
@@ -162,7 +163,7 @@ def test_quantise_rounds_to_8_bits_and_only_then(hr: Tensor) -> None:
     lr = degrade()(hr, seeds=keys(hr))
     assert torch.equal(lr, (raw * 255).round() / 255)
     assert not torch.equal(raw, lr)
-    assert torch.equal(images.to_uint8(lr).float() / 255, lr)
+    assert torch.equal(codec.to_uint8(lr).float() / 255, lr)
 
 
 def test_lr_stays_in_range_at_black_and_white() -> None:

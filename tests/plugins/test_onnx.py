@@ -19,7 +19,8 @@ from srkit_onnx.generator import OnnxGenerator
 from srkit_onnx.reader import read
 
 import srkit
-from srkit import InputError, Model, export, registry
+from srkit import InputError, Model, registry
+from srkit.models import export
 
 Cli = Callable[..., tuple[int, str, str]]
 

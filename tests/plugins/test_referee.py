@@ -17,8 +17,9 @@ from srkit_referee.metrics import luma, to_8_bits
 from torch import Tensor
 from training import decoded
 
-from srkit import Metric, images, registry, testing
-from srkit.images import Framing, bicubic
+from srkit import Metric, registry, testing
+from srkit.imaging import codec
+from srkit.imaging.codec import Framing, bicubic
 from srkit.recipe import Data
 
 METRICS = ("psnr", "psnr-y", "ssim", "ssim-y")
@@ -43,7 +44,7 @@ def sr(hr: Tensor) -> Tensor:
 
 
 def array(picture: Tensor) -> NDArray[np.uint8]:
-    eight: NDArray[np.uint8] = images.to_uint8(picture).permute(1, 2, 0).numpy()
+    eight: NDArray[np.uint8] = codec.to_uint8(picture).permute(1, 2, 0).numpy()
     return eight
 
 
@@ -199,7 +200,7 @@ KNOWN: Sequence[tuple[Framing, float, tuple[float, float, float, float]]] = (
 def test_bicubic_on_real_faces_scores_what_another_implementation_measured(
     data_root: Path, framing: Framing, noise: float, expected: tuple[float, ...]
 ) -> None:
-    files = images.listed(data_root / "celeba" / "test")[:500]
+    files = codec.listed(data_root / "celeba" / "test")[:500]
     photos = decoded(files, Data(framing=framing, size=64))
     assert len(photos) == 500
     hr = photos.hr()

@@ -34,7 +34,8 @@ from srkit_spandrel.reader import read
 from torch import Tensor, nn
 
 import srkit
-from srkit import InputError, export
+from srkit import InputError
+from srkit.models import export
 from srkit.testing import receptive_radius
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -1,0 +1,242 @@
+"""What was measured on what, and how: without it a decibel means nothing.
+
+A protocol is data: a TOML file, under a name (hook ``srkit_protocols``) or anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from torch import Tensor
+
+from srkit import registry, seeds
+from srkit.errors import InputError, SrkitError, nearest
+from srkit.files import sha256
+from srkit.imaging import codec
+from srkit.models import checkpoint
+
+DEFAULT = "paper"
+
+
+class Protocol(pydantic.BaseModel):
+    """How HR and LR pictures come about, and how results are compared.
+
+    The defaults are those of the protocol ``paper``: the whole picture squashed to 64x64 by
+    Pillow's bicubic, antialiased bicubic to a quarter, Gaussian noise of sigma 0.02, 8 bits.
+
+    Attributes:
+        name: Of the protocol.
+        description: One line.
+        framing: ``squash`` (the whole picture), ``square`` (its largest centred square), ``whole``
+            (as it is, cut to a multiple of the scale), or ``face`` (a detected face's box, widened;
+            for identity).
+        size: Side of HR in pixels; of no meaning for ``whole``.
+        scale: Enlargement factor.
+        degradation: Registered name.
+        options: The degradation's, where they aren't its defaults.
+        seed: Of noise and draws. A picture's noise follows from this and its own pixels.
+        border: Pixels cut off each side of sr and hr before they are compared.
+        metrics: Registered names, in the order of a table's columns.
+        set_metrics: The same for metrics of whole sets.
+        scores: What the figures rest on, in words.
+    """
+
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, ignored_types=(cached_property,)
+    )
+
+    name: str = DEFAULT
+    description: str = ""
+    framing: Literal["squash", "square", "whole", "face"] = "squash"
+    size: int = pydantic.Field(64, ge=1)
+    scale: int = pydantic.Field(4, ge=1)
+    degradation: str = "faces-x4"
+    options: dict[str, Any] = {}
+    seed: int = pydantic.Field(0, ge=0, lt=2**62)
+    border: int = pydantic.Field(0, ge=0)
+    metrics: tuple[str, ...] = ("psnr", "ssim", "psnr-y", "ssim-y", "lr-consistency", "lsd")
+    set_metrics: tuple[str, ...] = ()
+    scores: str = "8-bit sr against 8-bit hr, mean over pictures"
+
+    @classmethod
+    def named(cls, name: str | Path, **changes: Any) -> Protocol:
+        """Return a protocol by its registered name or from a TOML file.
+
+        Args:
+            name: ``paper`` and others, or a file that ends in ``.toml``.
+            **changes: Fields to be changed.
+
+        Raises:
+            InputError: There is no such protocol, or it isn't one; one line says why.
+        """
+        known = registry.offers("protocols")
+        if str(name) in known:
+            file = Path(registry.build("protocols", str(name)))
+        elif Path(name).suffix == ".toml":
+            file = Path(name)
+        else:
+            raise InputError(
+                f"no protocol '{name}'{nearest(str(name), known)}; there are {', '.join(known)}, "
+                "or give a .toml file"
+            )
+        return cls.from_file(file, **changes)
+
+    @classmethod
+    def from_file(cls, file: Path, **changes: Any) -> Protocol:
+        """Read a TOML file; its ``name`` is the file's where it states none.
+
+        Raises:
+            InputError: It can't be read, or a field is unknown or wrong.
+        """
+        try:
+            given = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"protocol {file}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise InputError(f"protocol {file}: {error}") from error
+        return cls.checked({"name": file.stem, **given, **changes}, f"protocol {file}")
+
+    @classmethod
+    def checked(cls, fields: Mapping[str, Any], what: str = "protocol") -> Protocol:
+        """Return a protocol of these fields.
+
+        Raises:
+            InputError: A field is unknown or wrong.
+        """
+        try:
+            made = cls(**fields)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            known = tuple(cls.model_fields)
+            if first["type"] == "extra_forbidden":
+                raise InputError(
+                    f"{what}: unknown field '{where}'{nearest(where, known)}"
+                ) from error
+            raise InputError(f"{what}: {where}: {first['msg']}") from error
+        if made.framing != "whole" and made.size % made.scale:
+            raise InputError(f"{what}: size {made.size} is no multiple of scale {made.scale}")
+        try:
+            made._degradation  # noqa: B018 - a wrong option is found before anything is computed
+        except SrkitError as error:
+            raise type(error)(f"{what}: {error}") from error
+        return made
+
+    def changed(self, **changes: Any) -> Protocol:
+        """Return this protocol with other values; see `checked`."""
+        return self.checked({**self.model_dump(), **changes}, f"protocol {self.name}")
+
+    @cached_property
+    def _degradation(self) -> Any:
+        return registry.build_scaled("degradations", self.degradation, self.scale, self.options)
+
+    def hr(self, file: Path) -> Tensor:
+        """Return a file's HR picture, ``13HW`` in [0, 1], of 8 bits.
+
+        Raises:
+            InputError: It can't be read, or is too small for this scale; or the protocol frames
+                faces, not pictures.
+        """
+        if self.framing == "face":
+            raise InputError(f"protocol '{self.name}' frames faces: it is for identity alone")
+        image = codec.read(file).rgb
+        if self.framing != "whole":
+            return codec.to_tensor(codec.frame(image, self.framing, self.size))
+        width, height = (side - side % self.scale for side in image.size)
+        if not width or not height:
+            raise InputError(f"{file}: too small to be made {self.scale} times smaller")
+        return codec.to_tensor(image.crop((0, 0, width, height)))
+
+    def degrade(self, hr: Tensor) -> Tensor:
+        """Return lr, ``B3hw``, of ``B3HW``; see `srkit.seeds.of_pictures` for their noise."""
+        return self.redegrade(hr, hr)
+
+    def redegrade(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Return sr made small as `degrade` makes hr small, noise included.
+
+        It is computed on the CPU, whatever the device: every model, and every other program, is to
+        be given the same to the bit.
+
+        Raises:
+            InputError: The degradation can't do that with pictures of this size.
+        """
+        try:
+            lr: Tensor = self._degradation(sr.cpu(), seeds=seeds.of_pictures(hr.cpu(), self.seed))
+        except ValueError as error:
+            raise InputError(f"degradation '{self.degradation}': {error}") from error
+        return lr.to(sr.device)
+
+    def cut(self, pictures: Tensor) -> Tensor:
+        """Return pictures, ``B3HW``, without the border that isn't compared.
+
+        Raises:
+            InputError: Nothing would be left.
+        """
+        height, width = pictures.shape[-2:]
+        if min(height, width) <= 2 * self.border:
+            raise InputError(f"a border of {self.border} leaves nothing of {width}x{height} pixels")
+        b = self.border
+        return pictures[..., b : height - b, b : width - b]
+
+    def stamp(self, files: Sequence[Path]) -> dict[str, Any]:
+        """Return every field, the files' fingerprint and the versions, for a report.
+
+        The degradation's options are given in full, so that a changed default shows.
+        """
+        known = registry.options("degradations", self.degradation)
+        defaults = {option.name: option.default for option in known if not option.required}
+        return {
+            **self.model_dump(mode="json"),
+            "options": {**defaults, **self.options},
+            "provider": registry.provenance("degradations", self.degradation),
+            "files": len(files),
+            "fingerprint": fingerprint(files),
+            "versions": checkpoint.versions(),
+        }
+
+
+# What a stamp says that may differ between two reports whose figures can be compared.
+# Which metrics were asked for changes none of them.
+ASIDE = frozenset({"versions", "description", "name", "metrics", "set_metrics"})
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Return the fields in which two stamps differ, versions and names aside.
+
+    Of the degradation's provider, ``"srkit 0.1.0"``, the number is such a version.
+
+    Returns:
+        Such as ``"border: 0 and 4"``; empty where figures may be compared.
+    """
+    keys = [key for key in {**ours, **theirs} if key not in ASIDE]
+    absent = object()
+    found = []
+    for key in keys:
+        a, b = ours.get(key, absent), theirs.get(key, absent)
+        if key == "provider" and _distribution(a) == _distribution(b):
+            continue
+        if a != b:
+            said = ("not stated" if value is absent else value for value in (a, b))
+            found.append("{}: {} and {}".format(key, *said))
+    return found
+
+
+def _distribution(provider: Any) -> Any:
+    return provider.rpartition(" ")[0] if isinstance(provider, str) else provider
+
+
+def fingerprint(files: Sequence[Path]) -> str:
+    """Return 16 hexadecimal digits that files of the same names and bytes share, in any order."""
+    lines = sorted(encoded(file.name) + b"\0" + bytes.fromhex(sha256(file)) for file in files)
+    return hashlib.sha256(b"".join(lines)).hexdigest()[:16]
+
+
+def encoded(name: str) -> bytes:
+    """Return a name's bytes, for hashes; one from a disk may be no valid text."""
+    return name.encode("utf-8", "surrogatepass")

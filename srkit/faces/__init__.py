@@ -1,0 +1,1 @@
+"""Faces: aligned, restored, and put back."""

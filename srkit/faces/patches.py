@@ -1,0 +1,101 @@
+"""An enlarged face in the colours of what it is pasted into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from skimage.filters import gaussian
+
+from srkit.faces.frames import Array, Frame
+
+# What a Gaussian of this standard deviation (LR pixels) lets through is the general result's. It
+# evens out most of single pixels' noise; on the portraits of ``benchmarks/faces.py`` 2 and 3 do no
+# better.
+SMOOTH = 1.0
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """What a model made of a part of an LR picture.
+
+    Attributes:
+        values: ``HW3`` in [0, 1].
+        origin: Left and top of the part, in LR pixels.
+        scale: Its pixels to one of LR.
+    """
+
+    values: Array
+    origin: tuple[int, int]
+    scale: int
+
+    def within(self, box: Box, shape: tuple[int, ...]) -> Array:
+        """Return a box, in LR pixels, as float32 ``HW3`` of a shape."""
+        x, y = self.origin
+        moved = (box[0] - x, box[1] - y, box[2] - x, box[3] - y)
+        return sampled(self.values, _times(moved, self.scale, self.scale), shape)
+
+
+class Patch:
+    """A face whose low frequencies are those of the general result, in its levels.
+
+    The difference of both, smoothed, is added to the face; no quotient is taken, so that a part of
+    a single colour is as good as any.
+
+    Args:
+        face: From the model of faces.
+        sr_pixels: The general result, ``HW3``, not yet painted; only the frame is looked at.
+        frame: Of the face.
+        size: Width and height of the LR picture.
+    """
+
+    def __init__(
+        self, face: Enlarged, sr_pixels: np.ndarray, frame: Frame, size: tuple[int, int]
+    ) -> None:
+        self.face, self.levels = face, np.iinfo(sr_pixels.dtype).max
+        box = left, top, right, bottom = frame.bounds(size)
+        self.left, self.top = left, top
+        # LR's grid has room for what is smooth, and is small.
+        shape = (bottom - top, right - left, 3)
+        x, y = sr_pixels.shape[1] / size[0], sr_pixels.shape[0] / size[1]
+        difference = sampled(sr_pixels, _times(box, x, y), shape)
+        difference = difference - face.within(box, shape) * self.levels
+        self.difference: Array = gaussian(difference, SMOOTH, mode="nearest", channel_axis=-1)
+
+    def within(self, box: Box, shape: tuple[int, ...]) -> Array:
+        """Return a box, in LR pixels, as float32 ``HW3`` of a shape."""
+        moved = (box[0] - self.left, box[1] - self.top, box[2] - self.left, box[3] - self.top)
+        return self.face.within(box, shape) * self.levels + sampled(self.difference, moved, shape)
+
+
+def _times(box: Box, x: float, y: float) -> Box:
+    return box[0] * x, box[1] * y, box[2] * x, box[3] * y
+
+
+def sampled(pixels: np.ndarray, box: Box, shape: tuple[int, ...]) -> Array:
+    """Return a box of a picture at another size, by antialiased bicubic (Pillow's).
+
+    Args:
+        pixels: ``HW3`` of any type; only what the kernel reaches is converted.
+        box: In its pixels; cut at its borders, to which it may be beyond only by rounding.
+        shape: Of the result.
+    """
+    low = np.maximum(0.0, box[:2])
+    high = np.minimum((pixels.shape[1], pixels.shape[0]), box[2:])
+    reach = np.ceil(2 * np.maximum(1, (high - low) / (shape[1], shape[0]))) + 1
+    left, top = np.maximum(0, np.floor(low - reach)).astype(int)
+    right, bottom = np.ceil(high + reach).astype(int)
+    near = pixels[top:bottom, left:right]
+    part = (*(low - (left, top)), *(high - (left, top)))
+    planes = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(near[..., band], dtype=np.float32)).resize(
+                (shape[1], shape[0]), Image.Resampling.BICUBIC, box=part
+            )
+        )
+        for band in range(3)
+    ]
+    return np.stack(planes, axis=-1)

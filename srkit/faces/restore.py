@@ -1,0 +1,216 @@
+"""Faces of a picture through a model of faces, and back into their place without a border.
+
+A face's landmarks give its frame: CelebA's centre square, turned as the face is. What the network
+gets is that part of the picture at its own resolution, on its own grid, in the quarter turn that
+brings the face nearest to upright, and once more mirrored; both answers are averaged. It isn't
+resampled to the frame, as is usual, because ``benchmarks/faces.py`` measures what that costs. The
+frame decides what is painted: the mask is computed in the frame's coordinates for each SR pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from skimage.transform import AffineTransform, warp
+from torch import Tensor
+
+from srkit.faces.align import Detector, Face
+from srkit.faces.frames import Array, Frame, framed, longer_side, outside
+from srkit.faces.patches import Enlarged, Patch
+from srkit.inference import arrays
+from srkit.inference.upscale import Model
+
+LEAST = 8  # LR pixels along the longer side of MTCNN's box
+# Larger faces are left alone: the benchmark has none, and there is little that they lack.
+MOST = 256
+# Larger pictures are searched in a reduced copy: about 3 seconds and 0.6 GB on one core.
+SEARCHED = 4_000_000
+# Share of a face's box beyond the picture's borders above which it is left alone. Of the frame more
+# may be beyond: in a portrait that is cut close, it is.
+OUTSIDE = 0.5
+STRIP = 256  # rows of SR pixels that are painted at once, so that large results need little memory
+
+
+@dataclass(frozen=True)
+class FaceResult:
+    """A face that was found, and what became of it.
+
+    Attributes:
+        box: MTCNN's: left, top, right, bottom in LR pixels; may reach beyond the picture.
+        probability: The detector's, in [0, 1].
+        size: The box's longer side in LR pixels.
+        restored: Whether it was painted.
+        note: Why it was left as it is; empty where it was restored.
+    """
+
+    box: tuple[float, float, float, float]
+    probability: float
+    size: float
+    restored: bool
+    note: str = ""
+
+
+class FaceRestorer:
+    """Finds faces and enlarges them by a model of faces.
+
+    Args:
+        model: Of faces; its scale need not be that of the picture's result.
+        least: Smallest face looked for: the longer side of MTCNN's box in LR pixels.
+        confidence: Faces of a lower probability are left out, in [0, 1].
+        most: Larger faces are left as they are.
+        device: Where MTCNN computes; the CPU if None. The model computes where it is.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        least: int = LEAST,
+        confidence: float = 0.9,
+        most: int = MOST,
+        device: torch.device | None = None,
+    ) -> None:
+        self.model, self.least, self.confidence, self.most = model, least, confidence, most
+        self.detector = Detector(device, least=least, confidence=confidence, pixels=SEARCHED)
+
+    def made_by(self) -> dict[str, Any]:
+        """Return all that decides a result, but for the pictures."""
+        return {
+            "model": self.model.sha256 or self.model.name,
+            "least": self.least,
+            "confidence": self.confidence,
+            "most": self.most,
+        }
+
+    def restore(
+        self, lr_pixels: np.ndarray, sr_pixels: np.ndarray, *, scale: float
+    ) -> list[FaceResult]:
+        """Paint the faces of a picture into its enlarged result, in place.
+
+        Nothing outside of the faces' frames is touched, and neither picture is copied as a whole.
+        Large faces come first: where two meet, the smaller one is painted whole over the larger.
+
+        Args:
+            lr_pixels: The picture, ``hw3``, uint8 or uint16.
+            sr_pixels: The same, enlarged, ``HW3``, of the same type; changed in place.
+            scale: By which it was enlarged; any factor.
+
+        Returns:
+            Every face found, the largest first.
+
+        Raises:
+            ValueError: The arrays don't fit each other.
+        """
+        expected = [side * scale for side in lr_pixels.shape[:2]]
+        apart = [abs(a - b) for a, b in zip(expected, sr_pixels.shape[:2], strict=True)]
+        if lr_pixels.dtype != sr_pixels.dtype or max(apart) > 1:
+            raise ValueError(
+                f"{sr_pixels.shape} {sr_pixels.dtype} is not {lr_pixels.shape} "
+                f"{lr_pixels.dtype} enlarged by {scale:g}"
+            )
+        results = []
+        for face, frame, note in self._found(lr_pixels):
+            if not note:
+                self._paint(frame, lr_pixels, sr_pixels)
+            size = longer_side(face)
+            results.append(FaceResult(face.box, face.probability, size, not note, note))
+        return results
+
+    def crops(self, lr_pixels: np.ndarray) -> list[np.ndarray]:
+        """Return the faces of a picture alone, upright, framed, and enlarged by the model's scale.
+
+        Beyond the picture, its border's pixels are repeated.
+
+        Args:
+            lr_pixels: The picture, ``hw3``, uint8 or uint16.
+
+        Returns:
+            Squares, ``SS3`` of the same type, the largest first; those that `restore` would leave
+            as they are aren't among them.
+        """
+        found = self._found(lr_pixels)
+        return [self._upright(frame, lr_pixels) for _, frame, note in found if not note]
+
+    def _found(self, lr_pixels: np.ndarray) -> list[tuple[Face, Frame, str]]:
+        """Return each face, its frame, and why it's to be left as it is, if it is."""
+        size, eight = _size(lr_pixels), lr_pixels
+        if lr_pixels.dtype != np.uint8:
+            eight = np.empty(lr_pixels.shape, np.uint8)
+            np.right_shift(lr_pixels, 8, out=eight, casting="unsafe")
+        faces = self.detector.faces(Image.fromarray(eight))
+        its = [(face, framed(face, size)) for face in faces if longer_side(face) >= self.least]
+        return [(face, frame, self._why_not(face, size)) for face, frame in its]
+
+    def _why_not(self, face: Face, size: tuple[int, int]) -> str:
+        if (longer := longer_side(face)) > self.most:
+            return (
+                f"a face of {longer:.0f} pixels was left as it is: the model of faces is for "
+                f"those of up to {self.most}"
+            )
+        if (share := outside(face, size)) > OUTSIDE:
+            return f"a face was left as it is: {share:.0%} of it lies outside of the picture"
+        return ""
+
+    def _enlarged(self, frame: Frame, lr_pixels: np.ndarray) -> Enlarged:
+        """Return what the model makes of a frame and its context.
+
+        The context is cut off where the picture ends, as it is for a whole picture.
+        """
+        left, top, right, bottom = frame.bounds(_size(lr_pixels), self.model.context)
+        part = lr_pixels[top:bottom, left:right]
+        lr = torch.rot90(arrays.to_tensor(part[None]), frame.quarters, (2, 3))
+        sr = torch.rot90(self._made(lr), -frame.quarters, (2, 3))
+        values: Array = sr[0].permute(1, 2, 0).cpu().numpy()
+        if (part == part[..., :1]).all():  # a grey picture stays grey
+            values = np.repeat(values.mean(axis=2, keepdims=True), 3, axis=2)
+        return Enlarged(values, (left, top), self.model.scale)
+
+    def _made(self, lr: Tensor) -> Tensor:
+        """Return the mean of what the model makes of a face and of its mirrored twin."""
+        sr = self.model.enlarge(torch.cat([lr, lr.flip(3)]))
+        return (sr[:1] + sr[1:].flip(3)) / 2
+
+    def _paint(self, frame: Frame, lr_pixels: np.ndarray, sr_pixels: np.ndarray) -> None:
+        (height, width), (rows, columns) = sr_pixels.shape[:2], lr_pixels.shape[:2]
+        x, y = width / columns, height / rows  # nearly the same, but sides are whole pixels
+        patch = Patch(self._enlarged(frame, lr_pixels), sr_pixels, frame, (columns, rows))
+        left, top, right, bottom = frame.bounds((columns, rows))
+        first, last = math.floor(left * x), min(width, math.ceil(right * x))
+        start, end = math.floor(top * y), min(height, math.ceil(bottom * y))
+        across = (np.arange(first, last, dtype=np.float32) + 0.5) / x
+        for row in range(start, end, STRIP):
+            stop = min(row + STRIP, end)
+            part = sr_pixels[row:stop, first:last]
+            general = part.astype(np.float32)
+            face = patch.within((first / x, row / y, last / x, stop / y), part.shape)
+            down = (np.arange(row, stop, dtype=np.float32) + 0.5) / y
+            mixed = general + frame.mask(across, down)[..., None] * (face - general)
+            part[...] = mixed.round().clip(0, np.iinfo(part.dtype).max).astype(part.dtype)
+
+    def _upright(self, frame: Frame, lr_pixels: np.ndarray) -> np.ndarray:
+        enlarged = self._enlarged(frame, lr_pixels)
+        left, top = enlarged.origin
+        side = max(1, round(frame.side * self.model.scale))
+        # From the crop's pixels (scikit-image counts from the middle of the first) to the frame,
+        # the picture, and the pixels of what the model made.
+        to_values = (
+            AffineTransform(translation=(0.5 - side / 2, 0.5 - side / 2))
+            + AffineTransform(scale=1 / side)
+            + frame.to_picture()
+            + AffineTransform(translation=(-left, -top))
+            + AffineTransform(scale=self.model.scale)
+            + AffineTransform(translation=(-0.5, -0.5))
+        )
+        upright = warp(enlarged.values, to_values, output_shape=(side, side), order=3, mode="edge")
+        most = np.iinfo(lr_pixels.dtype).max
+        pixels: np.ndarray = (upright.clip(0, 1) * most).round().astype(lr_pixels.dtype)
+        return pixels
+
+
+def _size(pixels: np.ndarray) -> tuple[int, int]:
+    return pixels.shape[1], pixels.shape[0]

@@ -1,0 +1,1 @@
+"""Image files: read, converted, and written with what must survive of them."""

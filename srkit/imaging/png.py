@@ -1,0 +1,116 @@
+"""PNG: metadata's chunks, and writing 16 bits a channel, which Pillow can't.
+
+See the PNG specification, third edition, sections 5 (chunks) and 9 (filters).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from srkit.imaging.picture import Picture
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BAND = 2**22  # bytes of rows that are filtered and compressed at a time
+_LEVEL = 4  # of zlib: a quarter of the time that 6 takes, for files 6 % larger
+_MODES = {1: ("L", 0), 2: ("LA", 4), 3: ("RGB", 2), 4: ("RGBA", 6)}  # Pillow's and PNG's
+
+
+def chunks(info: dict[str, Any]) -> PngInfo:
+    """Return what Pillow takes as ``pnginfo``: XMP, and gamma where there is no profile."""
+    made = PngInfo()
+    if info.get("gamma") and not info.get("icc_profile"):
+        made.add(b"gAMA", struct.pack(">I", round(info["gamma"] * 100_000)))
+        if corners := info.get("chromaticity"):
+            made.add(b"cHRM", struct.pack(">8I", *(round(c * 100_000) for c in corners)))
+    if info.get("xmp"):
+        made.add_itxt("XML:com.adobe.xmp", info["xmp"].decode("utf-8", "replace"))
+    return made
+
+
+def write(picture: Picture, file: Path, info: dict[str, Any]) -> None:
+    """Write a picture of 16 bits.
+
+    Args:
+        picture: Its pixels are uint16.
+        file: Where to.
+        info: ``icc_profile``, ``exif``, ``xmp``, ``dpi``.
+    """
+    width, height = picture.size
+    depth = picture.channels
+    mode, kind = _MODES[depth]
+    rows = max(1, _BAND // (2 * depth * width))
+    deflate = zlib.compressobj(_LEVEL)
+    with file.open("wb") as out:
+        out.write(_SIGNATURE)
+        header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+        out.write(_chunk(b"IHDR", header))
+        out.writelines(_chunk(name, data) for name, data in _of_pillow(mode, info))
+        above = np.zeros(2 * depth * width, np.uint8)
+        for band in picture.bands(rows):
+            lines = band.astype(">u2").reshape(len(band), -1).view(np.uint8)
+            packed = deflate.compress(_filtered(lines, above, 2 * depth).data)
+            above = lines[-1]
+            if packed:
+                out.write(_chunk(b"IDAT", packed))
+        out.write(_chunk(b"IDAT", deflate.flush()))
+        out.write(_chunk(b"IEND", b""))
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _of_pillow(mode: str, info: dict[str, Any]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the chunks that Pillow writes for metadata: those of a picture of one pixel."""
+    options = {k: info[k] for k in ("icc_profile", "exif", "dpi") if info.get(k)}
+    stream = BytesIO()
+    Image.new(mode, (1, 1)).save(stream, "PNG", pnginfo=chunks(info), **options)
+    encoded = stream.getvalue()
+    at = len(_SIGNATURE)
+    while at < len(encoded):
+        length, name = struct.unpack_from(">I4s", encoded, at)
+        if name not in (b"IHDR", b"IDAT", b"IEND"):
+            yield name, encoded[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _filtered(lines: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
+    """Filter rows of bytes, each by what leaves the least: the usual guess at what packs best.
+
+    Args:
+        lines: ``HB``, uint8.
+        above: ``B``, the row before.
+        step: Bytes of a pixel.
+
+    Returns:
+        ``H(1+B)``: each row's filter (1 left, 2 above, 4 Paeth) and what is left of the row.
+    """
+    up = np.vstack([above[None], lines[:-1]])
+    left, corner = np.zeros_like(lines), np.zeros_like(lines)
+    left[:, step:], corner[:, step:] = lines[:, :-step], up[:, :-step]
+    candidates = {1: lines - left, 2: lines - up, 4: lines - _paeth(left, up, corner)}
+    costs = [np.abs(c.view(np.int8).astype(np.int16)).sum(axis=1) for c in candidates.values()]
+    best = np.argmin(costs, axis=0)
+    result = np.empty((len(lines), 1 + lines.shape[1]), np.uint8)
+    for number, (kind, candidate) in enumerate(candidates.items()):
+        its = best == number
+        result[its, 0] = kind
+        result[its, 1:] = candidate[its]
+    return result
+
+
+def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
+    """Return whichever of the three neighbours is nearest to left + up - corner."""
+    across, down = up.astype(np.int16) - corner, left.astype(np.int16) - corner
+    far_left, far_up, far_corner = np.abs(across), np.abs(down), np.abs(across + down)
+    nearest_up = np.where(far_up <= far_corner, up, corner)
+    return np.where((far_left <= far_up) & (far_left <= far_corner), left, nearest_up)

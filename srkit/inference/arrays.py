@@ -1,0 +1,96 @@
+"""Arrays of pixels <-> tensors, and arrays as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from srkit.errors import InputError
+from srkit.imaging.codec import Picture
+
+Size = tuple[int, int]  # width, height
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Return pixels (``Bhw3``, uint8 or uint16) as float32 in [0, 1], ``B3hw``."""
+    values = torch.from_numpy(np.ascontiguousarray(pixels).astype(np.float32, copy=False))
+    return values.div_(np.iinfo(pixels.dtype).max).permute(0, 3, 1, 2)
+
+
+def to_pixels(pictures: Tensor, dtype: Any) -> np.ndarray:
+    """Round pictures (``B3HW``, what leaves [0, 1] is clamped) to pixels, ``BHW3``."""
+    top = np.iinfo(dtype).max
+    values = pictures.permute(0, 2, 3, 1).mul(top).clamp_(0, top).round_()
+    # torch has few operations on uint16, and 65535 fits its int32.
+    whole = values.to(torch.uint8) if top == 255 else values.to(torch.int32)
+    return whole.cpu().numpy().astype(dtype, copy=False)
+
+
+def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """Bring pixels (``HW3``) to a width and height by Lanczos; the same array if they fit."""
+    if size == (pixels.shape[1], pixels.shape[0]):
+        return pixels
+    if pixels.dtype == np.uint8:
+        # A copy, since what Pillow lends can't be written to, and faces are painted into it.
+        return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    top = np.iinfo(pixels.dtype).max
+    result = np.empty((size[1], size[0], 3), pixels.dtype)
+    for band in range(3):  # Pillow resizes more than 8 bits only as single floats
+        plane = Image.fromarray(pixels[..., band].astype(np.float32))
+        values = np.asarray(plane.resize(size, Image.Resampling.LANCZOS))
+        result[..., band] = values.round().clip(0, top).astype(pixels.dtype)
+    return result
+
+
+def resized_tensor(sr: Tensor, size: Size) -> Tensor:
+    """Bring pictures (``B3HW``) to a height and width by antialiased bicubic, clamped."""
+    if tuple(sr.shape[-2:]) == size:
+        return sr
+    return interpolate(sr, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def wrapped(array: Any) -> tuple[Picture, Callable[[Picture], np.ndarray]]:
+    """Return an array as a picture, and how to make its like of another picture.
+
+    Args:
+        array: ``hw``, ``hw1``, ``hw3`` or ``hw4``; uint8, uint16, or floats in [0, 1].
+
+    Raises:
+        InputError: Something else.
+    """
+    if not isinstance(array, np.ndarray):
+        raise InputError(
+            f"upscale takes Pillow images, arrays and tensors, not {type(array).__name__}"
+        )
+    floats = array.dtype.kind == "f"
+    if not floats and array.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"an array holds uint8, uint16 or floats in [0, 1], not {array.dtype}")
+    flat = array.ndim == 2
+    whole = array[..., None] if flat else array
+    if whole.ndim != 3 or whole.shape[2] not in (1, 3, 4) or 0 in whole.shape:
+        raise InputError(f"an array is hw, hw1, hw3 or hw4, not {array.shape}")
+    if floats:
+        if not np.isfinite(whole).all():
+            raise InputError("an array holds values that are not finite")
+        whole = (whole.clip(0, 1) * 65535).round().astype(np.uint16)
+    grey, channels = whole.shape[2] == 1, whole.shape[2]
+    pixels = np.repeat(whole, 3, axis=2) if grey else np.ascontiguousarray(whole[..., :3])
+    alpha = np.ascontiguousarray(whole[..., 3]) if channels == 4 else None
+
+    def back(picture: Picture) -> np.ndarray:
+        result = picture.pixels
+        if grey:  # equal channels go in, and nearly equal ones come out
+            result = result.mean(axis=2, keepdims=True).round().astype(result.dtype)
+        if picture.alpha is not None:
+            result = np.dstack([result, picture.alpha])
+        if floats:
+            result = (result / 65535).astype(array.dtype)
+        return result[..., 0] if flat else result
+
+    return Picture(pixels, alpha, grey, {}), back

@@ -1,0 +1,244 @@
+"""Weights, recipe and provenance in one safetensors file, written atomically.
+
+Two kinds share the format: ``model.safetensors`` holds ``generator.*`` alone, and a training
+checkpoint everything that decides the rest of the run. Both carry, as JSON in the header, the
+recipe (TOML) and which distribution provided each part. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+import srkit
+from srkit import registry
+from srkit.errors import InputError
+from srkit.files import atomic
+from srkit.recipe import Recipe
+
+# The header has one key, since safetensors writes several in an order of its own: equal runs
+# should give equal bytes.
+KEY = "srkit"
+FORMAT = 1
+MODEL = "model.safetensors"  # of a finished run, in its folder
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        tensors: By dotted name: ``generator.*``, and in a training checkpoint
+            ``discriminator.*``, ``ema.*``, ``optimizer_g.*``, ``optimizer_d.*``, ``rng.*``,
+            ``window.*``.
+        recipe: Of the run that made it.
+        step: Batches done.
+        metadata: Everything else: ``parts``, ``versions``, scores, the optimisers' scalars.
+    """
+
+    tensors: dict[str, Tensor]
+    recipe: Recipe
+    step: int
+    metadata: dict[str, Any]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """Return the tensors below ``name.``, without that prefix."""
+        prefix = f"{name}."
+        return {
+            key.removeprefix(prefix): value
+            for key, value in self.tensors.items()
+            if key.startswith(prefix)
+        }
+
+
+def parts_of(recipe: Recipe) -> dict[str, str]:
+    """Return who provides each part of a recipe: ``{"generators/espcn": "srkit-espcn 0.1"}``."""
+    named = [("generators", recipe.generator.name), ("degradations", recipe.degradation.name)]
+    if recipe.discriminator:
+        named.append(("discriminators", recipe.discriminator.name))
+    named += [("losses", name) for name in recipe.losses]
+    return {f"{kind}/{name}": registry.provenance(kind, name) for kind, name in named}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what frames, degrades, enlarges and scores pictures."""
+    libraries = ("kornia", "numpy", "pillow", "scikit-image")
+    return {
+        "srkit": srkit.__version__,
+        "torch": str(torch.__version__),  # with its build, which has kernels of its own
+        **{name: importlib.metadata.version(name) for name in libraries},
+        "python": platform.python_version(),
+    }
+
+
+def write(
+    file: Path,
+    tensors: Mapping[str, Tensor],
+    recipe: Recipe,
+    step: int,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint; the file appears under its name only when it is whole.
+
+    Raises:
+        InputError: The disk is full or the folder can't be written; an older file stays.
+    """
+    about = {
+        **(metadata or {}),
+        "format": FORMAT,
+        "recipe": recipe.to_toml(),
+        "step": step,
+        "parts": parts_of(recipe),
+        "versions": versions(),
+    }
+    header = {KEY: json.dumps(about, sort_keys=True)}
+    # safetensors wants contiguous tensors, and copies so that none share memory.
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    try:
+        with atomic(file) as temporary:
+            save_file(plain, temporary, header)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"can't write {file}: {error}") from error
+
+
+def read(file: Path, *, only: tuple[str, ...] = ()) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        file: Written by `write`.
+        only: Read the tensors of these parts alone (``("generator", "ema")``); all if empty.
+
+    Raises:
+        InputError: Missing, damaged, or not srkit's.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    try:
+        with safetensors.safe_open(file, framework="pt") as handle:
+            header = handle.metadata() or {}
+            if KEY not in header:
+                raise InputError(f"{file}: safetensors, but not an srkit checkpoint")
+            names = handle.keys()
+            keys = [key for key in names if not only or key.partition(".")[0] in only]
+            tensors = {key: handle.get_tensor(key) for key in keys}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{file}: not a readable checkpoint ({error})") from error
+    try:
+        about: dict[str, Any] = json.loads(header[KEY])
+        if (its_format := about.pop("format")) != FORMAT:
+            raise InputError(f"{file}: format {its_format}, and this srkit reads {FORMAT}")
+        recipe = Recipe.from_toml(about.pop("recipe"), str(file))
+        return Checkpoint(tensors, recipe, int(about.pop("step")), about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: a damaged srkit checkpoint ({error})") from error
+
+
+def prefixed(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with ``name.`` before their names."""
+    return {f"{name}.{key}": value for key, value in tensors.items()}
+
+
+def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split an optimiser's state into tensors (``INDEX.KEY``) and plain values."""
+    state = optimizer.state_dict()
+    tensors = {
+        f"{index}.{key}": value
+        for index, values in state["state"].items()
+        for key, value in values.items()
+    }
+    return tensors, {"param_groups": state["param_groups"]}
+
+
+def restore_optimizer(
+    optimizer: Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]
+) -> None:
+    """Undo `optimizer_state`, giving each moment its parameter's memory format again.
+
+    Contiguous moments beside channels_last parameters would go through other kernels, and the
+    resumed run would differ in the last bits.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        like = parameters[int(index)]
+        if value.shape == like.shape:
+            value = torch.empty_like(like).copy_(value)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": scalars["param_groups"]})
+
+
+def rng_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the state of every generator a part could draw from, as tensors and values."""
+    tensors = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors |= {f"cuda{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    if torch.backends.mps.is_available():
+        tensors["mps"] = torch.mps.get_rng_state()
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    tensors["numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
+    version, internal, gauss_next = random.getstate()
+    tensors["python"] = torch.tensor(internal, dtype=torch.int64)
+    return tensors, {
+        "numpy": [name, position, has_gauss, gauss],
+        "python": [version, gauss_next],
+    }
+
+
+def restore_rng(tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+    """Undo `rng_state`."""
+    torch.set_rng_state(tensors["torch"])
+    numbers = sorted(int(key.removeprefix("cuda")) for key in tensors if key.startswith("cuda"))
+    cuda = [tensors[f"cuda{number}"] for number in numbers]
+    if cuda and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)
+    if "mps" in tensors and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(tensors["mps"])
+    name, position, has_gauss, gauss = scalars["numpy"]
+    keys = tensors["numpy"].numpy().astype(np.uint32)
+    np.random.set_state((name, keys, position, has_gauss, gauss))
+    version, gauss_next = scalars["python"]
+    random.setstate((version, tuple(tensors["python"].tolist()), gauss_next))
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Load weights strictly, in place, so that the module's memory format stays.
+
+    Raises:
+        InputError: Names or shapes differ; names the first.
+    """
+    try:
+        module.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2] or [str(error)]
+        raise InputError(f"{what}: weights don't fit this generator: {first[0].strip()}") from error
+
+
+def generator(recipe: Recipe) -> nn.Module:
+    """Build a recipe's generator on the CPU."""
+    part = recipe.generator
+    built: nn.Module = registry.build_scaled("generators", part.name, recipe.scale, part.options)
+    return built
+
+
+def default_folder(name: str) -> Path:
+    """Return where a run of this name goes when nothing else is said."""
+    return Path("runs") / name
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return a run's checkpoints, oldest first."""
+    return sorted(folder.glob("checkpoint-*.safetensors"))

@@ -1,0 +1,220 @@
+"""A recipe's parts, built and rehearsed before a run starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srkit import registry
+from srkit.errors import InputError, RecipeError, SrkitError
+from srkit.hookspecs import DiscriminatorOutput
+from srkit.models import checkpoint
+from srkit.recipe import Recipe
+from srkit.training.objectives import OBJECTIVES, Objective
+from srkit.training.validation import Validation
+
+
+@dataclass(frozen=True)
+class Term:
+    """One weighted term of the generator's loss."""
+
+    weight: float
+    loss: Callable[..., Tensor]
+    wants: frozenset[str]
+
+    def __call__(self, given: Mapping[str, Any]) -> Tensor:
+        """Return the unweighted loss, called with what its signature asks for."""
+        return self.loss(**{name: given[name] for name in self.wants})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a run is made of, on its device; networks in channels_last.
+
+    Attributes:
+        generator: lr to sr.
+        discriminator: Picture to `DiscriminatorOutput`.
+        objective: What the two play for.
+        terms: The recipe's losses by name.
+        weights: Of all terms of the generator's loss, ``adversarial`` among them.
+        degrade: hr to lr.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module | None
+    objective: Objective | None
+    terms: Mapping[str, Term]
+    weights: Mapping[str, float]
+    degrade: Callable[..., Tensor]
+
+
+# What a loss may ask for by naming it in its signature.
+GIVEN = frozenset({"sr", "hr", "lr", "real", "fake"})
+
+
+def wants(loss: Callable[..., Tensor]) -> frozenset[str]:
+    """Return what a loss asks for: the names in its signature."""
+    called = loss.forward if isinstance(loss, nn.Module) else loss
+    return frozenset(inspect.signature(called).parameters)
+
+
+def degradation(recipe: Recipe) -> Callable[..., Tensor]:
+    """Build a recipe's degradation."""
+    part = recipe.degradation
+    built: Callable[..., Tensor] = registry.build_scaled(
+        "degradations", part.name, recipe.scale, part.options
+    )
+    return built
+
+
+def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
+    options = recipe.losses[name].options
+    loss = registry.build_scaled("losses", name, recipe.scale, options)
+    if isinstance(loss, nn.Module):
+        loss = loss.to(device).requires_grad_(False)
+    asked = wants(loss)
+    if unknown := asked - GIVEN:
+        raise RecipeError(f"loss '{name}' asks for {sorted(unknown)}; there are {sorted(GIVEN)}")
+    if asked & {"real", "fake"} and recipe.discriminator is None:
+        raise RecipeError(f"loss '{name}' needs a discriminator, and the recipe has none")
+    return Term(recipe.losses[name].weight, loss, asked)
+
+
+def embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
+    """Return whom a run's losses please, by the loss's name: who can't judge what it trains.
+
+    Any loss counts that has an attribute ``embedder`` with an embedder's ``name`` and ``sha256``;
+    ``values_sha256`` is taken along where there is one.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, term in terms.items():
+        its = getattr(term.loss, "embedder", None)
+        if getattr(its, "sha256", None):
+            known = {key: getattr(its, key, None) for key in ("name", "sha256", "values_sha256")}
+            found[name] = {key: str(value) for key, value in known.items() if value}
+    return found
+
+
+def unchanged(
+    then: Mapping[str, dict[str, str]], now: Mapping[str, dict[str, str]], what: str
+) -> dict[str, dict[str, str]]:
+    """Return whom a run has pleased so far and pleases now, if each loss has kept its embedder.
+
+    A recipe may leave an embedder's weights to the environment, so an equal recipe isn't enough.
+
+    Raises:
+        InputError: A loss has another one now.
+    """
+    for loss in then.keys() & now.keys():
+        was, its = then[loss], now[loss]
+        if was["sha256"] != its["sha256"]:
+            raise InputError(
+                f"{what}: loss '{loss}' had {was['name']}, sha256 {was['sha256']:.8}, and has "
+                f"{its['name']}, {its['sha256']:.8}, now; give it the same weights"
+            )
+    return {**then, **now}
+
+
+def parts(recipe: Recipe, device: torch.device) -> Parts:
+    """Build a recipe's parts; initial weights follow from torch's global seed.
+
+    Raises:
+        SrkitError: A part is unknown, or its options are wrong, or it asks for something that
+            the recipe doesn't have.
+    """
+    layout = torch.channels_last
+    net = checkpoint.generator(recipe).to(device).to(memory_format=layout)
+    critic = None
+    if recipe.discriminator:
+        part = recipe.discriminator
+        critic = registry.build_scaled("discriminators", part.name, recipe.scale, part.options)
+        critic = critic.to(device).to(memory_format=layout)
+    objective = OBJECTIVES[recipe.adversarial.objective] if recipe.adversarial else None
+    degrade = degradation(recipe)
+    if isinstance(degrade, nn.Module):
+        degrade = degrade.to(device)
+    terms = {name: _term(recipe, name, device) for name in recipe.losses}
+    weights = {name: term.weight for name, term in terms.items()}
+    if recipe.adversarial:
+        weights["adversarial"] = recipe.adversarial.weight
+    return Parts(net, critic, objective, terms, weights, degrade)
+
+
+def compile_networks(built: Parts, device: torch.device) -> None:
+    """Have both networks compiled (`torch.compile`) when they first run; names of weights stay.
+
+    Raises:
+        InputError: Nothing can be compiled here: on a CPU, that takes a C++ compiler.
+    """
+    try:
+        torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
+    except Exception as error:  # each backend has its own kinds
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"torch.compile doesn't work on this machine: {first[0]}") from error
+    for network in (built.generator, built.discriminator):
+        if network is not None:
+            network.compile()
+
+
+@torch.no_grad()
+def rehearse(recipe: Recipe, built: Parts, device: torch.device) -> None:
+    """Go through one tiny batch, so that parts which don't fit fail before the run.
+
+    Leaves weights, buffers and random states alone.
+
+    Raises:
+        RecipeError: Shapes that don't fit, a value that a part rejects, or a loss that gets
+            nothing to work with.
+    """
+    networks = [n for n in (built.generator, built.discriminator) if n is not None]
+    was_training = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            _go_through(recipe, built, device)
+    except RecipeError:
+        raise
+    except (SrkitError, ValueError) as error:
+        raise RecipeError(f"recipe '{recipe.name}': {error}") from error
+    finally:
+        for network, mode in zip(networks, was_training, strict=True):
+            network.train(mode)
+
+
+def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:
+    side = recipe.data.size
+    hr = torch.rand(2, 3, side, side, device=device)
+    lr = built.degrade(hr, seeds=torch.arange(2, device=device))
+    wanted = side // recipe.scale
+    if lr.shape != (2, 3, wanted, wanted):
+        raise RecipeError(
+            f"degradation '{recipe.degradation.name}' makes {lr.shape[-2]}x{lr.shape[-1]} of "
+            f"{side}x{side}, and scale {recipe.scale} needs {wanted}x{wanted}"
+        )
+    sr = built.generator(lr)
+    if sr.shape != hr.shape:
+        raise RecipeError(
+            f"generator '{recipe.generator.name}' gives {tuple(sr.shape)}, "
+            f"and scale {recipe.scale} needs {tuple(hr.shape)}"
+        )
+    if next(built.generator.parameters(), None) is None:
+        raise RecipeError(f"generator '{recipe.generator.name}' has no weights to train")
+    given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
+    if built.discriminator is not None:
+        given |= {"real": built.discriminator(hr), "fake": built.discriminator(sr)}
+    for name, term in built.terms.items():
+        value = term(given)
+        if value.numel() != 1:
+            raise RecipeError(f"loss '{name}' gives {tuple(value.shape)}, not a scalar")
+    Validation(lr, hr, recipe.scale).scores(sr)
+
+
+def detached(output: DiscriminatorOutput) -> DiscriminatorOutput:
+    """Return a discriminator's output as constants."""
+    return DiscriminatorOutput(output.logits.detach(), tuple(f.detach() for f in output.features))
