@@ -130,6 +130,8 @@ class Generator(Protocol):
     Attributes:
         receptive_radius: How far, in LR pixels, an input pixel can reach in the output;
             None where tiles can only approximate the whole (attention, global pooling).
+        alignment: Optional, 1 if absent: tiles begin at multiples of so many LR pixels. A network
+            that halves its input twice says 4.
     """
 
     receptive_radius: int | None

@@ -18,6 +18,7 @@ _PART_NAMES = ("generator.name", "discriminator.name", "degradation.name")
 
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -51,9 +52,21 @@ class Part(_WithOptions):
 
 
 class Loss(_WithOptions):
-    """A registered loss's weight, for pictures in [0, 1], with its options beside it."""
+    """A registered loss's weight, for images in [0, 1], with its options beside it.
+
+    Attributes:
+        weight: Factor of the loss in the sum that is minimised.
+        during: Part of the run in which the loss counts, from and to a share of its steps.
+    """
 
     weight: Weight = 1.0
+    during: tuple[Share, Share] = (0.0, 1.0)
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.during[0] >= self.during[1]:
+            raise ValueError(f"during wants [from, to], from below to, not {list(self.during)}")
+        return self
 
     @classmethod
     def of(cls, weight: float, /, **options: Any) -> Self:
@@ -80,18 +93,53 @@ class Data(_Frozen):
     """How photos become HR pictures.
 
     Attributes:
-        framing: ``square`` (largest centred square) or ``squash`` (the whole picture,
-            whatever its shape).
+        framing: ``square`` (largest centred square), ``squash`` (the whole image, whatever its
+            shape) or ``jitter`` (a random square of the largest centred one, drawn anew each
+            time, so that one network sees faces of many sizes and places).
         size: Side of HR in pixels.
+        extra_sizes: Further sides of HR, with ``jitter``: each batch draws one of all sizes. A
+            batch of larger images has as many fewer, so that it costs about the same.
+        photo_size: Side in pixels at which ``jitter`` stores the centred squares.
+        crop: Least and largest side of the random square, as shares of ``photo_size``. A square
+            is never smaller than the HR image made of it.
         flips: Mirror half of the pictures, drawn anew each epoch.
         pairs: The folder holds real pairs in subfolders ``lr`` and ``hr``: nothing is framed or
             degraded, and larger pairs are cut into squares of ``size``.
     """
 
-    framing: Literal["square", "squash"] = "square"
+    framing: Literal["square", "squash", "jitter"] = "square"
     size: Positive = 64
+    extra_sizes: tuple[Positive, ...] = ()
+    photo_size: Positive = 160
+    crop: tuple[Share, Share] = (0.4, 1.0)
     flips: bool = True
     pairs: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """All sides of HR, each drawn for as many batches as another."""
+        return (self.size, *self.extra_sizes)
+
+    @property
+    def stored_size(self) -> int:
+        """Side in pixels at which photos are stored."""
+        return self.photo_size if self.framing == "jitter" else self.size
+
+    @pydantic.model_validator(mode="after")
+    def _jitters(self) -> Self:
+        if self.framing != "jitter":
+            if self.extra_sizes:
+                raise ValueError("extra_sizes need framing 'jitter'")
+            return self
+        if self.pairs:
+            raise ValueError("framing 'jitter' is for photos; pairs are cut as they are")
+        if not 0 < self.crop[0] <= self.crop[1]:
+            raise ValueError(f"crop wants [least, largest], both above 0, not {list(self.crop)}")
+        if max(self.sizes) > self.photo_size:
+            raise ValueError(f"photo_size {self.photo_size} is below size {max(self.sizes)}")
+        if min(self.sizes) < self.size:
+            raise ValueError("extra_sizes are larger than size")
+        return self
 
 
 class Optimizer(_Frozen):
@@ -108,6 +156,7 @@ class Optimizer(_Frozen):
         factor: By which the ``step`` schedule cuts the rate.
         floor: Share of the rate that the ``cosine`` schedule falls to as the run ends.
         warmup: Batches over which the rate rises linearly to its value.
+        clip: Largest norm of a network's gradient; a longer one is scaled down to it. None: any.
         patience: Batches in a row with a loss or gradient that isn't finite (each is skipped)
             after which the run goes back to its last good checkpoint, once; then it stops.
         backoff: By which the rate is multiplied for the rest of a run that has gone back.
@@ -122,6 +171,7 @@ class Optimizer(_Frozen):
     factor: Annotated[float, Field(gt=0, le=1)] = 0.5
     floor: Annotated[float, Field(ge=0, le=1)] = 0.01
     warmup: Annotated[int, Field(ge=0)] = 0
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     patience: Positive = 10
     backoff: Annotated[float, Field(gt=0, le=1)] = 0.1
 
@@ -172,8 +222,9 @@ class Recipe(_Frozen):
 
     @pydantic.model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.data.size % self.scale:
-            raise ValueError(f"data.size {self.data.size} is no multiple of scale {self.scale}")
+        for size in self.data.sizes:
+            if size % self.scale:
+                raise ValueError(f"data.size {size} is no multiple of scale {self.scale}")
         if (self.discriminator is None) != (self.adversarial is None):
             raise ValueError("discriminator and adversarial go together: give both or neither")
         if not self.losses and self.adversarial is None:

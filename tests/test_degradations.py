@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import tomllib
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL import Image
 from srkit_kornia import blur as blurs
 from srkit_kornia.canvas import Canvas, Frame, Operation, rounded, whole
 from srkit_kornia.chain import Chain, OneOf, second_order
-from srkit_kornia.jpeg import compressed
+from srkit_kornia.jpeg import Jpeg, compressed
 from srkit_kornia.noise import Noise, poisson, standard
 from srkit_kornia.resize import Resize, resampled
 from torch import Tensor
@@ -305,6 +306,28 @@ def test_jpeg_loses_what_pillows_does(
     assert torch.allclose(ours * 255, (ours * 255).round(), atol=1e-4)
 
 
+def test_a_grid_at_any_phase_is_that_of_a_larger_jpeg(photo: Tensor) -> None:
+    step = Jpeg(quality=(40, 40), any_phase=True)
+    picture = photo[..., 3:51, 5:53]
+    seen = set()
+    for seed in range(40):
+        done = step(Canvas(picture), Frame((48, 48), (12, 12)), keys(1, seed)).pixels
+        for top, left in itertools.product(range(16), repeat=2):
+            whole_file = torch.nn.functional.pad(
+                picture, (left, 15 - left, top, 15 - top), mode="replicate"
+            )
+            quality = torch.tensor([40.0], dtype=torch.float64)
+            cut = compressed(whole_file, quality)[..., top : top + 48, left : left + 48]
+            if torch.equal(cut, done):
+                seen.add((top, left))
+                break
+        else:
+            pytest.fail("no phase gives this")
+        if len(seen) > 4:
+            return
+    pytest.fail(f"only {len(seen)} phases in 40 draws")
+
+
 def test_qualities_are_whole_numbers_each_as_often() -> None:
     drawn = whole((30.0, 34.0), keys(5000), 1)
     values, counts = drawn.unique(return_counts=True)
@@ -327,6 +350,10 @@ STEPS: dict[str, list[dict[str, Any]]] = {
     "resize": [{"do": "resize", "of": "hr", "factor": [0.2, 1.4], "probability": 0.6}],
     "noise": [{"do": "noise", "kind": ["gaussian", "poisson"], "grey": 0.5, "probability": 0.5}],
     "jpeg": [{"do": "jpeg", "chroma": "4:4:4", "quality": [5, 100]}, {"do": "resize"}],
+    "any-phase": [
+        {"do": "resize"},
+        {"do": "jpeg", "chroma": ["4:2:0", "4:4:4"], "any_phase": True, "quality": [20, 60]},
+    ],
     "one-of": [
         {"do": "one-of", "weights": [1, 2], "branches": [[], [{"do": "resize", "factor": 2}]]},
         {"do": "jpeg"},
@@ -339,7 +366,7 @@ def test_every_operation_keeps_the_contract(steps: list[dict[str, Any]]) -> None
     testing.check_degradation(registry.build("degradations", "chain", steps=steps))
 
 
-@pytest.mark.parametrize("name", ["first-order", "second-order"])
+@pytest.mark.parametrize("name", ["first-order", "second-order", "web-faces"])
 def test_a_ready_chain_is_the_same_for_a_picture_in_any_batch(photo: Tensor, name: str) -> None:
     hr = photo.unfold(2, 32, 12).unfold(3, 32, 12).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 32, 32)
     degrade = registry.build("degradations", name)
@@ -353,7 +380,7 @@ def test_a_ready_chain_is_the_same_for_a_picture_in_any_batch(photo: Tensor, nam
 @pytest.mark.parametrize("scale", [1, 2, 3, 8])
 def test_the_result_has_the_size_of_its_scale_and_is_8_bits(scale: int) -> None:
     hr = torch.rand(2, 3, 24, 48)
-    for name in ("chain", "first-order", "second-order"):
+    for name in ("chain", "first-order", "second-order", "web-faces"):
         lr = registry.build("degradations", name, scale=scale)(hr, seeds=keys(2))
         assert lr.shape == (2, 3, 24 // scale, 48 // scale)
         assert lr.dtype == torch.float32
@@ -397,7 +424,7 @@ def test_a_branch_is_taken_as_often_as_its_weight_says() -> None:
     assert float(noisy.flatten(1).any(dim=1).float().mean()) == pytest.approx(0.25, abs=0.07)
 
 
-@pytest.mark.parametrize("name", ["first-order", "second-order"])
+@pytest.mark.parametrize("name", ["first-order", "second-order", "web-faces"])
 def test_a_ready_chain_is_its_toml(photo: Tensor, name: str) -> None:
     text = (READY / f"{name}.toml").read_text(encoding="utf-8")
     assert registry.documentation(registry.find("degradations", name)).endswith(text.strip())
@@ -512,7 +539,7 @@ def test_operations_on_a_gpu_agree_with_the_cpu(photo: Tensor, steps: list[dict[
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("name", ["first-order", "second-order"])
+@pytest.mark.parametrize("name", ["first-order", "second-order", "web-faces"])
 def test_ready_chains_on_a_gpu_agree_with_the_cpu(photo: Tensor, name: str) -> None:
     hr = photo.expand(32, -1, -1, -1).contiguous()
     degrade = registry.build("degradations", name)

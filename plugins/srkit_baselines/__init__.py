@@ -19,6 +19,7 @@ def srkit_losses() -> dict[str, str]:
     return {
         "l1": "srkit_baselines.losses:L1Loss",
         "mse": "srkit_baselines.losses:MseLoss",
+        "log-mse": "srkit_baselines.losses:LogMseLoss",
         "charbonnier": "srkit_baselines.losses:CharbonnierLoss",
     }
 

@@ -5,14 +5,22 @@ import srkit
 
 @srkit.hookimpl
 def srkit_generators() -> dict[str, str]:
-    """The compact residual network."""
-    return {"face-residual": "srkit_faces.generator:FaceResidual"}
+    """A compact residual network, and a larger one that sees the whole face."""
+    return {
+        "face-residual": "srkit_faces.generator:FaceResidual",
+        "face-hourglass": "srkit_faces.hourglass:FaceHourglass",
+    }
 
 
 @srkit.hookimpl
 def srkit_recipes() -> dict[str, str]:
     """How the shipped weights are made."""
-    return {"faces": "srkit_faces.recipes:faces", "faces-tiny": "srkit_faces.recipes:faces_tiny"}
+    return {
+        "faces": "srkit_faces.recipes:faces",
+        "faces-clean": "srkit_faces.recipes:faces_clean",
+        "faces-tiny": "srkit_faces.recipes:faces_tiny",
+        "faces-x8": "srkit_faces.recipes:faces_x8",
+    }
 
 
 @srkit.hookimpl

@@ -13,4 +13,5 @@ def srkit_degradations() -> dict[str, str]:
         "faces-x8": "srkit_kornia.degradations:faces_x8",
         "first-order": "srkit_kornia.chain:first_order",
         "second-order": "srkit_kornia.chain:second_order",
+        "web-faces": "srkit_kornia.chain:web_faces",
     }

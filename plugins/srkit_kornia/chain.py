@@ -141,7 +141,19 @@ def second_order(*, scale: int = 4, quantise: bool = True) -> Chain:
     return Chain(scale=scale, steps=_ready("second-order"), quantise=quantise)
 
 
+def web_faces(*, scale: int = 4, quantise: bool = True) -> Chain:
+    """Small faces as people have them: some clean, most blurred, noisy or compressed as JPEG.
+
+    The same as this chain, which can be changed in a recipe:
+    """
+    return Chain(scale=scale, steps=_ready("web-faces"), quantise=quantise)
+
+
 # `srkit info second-order` shows what to copy, as it does for recipes.
-for _factory, _name in ((first_order, "first-order"), (second_order, "second-order")):
+for _factory, _name in (
+    (first_order, "first-order"),
+    (second_order, "second-order"),
+    (web_faces, "web-faces"),
+):
     _toml = (_READY / f"{_name}.toml").read_text(encoding="utf-8")
     _factory.__doc__ = f"{inspect.getdoc(_factory)}\n\n{_toml}"

@@ -14,13 +14,25 @@ import math
 from typing import Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from srkit_kornia.canvas import Canvas, Frame, Operation, rounded, whole, working
-from srkit_kornia.options import Quality
+from srkit_kornia.canvas import (
+    Canvas,
+    Frame,
+    Operation,
+    chosen,
+    rounded,
+    selected,
+    whole,
+    working,
+)
+from srkit_kornia.options import Quality, Weighted
 
-_QUALITY = 1
+Chroma = Literal["4:2:0", "4:4:4"]
+
+_QUALITY, _CHROMA, _DOWN, _ACROSS = range(1, 5)
 _LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
     (12, 12, 14, 19, 26, 58, 60, 55),
@@ -118,21 +130,49 @@ def compressed(pixels: Tensor, quality: Tensor, *, halved: bool = True) -> Tenso
     return rgb[..., :height, :width].clamp(0, 255) / 255
 
 
+def _moved(pixels: Tensor, offsets: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return ``shape`` pixels of each image from an offset on; borders are repeated outwards.
+
+    Args:
+        pixels: ``B3HW``.
+        offsets: int64, ``2B``: the first row and column of each image; may be negative.
+        shape: Height and width of the result.
+    """
+    rows, columns = (
+        (torch.arange(length, device=pixels.device) + offset[:, None]).clamp(0, side - 1)
+        for length, side, offset in zip(shape, pixels.shape[-2:], offsets, strict=True)
+    )
+    images = torch.arange(len(pixels), device=pixels.device)[:, None, None]
+    # Indexed dimensions come first, so the channels end up last.
+    return pixels[images, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
 class Jpeg(Operation):
     """Compress to JPEG and decode again.
 
     Attributes:
         quality: libjpeg's, 1 to 100; a whole number is drawn.
-        chroma: ``4:2:0`` (colour at half the size, as most cameras and sites save it) or
-            ``4:4:4``.
+        chroma: ``4:2:0`` (colour at half the size, as most cameras and sites save it), ``4:4:4``,
+            or weights of both.
+        any_phase: Put the grid of blocks anywhere, as where a face was cut out of a larger JPEG;
+            else it begins at the corner.
     """
 
     do: Literal["jpeg"] = "jpeg"
     quality: Quality = (30.0, 95.0)
-    chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
+    chroma: Weighted[Chroma] = Field({"4:2:0": 1.0})
+    any_phase: bool = False
 
     def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
         """Return all pictures compressed."""
         quality = torch.floor(whole(self.quality, seeds, _QUALITY))
-        pixels = compressed(canvas.filled(), quality, halved=self.chroma == "4:2:0")
+        pixels = canvas.filled()
+        if self.any_phase:
+            height, width = pixels.shape[-2:]
+            phase = torch.stack([whole((0, 15), seeds, each).long() for each in (_DOWN, _ACROSS)])
+            pixels = _moved(pixels, -phase, (height + 15, width + 15))
+        made = [compressed(pixels, quality, halved=chroma == "4:2:0") for chroma in self.chroma]
+        pixels = selected(chosen(self.chroma.values(), seeds, _CHROMA), made)
+        if self.any_phase:
+            pixels = _moved(pixels, phase, (height, width))
         return Canvas(pixels, canvas.sizes)

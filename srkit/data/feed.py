@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from srkit.data import cache as caches
 from srkit.data import decoding, hub, pairs
@@ -89,6 +90,13 @@ class Photos:
         pixels = self.pictures.cpu().contiguous().numpy()
         return hashlib.sha256(pixels.data).hexdigest()[:16]
 
+    def at_size(self, size: int) -> Photos:
+        """Return the same photos with HR images of ``size`` x ``size`` pixels."""
+        if self.pictures.shape[-1] == size:
+            return self
+        hr = interpolate(self.hr(), size=(size, size), mode="bicubic", antialias=True)
+        return replace(self, pictures=hr.clamp(0, 1).mul(255).round().to(torch.uint8))
+
     def to(self, device: torch.device) -> Photos:
         """Return the same photos on a device."""
         lr = None if self.lr is None else self.lr.to(device)
@@ -123,11 +131,11 @@ def samples(data: Data, *, count: int = 400, seed: int = 0, held_out: bool = Fal
             (edge if held_out else 0, 0, photo.width if held_out else edge, photo.height)
         )
         most = min(photo.size)
-        side = int(rng.integers(min(data.size, most), min(most, 3 * data.size) + 1))
+        side = int(rng.integers(min(data.stored_size, most), min(most, 3 * data.stored_size) + 1))
         left = int(rng.integers(0, photo.width - side + 1))
         top = int(rng.integers(0, photo.height - side + 1))
         crop = photo.crop((left, top, left + side, top + side))
-        crops.append(np.asarray(codec.frame(crop, "square", data.size)))
+        crops.append(np.asarray(codec.frame(crop, "square", data.stored_size)))
     return Photos(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous())
 
 
@@ -219,7 +227,7 @@ def _open_samples(
     photos = samples(recipe.data)
     choice = _choice(torch.arange(len(photos)), recipe, mine)
     pixels = photos.pictures.flatten(1).to(device)
-    feed = Held(pixels, Layout(recipe.data.size), choice, photos.fingerprint())
+    feed = Held(pixels, Layout(recipe.data.stored_size), choice, photos.fingerprint())
     if val is not None:
         return feed, _held_out(val, recipe)
     return feed, samples(recipe.data, count=40, held_out=True)
@@ -267,7 +275,7 @@ def _held_out(val: str | Path, recipe: Recipe) -> Photos:
     if is_pattern(val):
         _refuse_pairs(val, recipe)
         rows, broken = first_pictures(val, recipe.data, MOST_HELD_OUT)
-        return photos_of(rows, Layout(recipe.data.size), tuple(broken))
+        return photos_of(rows, Layout(recipe.data.stored_size), tuple(broken))
     train, own = find(val, recipe, purpose="validation data")
     if own is None and isinstance(train, Files):  # all of it then, a folder `test` too
         own = Files(train.root, tuple(codec.listed(train.root)), recipe.data)

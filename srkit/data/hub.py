@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from srkit.data.sources import Layout, described, framed
+from srkit.data.sources import Layout, described, framed, framing_key
 from srkit.errors import InputError
 from srkit.recipe import Data
 
@@ -37,7 +37,7 @@ class Rows:
     @property
     def layout(self) -> Layout:
         """Of every picture."""
-        return Layout(self.data.size)
+        return Layout(self.data.stored_size)
 
     @property
     def expected(self) -> int:
@@ -56,7 +56,7 @@ class Rows:
         files = [Path(file["filename"]) for file in self.table.cache_files]
         if not files:
             return None
-        what = f"{self.data.framing} {self.data.size} {self.column} {self.table.split} {len(self)}"
+        what = f"{framing_key(self.data)} {self.column} {self.table.split} {len(self)}"
         return [what, *described(files, Path(files[0].anchor))]
 
     def decode(self, number: int) -> np.ndarray:

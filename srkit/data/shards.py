@@ -192,7 +192,7 @@ def _made(reader: Reader, samples: Iterator[Sample]) -> Iterator[Made]:
         pixels = torch.from_numpy(np.concatenate(rows[::-1]))
         keys = reader.keys(batch)
         if reader.data.flips:
-            hr, mirrored = Layout(reader.data.size).split(pixels)[0], flipped(keys)
+            hr, mirrored = Layout(reader.data.stored_size).split(pixels)[0], flipped(keys)
             hr[mirrored] = hr[mirrored].flip(-1)
         yield Made(pixels, noise_seeds(keys), broken[::-1])
 
@@ -260,7 +260,7 @@ class Shards:
         workers, pin = _Batches(self.reader, start), self.device.type == "cuda"
         running = loaded(workers, self.processes, pin=pin)
         self._running.append(running)
-        layout = Layout(self.reader.data.size)
+        layout = Layout(self.reader.data.stored_size)
         seen = bad = 0
         try:
             for made in running:

@@ -91,7 +91,12 @@ def framed(file: Path | str, data: Data, encoded: bytes | None = None) -> np.nda
         InputError: It is broken; the message begins with ``file``.
     """
     rgb = codec.read(file, encoded).rgb
-    return row(codec.frame(rgb, data.framing, data.size))[None]
+    return row(codec.frame(rgb, data.framing, data.stored_size))[None]
+
+
+def framing_key(data: Data) -> str:
+    """Return what decoded images depend on: ``jitter`` stores them as ``square`` does."""
+    return f"{'square' if data.framing == 'jitter' else data.framing} {data.stored_size}"
 
 
 def row(picture: Image.Image) -> np.ndarray:
@@ -133,7 +138,7 @@ class Files:
     @property
     def layout(self) -> Layout:
         """Of every picture."""
-        return Layout(self.data.size)
+        return Layout(self.data.stored_size)
 
     @property
     def expected(self) -> int:
@@ -149,7 +154,7 @@ class Files:
 
     def identity(self) -> Sequence[str]:
         """Return names, sizes and times of the files, and how they are framed."""
-        return [f"{self.data.framing} {self.data.size}", *described(self.files, self.root)]
+        return [framing_key(self.data), *described(self.files, self.root)]
 
     def decode(self, number: int) -> np.ndarray:
         """Return one picture, uint8, 1 x `Layout.bytes`."""

@@ -56,7 +56,7 @@ _ODD = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _lock, _reading = threading.Lock(), 0
 
 Found = TypeVar("Found")
-Framing = Literal["square", "squash"]
+Framing = Literal["square", "squash", "jitter"]
 
 
 def read(file: Path | str, encoded: bytes | None = None) -> Picture:
@@ -198,11 +198,12 @@ def frame(image: Image.Image, framing: Framing, size: int) -> Image.Image:
 
     Args:
         image: Any shape.
-        framing: ``squash`` takes the whole picture; ``square`` its largest centred square,
-            cut at whole pixels (``(long - short) // 2`` off the near side).
+        framing: ``squash`` takes the whole image; ``square`` (and ``jitter``, which crops it
+            later) its largest centred square, cut at whole pixels (``(long - short) // 2`` off
+            the near side).
         size: Side in pixels.
     """
-    if framing == "square":
+    if framing != "squash":
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         image = image.crop((left, top, left + side, top + side))

@@ -109,7 +109,8 @@ class Network:
         """Return how each side of a picture is cut into tiles."""
         margin = self.context + (consistency.REACH if settings.consistent else 0)
         tile = min(settings.tile or TILE, self.limits.tile)
-        return [tiling.spans(length, tile, margin) for length in size]
+        alignment = int(getattr(self.generator, "alignment", 1))
+        return [tiling.spans(length, tile, margin, alignment) for length in size]
 
     @torch.inference_mode()
     def enlarge(

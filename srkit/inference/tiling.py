@@ -26,6 +26,7 @@ class Span:
     stop: int
     length: int  # of the whole axis
     margin: int
+    alignment: int = 1
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -43,7 +44,8 @@ class Span:
     def read(self) -> slice:
         """What the network is given."""
         left, right = self.shown
-        return slice(max(0, left - self.margin), min(self.length, right + self.margin))
+        first = max(0, left - self.margin)
+        return slice(first - first % self.alignment, min(self.length, right + self.margin))
 
     def inner(self, scale: int) -> slice:
         """Return where ``shown`` lies within what the network gives for ``read``."""
@@ -69,14 +71,21 @@ class Span:
         return weights
 
 
-def spans(length: int, tile: int, margin: int) -> list[Span]:
-    """Cut an axis into equal spans of about ``tile`` pixels, or one if that is nearly enough."""
+def spans(length: int, tile: int, margin: int, alignment: int = 1) -> list[Span]:
+    """Cut an axis into equal spans of about ``tile`` pixels, or one if that is nearly enough.
+
+    Args:
+        length: LR pixels of the axis.
+        tile: LR pixels of a span, about.
+        margin: LR pixels of context on each side.
+        alignment: What is read begins at a multiple of so many LR pixels.
+    """
     tile = max(tile, 2 * BLEND)  # no pixel may lie under more than one seam
     if length <= tile + 2 * margin:
-        return [Span(0, length, length, margin)]
+        return [Span(0, length, length, margin, alignment)]
     count = min(math.ceil(length / tile), length // (2 * BLEND))
     edges = [round(length * i / count) for i in range(count + 1)]
-    return [Span(start, stop, length, margin) for start, stop in pairwise(edges)]
+    return [Span(start, stop, length, margin, alignment) for start, stop in pairwise(edges)]
 
 
 def parts(

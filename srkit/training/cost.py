@@ -105,7 +105,7 @@ def plan(recipe: Recipe, *, device: str = "auto", compiled: bool = False) -> Pla
 
 def _random_batches(recipe: Recipe, count: int, device: torch.device) -> Iterator[Batch]:
     """Yield batches like those of a feed, of ``count`` pictures."""
-    size, lr = recipe.data.size, None
+    size, lr = recipe.data.stored_size, None
     while True:
         hr = torch.rand(count, 3, size, size, device=device)
         if recipe.data.pairs:

@@ -253,6 +253,7 @@ def train(
         )
         feed, held_out = processes.main_first(opening)  # the others find the cache
         at_end.callback(feed.close)
+        held_out = held_out.at_size(recipe.data.size)
         validation = Validation.of(held_out.to(where), parts.degrade, recipe.scale)
         baseline = {f"bicubic_{k}": v for k, v in validation.baseline(metrics).items()}
 

@@ -26,6 +26,7 @@ class Term:
     weight: float
     loss: Callable[..., Tensor]
     wants: frozenset[str]
+    during: tuple[float, float] = (0.0, 1.0)
 
     def __call__(self, given: Mapping[str, Any]) -> Tensor:
         """Return the unweighted loss, called with what its signature asks for."""
@@ -51,6 +52,12 @@ class Parts:
     terms: Mapping[str, Term]
     weights: Mapping[str, float]
     degrade: Callable[..., Tensor]
+
+    def weight(self, name: str, done: float) -> float:
+        """Return a term's weight when ``done``, from 0 to 1, of the run is over."""
+        term = self.terms.get(name)
+        active = term is None or term.during[0] <= done < term.during[1]
+        return self.weights[name] if active else 0.0
 
 
 # What a loss may ask for by naming it in its signature.
@@ -82,7 +89,7 @@ def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
         raise RecipeError(f"loss '{name}' asks for {sorted(unknown)}; there are {sorted(GIVEN)}")
     if asked & {"real", "fake"} and recipe.discriminator is None:
         raise RecipeError(f"loss '{name}' needs a discriminator, and the recipe has none")
-    return Term(recipe.losses[name].weight, loss, asked)
+    return Term(recipe.losses[name].weight, loss, asked, recipe.losses[name].during)
 
 
 def embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from srkit.data.jitter import jittered
 from srkit.data.sampler import Batch
 from srkit.hookspecs import DiscriminatorOutput
 from srkit.training import parts as build
@@ -38,6 +39,8 @@ def step(state: State, parts: Parts, batch: Batch, *, norms: bool = False) -> di
         Each unweighted term's gradient norm at sr, over the whole batch, if asked for.
     """
     recipe, processes = state.recipe, state.processes
+    batch = jittered(batch, recipe, state.step)
+    done = state.step / recipe.steps
     critic, objective = parts.discriminator, parts.objective
     shared = recipe.adversarial is not None and recipe.adversarial.updates == "simultaneous"
     generator_weights = list(parts.generator.parameters())
@@ -85,7 +88,7 @@ def step(state: State, parts: Parts, batch: Batch, *, norms: bool = False) -> di
             for name, value in _judgement(real.logits.detach(), fake.logits.detach()):
                 count(name, value)
         terms |= {name: term(given) for name, term in parts.terms.items()}
-        weighted = [parts.weights[name] * term for name, term in terms.items()]
+        weighted = [parts.weight(name, done) * term for name, term in terms.items()]
         loss = torch.stack(weighted).sum()
         for name, value in (*terms.items(), ("loss", loss)):
             count(name, value)
@@ -149,6 +152,9 @@ def _move(state: State, names: Sequence[str], seen: dict[str, Tensor], skip: Ten
             scaler.unscale_(optimizer)
     sizes = torch._foreach_norm(gradients) if gradients else ()
     skip = skip | ~torch.stack([*sizes, *seen.values()]).isfinite().all()
+    if state.recipe.optimizer.clip is not None:
+        for optimizer in optimizers:
+            _clip(optimizer, state.recipe.optimizer.clip)
     for optimizer in optimizers:
         # Fused optimisers skip a step on the device for gradient scaling; this is the same.
         optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
@@ -157,6 +163,12 @@ def _move(state: State, names: Sequence[str], seen: dict[str, Tensor], skip: Ten
     if scaler is not None:
         scaler.update()
     return skip
+
+
+def _clip(optimizer: torch.optim.Optimizer, most: float) -> None:
+    """Scale a network's gradient down to the norm ``most`` where it is longer."""
+    weights = [w for group in optimizer.param_groups for w in group["params"]]
+    torch.nn.utils.clip_grad_norm_(weights, most, foreach=True)
 
 
 def _pieces(batch: Batch, count: int) -> list[Batch]:

@@ -1,0 +1,105 @@
+"""An hourglass of residual blocks: it sees a whole face, and computes where pixels are few."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, pad
+
+from srkit import bicubic
+
+
+class Block(nn.Module):
+    """3x3 convolution, leaky ReLU, 3x3 convolution, added to the input; starts as the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = _starting_at_zero(nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``B(width)hw`` to the same shape."""
+        y: Tensor = self.second(leaky_relu(self.first(x), 0.1))
+        return x + y
+
+
+def _starting_at_zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _blocks(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(Block(width) for _ in range(count)))
+
+
+class FaceHourglass(nn.Module):
+    """Residual blocks at the input's size, half and quarter of it, then pixel shuffles.
+
+    As FSRNet's and SPARNet's bodies it sees the whole of a small face (Chen et al., 2018, section
+    3.3; Chen et al., 2020, section III), without normalisation, as EDSR (Lim et al., 2017). The
+    result is added to bicubic interpolation, which an untrained network gives.
+
+    Args:
+        scale: 2, 4 or 8.
+        widths: Feature maps at the input's size, at half and at a quarter of it.
+        blocks: Residual blocks at the input's size and at half of it, on the way down and again
+            on the way up, and at a quarter.
+        tail_width: Feature maps after each pixel shuffle but the last.
+
+    Raises:
+        ValueError: Another scale.
+    """
+
+    alignment = 4  # LR pixels: only tiles that start at multiples of it equal the whole image
+
+    def __init__(
+        self,
+        *,
+        scale: int = 4,
+        widths: tuple[int, int, int] = (64, 128, 192),
+        blocks: tuple[int, int, int] = (2, 2, 4),
+        tail_width: int = 48,
+    ) -> None:
+        super().__init__()
+        if scale not in (2, 4, 8):
+            raise ValueError(f"scale is 2, 4 or 8, not {scale}")
+        self.scale = scale
+        full, half, quarter = widths
+        self.head = nn.Conv2d(3, full, 3, padding=1)
+        self.down_full = _blocks(full, blocks[0])
+        self.to_half = nn.Conv2d(full, half, 2, stride=2)
+        self.down_half = _blocks(half, blocks[1])
+        self.to_quarter = nn.Conv2d(half, quarter, 2, stride=2)
+        self.middle = _blocks(quarter, blocks[2])
+        self.from_quarter = nn.Sequential(nn.Conv2d(quarter, 4 * half, 1), nn.PixelShuffle(2))
+        self.up_half = _blocks(half, blocks[1])
+        self.from_half = nn.Sequential(nn.Conv2d(half, 4 * full, 1), nn.PixelShuffle(2))
+        self.up_full = _blocks(full, blocks[0])
+        tail: list[nn.Module] = []
+        width = full
+        for _ in range(scale.bit_length() - 2):
+            tail += [nn.Conv2d(width, 4 * tail_width, 3, padding=1), nn.PixelShuffle(2)]
+            tail += [nn.LeakyReLU(0.1)]
+            width = tail_width
+        # Half the time of a step would go to feature maps of the output's size: there are none.
+        last = _starting_at_zero(nn.Conv2d(width, 12, 3, padding=1))
+        self.tail = nn.Sequential(*tail, last, nn.PixelShuffle(2))
+        # Two LR pixels for each block at the input's size, four at half, eight at a quarter;
+        # head and tail reach three more, and the grid of quarters up to three.
+        self.receptive_radius = 4 * blocks[0] + 8 * blocks[1] + 8 * blocks[2] + 6
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Map ``lr`` (B3hw in [0, 1]) to ``sr`` (B3HW), H = scale * h; may leave [0, 1]."""
+        height, width = lr.shape[-2:]
+        x = pad(lr - 0.5, (0, -width % 4, 0, -height % 4), mode="replicate")
+        full = self.down_full(self.head(x))
+        half = self.down_half(self.to_half(full))
+        quarter = self.middle(self.to_quarter(half))
+        half = self.up_half(self.from_quarter(quarter) + half)
+        full = self.up_full(self.from_half(half) + full)
+        detail: Tensor = self.tail(full)
+        detail = detail[..., : height * self.scale, : width * self.scale]
+        with torch.autocast(lr.device.type, enabled=False):
+            return bicubic(lr.float(), self.scale) + detail.float()
