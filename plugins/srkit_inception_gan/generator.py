@@ -23,13 +23,14 @@ def glorot(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _branch(inputs: int, outputs: int, size: int) -> nn.Sequential:
+def _branch(inputs: int, outputs: int, size: int, asymmetric: bool) -> nn.Sequential:
     """Convolution, batch normalisation, ReLU: what P2 states for every kernel of a block."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
+    shapes = [(1, size), (size, 1)] if asymmetric else [(size, size)]
+    convolutions = [
+        nn.Conv2d(before, outputs, shape, padding=(shape[0] // 2, shape[1] // 2), bias=False)
+        for before, shape in zip((inputs, outputs), shapes, strict=False)
+    ]
+    return nn.Sequential(*convolutions, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class Branches(nn.Module):
@@ -38,12 +39,13 @@ class Branches(nn.Module):
     Args:
         inputs: Feature maps in.
         each: Kernels of either size; ``2 * each`` feature maps come out.
+        asymmetric: 1xk and then kx1 in place of each kxk.
     """
 
-    def __init__(self, inputs: int, each: int) -> None:
+    def __init__(self, inputs: int, each: int, asymmetric: bool = False) -> None:
         super().__init__()
-        self.three = _branch(inputs, each, 3)
-        self.five = _branch(inputs, each, 5)
+        self.three = _branch(inputs, each, 3, asymmetric)
+        self.five = _branch(inputs, each, 5, asymmetric)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``B(inputs)hw`` to ``B(2 each)hw``."""
@@ -55,16 +57,26 @@ class InceptionResidualBlock(nn.Module):
 
     Concatenate, project linearly, add and only then rectify: the order of Inception-ResNet-v2
     (Szegedy et al., 2017, figures 16 to 19), which the paper names as its parent.
+
+    Args:
+        channels: Feature maps in and out.
+        each: Kernels of either size.
+        rectify: ReLU after the 1x1 convolution, too.
+        asymmetric: See `Branches`.
     """
 
-    def __init__(self, channels: int, each: int) -> None:
+    def __init__(
+        self, channels: int, each: int, *, rectify: bool = False, asymmetric: bool = False
+    ) -> None:
         super().__init__()
-        self.branches = Branches(channels, each)
+        self.rectify = rectify
+        self.branches = Branches(channels, each, asymmetric)
         self.project = nn.Conv2d(2 * each, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``B(channels)hw`` to the same shape."""
-        return torch.relu(x + self.project(self.branches(x)))
+        y: Tensor = self.project(self.branches(x))
+        return torch.relu(x + (torch.relu(y) if self.rectify else y))
 
 
 class UpscalingBlock(nn.Module):
@@ -76,12 +88,23 @@ class UpscalingBlock(nn.Module):
         enlarge: ``resize``: nearest-neighbour enlargement, then branches on four times the
             pixels. ``shuffle``: branches at the input's size, four times ``outputs`` maps, pixel
             shuffle.
+        rectify: ReLU after the 1x1 convolution.
+        asymmetric: See `Branches`.
     """
 
-    def __init__(self, inputs: int, outputs: int, enlarge: Enlarge = "resize") -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        enlarge: Enlarge = "resize",
+        *,
+        rectify: bool = False,
+        asymmetric: bool = False,
+    ) -> None:
         super().__init__()
         self.enlarge: Enlarge = enlarge
-        self.branches = Branches(inputs, outputs)
+        self.rectify = rectify
+        self.branches = Branches(inputs, outputs, asymmetric)
         spread = 4 * outputs if enlarge == "shuffle" else outputs
         self.spread = nn.Conv2d(2 * outputs, spread, 1)
 
@@ -90,6 +113,7 @@ class UpscalingBlock(nn.Module):
         if self.enlarge == "resize":
             x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
         y: Tensor = self.spread(self.branches(x))
+        y = torch.relu(y) if self.rectify else y
         return nn.functional.pixel_shuffle(y, 2) if self.enlarge == "shuffle" else y
 
     def start_smooth(self) -> None:
@@ -131,12 +155,24 @@ class InceptionResidual(nn.Module):
         scale: 4; the two upscaling blocks are the paper's.
         width: Multiplies all kernel counts.
         enlarge: ``resize`` or ``shuffle``; see `UpscalingBlock`.
+        rectify: ReLU after the last 1x1 convolution of each block, which is linear otherwise: the
+            paper states ReLU "within the network" (P4).
+        asymmetric: 1x3 and 3x1, 1x5 and 5x1 in place of 3x3 and 5x5: the paper's future work
+            (P19). 2,200,835 parameters at width 1.
 
     Raises:
         ValueError: Another scale, or a width that isn't positive.
     """
 
-    def __init__(self, *, scale: int = 4, width: float = 1.0, enlarge: Enlarge = "resize") -> None:
+    def __init__(
+        self,
+        *,
+        scale: int = 4,
+        width: float = 1.0,
+        enlarge: Enlarge = "resize",
+        rectify: bool = False,
+        asymmetric: bool = False,
+    ) -> None:
         super().__init__()
         if scale != 4:
             raise ValueError(f"scale is 4 (two upscaling blocks), not {scale}")
@@ -146,12 +182,13 @@ class InceptionResidual(nn.Module):
         # resize: 2 + 2 at 1x, (2 + 2) / 2 at 2x, (2 + 3) / 4 at 4x.
         self.receptive_radius = 9 if enlarge == "shuffle" else 8
         wide, middle, narrow = (kernels(n, width) for n in (256, 128, 64))
-        self.stem = Branches(3, middle)
+        how = {"rectify": rectify, "asymmetric": asymmetric}
+        self.stem = Branches(3, middle, asymmetric)
         stem_maps = 2 * middle
-        self.residual1 = InceptionResidualBlock(stem_maps, wide)
-        self.up1 = UpscalingBlock(stem_maps, middle, enlarge)
-        self.residual2 = InceptionResidualBlock(middle, middle)
-        self.up2 = UpscalingBlock(middle, narrow, enlarge)
+        self.residual1 = InceptionResidualBlock(stem_maps, wide, **how)
+        self.up1 = UpscalingBlock(stem_maps, middle, enlarge, **how)
+        self.residual2 = InceptionResidualBlock(middle, middle, **how)
+        self.up2 = UpscalingBlock(middle, narrow, enlarge, **how)
         last = kernels(32, width)
         self.tail = nn.Sequential(
             nn.Conv2d(narrow, narrow, 3, padding=1),

@@ -50,10 +50,24 @@ def test_the_stated_kernel_counts_are_exact_at_width_1(full: InceptionResidual) 
     assert len(shapes(full)) == 2 + 4 * 3 + 3
 
 
-def test_the_parameter_count_is_as_documented(full: InceptionResidual) -> None:
-    count = sum(parameter.numel() for parameter in full.parameters())
-    assert count == 4_455_427
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, 4_455_427), ({"asymmetric": True}, 2_200_835)]
+)
+def test_the_parameter_count_is_as_documented(options: dict[str, bool], expected: int) -> None:
+    count = sum(parameter.numel() for parameter in InceptionResidual(**options).parameters())
+    assert count == expected
     assert f"{count:,}" in (InceptionResidual.__doc__ or "")
+
+
+def test_asymmetric_kernels_are_a_row_and_then_a_column() -> None:
+    network = InceptionResidual(asymmetric=True)
+    three, five = network.residual1.branches.three, network.residual1.branches.five
+    kinds = [nn.Conv2d, nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    for branch, size in ((three, 3), (five, 5)):
+        assert [type(layer) for layer in branch] == kinds
+        found = [(m.in_channels, m.kernel_size) for m in branch if isinstance(m, nn.Conv2d)]
+        assert found == [(256, (1, size)), (256, (size, 1))]
+    assert shapes(network.tail) == [(64, 64, 3), (64, 32, 3), (32, 3, 3)]
 
 
 def test_the_chain_of_feature_maps_is_the_papers(full: InceptionResidual) -> None:
@@ -73,19 +87,22 @@ def test_the_chain_of_feature_maps_is_the_papers(full: InceptionResidual) -> Non
 
 @pytest.mark.parametrize("size", [(16, 16), (5, 7), (1, 1), (23, 8)])
 @pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("options", [{}, {"rectify": True, "asymmetric": True}])
 def test_any_input_size_works_and_the_output_stays_in_range(
-    size: tuple[int, int], training: bool
+    size: tuple[int, int], training: bool, options: dict[str, bool]
 ) -> None:
-    network = InceptionResidual(width=0.1).train(training)
+    network = InceptionResidual(width=0.1, **options).train(training)
     for factor in (1, 100):  # far beyond [0, 1], tanh still holds the output
         sr = network(torch.rand(2, 3, *size) * factor)
         assert sr.shape == (2, 3, 4 * size[0], 4 * size[1])
         assert 0 <= sr.min() <= sr.max() <= 1
 
 
-@pytest.mark.parametrize(("enlarge", "radius"), [("resize", 8), ("shuffle", 9)])
-def test_receptive_radius_is_true(enlarge: parts.Enlarge, radius: int) -> None:
-    network = InceptionResidual(width=0.25, enlarge=enlarge).double().eval()
+@pytest.mark.parametrize(
+    ("options", "radius"), [({}, 8), ({"enlarge": "shuffle"}, 9), ({"asymmetric": True}, 8)]
+)
+def test_receptive_radius_is_true(options: dict[str, Any], radius: int) -> None:
+    network = InceptionResidual(width=0.25, **options).double().eval()
     least, most = reached(network, scale=4, around=12)
     assert least <= most == network.receptive_radius == radius
 
@@ -128,6 +145,15 @@ def test_an_inception_residual_block_adds_before_it_rectifies() -> None:
     assert torch.equal(block(x), expected)
     nn.init.zeros_(block.project.weight)  # the shortcut is an identity
     assert torch.equal(block(x), torch.relu(x))
+
+
+def test_the_last_1x1_of_each_block_can_be_rectified() -> None:
+    x = torch.randn(2, 8, 5, 5)
+    block = parts.InceptionResidualBlock(8, 4, rectify=True).eval()
+    change = torch.relu(block.project(block.branches(x)))
+    assert torch.equal(block(x), torch.relu(x + change))
+    assert parts.UpscalingBlock(8, 4, rectify=True)(x).min() == 0
+    assert parts.UpscalingBlock(8, 4)(x).min() < 0
 
 
 @pytest.mark.parametrize("network", [InceptionResidual(width=0.25), PlainDiscriminator(width=0.25)])
@@ -189,6 +215,15 @@ def test_the_discriminators_layers_are_the_papers() -> None:
     leaves = [m for m in network.modules() if not list(m.children())]
     # ReLU after each convolution but the last, and nothing else: no batch normalisation.
     assert [type(leaf) for leaf in leaves] == [nn.Conv2d, nn.ReLU] * 8 + [nn.Conv2d]
+
+
+def test_the_discriminator_can_be_normalised_as_srgans() -> None:
+    network = PlainDiscriminator(normalise=True)
+    leaves = [m for m in network.modules() if not list(m.children())]
+    normalised = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    head = [nn.Conv2d, nn.ReLU, nn.Conv2d]
+    assert [type(leaf) for leaf in leaves] == [nn.Conv2d, nn.ReLU, *normalised * 6, *head]
+    assert sum(p.numel() for p in network.parameters()) == 2_853_249
 
 
 def test_the_feature_is_the_fifth_activation_and_the_logits_the_mean_of_the_map() -> None:
