@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import srkit
 from srkit import InputError, Model, registry
-from srkit.evaluation import measuring, tables
+from srkit.evaluation import measuring
 from srkit.evaluation.columns import REFERENCES, Column, columns
 from srkit.evaluation.measuring import TOLERANCE, ordered
 from srkit.evaluation.protocol import Protocol, fingerprint
@@ -171,7 +171,7 @@ def test_metrics_get_what_they_ask_for(
     assert found.sets.keys() == found.scores.keys()
     assert found.sets["nearest"] == {"pooled": 9 * 58 * 58}
     assert found.set_metrics["pooled"]["unit"] == "px"
-    assert "30276.0000" in printed(tables.quality_table(found))
+    assert "30276.0000" in printed(Report({}, found).tables())
     assert Quality.from_json(json.loads(json.dumps(found.as_json()))) == found
 
 
@@ -596,13 +596,14 @@ def test_the_tables_show_every_model_and_the_protocol_within_a_terminal(
     text = printed(Report({}, measured).tables())
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
-    assert "Quality, mean of 9 pictures" in text
+    assert "Quality, mean of 9 images" in text
     for column in measured.scores:
         row = next(line for line in text.splitlines() if line.split(" ")[2:] and column in line)
         assert f" {measured.mean(column, 'psnr'):.2f} " in row
         assert f" {measured.mean(column, 'ssim-y'):.4f} " in row
     gain, low, high = measured.gain("blurred", "psnr")
-    assert f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]" in text
+    assert f" {gain:+.2f} " in text
+    assert f"[{low:+.2f}, {high:+.2f}]" in text
     its = measured.versus[0].difference
     assert f"{its.mean:+.2f} [{its.low:+.2f}, {its.high:+.2f}]" in text
     assert "lower is better" in text
@@ -622,7 +623,7 @@ def test_many_models_and_metrics_stay_readable(measured: Quality) -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
     assert "by psnr alone, the other metrics are in the JSON" in " ".join(text.split())
-    for said in (*names, "Other 4", "lower is better: ", "Other 0, Other 1, Other 2"):
+    for said in (*names, "Other 4", "lower is better: ", "Other 0; Other 1; Other 2"):
         assert said in " ".join(text.split())
 
 

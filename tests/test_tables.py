@@ -1,4 +1,4 @@
-"""Tables of identity in the terminal: what they show, within how many columns."""
+"""Tables: what they show, within how many columns, and whom they call the best."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import io
 import math
 from dataclasses import replace
 
+import pytest
 from reports import distances, pairs, quality, report
 from rich.console import Console, RenderableType
 
-from srkit.evaluation import tables
 from srkit.evaluation.identity import Estimate
 from srkit.evaluation.protocol import Protocol
+from srkit.evaluation.quality import Quality
+from srkit.evaluation.report import Report
+from srkit.evaluation.tables import Table, Value, fine_print
 
 
 def printed(what: RenderableType, width: int = 100) -> str:
@@ -24,94 +27,140 @@ def printed(what: RenderableType, width: int = 100) -> str:
     return text
 
 
-def test_table_ii_is_the_papers_table() -> None:
+def tables(made: Report) -> dict[str, Table]:
+    return {table.name: table for table in made.tables()}
+
+
+def cells(table: Table, method: str) -> list[str]:
+    """The numbers of the first row of a method."""
+    values = next(values for labels, values in table.rows if labels[0] == method)
+    return [f"{value} {value.interval}".strip() for value in values]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Value(1.23456, 1.0, 1.5, 2), "1.23 [1.00, 1.50]"),
+        (Value(-0.0001, -0.5, 0.25, 2, "signed"), "0.00 [-0.50, +0.25]"),
+        (Value(math.inf, math.inf, math.inf, 2, "signed"), "+inf [+inf, +inf]"),
+        (Value(0.654, 0.63, 0.66, kind="percent"), "65% [63%, 66%]"),
+        (Value(0.0004, kind="p"), "< 0.001"),
+        (Value(0.0416, kind="p"), "0.042"),
+        (Value(math.nan), "-"),
+    ],
+)
+def test_numbers(value: Value, text: str) -> None:
+    assert f"{value} {value.interval}".strip() == text
+
+
+def test_table_ii_is_the_papers_table_and_says_what_it_comes_to() -> None:
     found = distances({"faces": 0.8, "[b]": 1.0})
-    text = printed(tables.distances_table(found))
-    lines = text.splitlines()
-    assert lines[0] == "Identity distance (Table II), facenet (casia-webface)"
-    heading = next(line for line in lines if "person" in line)
-    order = [heading.index(word) for word in ("person", "photo", *found.columns)]
-    assert order == sorted(order)
-    for row in found.rows:
-        line = next(line for line in lines if row.photo in line)
-        assert all(f"{value:.4f}" in line for value in row.distances.values())
-    mean = next(line for line in lines if "mean" in line)
-    assert all(f"{found.mean(column):.4f}" in mean for column in found.columns)
-    ratio = next(line for line in lines if "of bicubic" in line)
-    assert f"{found.ratio('faces'):.3f}" in ratio
+    its = tables(report({}, distances=found))
+    assert list(its) == ["photos", "distances"]
+    listed = its["photos"]
+    assert listed.title == "Identity distance (Table II), facenet (casia-webface)"
+    assert (listed.labels, listed.headings) == (["person", "photo"], found.columns)
+    for row, (labels, values) in zip(found.rows, listed.rows, strict=True):
+        assert labels == [row.person, row.photo]
+        assert [str(value) for value in values] == [f"{d:.4f}" for d in row.distances.values()]
     low, high = found.interval("faces")
-    assert f" {low:.3f}-" in text
-    assert f" {high:.3f} " in text
-    closed = next(line for line in lines if "gap closed" in line)
-    assert closed.split()[2] == closed.split()[-1] == "-"  # the two ends of the gap
-    assert f"{100 * found.closed('faces').value:.0f}%" in closed
-    assert "photos without a face, 1: 07/07-2m.jpg" in text
-    assert "people left out, 1: 07 (no probe with a face)" in text
+    distance, ratio, closed = cells(its["distances"], "faces")
+    assert distance == f"{found.mean('faces'):.3f} [{low:.3f}, {high:.3f}]"
+    assert ratio == f"{found.ratio('faces'):.3f}"
+    assert closed.startswith(f"{100 * found.closed('faces').value:.0f}% [")
+    assert cells(its["distances"], "LR")[2] == cells(its["distances"], "HR")[2] == "-"
+    notes = its["distances"].notes
+    assert "photos without a face, 1: 07/07-2m.jpg" in notes
+    assert "people left out, 1: 07 (no probe with a face)" in notes
 
 
-def test_many_rows_are_left_to_the_files_and_many_columns_go_on_below() -> None:
+def test_many_rows_are_left_to_the_files_and_what_is_too_wide_goes_on_below() -> None:
     many = distances({f"model {n}": 0.5 + n / 10 for n in range(9)}, people=30)
-    text = printed(tables.distances_table(many))
-    assert "01-2m.jpg" not in text
-    assert text.count("of bicubic") == 2
-    for column in many.columns:
-        assert f"{many.mean(column):.4f}" in text
-    few = tables.distances_table(distances({"faces": 0.8}), "Everybody", rows=False)
-    assert "01-2m.jpg" not in printed(few)
-    assert "mean" in printed(few)
+    its = tables(report({}, distances=many, whole=many))
+    assert list(its) == ["distances", "everybody"]
+    few = distances(dict.fromkeys(many.columns[2:-1], 0.5))
+    text = printed(tables(report({}, distances=few))["photos"])
+    assert text.count("photo ") == 2
+    for column in few.columns:
+        assert f"{few.rows[0].distances[column]:.4f}" in text
     names = [f"{n}/{n}.jpg" for n in range(7)]
-    lost = printed(tables.distances_table(replace(many, no_face=names)))
+    lost = tables(report({}, distances=replace(many, no_face=names)))["distances"].notes
     assert "photos without a face, 7: 0/0.jpg, 1/1.jpg, 2/2.jpg, 3/3.jpg, 4/4.jpg, ..." in lost
 
 
 def test_verification_shows_every_rate_with_its_interval() -> None:
     found = pairs({"faces": 0.85})
-    text = printed(tables.pairs_table(found))
-    lines = text.splitlines()
-    at = next(number for number, line in enumerate(lines) if line.split()[:1] == ["faces"])
-    assert lines[at].split() == ["faces", ".850", ".150", ".425", ".212", ".283", "65%"]
-    assert lines[at + 1].split()[:2] == [".830-.860", ".130-.160"]
-    assert lines[at + 1].split("[")[1].strip() == "63, 66]"
-    assert " FAR 0.001" in text
-    assert "4 same and 4 different pairs, 1200 impostors, of 80 photos of 40 people" in text
-    sizes = printed(tables.sizes_table(found))
-    assert "8 px" in sizes
-    assert "60 photos" in sizes
-    assert sizes.count("TAR at FAR 0.01") == len(found.columns)
-    assert printed(tables.sizes_table(replace(found, sizes=[]))).strip() == ""
-
-
-def test_a_rate_that_isnt_defined_is_a_dash() -> None:
-    found = pairs({"faces": 0.85})
+    its = tables(report({}, pairs=found))
+    assert cells(its["pairs"], "faces") == [
+        *("0.850 [0.830, 0.860]", "0.150 [0.130, 0.160]", "0.425 [0.405, 0.435]"),
+        *("0.212 [0.193, 0.223]", "0.283 [0.263, 0.293]", "65% [63%, 66%]"),
+    ]
+    assert its["pairs"].headings[3] == "TAR at FAR 0.001"
+    said = "4 same and 4 different pairs, 1200 impostors, of 80 photos of 40 people"
+    assert its["pairs"].notes[0].startswith(said)
+    assert its["sizes"].headings == ["8 px", "16 px"]
+    assert its["sizes"].notes == ["60 photos at 8 px, 60 photos at 16 px"]
+    assert [labels for labels, _ in its["sizes"].rows[:2]] == [
+        ["LR", "AUC"],
+        ["LR", "TAR at FAR 0.01"],
+    ]
+    assert list(tables(report({}, pairs=replace(found, sizes=[])))) == ["pairs"]
+    # Too few impostors for one rate, and a share that isn't defined.
     unknown = Estimate(math.nan, math.nan, math.nan)
-    tar = {"0.01": found.columns["faces"].tar["0.01"]}  # too few impostors for the other
-    its = replace(found.columns["faces"], closed=unknown, tar=tar)
-    text = printed(tables.pairs_table(replace(found, columns={**found.columns, "faces": its})))
-    row = next(line for line in text.splitlines() if line.split()[:1] == ["faces"])
-    assert row.split() == ["faces", ".850", ".150", ".425", "-", ".283", "-"]
+    tar = {"0.01": found.columns["faces"].tar["0.01"]}
+    one = replace(found.columns["faces"], closed=unknown, tar=tar)
+    its = tables(report({}, pairs=replace(found, columns={**found.columns, "faces": one})))
+    assert [cell for cell in cells(its["pairs"], "faces") if cell == "-"] == ["-"] * 2
+
+
+def bold(table: Table, heading: int = 0) -> list[str]:
+    return [labels[0] for labels, values in table.rows if values[heading].best]
+
+
+def test_nobody_is_the_best_where_another_may_be_as_good() -> None:
+    def best(made: Quality) -> list[str]:
+        return bold(tables(report({}, quality=made))["quality"])
+
+    assert best(quality({"old": 1.0, "better": 2.0})) == ["better"]
+    assert best(quality({"old": 1.0, "better": 1.0})) == []
+    made = quality({"old": 1.0, "better": 2.0})
+    scores = {name: {"lpips": its["lpips"]} for name, its in made.scores.items()}
+    lower = replace(made, metrics={"lpips": made.metrics["lpips"]}, scores=scores)
+    assert best(lower) == ["better"]
+    assert bold(tables(report({}, distances=distances({"a": 0.5, "b": 0.9})))["distances"]) == ["a"]
+    assert bold(tables(report({}, distances=distances({"a": 0.5, "b": 0.5})))["distances"]) == []
+    assert bold(tables(report({}, pairs=pairs({"a": 0.9, "b": 0.85})))["pairs"]) == ["a"]
+    assert bold(tables(report({}, pairs=pairs({"a": 0.9, "b": 0.89})))["pairs"]) == []
+
+
+def test_markdown() -> None:
+    rows = [(["a|b"], [Value(1.5, 1, 2, 1, best=True), Value(math.nan)])]
+    table = Table("t", "T", ["method"], ["PSNR, dB", "x"], rows)
+    assert table.markdown() == (
+        "| method | PSNR, dB | x |\n| --- | ---: | ---: |\n| a\\|b | **1.5** [1.0, 2.0] | - |\n"
+    )
 
 
 def test_what_is_measured_alike_is_printed_once() -> None:
     stamp = Protocol(seed=7).stamp([])
-    first = " ".join(printed(tables.fine_print(stamp)).split())
-    for said in ("protocol: name paper", "seed 7", "kernel bicubic", "noise 0.02", "torch "):
-        assert said in first
-    other = tables.fine_print({**stamp, "border": 4, "embedder": "dlib"}, stamp)
-    assert printed(other).strip() == "protocol: as above, but border 4, embedder dlib"
-    assert printed(tables.fine_print(stamp, stamp)).strip() == "protocol: as above"
+    for said in ("name paper", "seed 7", "kernel bicubic", "noise 0.02", "torch "):
+        assert said in fine_print(stamp)
+    other = fine_print({**stamp, "border": 4, "embedder": "dlib"}, stamp)
+    assert other == "as above, but border 4, embedder dlib"
+    assert fine_print(stamp, stamp) == "as above"
 
 
-def test_a_whole_report_fits_and_says_its_warnings() -> None:
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_whole_report_fits_and_says_its_warnings(width: int) -> None:
     models = {"faces": 0.9, "runs/inception-gan/final": 1.0}
+    whole = distances(models, people=12, seed=8)
     made = report(
         models,
-        quality=quality(models),
-        distances=distances(models),
-        whole=distances(models, people=12),
+        **{"quality": quality(models), "distances": distances(models), "whole": whole},
         pairs=pairs(dict.fromkeys(models, 0.8)),
     )
-    text = printed(replace(made, warnings=["faces learned from this embedder"]).tables())
+    text = printed(replace(made, warnings=["faces learned from this embedder"]).tables(), width)
     assert "warning: faces learned from this embedder" in text
     assert text.count("protocol: ") == 4
-    titles = ("Quality,", "(Table II)", "of everybody", "Verification,", "By the side of the input")
+    titles = ("Quality,", "(Table II)", "of everybody", "Verification,", "by the side of LR")
     assert [text.index(title) for title in titles] == sorted(map(text.index, titles))

@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
 from srkit.errors import InputError, SrkitError
-from srkit.evaluation import opposed, tables
+from srkit.evaluation import opposed
 from srkit.evaluation.opposed import Side, View
 from srkit.evaluation.protocol import differences
 from srkit.evaluation.quality import Versus
+from srkit.evaluation.report_tables import sides_table, versus_table
+from srkit.evaluation.tables import Table, Tables
 from srkit.files import write_text
 
 if TYPE_CHECKING:
@@ -88,23 +87,20 @@ class Comparison:
         """
         write_text(file, json.dumps(self.as_json(), indent=1))
 
-    def tables(self) -> Group:
-        """Return the tables for a terminal, each with its protocol beneath."""
-        shown: list[RenderableType] = [
-            Text(f"{letter}: {name}") for letter, name in zip((A, B), self.names, strict=True)
-        ]
-        above: Mapping[str, Any] = {}
+    def tables(self) -> Tables:
+        """Return the comparison as tables."""
+        shown: list[Table] = []
         for part in self.parts:
             title = PARTS[part.name][0].capitalize()
-            shown.append(tables.sides_table(title, part.sides, part.metrics))
+            about = (part.metrics, part.protocol)
+            shown.append(sides_table(title, part.sides, *about))
             if part.versus:
-                on = "pictures" if part.name == "quality" else "faces"
-                title = f"Models of B less those of A, on the same {on}"
-                shown.append(tables.versus_table(title, part.versus, part.metrics, tables.TEST))
-            shown += [Text(f"other versions: {text}", "dim") for text in part.versions]
-            shown.append(tables.fine_print(part.protocol, above))
-            above = part.protocol
-        return Group(*shown, *(Text(note, "dim") for note in self.notes))
+                on = "images" if part.name == "quality" else "faces"
+                title = f"Methods of B less those of A, on the same {on}"
+                shown.append(versus_table(title, part.versus, *about))
+        versions = [f"other versions: {text}" for part in self.parts for text in part.versions]
+        head = [f"{letter}: {name}" for letter, name in zip((A, B), self.names, strict=True)]
+        return Tables(shown, [*dict.fromkeys(versions), *self.notes], head)
 
 
 def compare(a: Report, b: Report, names: tuple[str, str] = (A, B)) -> Comparison:

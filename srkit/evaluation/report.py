@@ -7,14 +7,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from rich.console import RenderableType
+from typing import TYPE_CHECKING, Any
 
 from srkit.errors import InputError
 from srkit.evaluation.identity import Distances, Pairs
 from srkit.evaluation.quality import Quality
 from srkit.files import write_text
+
+if TYPE_CHECKING:
+    from srkit.evaluation.tables import Tables
 
 FORMAT = "srkit bench 2"
 # Below these keys "inf" is somebody's name.
@@ -115,11 +116,11 @@ class Report:
         """
         write_text(Path(file), json.dumps(self.as_json(), indent=1))
 
-    def tables(self) -> RenderableType:
-        """Return the tables for a terminal, each with its protocol beneath."""
-        from srkit.evaluation.tables import tables
+    def tables(self) -> Tables:
+        """Return everything as tables."""
+        from srkit.evaluation.report_tables import of_report
 
-        return tables(self)
+        return of_report(self)
 
 
 def _finite(value: Any) -> Any:

@@ -1,187 +1,189 @@
-"""Tables for the terminal, readable at 100 columns; each part's protocol stands beneath."""
+"""Numbers in rows: one `Table`, shown on a terminal and as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Group, RenderableType
+from rich import box
+from rich import table as grids
 from rich.text import Text
 
-from srkit.evaluation.cells import (
-    NOTHING,
-    digits,
-    flat,
-    grid,
-    heading,
-    notes,
-    number,
-    pieces,
-    plain,
-    probability,
-    titled,
-    with_ends,
-)
-from srkit.evaluation.identity_tables import distances_table, pairs_table, sizes_table
-from srkit.evaluation.quality import Quality, Versus
-
 if TYPE_CHECKING:
-    from srkit.evaluation.opposed import Side
-    from srkit.evaluation.report import Report
+    from rich.console import Console, ConsoleOptions, RenderResult
 
-ACROSS = 8  # columns of numbers; a table with more goes on below
-WIDE = 5  # the same, of cells with intervals
-LONG = 40  # rows; more are left to the files
-
-TEST = (
-    "p: paired sign-flip permutation test, two-sided; adjusted (Holm) for the number of pairs of "
-    "models compared by a metric"
-)
+NOTHING = "-"
 
 
-def tables(report: Report) -> Group:
-    """Return everything a report says, for a terminal."""
-    parts: list[RenderableType] = []
-    above: Mapping[str, Any] = {}
-    for protocol, shown in _sections(report):
-        parts += [*shown, fine_print(protocol, above)]
-        above = protocol
-    return Group(*parts, *notes(report.warnings, "warning: "))
+@dataclass(frozen=True)
+class Value:
+    """A number, with its 95% interval where it has one. Its text is plain ASCII.
 
-
-def _sections(report: Report) -> Iterator[tuple[Mapping[str, Any], list[Group]]]:
-    """Yield the protocol and the tables of every part."""
-    if quality := report.quality:
-        found = [quality_table(quality), gains_table(quality), significance_table(quality)]
-        yield quality.protocol, found
-    if report.distances:
-        yield report.distances.protocol, [distances_table(report.distances)]
-    if report.whole:
-        title = "Identity distance of everybody"
-        yield report.whole.protocol, [distances_table(report.whole, title, rows=False)]
-    if report.pairs:
-        yield report.pairs.protocol, [pairs_table(report.pairs), sizes_table(report.pairs)]
-
-
-def quality_table(quality: Quality) -> Group:
-    """Return a row a column, its mean by every metric; the best of each metric is bold."""
-    about = {**quality.metrics, **quality.set_metrics}
-    means = {
-        column: {metric: quality.mean(column, metric) for metric in quality.metrics}
-        | quality.sets.get(column, {})
-        for column in quality.scores
-    }
-    found: list[RenderableType] = []
-    for metrics in pieces(list(about), ACROSS):
-        headings = [heading(name, about[name]) for name in metrics]
-        table = grid(("",), headings)
-        timed = quality.seconds if metrics[-1] == list(about)[-1] else {}
-        if timed:
-            table.add_column("ms a\npicture", justify="right")
-        best = {name: _best(name, about, means) for name in metrics}
-        for column, its in means.items():
-            cells = [
-                Text(number(its[m], digits(about[m])), "bold" if its[m] == best[m] else "")
-                for m in metrics
-            ]
-            cells += [Text(number(1000 * timed[column], 1))] if column in timed else []
-            table.add_row(Text(column), *cells)
-        found.append(table)
-    lower = [flat(heading(n, its)) for n, its in about.items() if not its["higher_is_better"]]
-    said = [f"lower is better: {', '.join(lower)}"] if lower else []
-    title = f"Quality, mean of {len(quality.pictures)} pictures"
-    return titled(title, *found, said=[*said, *quality.notes])
-
-
-def gains_table(quality: Quality) -> Group:
-    """Return a row a metric: what each model gains over bicubic, with its 95% interval."""
-    found: list[RenderableType] = []
-    for models in pieces(quality.models, WIDE):
-        table = grid(("",), models)
-        for metric, about in quality.metrics.items():
-            places = digits(about)
-            cells = []
-            for model in models:
-                mean, low, high = quality.gain(model, metric)
-                cells.append(with_ends(mean, low, high, places, signed=True, wide=len(models) < 4))
-            table.add_row(Text(flat(heading(metric, about))), *map(Text, cells))
-        found.append(table)
-    return titled("Gain over bicubic [95%, paired bootstrap over pictures]", *found)
-
-
-def significance_table(quality: Quality) -> Group:
-    """Return every two models by every metric; nothing where there are fewer than two."""
-    found = quality.versus
-    if not found:
-        return Group()
-    first = next(iter(quality.metrics))
-    shown = found if len(found) <= LONG else [one for one in found if one.metric == first]
-    said = TEST
-    if len(shown) < len(found):
-        said += f"; by {first} alone, the other metrics are in the JSON"
-    title = "Models against each other, on the same pictures"
-    return versus_table(title, shown, quality.metrics, said)
-
-
-def versus_table(
-    title: str, found: Iterable[Versus], metrics: Mapping[str, Mapping[str, Any]], *said: str
-) -> Group:
-    """Return a row a pair and metric: difference, interval, p, and p adjusted."""
-    table = grid(("", "model", "less"), ("difference [95%]", "p", "adjusted"))
-    before = None
-    for one in found:
-        about = metrics[one.metric]
-        its = one.difference
-        if one.metric != before and before is not None:
-            table.add_section()
-        name = flat(heading(one.metric, about)) if one.metric != before else ""
-        ends = with_ends(its.mean, its.low, its.high, digits(about), signed=True, wide=True)
-        cells = (name, one.a, one.b, ends, probability(its.p), probability(one.adjusted))
-        table.add_row(*map(Text, cells))
-        before = one.metric
-    return titled(title, table, said=said)
-
-
-def sides_table(title: str, sides: Iterable[Side], about: Mapping[str, Mapping[str, Any]]) -> Group:
-    """Return a row a metric and column: what it is in A, in B, and B less A."""
-    table = grid(("", "column"), ("A", "B", "B less A"))
-    before = None
-    for side in sides:
-        its = about[side.metric]
-        if side.metric != before and before is not None:
-            table.add_section()
-        name = flat(heading(side.metric, its)) if side.metric != before else ""
-        both = [NOTHING if v is None else number(v, digits(its)) for v in (side.a, side.b)]
-        more = NOTHING
-        if side.a is not None and side.b is not None:
-            less = 0.0 if side.a == side.b else side.b - side.a  # two infinite ones are equal
-            more = number(less, digits(its), signed=True)
-        table.add_row(*map(Text, (name, side.column, *both, more)))
-        before = side.metric
-    return titled(title, table)
-
-
-def fine_print(protocol: Mapping[str, Any], above: Mapping[str, Any] | None = None) -> Text:
-    """Return a protocol's stamp in small print.
-
-    Args:
-        protocol: The stamp.
-        above: Another one that is printed above: what is the same isn't repeated.
+    Attributes:
+        value: NaN where there is none.
+        low: Lower end of the interval.
+        high: Upper end.
+        digits: Decimals.
+        kind: Differences are signed.
+        best: Whether it is better than all others beyond its uncertainty.
     """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    digits: int = 3
+    kind: Literal["plain", "signed", "percent", "p"] = "plain"
+    best: bool = False
+
+    def __str__(self) -> str:
+        if self.kind == "p" and self.value < 0.001:
+            return "< 0.001"
+        return NOTHING if math.isnan(self.value) else self._number(self.value)
+
+    @property
+    def interval(self) -> str:
+        """The interval, or nothing."""
+        if math.isnan(self.low):
+            return ""
+        return f"[{self._number(self.low)}, {self._number(self.high)}]"
+
+    def _number(self, value: float) -> str:
+        if self.kind == "percent":
+            return f"{100 * value:.0f}%"
+        text = f"{value:{'+' if self.kind == 'signed' else ''}.{self.digits}f}"
+        # A zero has no sign.
+        return text if any(c in "123456789infa" for c in text) else text.lstrip("+-")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers in rows.
+
+    Attributes:
+        name: What it shows, in one word.
+        title: Stands above.
+        labels: Headings of the texts at the left.
+        headings: Headings of the numbers; a unit stands after a comma.
+        rows: Texts and numbers of each row.
+        notes: Stand beneath.
+        protocol: How it was measured: a stamp.
+    """
+
+    name: str
+    title: str
+    labels: Sequence[str]
+    headings: Sequence[str]
+    rows: Sequence[tuple[Sequence[str], Sequence[Value]]]
+    notes: Sequence[str] = ()
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Show it on a terminal; what is too wide for it goes on below."""
+        between, pieces = " ", self._pieces(options.max_width, " ")
+        if len(pieces) > 1:  # intervals go beneath their numbers
+            between, pieces = "\n", self._pieces(options.max_width, "\n")
+        yield Text(self.title, "bold")
+        for piece in pieces:
+            yield self._grid(piece, between)
+        yield from (Text(note, "dim") for note in self.notes)
+        yield Text()
+
+    def _pieces(self, width: int, between: str) -> list[list[int]]:
+        """Return which numbers stand beside each other within so many characters."""
+        labels = zip(self.labels, *(labels for labels, _ in self.rows), strict=True)
+        room = width - sum(min(width // 3, max(map(len, texts))) + 2 for texts in labels)
+        pieces: list[list[int]] = [[]]
+        left = room
+        for place, heading in enumerate(self.headings):
+            texts = [_lines(heading), *(_cell(values[place], between) for _, values in self.rows)]
+            wide = max(len(line) for text in texts for line in text.split("\n")) + 2
+            if wide > left and pieces[-1]:
+                pieces.append([])
+                left = room
+            pieces[-1].append(place)
+            left -= wide
+        return pieces
+
+    def _grid(self, places: Sequence[int], between: str) -> grids.Table:
+        grid = grids.Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+        for label in self.labels:
+            grid.add_column(Text(label), overflow="fold")
+        for place in places:
+            grid.add_column(Text(_lines(self.headings[place])), justify="right", overflow="fold")
+        group = None
+        for (first, *others), values in self.rows:
+            cells = [
+                Text(_cell(values[place], between), "bold" if values[place].best else "")
+                for place in places
+            ]
+            repeated = others and first == group
+            grid.add_row(Text("" if repeated else first), *map(Text, others), *cells)
+            group = first
+        return grid
+
+    def markdown(self) -> str:
+        """Return it as Markdown, without title and notes."""
+        rows = [[*self.labels, *self.headings], ["---"] * len(self.labels)]
+        rows[1] += ["---:"] * len(self.headings)
+        for labels, values in self.rows:
+            cells = [f"**{v}** {v.interval}" if v.best else f"{v} {v.interval}" for v in values]
+            rows.append([*labels, *(cell.strip() for cell in cells)])
+        return "".join(
+            f"| {' | '.join(c.replace('|', chr(92) + '|') for c in r)} |\n" for r in rows
+        )
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tables in their order; each part's protocol stands beneath it.
+
+    Attributes:
+        tables: Those of one protocol follow each other.
+        notes: Stand at the end.
+        head: Stands above all.
+    """
+
+    tables: Sequence[Table]
+    notes: Sequence[str] = ()
+    head: Sequence[str] = ()
+
+    def __iter__(self) -> Iterator[Table]:
+        return iter(self.tables)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Show them on a terminal."""
+        yield from map(Text, self.head)
+        above: Mapping[str, Any] = {}
+        for protocol, tables in groupby(self.tables, lambda table: table.protocol):
+            yield from tables
+            yield Text(f"protocol: {fine_print(protocol, above)}\n", "dim")
+            above = protocol
+        yield from (Text(note, "dim") for note in self.notes)
+
+
+def _lines(heading: str) -> str:
+    return heading.replace(", ", "\n").replace(" at ", " at\n")
+
+
+def _cell(value: Value, between: str) -> str:
+    return between.join(filter(None, (str(value), value.interval)))
+
+
+def fine_print(protocol: Mapping[str, Any], above: Mapping[str, Any] | None = None) -> str:
+    """Return a protocol's stamp in one line, but what another one above it says already."""
     shown, known = _fields(protocol), _fields(above or {})
-    new = [f"{key} {plain(value)}" for key, value in shown.items() if known.get(key) != value]
-    said = (["as above"] if above else []) + ([", ".join(new)] if new else [])
-    return Text(f"protocol: {', but '.join(said)}\n", style="dim")
+    new = [
+        f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in shown.items()
+        if known.get(key) != value
+    ]
+    return ", but ".join((["as above"] if above else []) + ([", ".join(new)] if new else []))
 
 
 def _fields(stamp: Mapping[str, Any]) -> dict[str, Any]:
     shown = {**stamp, **stamp.get("versions", {}), **stamp.get("options", {})}
     left_out = ("versions", "options", "embedder_sha256", "description")
     return {k: value for k, value in shown.items() if k not in left_out and value not in ([], ())}
-
-
-def _best(
-    metric: str, about: Mapping[str, Mapping[str, Any]], means: Mapping[str, Mapping[str, float]]
-) -> float:
-    better = max if about[metric]["higher_is_better"] else min
-    return float(better(its[metric] for its in means.values()))
