@@ -116,7 +116,7 @@ class State:
         scores: Of the last validation.
         best: The best validation so far: its ``step``, and its score by the metric's name.
         gone_back: Whether the run has gone back to a checkpoint and learns more slowly since.
-        embedders: Whom its losses please, from `build.embedders`.
+        embedders: Whom its losses please, from `parts.embedders`.
     """
 
     recipe: Recipe
