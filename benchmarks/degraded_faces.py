@@ -99,6 +99,15 @@ def gains(
     return result
 
 
+def by_luma(images: list[Image.Image]) -> list[list[Image.Image]]:
+    """Return thirds of face images by the mean luma (BT.601) of their centre, where skin is."""
+    edge = images[0].width
+    box = (3 * edge // 10, 4 * edge // 10, 7 * edge // 10, 8 * edge // 10)
+    lumas = [float(np.asarray(image.convert("L").crop(box)).mean()) for image in images]
+    order = [images[number] for number in np.argsort(lumas, kind="stable")]
+    return [order[len(order) * k // 3 : len(order) * (k + 1) // 3] for k in range(3)]
+
+
 def photographs(portraits: Path) -> list[Image.Image]:
     """Return ordinary photographs with and without faces, whose sides are multiples of 4."""
     images = [Image.fromarray(getattr(skimage.data, name)()) for name in PHOTOGRAPHS]
@@ -138,6 +147,10 @@ def main() -> None:
         "UTKFace, 32 px": lambda: held_out(arguments.utkface, 128),
         "UTKFace, 48 px": lambda: held_out(arguments.utkface, 192),
     }
+    for number, third in enumerate(("darkest", "middle", "lightest")):
+        rows[f"UTKFace, 16 px, {third} third"] = lambda number=number: by_luma(  # type: ignore[misc]
+            held_out(arguments.utkface, 64)
+        )[number]
     for size in (12, 16, 24, 32, 48, 64):
         rows[f"portraits, {size} px"] = lambda size=size: portraits(4 * size)  # type: ignore[misc]
     ordinary = {f"JPEG {q}": lambda hr, rng, q=q: jpeg(shrunk(hr), q) for q in (60, 75, 85, 95)}
