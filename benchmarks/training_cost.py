@@ -74,7 +74,7 @@ def own_step(recipe: Recipe, joined: distributed.Processes) -> Callable[[], obje
 def written_step(recipe: Recipe, device: torch.device, *, shared: bool) -> Callable[[], object]:
     """Return a simultaneous step written out, with one look of D at hr and sr, or two."""
     take, batch = bare_step(recipe, device, shared=shared), random_batch(recipe, device)
-    return lambda: take(batch.hr, seeds=batch.noise)
+    return lambda: take(batch.hr, seeds=batch.seeds)
 
 
 def in_turns(

@@ -84,18 +84,18 @@ def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Rep
         The training's result, the demo with the fresh weights, and a bench of the fresh
         weights beside the shipped ones on squares of the sample photographs' held-out parts.
     """
-    from srkit.data import feed
+    from srkit.data.sources import SAMPLES, Samples
     from srkit.recipe import Data
 
     with tempfile.TemporaryDirectory(prefix="srkit-tour-") as folder:
         run = Path(folder) / "run"
-        result = train("faces-tiny", data=feed.SAMPLES, out=run, report=report)
+        result = train("faces-tiny", data=SAMPLES, out=run, report=report)
         fresh = load(result.model)
         fresh = Model("faces-tiny", fresh.generator, fresh.scale, recipe=fresh.recipe)
         shown = demo(Path("srkit-demo-tour.png"), model=fresh)
         photos = Path(folder) / "photos"
-        for number, picture in enumerate(
-            feed.samples(Data(), count=20, seed=1, held_out=True).hr()
-        ):
-            codec.write(codec.to_image(picture), photos / f"{number:02d}.png")
+        squares = Samples(Data(), count=20, seed=1, held_out=True)
+        for number, row in enumerate(squares.rows):
+            pixels = row.reshape(3, squares.layout.size, -1).transpose(1, 2, 0)
+            codec.write(Image.fromarray(pixels), photos / f"{number:02d}.png")
         return result, shown, bench([fresh, load()], data=photos, protocol="square")

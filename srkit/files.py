@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from srkit.errors import InputError
@@ -35,6 +36,21 @@ def atomic(file: Path) -> Iterator[Path]:
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, *, below: bool = False, age: float = 0.0) -> None:
+    """Delete temporary files of `atomic` that killed processes have left in a folder.
+
+    Args:
+        folder: Folder whose files are looked at; it need not exist.
+        below: Whether those in its subfolders are looked at too.
+        age: Seconds in which nobody must have written to a file.
+    """
+    pattern = f".*.{'?' * 8}.part"  # what mkstemp makes of the prefix and suffix above
+    for file in folder.rglob(pattern) if below else folder.glob(pattern):
+        with suppress(OSError):
+            if file.stat().st_mtime <= time.time() - age:
+                file.unlink()
 
 
 def write_text(file: Path, text: str) -> None:

@@ -13,7 +13,7 @@ factory whose signature has ``scale`` is given the recipe's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -124,6 +124,74 @@ class ReadyModel:
             raise ValueError("a ReadyModel has a file or a generator, one of the two")
 
 
+@runtime_checkable
+class Source(Protocol):
+    """Encoded images in a fixed order. It is picklable, for worker processes.
+
+    Attributes:
+        held_out: The images of its split for validation, or None.
+    """
+
+    @property
+    def held_out(self) -> Source | None:  # noqa: D102
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> Path | bytes:
+        """Return an image's file, or the bytes of one.
+
+        Raises:
+            srkit.InputError: There is none.
+        """
+        ...
+
+    def name(self, number: int) -> str:
+        """Return what messages call an image."""
+        ...
+
+    def identity(self) -> Sequence[str | Path] | None:
+        """Return what tells these images from others; None where nothing does.
+
+        A file stands for its path, size and times. Decoded images are found again by it.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamSource(Protocol):
+    """Encoded images that can only be read one after another. It is picklable.
+
+    Attributes:
+        shards: Number of its shards. Each worker reads its own, so there are no more of them.
+    """
+
+    @property
+    def shards(self) -> int:  # noqa: D102
+        ...
+
+    def __iter__(self) -> Iterator[tuple[str, bytes | None]]:
+        """Yield (name, encoded image) of every image once; None for one that is missing."""
+        ...
+
+    def samples(
+        self, seed: int, part: int, parts: int, skip: int
+    ) -> Iterator[tuple[int, str, bytes | None]]:
+        """Yield (epoch, name, encoded image) of one worker's images, epoch after epoch.
+
+        Args:
+            seed: Seed that decides their order.
+            part: The worker, from 0.
+            parts: Number of workers, at most the attribute ``shards``.
+            skip: Number of images to leave out at the start: a resumed run has seen them.
+        """
+        ...
+
+    def identity(self) -> Sequence[str]:
+        """Return what tells these images from others, as their addresses."""
+        ...
+
+
 class Generator(Protocol):
     """What a generator's factory gives: an ``nn.Module`` that obeys this.
 
@@ -194,6 +262,17 @@ def srkit_protocols() -> Names:  # type: ignore[empty-body]
 @hookspec
 def srkit_studies() -> Names:  # type: ignore[empty-body]
     """Studies that ``srkit bench --reproduce`` repeats: ``factory()`` gives a TOML file's path."""
+
+
+@hookspec
+def srkit_sources() -> Names:  # type: ignore[empty-body]
+    """Sources of training images: ``factory(address)`` gives a `Source` or a `StreamSource`.
+
+    A name says which addresses of ``--data`` and ``--val`` are the factory's. It is what they
+    begin with (``"zip:"``), or end in (``".tar"``), or the name of a file that marks a folder as
+    the plugin's (``"dataset_dict.json"``). The factory raises `srkit.InputError` with one line for
+    the user where there is no such source, or no image in it.
+    """
 
 
 @hookspec

@@ -11,7 +11,9 @@ import torch
 
 import srkit
 from srkit import registry, seeds
-from srkit.data import feed as data
+from srkit.data import loader
+from srkit.data.loader import open_loader
+from srkit.data.sampler import Batch
 from srkit.models import checkpoint
 from srkit.training import distributed
 from srkit.training import parts as build
@@ -55,8 +57,8 @@ def test_a_step_never_waits_for_the_device() -> None:
     joined = distributed.start(torch.device("cuda"))
     parts = build.parts(recipe, joined.device)
     state = State.of(recipe, parts, joined)
-    feed, _ = data.open_feed("samples", None, recipe, device=joined.device)
-    batches = feed.batches(0)
+    batches_of, _ = open_loader("samples", None, recipe, device=joined.device)
+    batches = batches_of.batches(0)
     for _ in range(3):  # kernels are chosen and memory is found
         step(state, parts, next(batches))
     torch.cuda.set_sync_debug_mode("error")
@@ -68,24 +70,36 @@ def test_a_step_never_waits_for_the_device() -> None:
     assert state.window.skipped().count == 0
 
 
-@pytest.mark.parametrize("keep", ["device", "disk", "files"])
+@pytest.mark.parametrize("storage", ["memory", "mapped", "stream"])
 def test_batches_are_those_of_the_cpu(
-    tmp_path: Path, crops: Callable[[Path, int, int], list[Path]], keep: Any
+    tmp_path: Path,
+    crops: Callable[[Path, int, int], list[Path]],
+    storage: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if storage == "mapped":
+        storage = "memory"
+        monkeypatch.setattr(loader, "host_room", lambda world_size: 0)
+        monkeypatch.setattr(loader, "device_room", lambda device, host: 0)
     crops(tmp_path / "photos", 24, 32)
     recipe = registry.build("recipes", "faces-tiny").changed({"data.size": 32, "batch_size": 8})
-    feeds = [
-        data.open_feed(
-            tmp_path / "photos", None, recipe, device=torch.device(name), keep=how, cache=tmp_path
+    loaders = [
+        open_loader(
+            tmp_path / "photos",
+            None,
+            recipe,
+            device=torch.device(name),
+            storage=how,
+            cache=tmp_path,
         )[0]
-        for name, how in (("cpu", "device"), ("cuda", keep))
+        for name, how in (("cpu", "memory"), ("cuda", storage))
     ]
-    both = zip(*(feed.batches(3) for feed in feeds), strict=True)
+    both = zip(*(each.batches(3) for each in loaders), strict=True)
     for one, other in itertools.islice(both, 5):
         assert torch.equal(one.hr, other.hr.cpu())
-        assert torch.equal(one.noise, other.noise.cpu())
-    for feed in feeds:
-        feed.close()
+        assert torch.equal(one.seeds, other.seeds.cpu())
+    for each in loaders:
+        each.close()
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -116,7 +130,7 @@ def test_batches_that_are_not_finite_are_skipped() -> None:
     state = State.of(recipe, parts, joined)
     before = state.snapshot()
     hr = torch.full((4, 3, 64, 64), float("nan"), device="cuda")
-    step(state, parts, data.Batch(hr, torch.arange(4, device="cuda")))
+    step(state, parts, Batch(hr, torch.arange(4, device="cuda")))
     after = state.snapshot()
     assert all(
         torch.equal(v, after.part("generator")[k]) for k, v in before.part("generator").items()

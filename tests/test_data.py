@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import itertools
 import multiprocessing
 import os
@@ -11,29 +12,28 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import skimage.data
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from training import decoded
+from torch import Tensor
+from training import decoded, fingerprint
 
 from srkit import InputError, SrkitError, seeds
-from srkit.data import cache, sources, storage
-from srkit.data import feed as data
-from srkit.data import sampler as feeds
-from srkit.data.decoding import TooManyBrokenError
-from srkit.data.feed import Batch, Feed, Photos, Sampler, Share
-from srkit.data.sampler import Choice, Held
-from srkit.data.sources import Layout
-from srkit.data.storage import Keep, Place
+from srkit.data import cache, loader, sampler, sources
+from srkit.data.cache import TooManyBrokenError
+from srkit.data.datasets import ImageDataset, Layout
+from srkit.data.loader import Images, Loader, MemoryLoader, Storage, open_loader
+from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
+from srkit.data.sources import Samples
 from srkit.imaging import codec
 from srkit.recipe import Data, Recipe
 
@@ -66,8 +66,8 @@ def test_batches_follow_from_seed_and_step_alone() -> None:
     walked = Sampler(37, 8, 5)
     batches = [walked.batch(step) for step in range(20)]
     for step in (19, 3, 11, 0):  # in any order, on the same sampler and on fresh ones
-        for sampler in (walked, Sampler(37, 8, 5)):
-            index, keys = sampler.batch(step)
+        for each in (walked, Sampler(37, 8, 5)):
+            index, keys = each.batch(step)
             assert torch.equal(index, batches[step][0])
             assert torch.equal(keys, batches[step][1])
 
@@ -88,7 +88,7 @@ def test_batches_are_what_picture_by_picture_gives(
         return int(seeds.derive(torch.tensor([seed]), *keys))
 
     sampler = Sampler(count, each * processes, seed)
-    rows = Share(processes - 1, processes).rows(each * processes)
+    rows = rows_of_rank(each * processes, processes - 1, processes)
     index, keys = sampler.span(start, 5, rows)
     for batch in range(5):
         for row in rows:
@@ -123,37 +123,38 @@ def test_a_pictures_key_is_independent_of_the_batch_size() -> None:
     assert keys(4) == keys(6) == keys(24)
 
 
-def numbered(count: int) -> Photos:
-    """Photos that are black but for their left column, which holds their number."""
-    pictures = torch.zeros(count, 3, 4, 4, dtype=torch.uint8)
-    pictures[..., 0] = torch.arange(1, count + 1, dtype=torch.uint8)[:, None, None]
-    return Photos(pictures)
+def numbered(count: int) -> Tensor:
+    """Images that are black but for their left column, which holds their number."""
+    pixels = torch.zeros(count, 3, 4, 4, dtype=torch.uint8)
+    pixels[..., 0] = torch.arange(1, count + 1, dtype=torch.uint8)[:, None, None]
+    return pixels
 
 
-def held(photos: Photos, sampler: Sampler, *, flips: bool) -> Held:
-    """A feed of photos as they are."""
-    mine = range(sampler.batch_size)
-    choice = Choice(torch.arange(len(photos)), sampler, mine, flips)
-    return Held(photos.pictures.flatten(1), Layout(photos.pictures.shape[-1]), choice, "")
+def in_memory(pixels: Tensor, sampler: Sampler, *, flips: bool) -> MemoryLoader:
+    """A loader of images as they are."""
+    subset = Subset(torch.arange(len(pixels)), sampler, range(sampler.batch_size), flips)
+    return MemoryLoader(pixels.flatten(1), Layout(pixels.shape[-1]), subset, CPU, "")
 
 
 def test_a_batch_holds_the_pictures_asked_for() -> None:
     sampler = Sampler(20, 6, 0)
     index, _ = sampler.batch(2)
-    hr = next(held(numbered(20), sampler, flips=False).batches(2)).hr
+    hr = next(in_memory(numbered(20), sampler, flips=False).batches(2)).hr
     assert hr.dtype == torch.float32
     assert torch.equal((hr[:, 0, 0, 0] * 255).round().long(), index + 1)
     assert not hr[..., 1:].any()
 
 
 def test_half_of_the_pictures_are_mirrored_anew_each_epoch() -> None:
-    photos, sampler = numbered(200), Sampler(200, 200, 0)
+    pixels, sampler = numbered(200), Sampler(200, 200, 0)
     mirrored = torch.zeros(4, 200, dtype=torch.bool)
-    some = [itertools.islice(held(photos, sampler, flips=f).batches(0), 4) for f in (True, False)]
+    some = [
+        itertools.islice(in_memory(pixels, sampler, flips=f).batches(0), 4) for f in (True, False)
+    ]
     for epoch, (batch, unturned) in enumerate(zip(*some, strict=True)):
         index, _ = sampler.batch(epoch)
         hr, plain = batch.hr, unturned.hr
-        assert torch.equal(batch.noise, unturned.noise)
+        assert torch.equal(batch.seeds, unturned.seeds)
         turned = hr[:, 0, 0, 0] == 0
         assert torch.equal(torch.where(turned[:, None, None, None], hr.flip(-1), hr), plain)
         mirrored[epoch, index] = turned
@@ -212,20 +213,20 @@ def test_broken_pictures_are_counted_named_and_left_out(tmp_path: Path, crops: C
     files[3].write_bytes(b"not a picture")
     files[9].write_bytes(files[9].read_bytes()[:200])
     photos = decoded(files, Data(size=16))
-    assert photos.pictures.shape == (18, 3, 16, 16)
-    assert photos.pictures.dtype == torch.uint8
+    assert photos.pixels.shape == (18, 3, 16, 16)
+    assert photos.pixels.dtype == torch.uint8
     assert len(photos.broken) == 2
     assert files[3].name in photos.broken[0]
     assert files[9].name in photos.broken[1]
     good = [file for number, file in enumerate(files) if number not in (3, 9)]
-    assert torch.equal(photos.pictures, decoded(good, Data(size=16)).pictures)
+    assert torch.equal(photos.pixels, decoded(good, Data(size=16)).pixels)
 
 
 def test_too_many_broken_pictures_stop(tmp_path: Path, crops: Crops) -> None:
     files = crops(tmp_path, 10, 24)
     for file in files[:2]:
         file.write_bytes(b"")
-    with pytest.raises(InputError, match=r"^2 of 10 pictures are broken, first .*000001\.png"):
+    with pytest.raises(InputError, match=r"^2 of 10 images are broken, first .*000001\.png"):
         decoded(files, Data(size=16))
 
 
@@ -235,33 +236,33 @@ def test_decoded_pictures_are_the_framed_files(tmp_path: Path) -> None:
     for framing in ("square", "squash"):
         photos = decoded([file], Data(framing=framing, size=64))
         expected = np.asarray(codec.frame(rows(89, 109), framing, 64))
-        assert np.array_equal(photos.pictures[0].permute(1, 2, 0).numpy(), expected)
+        assert np.array_equal(photos.pixels[0].permute(1, 2, 0).numpy(), expected)
         assert photos.hr().max() <= 1
 
 
 def test_fingerprints_tell_pixels_apart(tmp_path: Path, crops: Crops) -> None:
-    photos = decoded(crops(tmp_path, 4, 24), Data(size=16))
-    changed = photos.pictures.clone()
-    changed[3, 2, 15, 15] ^= 1
-    prints = [photos.fingerprint(), Photos(changed).fingerprint()]
-    assert len(set(prints)) == 2
-    assert all(len(text) == 16 for text in prints)
-    assert Photos(photos.pictures.clone()).fingerprint() == prints[0]
+    file = crops(tmp_path, 4, 16)[3]
+    prints = [split(tmp_path, tmp_path)[0]]
+    pixels = np.asarray(Image.open(file)).copy()
+    pixels[15, 15, 2] ^= 1
+    Image.fromarray(pixels).save(file)
+    prints.append(split(tmp_path, tmp_path)[0])
+    assert fingerprint(prints[0]) != fingerprint(prints[1])
 
 
 # --- training and held-out photos ---------------------------------------------------------------
 
 
-def as_set(photos: Photos) -> set[bytes]:
-    return {picture.numpy().tobytes() for picture in photos.pictures}
+def as_set(images: Images) -> set[bytes]:
+    return {image.numpy().tobytes() for image in images.pixels}
 
 
-def split(source: Path | str, val: Path | None = None) -> tuple[Photos, Photos]:
-    """Return (training, held-out) photos."""
-    feed, held_out = data.open_feed(source, val, recipe(), device=CPU)
-    assert isinstance(feed, Held)
-    train = data.photos_of(feed.pixels[feed.choice.rows], feed.layout)
-    assert train.fingerprint() == feed.fingerprint
+def split(source: Path | str, val: Path | None = None) -> tuple[Images, Images]:
+    """Return (training, held-out) images."""
+    loader, held_out = open_loader(source, val, recipe(), device=CPU)
+    assert isinstance(loader, MemoryLoader)
+    train = Images.of(loader.pixels[loader.subset.rows], loader.layout)
+    assert fingerprint(train) == loader.fingerprint
     return train, held_out
 
 
@@ -288,7 +289,7 @@ def test_held_out_photos_can_lie_elsewhere(tmp_path: Path, crops: Crops) -> None
 
 def test_one_picture_is_too_few(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 1, 24)
-    with pytest.raises(InputError, match="one picture is too few"):
+    with pytest.raises(InputError, match="one image is too few"):
         split(tmp_path)
 
 
@@ -297,16 +298,16 @@ def test_samples_never_show_the_astronaut(monkeypatch: pytest.MonkeyPatch) -> No
         raise AssertionError("the demo scores her: nothing may train on her")
 
     monkeypatch.setattr(skimage.data, "astronaut", astronaut)
-    assert "astronaut" not in data.SAMPLE_PHOTOS
+    assert "astronaut" not in sources.SAMPLE_PHOTOS
     train, held_out = split("samples")
     assert (len(train), len(held_out)) == (400, 40)
 
 
 def test_samples_are_the_same_every_time_and_another_seed_gives_others() -> None:
-    first, again = data.samples(Data(size=32), count=20), data.samples(Data(size=32), count=20)
-    assert first.pictures.shape == (20, 3, 32, 32)
-    assert torch.equal(first.pictures, again.pictures)
-    assert not torch.equal(first.pictures, data.samples(Data(size=32), count=20, seed=1).pictures)
+    first, again, other = (Samples(Data(size=32), count=20, seed=seed).rows for seed in (0, 0, 1))
+    assert first.shape == (20, 3 * 32 * 32)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 def test_held_out_samples_are_of_parts_that_training_never_sees() -> None:
@@ -314,10 +315,10 @@ def test_held_out_samples_are_of_parts_that_training_never_sees() -> None:
     marked = Image.fromarray(np.zeros((80, 400, 3), dtype=np.uint8))
     marked.paste((255, 255, 255), (300, 0, 400, 80))
     with pytest.MonkeyPatch.context() as patch:
-        for name in data.SAMPLE_PHOTOS:
+        for name in sources.SAMPLE_PHOTOS:
             patch.setattr(skimage.data, name, lambda: np.asarray(marked))
-        assert data.samples(Data(size=16), count=20).pictures.max() == 0
-        assert data.samples(Data(size=16), count=20, held_out=True).pictures.min() == 255
+        assert Samples(Data(size=16), count=20).rows.max() == 0
+        assert Samples(Data(size=16), count=20, held_out=True).rows.min() == 255
 
 
 def test_validation_takes_the_val_split_of_a_folder_that_has_one(
@@ -331,22 +332,22 @@ def test_validation_takes_the_val_split_of_a_folder_that_has_one(
 
 def test_an_empty_name_is_no_folder() -> None:
     with pytest.raises(InputError, match="no training data at ''"):
-        data.locate("")
+        sources.locate("")
 
 
-# --- feeds --------------------------------------------------------------------------------------
+# --- loaders ------------------------------------------------------------------------------------
 
 
-def first(feed: Feed, count: int, start: int = 0) -> list[Batch]:
-    batches = list(itertools.islice(feed.batches(start), count))
-    feed.close()
+def first(loader: Loader, count: int, start: int = 0) -> list[Batch]:
+    batches = list(itertools.islice(loader.batches(start), count))
+    loader.close()
     return batches
 
 
 def same(batches: Sequence[Batch], others: Sequence[Batch]) -> bool:
     return len(batches) == len(others) and all(
         torch.equal(a.hr, b.hr)
-        and torch.equal(a.noise, b.noise)
+        and torch.equal(a.seeds, b.seeds)
         and (a.lr is b.lr is None or (a.lr is not None and torch.equal(a.lr, b.lr)))
         for a, b in zip(batches, others, strict=True)
     )
@@ -361,99 +362,101 @@ def some_broken(tmp_path: Path, crops: Crops) -> Path:
     return tmp_path / "pictures"
 
 
+STORAGES: tuple[Storage, ...] = ("memory", "stream")
+
+
 @pytest.mark.parametrize("flips", [True, False])
 def test_a_feed_yields_what_the_sampler_says(tmp_path: Path, crops: Crops, flips: bool) -> None:
     """Bit for bit what choosing picture by picture gives, over several epochs and plans."""
     files = crops(tmp_path, 41, 24)
     its = recipe(seed=5, data={"flips": flips})
     photos = decoded([f for n, f in enumerate(files) if n % 20], its.data)
-    feed, held_out = data.open_feed(tmp_path, None, its, device=CPU)
-    assert (feed.count, len(held_out), feed.kept) == (38, 3, "device")
-    assert feed.fingerprint == photos.fingerprint()
-    sampler = Sampler(38, 6, 5)
-    for step, batch in enumerate(first(feed, 150)):
-        index, keys = sampler.batch(step)
+    loader, held_out = open_loader(tmp_path, None, its, device=CPU)
+    assert (loader.count, len(held_out), loader.storage) == (38, 3, "memory")
+    assert loader.fingerprint == fingerprint(photos)
+    drawn = Sampler(38, 6, 5)
+    for step, batch in enumerate(first(loader, 150)):
+        index, keys = drawn.batch(step)
         hr = photos.hr()[index]
         if flips:
-            hr = torch.where(feeds.flipped(keys)[:, None, None, None], hr.flip(-1), hr)
+            hr = torch.where(sampler.flipped(keys)[:, None, None, None], hr.flip(-1), hr)
         assert torch.equal(batch.hr, hr)
-        assert torch.equal(batch.noise, feeds.noise_seeds(keys))
+        assert torch.equal(batch.seeds, sampler.noise_seeds(keys))
         assert batch.lr is None
 
 
-@pytest.mark.parametrize(
-    ("keep", "workers"), [("disk", 1), ("disk", 2), ("files", 0), ("files", 2)]
-)
-def test_pictures_are_the_same_wherever_they_are_kept(
-    some_broken: Path, tmp_path: Path, keep: Keep, workers: int
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_streamed_images_are_those_in_memory(
+    some_broken: Path, tmp_path: Path, workers: int
 ) -> None:
     opened = functools.partial(
-        data.open_feed, some_broken, None, recipe(), device=CPU, cache=tmp_path / "cache"
+        open_loader, some_broken, None, recipe(), device=CPU, cache=tmp_path / "cache"
     )
-    held, photos = opened(keep="device")
-    feed, others = opened(keep=keep, workers=workers)
-    assert feed.kept == keep
-    assert feed.count == held.count == 37
-    assert feed.fingerprint == held.fingerprint
-    assert list(feed.broken) == list(held.broken)
-    assert [Path(text.split(":")[0]).name for text in feed.broken] == ["000002.png", "000030.png"]
-    assert torch.equal(photos.pictures, others.pictures)
-    assert same(first(held, 70), first(feed, 70))
-    assert same(first(held, 9, start=67), first(feed, 9, start=67))
+    memory, images = opened(storage="memory")
+    stream, others = opened(storage="stream", workers=workers)
+    assert (memory.storage, stream.storage) == ("memory", "stream")
+    assert memory.count == stream.count == 37
+    assert memory.fingerprint == stream.fingerprint
+    assert list(memory.broken) == list(stream.broken)
+    assert [Path(text.split(":")[0]).name for text in stream.broken] == ["000002.png", "000030.png"]
+    assert torch.equal(images.pixels, others.pixels)
+    assert same(first(memory, 70), first(stream, 70))
+    assert same(first(memory, 9, start=67), first(stream, 9, start=67))
 
 
-@pytest.mark.parametrize("keep", ["device", "disk", "files"])
-def test_shares_of_two_processes_make_up_the_batch(some_broken: Path, keep: Keep) -> None:
-    opened = functools.partial(data.open_feed, some_broken, None, recipe(), device=CPU, keep=keep)
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_rows_of_two_processes_make_up_the_batch(some_broken: Path, storage: Storage) -> None:
+    opened = functools.partial(
+        open_loader, some_broken, None, recipe(), device=CPU, storage=storage
+    )
     whole = first(opened()[0], 9, start=5)
-    halves = [first(opened(share=Share(rank, 2), workers=1)[0], 9, start=5) for rank in (0, 1)]
+    halves = [first(opened(rank=rank, world_size=2, workers=1)[0], 9, start=5) for rank in (0, 1)]
     for batch, *parts in zip(whole, *halves, strict=True):
         assert [len(part.hr) for part in parts] == [3, 3]
         assert torch.equal(batch.hr, torch.cat([part.hr for part in parts]))
-        assert torch.equal(batch.noise, torch.cat([part.noise for part in parts]))
+        assert torch.equal(batch.seeds, torch.cat([part.seeds for part in parts]))
 
 
 def test_a_batch_that_cant_be_shared_evenly_is_refused() -> None:
     with pytest.raises(InputError, match=r"batch_size 6 can't be divided evenly among 4 processes"):
-        data.open_feed("samples", None, recipe(), device=CPU, share=Share(0, 4))
+        open_loader("samples", None, recipe(), device=CPU, rank=0, world_size=4)
 
 
 def test_a_feed_draws_nothing_from_the_generator_of_the_networks(some_broken: Path) -> None:
     torch.manual_seed(3)
     expected = torch.rand(4)
-    for keep in ("device", "disk", "files"):
+    for storage in STORAGES:
         torch.manual_seed(3)
-        feed, _ = data.open_feed(some_broken, None, recipe(), device=CPU, keep=keep, workers=1)
-        first(feed, 2)
+        loader, _ = open_loader(some_broken, None, recipe(), device=CPU, storage=storage, workers=1)
+        first(loader, 2)
         assert torch.equal(torch.rand(4), expected)
 
 
 def test_a_feed_can_begin_again_and_leaves_nothing_running(some_broken: Path) -> None:
-    for keep in ("disk", "files"):
-        feed, _ = data.open_feed(some_broken, None, recipe(), device=CPU, keep=keep, workers=2)
-        batches = feed.batches(0)
-        early = [next(batches) for _ in range(3)]
-        batches = feed.batches(0)
-        assert same(early, [next(batches) for _ in range(3)])
-        feed.close()
-        assert not multiprocessing.active_children()
-        assert all("ThreadPool" not in thread.name for thread in threading.enumerate())
+    loader, _ = open_loader(some_broken, None, recipe(), device=CPU, storage="stream", workers=2)
+    batches = loader.batches(0)
+    early = [next(batches) for _ in range(3)]
+    batches = loader.batches(0)
+    assert same(early, [next(batches) for _ in range(3)])
+    loader.close()
+    assert not multiprocessing.active_children()
+    assert all("ThreadPool" not in thread.name for thread in threading.enumerate())
 
 
 def test_a_picture_that_vanishes_during_a_run_is_named(tmp_path: Path, crops: Crops) -> None:
     files = crops(tmp_path, 4, 24)
-    feed, _ = data.open_feed(
-        tmp_path, None, recipe(), device=CPU, keep="files", workers=1, cache=False
+    loader, _ = open_loader(
+        tmp_path, None, recipe(), device=CPU, storage="stream", workers=1, cache=False
     )
     files[2].unlink()
     with pytest.raises(InputError, match=r"changed since this run began: .*000003\.png: no such"):
-        first(feed, 3)
+        first(loader, 3)
 
 
 def test_a_worker_that_is_killed_is_one_clear_line(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 4, 24)
-    feed, _ = data.open_feed(tmp_path, None, recipe(), device=CPU, keep="files", workers=1)
-    batches = feed.batches(0)
+    loader, _ = open_loader(tmp_path, None, recipe(), device=CPU, storage="stream", workers=1)
+    batches = loader.batches(0)
     next(batches)
     (worker,) = multiprocessing.active_children()
     worker.kill()
@@ -463,7 +466,7 @@ def test_a_worker_that_is_killed_is_one_clear_line(tmp_path: Path, crops: Crops)
 
 
 def test_sources_can_be_given_to_fresh_processes(tmp_path: Path, crops: Crops) -> None:
-    source, _ = data.find(crops(tmp_path, 4, 24)[0].parent, recipe())
+    source, _ = sources.find(crops(tmp_path, 4, 24)[0].parent, recipe())
     again = pickle.loads(pickle.dumps(source))
     assert np.array_equal(again.decode(2), source.decode(2))
 
@@ -471,43 +474,44 @@ def test_sources_can_be_given_to_fresh_processes(tmp_path: Path, crops: Crops) -
 @pytest.mark.long
 def test_workers_can_be_started_afresh(some_broken: Path) -> None:
     """As on Windows and macOS, where nothing is inherited from this process."""
-    opened = functools.partial(data.open_feed, some_broken, None, recipe(), device=CPU)
+    opened = functools.partial(open_loader, some_broken, None, recipe(), device=CPU)
     before = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method("spawn", force=True)
     try:
-        feed = first(opened(keep="files", workers=1)[0], 8)
+        loader = first(opened(storage="stream", workers=1)[0], 8)
     finally:
         multiprocessing.set_start_method(before, force=True)
-    assert same(feed, first(opened()[0], 8))
+    assert same(loader, first(opened()[0], 8))
 
 
 def test_samples_are_fed_too() -> None:
-    feed, held_out = data.open_feed("samples", None, recipe(), device=CPU)
-    assert (feed.count, len(held_out), feed.kept) == (400, 40, "device")
-    assert feed.fingerprint == data.samples(Data(size=16)).fingerprint()
-    assert first(feed, 1)[0].hr.shape == (6, 3, 16, 16)
+    loader, held_out = open_loader("samples", None, recipe(), device=CPU)
+    assert (loader.count, len(held_out), loader.storage) == (400, 40, "memory")
+    rows = Samples(Data(size=16)).rows
+    assert loader.fingerprint == hashlib.sha256(rows.data).hexdigest()[:16]
+    assert first(loader, 1)[0].hr.shape == (6, 3, 16, 16)
 
 
 def test_no_more_pictures_are_held_out_than_validation_uses(
     tmp_path: Path, crops: Crops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "MOST_HELD_OUT", 5)
+    monkeypatch.setattr(loader, "MOST_HELD_OUT", 5)
     crops(tmp_path / "train", 20, 24)
     files = crops(tmp_path / "val", 12, 24)
     files[11].write_bytes(b"never looked at")
-    _, held_out = data.open_feed(tmp_path, None, recipe(), device=CPU)
-    assert torch.equal(held_out.pictures, decoded(files[:5], Data(size=16)).pictures)
+    _, held_out = open_loader(tmp_path, None, recipe(), device=CPU)
+    assert torch.equal(held_out.pixels, decoded(files[:5], Data(size=16)).pixels)
     files[2].write_bytes(b"")
-    with pytest.raises(TooManyBrokenError, match=r"^1 of 6 pictures are broken"):
-        data.open_feed(tmp_path, None, recipe(), device=CPU)
+    with pytest.raises(TooManyBrokenError, match=r"^1 of 6 images are broken"):
+        open_loader(tmp_path, None, recipe(), device=CPU)
 
 
 def test_too_many_broken_pictures_stop_a_run_with_all_names(tmp_path: Path, crops: Crops) -> None:
     for file in crops(tmp_path, 30, 24)[::4]:
         file.write_bytes(b"")
-    for keep in ("device", "disk", "files"):
-        with pytest.raises(TooManyBrokenError, match=r"^8 of 30 pictures are broken, f") as raised:
-            data.open_feed(tmp_path, None, recipe(), device=CPU, keep=keep)
+    for storage in STORAGES:
+        with pytest.raises(TooManyBrokenError, match=r"^8 of 30 images are broken, f") as raised:
+            open_loader(tmp_path, None, recipe(), device=CPU, storage=storage)
         assert len(raised.value.broken) == 8
         assert "\n" not in str(raised.value)
 
@@ -519,7 +523,7 @@ def test_progress_ends_at_the_number_of_pictures(tmp_path: Path, crops: Crops) -
     def progress(done: int, total: int) -> None:
         seen.append((done, total))
 
-    data.open_feed(tmp_path, None, recipe(), device=CPU, progress=progress)
+    open_loader(tmp_path, None, recipe(), device=CPU, progress=progress)
     assert seen == [(min(done, 150), 150) for done in range(16, 166, 16)]
 
 
@@ -530,51 +534,59 @@ def test_progress_ends_at_the_number_of_pictures(tmp_path: Path, crops: Crops) -
 def decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows by one entry with each picture that a folder's source decodes."""
     seen: list[int] = []
-    original = sources.Files.decode
+    original = ImageDataset.decode
 
-    def decode(self: sources.Files, number: int) -> np.ndarray:
+    def decode(self: ImageDataset, number: int) -> np.ndarray:
         seen.append(number)
         return original(self, number)
 
-    monkeypatch.setattr(sources.Files, "decode", decode)
+    monkeypatch.setattr(ImageDataset, "decode", decode)
     return seen
 
 
-KEPT = [("device", "pixels"), ("disk", "pixels"), ("files", "survey")]
+STORED: list[tuple[Storage, list[str]]] = [("memory", [".json", ".npy"]), ("stream", [".json"])]
 
 
-@pytest.mark.parametrize(("keep", "suffix"), KEPT)
-def test_pictures_are_decoded_once(
-    some_broken: Path, tmp_path: Path, decodes: list[int], keep: Keep, suffix: str
+@pytest.mark.parametrize(("storage", "suffixes"), STORED)
+def test_images_are_decoded_once(
+    some_broken: Path, tmp_path: Path, decodes: list[int], storage: Storage, suffixes: list[str]
 ) -> None:
     opened = functools.partial(
-        data.open_feed, some_broken, recipe=recipe(), device=CPU, cache=tmp_path, keep=keep
+        open_loader, some_broken, recipe=recipe(), device=CPU, cache=tmp_path, storage=storage
     )
     held_out_too, _ = opened(val=some_broken)
     assert sorted(set(decodes)) == list(range(41))
-    assert [file.suffix for file in tmp_path.glob("*.*")] == [f".{suffix}"]
+    assert sorted(file.suffix for file in tmp_path.glob("*.*")) == suffixes
     decodes.clear()
     again, _ = opened(val=None)
-    assert len(decodes) == (2 if keep == "files" else 0)  # the held-out ones
+    assert len(decodes) == (2 if storage == "stream" else 0)  # the held-out ones
     assert again.fingerprint != held_out_too.fingerprint  # now some are held out
     assert list(again.broken) == list(held_out_too.broken)
 
 
-@pytest.mark.parametrize(("keep", "suffix"), KEPT)
-@pytest.mark.parametrize("damage", ["cut", "pixel", "text", "empty", "longer"])
+@pytest.mark.parametrize(
+    ("storage", "suffix"), [("memory", "npy"), ("memory", "json"), ("stream", "json")]
+)
+@pytest.mark.parametrize("damage", ["cut", "first", "late", "empty", "gone"])
 def test_a_damaged_cache_is_made_anew(
-    some_broken: Path, tmp_path: Path, decodes: list[int], keep: Keep, suffix: str, damage: str
+    some_broken: Path,
+    tmp_path: Path,
+    decodes: list[int],
+    storage: Storage,
+    suffix: str,
+    damage: str,
 ) -> None:
     opened = functools.partial(
-        data.open_feed, some_broken, None, recipe(), device=CPU, cache=tmp_path, keep=keep
+        open_loader, some_broken, None, recipe(), device=CPU, cache=tmp_path, storage=storage
     )
     expected = first(opened()[0], 7)
     (file,) = tmp_path.glob(f"*.{suffix}")
     whole = file.read_bytes()
-    at = 0 if damage == "pixel" else len(whole) - 100
+    at = 0 if damage == "first" else len(whole) - 100
     changed = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-    damaged = {"cut": whole[:-1000], "empty": b"", "longer": whole + b" "}.get(damage, changed)
-    file.write_bytes(damaged)
+    file.write_bytes({"cut": whole[:-100], "empty": b""}.get(damage, changed))
+    if damage == "gone":
+        file.unlink()
     decodes.clear()
     assert same(first(opened()[0], 7), expected)
     assert len(decodes) >= 41
@@ -588,17 +600,17 @@ def test_other_pictures_framings_and_sizes_have_caches_of_their_own(
     cache = tmp_path / "cache"
 
     def opened(**settings: Any) -> int:
-        data.open_feed(files[0].parent, None, recipe(data=settings), device=CPU, cache=cache)
+        open_loader(files[0].parent, None, recipe(data=settings), device=CPU, cache=cache)
         return len(list(cache.iterdir()))
 
-    assert opened() == opened() == 1
-    assert opened(framing="squash") == 2
-    assert opened(size=12) == 3
-    assert opened(flips=False) == 3
+    assert opened() == opened() == 2
+    assert opened(framing="squash") == 4
+    assert opened(size=12) == 6
+    assert opened(flips=False) == 6
     os.utime(files[1], ns=(0, 0))
-    assert opened() == 4
+    assert opened() == 8
     files[3].unlink()
-    assert opened() == 5
+    assert opened() == 10
 
 
 def test_files_that_differ_in_nothing_but_when_they_were_written_are_others(
@@ -611,10 +623,10 @@ def test_files_that_differ_in_nothing_but_when_they_were_written_are_others(
         for file in files:
             Image.new("RGB", (24, 24), (colour, 0, 0)).save(file, "bmp")
             os.utime(file, ns=(0, 0))
-        feed, _ = data.open_feed(
+        loader, _ = open_loader(
             files[0].parent, None, recipe(), device=CPU, cache=tmp_path / "cache"
         )
-        prints.append(feed.fingerprint)
+        prints.append(loader.fingerprint)
         time.sleep(0.02)
     assert prints[0] != prints[1]
 
@@ -623,61 +635,59 @@ def test_what_killed_runs_had_begun_to_write_is_deleted(some_broken: Path, tmp_p
     folder = tmp_path / "cache"
     folder.mkdir()
     old, new, foreign = (
-        folder / f".{name}.part" for name in (f"{'0a' * 16}.pixels.x", f"{'0b' * 16}.pixels.y", "z")
+        folder / f".{name}.part" for name in ("0a.npy.abcd_123", "0b.npy.abcd_124", "z")
     )
     for file in (old, new, foreign):
         file.touch()
         if file != new:
             os.utime(file, (0, 0))
-    data.open_feed(some_broken, None, recipe(), device=CPU, cache=folder)
+    open_loader(some_broken, None, recipe(), device=CPU, cache=folder)
     assert (old.exists(), new.exists(), foreign.exists()) == (False, True, True)
 
 
-def test_memory_holds_the_decoded_pictures_once(some_broken: Path) -> None:
-    source, _ = data.find(some_broken, recipe())
-    pixels = cache.obtain(source, "memory", None).pixels
+def test_memory_holds_the_decoded_images_once(some_broken: Path) -> None:
+    dataset, _ = sources.find(some_broken, recipe())
+    assert isinstance(dataset, ImageDataset)
+    pixels = cache.decode(dataset, None).pixels
     assert pixels is not None
     assert len(pixels) == 39
-    assert pixels.untyped_storage().nbytes() == source.expected  # made before the first was decoded
+    # Made before the first was decoded.
+    assert pixels.untyped_storage().nbytes() == 41 * dataset.layout.bytes
 
 
 def test_pairs_that_grow_while_they_are_decoded_are_one_clear_line(
     some_broken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, _ = data.find(some_broken, recipe())
-    decode = sources.Files.decode
+    decode = ImageDataset.decode
 
-    def more(self: sources.Files, number: int) -> np.ndarray:
+    def more(self: ImageDataset, number: int) -> np.ndarray:
         return decode(self, number).repeat(2, axis=0)
 
-    monkeypatch.setattr(sources.Files, "decode", more)
+    monkeypatch.setattr(ImageDataset, "decode", more)
     with pytest.raises(InputError, match="changed while they were decoded"):
-        cache.obtain(source, "memory", None)
+        open_loader(some_broken, None, recipe(), device=CPU, cache=False)
 
 
 def test_a_moved_folder_is_still_known_and_named_by_its_new_name(
     some_broken: Path, tmp_path: Path, decodes: list[int]
 ) -> None:
-    data.open_feed(some_broken, None, recipe(), device=CPU, cache=tmp_path)
+    open_loader(some_broken, None, recipe(), device=CPU, cache=tmp_path)
     moved = some_broken.rename(tmp_path / "moved")
     decodes.clear()
-    feed, _ = data.open_feed(moved, None, recipe(), device=CPU, cache=tmp_path)
+    loader, _ = open_loader(moved, None, recipe(), device=CPU, cache=tmp_path)
     assert not decodes
-    assert feed.broken[0].startswith(f"{moved / '000002.png'}: not a readable picture")
-    assert "pictures" not in "".join(feed.broken)
+    assert loader.broken[0].startswith(f"{moved / '000002.png'}: not a readable picture")
+    assert f"{some_broken}" not in "".join(loader.broken)
 
 
-def test_a_small_set_isnt_cached_unasked_and_a_slow_one_is(
+def test_without_a_cache_nothing_is_written(
     some_broken: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SRKIT_CACHE", str(tmp_path / "default"))
-    data.open_feed(some_broken, None, recipe(), device=CPU)
+    open_loader(some_broken, None, recipe(), device=CPU, cache=False)
     assert not (tmp_path / "default").exists()
-    monkeypatch.setattr(cache, "SLOW", 0)
-    data.open_feed(some_broken, None, recipe(), device=CPU, cache=False)
-    assert not (tmp_path / "default").exists()
-    data.open_feed(some_broken, None, recipe(), device=CPU)
-    assert len(list((tmp_path / "default").iterdir())) == 1
+    open_loader(some_broken, None, recipe(), device=CPU)
+    assert len(list((tmp_path / "default").iterdir())) == 2
 
 
 @contextlib.contextmanager
@@ -692,94 +702,80 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("keep", ["device", "disk"])
-def test_a_full_disk_is_a_note_and_no_error(some_broken: Path, tmp_path: Path, keep: Keep) -> None:
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_a_full_disk_is_a_note_and_no_error(
+    some_broken: Path, tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     where = tmp_path / "cache"
     with full_disk():
-        feed, _ = data.open_feed(some_broken, None, recipe(), device=CPU, cache=where, keep=keep)
-    assert feed.kept == {"device": "device", "disk": "files"}[keep]
-    assert feed.notes[0].startswith(f"can't keep decoded pictures in {where}: ")
-    assert not list(where.glob("*.pixels"))
-    assert not list(where.glob(".*"))
-    assert feed.count == 37
+        loader, _ = open_loader(
+            some_broken, None, recipe(), device=CPU, cache=where, storage=storage
+        )
+    assert (loader.storage, loader.count) == (storage, 37)
+    if storage == "memory":
+        assert loader.notes[0].startswith(f"can't store decoded images in {where}: ")
+        assert not list(where.iterdir())
+        monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=99))
+        loader, _ = open_loader(some_broken, None, recipe(), device=CPU, cache=where)
+        assert list(loader.notes) == [
+            f"can't store decoded images in {where}: No space left on device"
+        ]
 
 
 def test_a_cache_that_cant_be_made_is_a_note_too(some_broken: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    for share in (Share(), Share(0, 2)):
-        feed, _ = data.open_feed(
-            some_broken, None, recipe(), device=CPU, cache=tmp_path / "file", share=share
+    for storage in STORAGES:
+        loader, _ = open_loader(
+            some_broken, None, recipe(), device=CPU, cache=tmp_path / "file", storage=storage
         )
-        assert len(feed.notes) == 1
-
-
-def test_of_processes_together_one_decodes(
-    some_broken: Path, tmp_path: Path, decodes: list[int]
-) -> None:
-    def opened(rank: int) -> str:
-        share = Share(rank, 2)
-        feed, _ = data.open_feed(
-            some_broken, some_broken, recipe(), device=CPU, cache=tmp_path, share=share
-        )
-        return feed.fingerprint
-
-    with ThreadPoolExecutor() as pool:
-        prints = list(pool.map(opened, range(2)))
-    assert len(set(prints)) == 1
-    assert len(decodes) == 41 + 2 * 41  # and each decodes the held-out ones
-    assert [file.suffix for file in tmp_path.glob("*.*")] == [".pixels"]  # and no lock
+        assert len(loader.notes) == 1
 
 
 # --- room ---------------------------------------------------------------------------------------
 
 
-def test_pictures_are_kept_where_there_is_room(
-    tmp_path: Path, crops: Crops, monkeypatch: pytest.MonkeyPatch
+NEED = 41 * 3 * 16 * 16  # bytes of all images
+
+
+@pytest.mark.parametrize(
+    ("memory", "disk", "cached", "expected"),
+    [
+        (2 * NEED, 0, True, "memory"),
+        (2 * NEED, 0, False, "memory"),
+        (2 * NEED - 2, 2 * NEED, True, "mapped"),
+        (2 * NEED - 2, NEED, True, "stream"),
+        (2 * NEED - 2, 2 * NEED, False, "stream"),
+    ],
+)
+def test_images_are_stored_where_there_is_room(
+    some_broken: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    memory: int,
+    disk: int,
+    cached: bool,
+    expected: str,
 ) -> None:
-    source, _ = data.find(crops(tmp_path, 10, 24)[0].parent, recipe())
-    need = source.expected
-    assert need == 10 * 3 * 16 * 16
-    memory = disk = 0
-    memory_now = lambda: SimpleNamespace(available=memory)  # noqa: E731
-    monkeypatch.setattr(storage.psutil, "virtual_memory", memory_now)
-    monkeypatch.setattr(storage, "_container_limits", lambda: iter(()))
-    monkeypatch.setattr(storage.shutil, "disk_usage", lambda path: SimpleNamespace(free=disk))
-    here = Place(CPU, tmp_path / "not" / "yet")
-    assert here.choose(source) == "files"
-    disk = 2 * need
-    assert here.choose(source) == "disk"
-    assert Place(CPU, None).choose(source) == "files"
-    memory = 2 * need
-    assert here.choose(source) == "device"
-    assert Place(CPU, tmp_path, processes=2).choose(source) == "disk"
+    plain = first(open_loader(some_broken, None, recipe(), device=CPU)[0], 9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=memory))
+    monkeypatch.setattr(loader, "_container_limits", lambda: iter(()))
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: SimpleNamespace(free=disk))
+    loads = []
+    monkeypatch.setattr(np, "load", lambda *a, load=np.load, **k: loads.append(k) or load(*a, **k))
+    folder: Any = tmp_path / "not" / "yet" if cached else False
+    opened, _ = open_loader(some_broken, None, recipe(), device=CPU, cache=folder, workers=0)
+    assert opened.storage == ("stream" if expected == "stream" else "memory")
+    assert ({"mmap_mode": "r"} in loads) == (expected == "mapped")
+    assert same(first(opened, 9), plain)
 
 
-def test_on_a_gpu_its_free_memory_counts(
-    tmp_path: Path, crops: Crops, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, _ = data.find(crops(tmp_path, 10, 24)[0].parent, recipe())
-    gpu = Place(torch.device("cuda"), None)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * source.expected, 10**12))
-    assert gpu.choose(source) == "device"
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * source.expected, 10**12))
-    assert gpu.choose(source) == "files"
-    # The way to a GPU leads through the host's memory, or else through a file.
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * source.expected, 10**12))
-    monkeypatch.setattr(Place, "host", lambda self: 0)
-    assert gpu.choose(source) == "files"
-    assert Place(torch.device("cuda"), tmp_path).choose(source) == "device"
+def test_processes_that_train_together_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1200))
+    monkeypatch.setattr(loader, "_container_limits", lambda: iter(()))
+    assert [loader.host_room(world_size) for world_size in (1, 2)] == [600, 300]
 
 
-def test_keeping_on_disk_needs_a_cache(some_broken: Path) -> None:
-    with pytest.raises(InputError, match="can't be kept on disk without a cache"):
-        data.open_feed(some_broken, None, recipe(), device=CPU, keep="disk", cache=False)
-
-
-def test_a_set_that_fits_only_the_gpu_gets_there_through_a_file(
-    some_broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = first(data.open_feed(some_broken, None, recipe(), device=CPU)[0], 3)
-    monkeypatch.setattr(Place, "host", lambda self: 0)
-    feed, _ = data.open_feed(some_broken, None, recipe(), device=CPU, keep="device", cache=tmp_path)
-    assert len(list(tmp_path.glob("*.pixels"))) == 1
-    assert same(first(feed, 3), expected)
+def test_of_a_gpu_the_free_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 10**12))
+    assert loader.device_room(torch.device("cuda"), 7) == 400
+    assert loader.device_room(CPU, 7) == 7

@@ -23,12 +23,11 @@ from training import lines, same_tensors, tiny
 from srkit import InputError, Recipe, SrkitError, load, registry
 from srkit.cli import main
 from srkit.cli.train import parse_time
-from srkit.data import feed as data
-from srkit.data.decoding import TooManyBrokenError
+from srkit.data.cache import TooManyBrokenError
 from srkit.data.sampler import Batch
 from srkit.errors import Interrupted, RecipeError
 from srkit.models import checkpoint
-from srkit.training import distributed, plot, run_folder
+from srkit.training import distributed, loop, plot, run_folder
 from srkit.training import parts as build
 from srkit.training.cost import plan
 from srkit.training.distributed import Failure, Processes
@@ -544,7 +543,7 @@ def test_however_a_run_ends_nothing_is_left_working(
 ) -> None:
     ended: list[str] = []
 
-    def open_feed(*args: Any, **options: Any) -> Any:
+    def opening(*args: Any, **options: Any) -> Any:
         feed, held_out = opened(*args, **options)
         monkeypatch.setattr(feed, "close", lambda: ended.append("feed"))
         return feed, held_out
@@ -555,8 +554,8 @@ def test_however_a_run_ends_nothing_is_left_working(
         if record.get("step") == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    opened = data.open_feed
-    monkeypatch.setattr(data, "open_feed", open_feed)
+    opened = loop.open_loader
+    monkeypatch.setattr(loop, "open_loader", opening)
     monkeypatch.setattr(Processes, "end_trackers", lambda self: ended.append("trackers"))
     with pytest.raises((ValueError, Interrupted), match=how):
         run(tiny(), report=report, log_with=["tensorboard"])
@@ -575,7 +574,7 @@ def test_a_signal_that_ends_the_decoding_processes_too_still_saves(
 
     handler = signal.getsignal(signal.SIGCHLD)
     with pytest.raises(Interrupted, match="stopped at step 3"):
-        run(tiny(steps=40), keep="files", workers=1, report=report)
+        run(tiny(steps=40), storage="stream", workers=1, report=report)
     assert run_folder.step_of(checkpoint.checkpoints(tmp_path / "run")[-1]) == 3
     signal.signal(signal.SIGCHLD, handler)
 
@@ -583,7 +582,7 @@ def test_a_signal_that_ends_the_decoding_processes_too_still_saves(
 def test_a_photo_that_is_lost_on_the_way_costs_no_step(
     tmp_path: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_feed(*args: Any, **options: Any) -> Any:
+    def opening(*args: Any, **options: Any) -> Any:
         feed, held_out = opened(*args, **options)
 
         def batches(start: int) -> Iterator[Batch]:
@@ -596,8 +595,8 @@ def test_a_photo_that_is_lost_on_the_way_costs_no_step(
         monkeypatch.setattr(feed, "batches", batches)
         return feed, held_out
 
-    opened = data.open_feed
-    monkeypatch.setattr(data, "open_feed", open_feed)
+    opened = loop.open_loader
+    monkeypatch.setattr(loop, "open_loader", opening)
     with pytest.raises(InputError, match=r"a picture has changed; saved .*00000004"):
         run(tiny())
     assert run_folder.step_of(checkpoint.checkpoints(tmp_path / "run")[-1]) == 4
@@ -891,7 +890,7 @@ def test_a_launchers_signal_saves_and_ends_all(
     out = tmp_path / "run"
     words = ["train", "faces-tiny", "--data", str(photos), "--out", str(out), "--device", "cpu"]
     words += ["--set", "data.size=32", "--steps", "100000", "--checkpoint-every", "100000"]
-    words += ["--keep", "files", "--workers", "1", "--log-every", "5"]
+    words += ["--storage", "stream", "--workers", "1", "--log-every", "5"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     process = subprocess.Popen(
         [*command, "--nproc-per-node=2", "-m", "srkit", *words],

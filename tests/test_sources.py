@@ -1,11 +1,11 @@
-"""Where pictures come from: folders by name and layout, real pairs, Hugging Face data sets."""
+"""Where images come from: folders by name and layout, real pairs, addresses of plugins."""
 
 from __future__ import annotations
 
 import io
 import itertools
 import os
-import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from training import decoded
 
 from srkit import InputError
-from srkit.data import feed as data
-from srkit.data import hub, pairs
-from srkit.data.decoding import TooManyBrokenError
-from srkit.data.feed import Batch, Feed
+from srkit.data import pairs, sources
+from srkit.data.loader import Loader, Storage, open_loader
+from srkit.data.sampler import Batch
 from srkit.imaging import codec
-from srkit.recipe import Data, Recipe
+from srkit.recipe import Recipe
 
 Crops = Callable[[Path, int, int], list[Path]]
 
@@ -43,9 +41,9 @@ def recipe(size: int = 16, scale: int = 4, **settings: Any) -> Recipe:
     )
 
 
-def first(feed: Feed, count: int) -> list[Batch]:
-    batches = list(itertools.islice(feed.batches(0), count))
-    feed.close()
+def first(loader: Loader, count: int) -> list[Batch]:
+    batches = list(itertools.islice(loader.batches(0), count))
+    loader.close()
     return batches
 
 
@@ -126,7 +124,7 @@ def celeba(root: Path, crops: Crops) -> None:
 @pytest.mark.parametrize("below", ["", "celeba"])
 def test_torchvisions_celeba_layout_is_read(tmp_path: Path, crops: Crops, below: str) -> None:
     celeba(tmp_path / below, crops)
-    names = {split: [f.name for f in data.split_files(tmp_path, split)] for split in SPLITS}
+    names = {split: [f.name for f in sources.split_files(tmp_path, split)] for split in SPLITS}
     assert names["train"] == [f"{number:06d}.png" for number in range(1, 9)]
     assert names["val"] == ["000009.png", "000010.png"]
     assert names["test"] == ["000011.png", "000012.png"]
@@ -138,21 +136,21 @@ SPLITS = ("train", "val", "test")
 def test_celeba_without_its_partition_is_all_for_training(tmp_path: Path, crops: Crops) -> None:
     celeba(tmp_path, crops)
     (tmp_path / "list_eval_partition.txt").unlink()
-    assert [len(data.split_files(tmp_path, split)) for split in SPLITS] == [12, 0, 0]
+    assert [len(sources.split_files(tmp_path, split)) for split in SPLITS] == [12, 0, 0]
 
 
 def test_a_partition_of_other_pictures_is_refused(tmp_path: Path, crops: Crops) -> None:
     celeba(tmp_path, crops)
     (tmp_path / "list_eval_partition.txt").write_text("999999.jpg 0\n")
-    with pytest.raises(InputError, match="names none of the pictures"):
-        data.split_files(tmp_path)
+    with pytest.raises(InputError, match="names none of the images"):
+        sources.split_files(tmp_path)
 
 
 def test_folders_named_after_splits_are_read(tmp_path: Path, crops: Crops) -> None:
     for count, split in enumerate(SPLITS, start=1):
         crops(tmp_path / split, count, 20)
-    assert [len(data.split_files(tmp_path, split)) for split in SPLITS] == [1, 2, 3]
-    assert {f.parent.name for f in data.split_files(tmp_path)} == {"train"}
+    assert [len(sources.split_files(tmp_path, split)) for split in SPLITS] == [1, 2, 3]
+    assert {f.parent.name for f in sources.split_files(tmp_path)} == {"train"}
 
 
 def test_a_plain_folder_is_all_for_training_subfolders_too(tmp_path: Path, crops: Crops) -> None:
@@ -160,7 +158,7 @@ def test_a_plain_folder_is_all_for_training_subfolders_too(tmp_path: Path, crops
     crops(tmp_path / "more", 2, 20)
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "._000001.png").write_bytes(b"a hidden file, as archives from a Mac have")
-    assert [len(data.split_files(tmp_path, split)) for split in SPLITS] == [5, 0, 0]
+    assert [len(sources.split_files(tmp_path, split)) for split in SPLITS] == [5, 0, 0]
 
 
 def test_held_out_pictures_never_train_though_train_has_no_folder(
@@ -169,18 +167,18 @@ def test_held_out_pictures_never_train_though_train_has_no_folder(
     crops(tmp_path, 3, 20)
     crops(tmp_path / "val", 2, 20)
     crops(tmp_path / "test", 2, 20)
-    assert [f.parent.name for f in data.split_files(tmp_path)] == [tmp_path.name] * 3
+    assert [f.parent.name for f in sources.split_files(tmp_path)] == [tmp_path.name] * 3
 
 
 def test_a_folder_of_held_out_pictures_alone_is_refused(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "val", 2, 20)
-    with pytest.raises(InputError, match="no pictures to train on in it, only those in val"):
-        data.open_feed(tmp_path, None, recipe(), device=CPU)
+    with pytest.raises(InputError, match="no images to train on in it, only those in val"):
+        open_loader(tmp_path, None, recipe(), device=CPU)
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no pictures in it"):
-        data.split_files(tmp_path)
+        sources.split_files(tmp_path)
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -191,8 +189,8 @@ def test_a_name_is_looked_up_under_srkit_data(
 ) -> None:
     (tmp_path / "faces").mkdir()
     monkeypatch.setenv("SRKIT_DATA", str(tmp_path))
-    assert data.locate("faces") == tmp_path / "faces"
-    assert data.locate(tmp_path / "faces") == tmp_path / "faces"
+    assert sources.locate("faces") == tmp_path / "faces"
+    assert sources.locate(tmp_path / "faces") == tmp_path / "faces"
 
 
 def test_a_missing_data_set_says_where_it_was_looked_for_and_what_to_do(
@@ -200,7 +198,7 @@ def test_a_missing_data_set_says_where_it_was_looked_for_and_what_to_do(
 ) -> None:
     monkeypatch.setenv("SRKIT_DATA", str(tmp_path))
     with pytest.raises(InputError) as raised:
-        data.locate("nowhere")
+        sources.locate("nowhere")
     message = str(raised.value)
     assert message.startswith(
         f"no training data at 'nowhere' (not a folder here, nor under {tmp_path}"
@@ -208,9 +206,9 @@ def test_a_missing_data_set_says_where_it_was_looked_for_and_what_to_do(
     assert "--data samples" in message
     assert "img_align_celeba" not in message
     with pytest.raises(InputError, match=r"img_align_celeba\.zip.*--data samples"):
-        data.locate("celeba")
+        sources.locate("celeba")
     with pytest.raises(InputError, match="no validation data at 'x'"):
-        data.locate("x", purpose="validation data")
+        sources.locate("x", purpose="validation data")
 
 
 # --- real pairs ---------------------------------------------------------------------------------
@@ -228,17 +226,17 @@ def paired(folder: Path, count: int, size: tuple[int, int], scale: int = 4, firs
 
 
 @pytest.mark.parametrize("flips", [True, False])
-@pytest.mark.parametrize("keep", ["device", "disk"])
-def test_pairs_are_fed_together(tmp_path: Path, keep: str, flips: bool) -> None:
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_pairs_are_fed_together(tmp_path: Path, storage: Storage, flips: bool) -> None:
     paired(tmp_path, 30, (16, 16))
     its = recipe(pairs=True, flips=flips)
-    feed, held_out = data.open_feed(tmp_path, None, its, device=CPU, keep=keep)
-    assert (feed.count, len(held_out), feed.kept) == (28, 2, keep)
+    loader, held_out = open_loader(tmp_path, None, its, device=CPU, storage=storage)
+    assert (loader.count, len(held_out), loader.storage) == (28, 2, storage)
     assert held_out.lr is not None
     assert held_out.lr.dtype == torch.uint8
-    assert torch.equal(held_out.lr, held_out.pictures[..., ::4, ::4])
+    assert torch.equal(held_out.lr, held_out.pixels[..., ::4, ::4])
     seen = set()
-    for batch in first(feed, 14):
+    for batch in first(loader, 14):
         assert batch.lr is not None
         assert batch.lr.dtype == batch.hr.dtype == torch.float32
         lr = batch.hr[..., ::4, ::4]
@@ -249,16 +247,16 @@ def test_pairs_are_fed_together(tmp_path: Path, keep: str, flips: bool) -> None:
     assert seen == ({True, False} if flips else {True})
 
 
-def test_pairs_are_the_same_wherever_they_are_kept(tmp_path: Path) -> None:
+def test_streamed_pairs_are_those_in_memory(tmp_path: Path) -> None:
     paired(tmp_path, 30, (40, 52))
     (tmp_path / "lr" / "some" / "004.bmp").write_bytes(b"no picture")
-    feeds = [
-        data.open_feed(tmp_path, None, recipe(pairs=True), device=CPU, keep=keep)[0]
-        for keep in ("device", "disk")
+    loaders = [
+        open_loader(tmp_path, None, recipe(pairs=True), device=CPU, storage=storage)[0]
+        for storage in ("memory", "stream")
     ]
-    assert feeds[0].fingerprint == feeds[1].fingerprint
-    assert "004.bmp: not a readable picture" in feeds[0].broken[0]
-    for one, other in zip(*(first(feed, 50) for feed in feeds), strict=True):
+    assert loaders[0].fingerprint == loaders[1].fingerprint
+    assert "004.bmp: not a readable picture" in loaders[0].broken[0]
+    for one, other in zip(*(first(loader, 50) for loader in loaders), strict=True):
         assert torch.equal(one.hr, other.hr)
         assert one.lr is not None
         assert other.lr is not None
@@ -272,7 +270,7 @@ def test_larger_pairs_are_cut_into_a_centred_grid(tmp_path: Path, width: int, he
     down, across = height // 16, width // 16
     rows = torch.from_numpy(source.decode(0))
     assert len(rows) == down * across
-    assert source.expected == rows.numel()
+    assert source.expected == len(rows)
     hr, lr = source.layout.split(rows)
     assert lr is not None
     assert torch.equal(lr, hr[..., ::4, ::4])
@@ -286,8 +284,8 @@ def test_larger_pairs_are_cut_into_a_centred_grid(tmp_path: Path, width: int, he
 
 def test_squares_of_one_picture_are_all_held_out_or_none(tmp_path: Path) -> None:
     paired(tmp_path, 21, (32, 32))
-    feed, held_out = data.open_feed(tmp_path, None, recipe(pairs=True), device=CPU)
-    assert (feed.count, len(held_out)) == (19 * 4, 2 * 4)
+    loader, held_out = open_loader(tmp_path, None, recipe(pairs=True), device=CPU)
+    assert (loader.count, len(held_out)) == (19 * 4, 2 * 4)
 
 
 def test_pairs_have_splits_in_any_case(tmp_path: Path) -> None:
@@ -295,22 +293,22 @@ def test_pairs_have_splits_in_any_case(tmp_path: Path) -> None:
     paired(tmp_path / "val", 3, (16, 16))
     (tmp_path / "train" / "lr").rename(tmp_path / "train" / "LR")
     (tmp_path / "val" / "hr").rename(tmp_path / "val" / "Hr")
-    feed, held_out = data.open_feed(tmp_path, None, recipe(pairs=True), device=CPU)
-    assert (feed.count, len(held_out)) == (4, 3)
+    loader, held_out = open_loader(tmp_path, None, recipe(pairs=True), device=CPU)
+    assert (loader.count, len(held_out)) == (4, 3)
     paired(tmp_path / "more", 5, (16, 16))
-    feed, held_out = data.open_feed(
+    loader, held_out = open_loader(
         tmp_path / "train", tmp_path / "more", recipe(pairs=True), device=CPU
     )
-    assert (feed.count, len(held_out)) == (4, 5)
+    assert (loader.count, len(held_out)) == (4, 5)
 
 
 def test_pairs_that_dont_fit_are_broken_and_named(tmp_path: Path) -> None:
     paired(tmp_path, 40, (16, 16))
     paired(tmp_path, 1, (16, 16), scale=2, first=40)
     paired(tmp_path, 1, (32, 12), first=41)
-    feed, _ = data.open_feed(tmp_path, tmp_path, recipe(pairs=True), device=CPU)
-    assert feed.count == 40
-    assert [text.rpartition("/")[2] for text in feed.broken] == [
+    loader, _ = open_loader(tmp_path, tmp_path, recipe(pairs=True), device=CPU)
+    assert loader.count == 40
+    assert [text.rpartition("/")[2] for text in loader.broken] == [
         "040.png: 16x16 is not 4 times its lr's 8x8",
         "041.png: 32x12 is too small for squares of 16",
     ]
@@ -321,9 +319,7 @@ def test_pictures_without_a_partner_are_named(tmp_path: Path) -> None:
     (tmp_path / "lr" / "some" / "001.bmp").unlink()
     for number in (2, 3, 4):
         (tmp_path / "hr" / "some" / f"00{number}.png").unlink()
-    with pytest.raises(
-        InputError, match=r"^4 pictures in .* no partner .* first .*001\.png, "
-    ) as e:
+    with pytest.raises(InputError, match=r"^4 images in .* no partner .* first .*001\.png, ") as e:
         pairs.find(tmp_path, recipe(pairs=True))
     assert "003.bmp" in str(e.value)
     assert "004.bmp" not in str(e.value)
@@ -339,186 +335,107 @@ def test_a_name_twice_is_no_partner(tmp_path: Path) -> None:
 def test_pairs_need_their_folders(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "hr", 3, 16)
     with pytest.raises(InputError, match="pairs need subfolders lr and hr"):
-        data.open_feed(tmp_path, None, recipe(pairs=True), device=CPU)
+        open_loader(tmp_path, None, recipe(pairs=True), device=CPU)
     for source in ("samples", "hf:owner/name", "x-{0..3}.tar"):
         with pytest.raises(InputError, match="pairs are read from a folder"):
-            data.open_feed(source, tmp_path, recipe(pairs=True), device=CPU)
+            open_loader(source, tmp_path, recipe(pairs=True), device=CPU)
 
 
 @pytest.mark.parametrize("below", ["", "train"])
 def test_pairs_arent_taken_for_pictures_to_train_on(tmp_path: Path, below: str) -> None:
     paired(tmp_path / below, 3, (16, 16))
     with pytest.raises(InputError, match=r"holds pairs \(lr and hr\): give --pairs .* or '--data "):
-        data.open_feed(tmp_path, None, recipe(), device=CPU)
-    feed, _ = data.open_feed(tmp_path / below / "hr", None, recipe(), device=CPU)
-    assert feed.count == 2
+        open_loader(tmp_path, None, recipe(), device=CPU)
+    loader, _ = open_loader(tmp_path / below / "hr", None, recipe(), device=CPU)
+    assert loader.count == 2
 
 
 def test_empty_folders_called_lr_and_hr_are_no_pairs(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 3, 16)
     (tmp_path / "lr").mkdir()
     (tmp_path / "hr").mkdir()
-    assert data.open_feed(tmp_path, None, recipe(), device=CPU)[0].count == 2
+    assert open_loader(tmp_path, None, recipe(), device=CPU)[0].count == 2
 
 
-def test_pairs_without_room_say_so(tmp_path: Path) -> None:
-    paired(tmp_path, 3, (16, 16))
-    with pytest.raises(InputError, match="pairs must be kept decoded, and there is no room"):
-        data.open_feed(tmp_path, None, recipe(pairs=True), device=CPU, keep="files")
+# --- addresses of plugins -----------------------------------------------------------------------
+
+ZIP = """
+import zipfile
+from pathlib import Path
+
+import srkit
 
 
-# --- Hugging Face data sets ---------------------------------------------------------------------
+class Zip:
+    held_out = None
 
-datasets = pytest.importorskip("datasets")
+    def __init__(self, address):
+        self.file = Path(address.removeprefix("zip:"))
+        with zipfile.ZipFile(self.file) as archive:
+            self.names = sorted(archive.namelist())
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, number):
+        with zipfile.ZipFile(self.file) as archive:
+            return archive.read(self.names[number])
+
+    def name(self, number):
+        return f"{self.file}:{self.names[number]}"
+
+    def identity(self):
+        return [self.file]
 
 
-def table(files: list[Path], column: str = "image") -> Any:
-    """A data set of these files' bytes, with a column that is none of our business."""
-    cells = [{"bytes": file.read_bytes(), "path": None} for file in files]
-    kinds = datasets.Features({column: datasets.Image(), "age": datasets.Value("int64")})
-    rows = {column: cells, "age": list(range(len(files)))}
-    return datasets.Dataset.from_dict(rows, features=kinds)
+@srkit.hookimpl
+def srkit_sources():
+    return {"zip:": Zip, ".zip": Zip, "faces.idx": lambda folder: Zip(f"{folder}/faces.idx")}
+"""
 
 
-@pytest.fixture
-def saved(tmp_path: Path, crops: Crops) -> tuple[Path, list[Path]]:
-    """A data set that ``save_to_disk`` wrote, and the files it is of."""
-    files = crops(tmp_path / "pictures", 41, 24)
-    files[7].write_bytes(b"no picture")
-    table(files).save_to_disk(str(tmp_path / "arrow"))
-    return tmp_path / "arrow", files
-
-
-@pytest.mark.parametrize("keep", ["device", "disk", "files"])
-def test_a_saved_data_set_feeds_the_pictures_in_it(
-    saved: tuple[Path, list[Path]], tmp_path: Path, keep: str
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_a_strangers_source_feeds_what_a_folder_does(
+    fake_distribution: Callable[..., Path], tmp_path: Path, crops: Crops, storage: Storage
 ) -> None:
-    folder, files = saved
-    expected, photos = data.open_feed(files[0].parent, None, recipe(), device=CPU)
-    for _ in range(2):  # the second time from the cache
-        feed, held_out = data.open_feed(
-            folder,
-            None,
-            recipe(),
-            device=CPU,
-            keep=keep,
-            workers=2,
-            cache=tmp_path / "cache",
-        )
-        assert feed.fingerprint == expected.fingerprint
-        assert feed.broken[0].startswith(f"{folder}[7]: not a readable picture")
-        assert torch.equal(held_out.pictures, photos.pictures)
-        for one, other in zip(first(feed, 8), first(expected, 8), strict=True):
-            assert torch.equal(one.hr, other.hr)
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    fake_distribution("srkit-zip", {"zip_source": ZIP})
+    (tmp_path / "marked").mkdir()
+    files = crops(tmp_path / "photos", 41, 24)
+    files[7].write_bytes(b"no image")
+    archives = [tmp_path / "faces.zip", tmp_path / "marked" / "faces.idx"]
+    for archive in archives:
+        with zipfile.ZipFile(archive, "w") as file:
+            for photo in files:
+                file.write(photo, photo.name)
+    expected, images = open_loader(tmp_path / "photos", None, recipe(), device=CPU)
+    for address in (f"zip:{archives[0]}", str(archives[0]), str(tmp_path / "marked")):
+        for _ in range(2):  # the second time from the cache
+            loader, held_out = open_loader(
+                address, None, recipe(), device=CPU, storage=storage, workers=0
+            )
+            assert torch.equal(held_out.pixels, images.pixels)
+            assert loader.fingerprint == expected.fingerprint
+            assert loader.broken[0].endswith(
+                "000008.png: not a readable picture (of no known format)"
+            )
+            for one, other in zip(first(loader, 8), first(expected, 8), strict=True):
+                assert torch.equal(one.hr, other.hr)
 
 
-def test_splits_of_a_data_set(tmp_path: Path, crops: Crops) -> None:
-    files = crops(tmp_path / "pictures", 12, 24)
-    parts = {"train": files[:7], "validation": files[7:10], "test": files[10:]}
-    splits = datasets.DatasetDict({name: table(some, "photo") for name, some in parts.items()})
-    splits.save_to_disk(str(tmp_path / "arrow"))
-    feed, held_out = data.open_feed(tmp_path / "arrow", None, recipe(), device=CPU)
-    assert (feed.count, len(held_out)) == (7, 3)
-    assert torch.equal(held_out.pictures, decoded(files[7:10], Data(size=16)).pictures)
-    feed, held_out = data.open_feed(files[0].parent, tmp_path / "arrow", recipe(), device=CPU)
-    assert (feed.count, len(held_out)) == (12, 3)
-
-
-def test_an_id_of_the_hub_is_loaded_as_data_only(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, crops: Crops
+def test_an_address_that_waits_for_an_extra_says_so(
+    fake_distribution: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Any] = []
-
-    def load_dataset(*names: str, **options: Any) -> Any:
-        asked.append((names, options))
-        return datasets.DatasetDict({"train": table(crops(tmp_path, 21, 24))})
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    feed, held_out = data.open_feed("hf:owner/faces@v1.0", None, recipe(), device=CPU)
-    assert (feed.count, len(held_out)) == (19, 2)
-    hub.find("hf:faces", Data())
-    plain = {"revision": None, "trust_remote_code": False}
-    made = datasets.DatasetDict({"train": table([]), "test": table(crops(tmp_path, 2, 24))})
-    monkeypatch.setattr(datasets, "load_dataset", lambda *names, **options: made)
-    with pytest.raises(InputError, match="hf:x: no pictures in it"):
-        hub.find("hf:x", Data())
-    assert asked == [(("owner/faces",), {**plain, "revision": "v1.0"}), (("faces",), plain)]
-
-
-def test_without_the_hub_an_id_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match=r"^can't load hf:nobody/nothing: .+") as raised:
-        data.open_feed("hf:nobody/nothing", None, recipe(), device=CPU)
-    assert "\n" not in str(raised.value)
-    with pytest.raises(InputError, match="no data set's id: give hf:OWNER/NAME"):
-        data.open_feed("hf:../../etc", None, recipe(), device=CPU)
-
-
-def test_a_missing_extra_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, saved: tuple[Path, list[Path]]
-) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    for name in ("hf:owner/name", saved[0]):
-        with pytest.raises(InputError, match=r"needs srkit\[hf\]: pip install 'srkit\[hf\]'"):
-            data.open_feed(name, None, recipe(), device=CPU)
-
-
-def test_a_damaged_data_set_is_one_clear_line(saved: tuple[Path, list[Path]]) -> None:
-    (saved[0] / "state.json").write_text("{}")
-    with pytest.raises(InputError, match=f"^can't load {saved[0]}: "):
-        data.open_feed(saved[0], None, recipe(), device=CPU)
-
-
-def test_data_sets_of_no_or_several_pictures_are_refused(tmp_path: Path, crops: Crops) -> None:
-    files = crops(tmp_path / "pictures", 3, 24)
-    two = table(files, "left").add_column("right", [{"bytes": b"", "path": None}] * 3)
-    two = two.cast_column("right", datasets.Image())
-    cases = {
-        "two": (two, "several \\(left, right\\) among left, age, right"),
-        "none": (table(files).remove_columns("image"), "has none among age"),
-    }
-    for name, (made, message) in cases.items():
-        made.save_to_disk(str(tmp_path / name))
-        with pytest.raises(InputError, match=message):
-            hub.find(tmp_path / name, Data(size=16))
-    with pytest.raises(InputError, match="no pictures in it"):
-        hub._rows(datasets, "x", table([]), Data(size=16))
-    table(files).train_test_split(1).save_to_disk(str(tmp_path / "parts"))
-    hub.find(tmp_path / "parts", Data(size=16))
-    wrong = datasets.DatasetDict({"a": table(files), "b": table(files)})
-    wrong.save_to_disk(str(tmp_path / "wrong"))
-    with pytest.raises(InputError, match="no split 'train' in it, only a, b"):
-        hub.find(tmp_path / "wrong", Data(size=16))
-    lists = datasets.Features({"image": datasets.Sequence(datasets.Image())})
-    cells = [[{"bytes": files[0].read_bytes(), "path": None}]]
-    datasets.Dataset.from_dict({"image": cells}, features=lists).save_to_disk(str(tmp_path / "ls"))
-    with pytest.raises(InputError, match="has none among image"):
-        hub.find(tmp_path / "ls", Data(size=16))
-
-
-def test_rows_may_name_files_and_empty_ones_are_broken(tmp_path: Path, crops: Crops) -> None:
-    files = crops(tmp_path, 3, 24)
-    cells = [{"bytes": None, "path": str(files[0])}, {"bytes": None, "path": "gone.png"}, None]
-    kinds = datasets.Features({"image": datasets.Image()})
-    rows, _ = (
-        hub._rows(
-            datasets,
-            "x",
-            datasets.Dataset.from_dict({"image": cells}, features=kinds),
-            Data(size=16),
-        ),
-        None,
+    fake_distribution(
+        "srkit-lake",
+        {"lake_source": "1"},
+        entry_points={"lake": "lake_source [wet]"},
+        requires=["no-such-thing; extra == 'wet'"],
+        extras=["wet"],
     )
-    expected = decoded(files[:1], Data(size=16)).pictures.flatten(1)
-    assert np.array_equal(rows.decode(0), expected)
-    with pytest.raises(InputError, match=r"^x\[1\]: gone\.png: no such file"):
-        rows.decode(1)
-    with pytest.raises(InputError, match=r"^x\[2\]: no picture in this row"):
-        rows.decode(2)
-    assert rows.identity() is None  # it is in memory only
-    with pytest.raises(TooManyBrokenError, match=r"^2 of 3"):
-        data.first_photos(rows)
+    with pytest.raises(
+        InputError, match=r"^no training data at 'lake:x' .*with srkit-lake\[wet\]$"
+    ):
+        open_loader("lake:x", None, recipe(), device=CPU)
+    with pytest.raises(InputError) as raised:
+        open_loader("celeb", None, recipe(), device=CPU)
+    assert "srkit-lake" not in str(raised.value)

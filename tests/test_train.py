@@ -193,7 +193,7 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
     run: Callable[..., Any], photos: Path
 ) -> None:
     """One step of the loop against the same step written out with plain optimisers."""
-    from srkit.data import feed as data
+    from srkit.data.loader import open_loader
 
     recipe = tiny_gan(steps=1, **{"data.flips": True})
     torch.manual_seed(recipe.seed)
@@ -202,9 +202,9 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
     assert critic
     assert game
     assert recipe.adversarial
-    feed, _ = data.open_feed(photos, None, recipe, device=CPU)
-    first = next(feed.batches(0))
-    hr, lr = first.hr, parts.degrade(first.hr, seeds=first.noise)
+    loader, _ = open_loader(photos, None, recipe, device=CPU)
+    first = next(loader.batches(0))
+    hr, lr = first.hr, parts.degrade(first.hr, seeds=first.seeds)
 
     its = [
         torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))

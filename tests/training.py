@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 
 from srkit import Data, Loss, Optimizer, Part, Recipe
 from srkit.data import cache
-from srkit.data.feed import Files, Photos, photos_of
+from srkit.data.datasets import ImageDataset
+from srkit.data.loader import Images
+from srkit.data.sources import Files
 from srkit.models import checkpoint
 from srkit.training import run_folder
 
@@ -43,9 +46,14 @@ def same_tensors(a: Path, b: Path) -> None:
     assert not different, different
 
 
-def decoded(files: list[Path], data: Data) -> Photos:
+def decoded(files: list[Path], data: Data) -> Images:
     """Decode files as a run would, without a cache."""
-    source = Files(Path(), tuple(files), data)
-    found = cache.obtain(source, "memory", None)
+    dataset = ImageDataset(Files(tuple(files)), data)
+    found = cache.decode(dataset, None)
     assert found.pixels is not None
-    return photos_of(found.pixels, source.layout, tuple(found.survey.broken(source)))
+    return Images.of(found.pixels, dataset.layout, found.survey.broken(dataset))
+
+
+def fingerprint(images: Images) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of the pixels."""
+    return hashlib.sha256(images.pixels.contiguous().numpy().data).hexdigest()[:16]

@@ -90,7 +90,7 @@ class Display:
         photos = "photos from shards" if record["photos"] is None else f"{record['photos']} photos"
         sharing = f", {record['processes']} processes" if record["processes"] > 1 else ""
         self._say(
-            f"{photos} (kept: {record['kept']}), {record['held_out']} held out, "
+            f"{photos} (storage: {record['storage']}), {record['held_out']} held out, "
             f"on {record['device']}{sharing}; "
             f"bicubic has {record['bicubic_psnr']:.2f} dB; writing to {record['out']}"
         )

@@ -49,7 +49,7 @@ def prepare(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Cut faces out of photographs, aligned as in CelebA; the same command goes on or updates."""
-    from srkit.data.decoding import cpus
+    from srkit.data.cache import cpus
     from srkit.prepare import Settings
     from srkit.prepare import prepare as run
 

@@ -96,11 +96,12 @@ def train(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the networks: slower start, faster steps.")
     ] = False,
-    keep: Annotated[
-        str, typer.Option(help="Where decoded photos are kept: auto, device, disk, files.")
+    storage: Annotated[
+        str,
+        typer.Option(help="memory: decode once. stream: decode for every batch. auto: what fits."),
     ] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that decode, if not kept on the device.")
+        int | None, typer.Option(min=0, help="Processes that decode a stream.")
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for decoded photos.", show_default="SRKIT_CACHE")
@@ -138,8 +139,9 @@ def train(
 
     if steps and time_budget:
         raise InputError("--steps and --time-budget exclude each other")
-    if keep not in (kinds := ("auto", "device", "disk", "files")):
-        raise InputError(f"--keep is one of {', '.join(kinds)}, not '{keep}'{nearest(keep, kinds)}")
+    if storage not in (kinds := ("auto", "memory", "stream")):
+        known = f"{', '.join(kinds)}, not '{storage}'{nearest(storage, kinds)}"
+        raise InputError(f"--storage is one of {known}")
     seconds = None if time_budget is None else parse_time(time_budget)
     given = {
         "steps": steps,
@@ -180,7 +182,7 @@ def train(
             val=val,
             out=out,
             device=device,
-            keep=cast(Any, keep),
+            storage=cast(Any, storage),
             workers=workers,
             cache=False if no_cache else cache,
             time_budget=seconds,

@@ -32,7 +32,7 @@ def jittered(batch: Batch, recipe: Recipe, step: int) -> Batch:
         key = int(seeds.derive(torch.tensor([recipe.seed]), _SIZE, step))
         size = data.sizes[(key >> 8) % len(data.sizes)]
     count = max(1, round(len(batch.hr) * (data.size / size) ** 2))
-    photos, keys = batch.hr[:count], batch.noise[:count]
+    photos, keys = batch.hr[:count], batch.seeds[:count]
     edge = photos.shape[-1]
     least = max(data.crop[0] * edge, min(size, edge))
     most = max(data.crop[1] * edge, least)

@@ -1,230 +1,379 @@
-"""The feed of a set that doesn't fit on the device: read ahead by threads or processes."""
+"""Images -> batches on the device.
+
+Where the set fits in memory, it is decoded once and held there as one array; where it doesn't,
+worker processes decode each batch ahead of the step that needs it. The batches are the same to
+the bit (`srkit.data.sampler` says how they follow from seed and step).
+"""
 
 from __future__ import annotations
 
-import signal
-import threading
-import warnings
-from collections import deque
+import contextlib
+import hashlib
+import itertools
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.nn.functional import interpolate
 
-from srkit.data.sampler import Batch, Choice, Plan
-from srkit.data.sources import Layout, Source
-from srkit.errors import InputError, SrkitError
+from srkit.data import cache as caches
+from srkit.data.cache import MOST_BROKEN, Decoded, Progress, TooManyBrokenError
+from srkit.data.datasets import Dataset, Layout
+from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
+from srkit.data.sources import find, find_held_out
+from srkit.data.workers import DatasetReader, Reader, StreamReader, frame_sample, in_workers
+from srkit.errors import InputError
+from srkit.hookspecs import StreamSource
+from srkit.recipe import Recipe
 
-DEPTH = 4  # batches that each worker is ahead
+AHEAD = 64  # batches drawn at once: hashing 64 costs hardly more than hashing one
+DEVICE_SHARE = 0.4  # of a GPU's free memory: networks and their activations need the rest
+HOST_SHARE = 0.5  # of the memory that is available
+JUDGED = 50  # images of a stream after which too many broken ones end a run
+MOST_HELD_OUT = 200  # images; more wouldn't steady the scores of a validation noticeably
+MOST_WORKERS = 8  # per process; more seldom decode faster than the device computes
 
-
-class Fetch(Protocol):
-    """Brings batches of rows from where they are kept to the host's memory."""
-
-    kept: str
-
-    def rows(self, wanted: Iterator[Tensor], *, pin: bool) -> Generator[Tensor]:
-        """Yield uint8 rows, ``b`` x `Layout.bytes`, for each of ``wanted``, int64 of shape ``b``.
-
-        Args:
-            wanted: Places in the set; asked for ahead of time.
-            pin: Into memory from which a GPU copies while it computes.
-        """
-        ...
+Storage = Literal["auto", "memory", "stream"]
 
 
-@dataclass
-class Mapped:
-    """Rows of a file of decoded pictures, read by threads.
+@dataclass(frozen=True)
+class Images:
+    """HR images as one uint8 stack, with their real LR ones if there are any.
 
     Attributes:
-        pixels: uint8, all rows, mapped into memory.
-        workers: Threads.
+        pixels: uint8, ``N3HW``.
+        broken: A message for each image that can't be read.
+        lr: uint8, ``N3hw``, where the data are pairs.
     """
 
     pixels: Tensor
-    workers: int
-    kept: str = field(default="disk", init=False)
+    broken: tuple[str, ...] = ()
+    lr: Tensor | None = None
 
-    def rows(self, wanted: Iterator[Tensor], *, pin: bool) -> Generator[Tensor]:
-        """Yield the rows of each batch."""
+    @classmethod
+    def of(cls, rows: Tensor, layout: Layout, broken: Sequence[str] = ()) -> Images:
+        """Return rows of a layout as images."""
+        hr, lr = layout.split(rows)
+        return cls(hr.contiguous(), tuple(broken), None if lr is None else lr.contiguous())
 
-        def read(index: Tensor) -> Tensor:
-            rows = self.pixels.index_select(0, index)  # without Python's lock
-            return rows.pin_memory() if pin else rows
+    def __len__(self) -> int:
+        return len(self.pixels)
 
-        threads = max(1, self.workers)
-        pool = ThreadPoolExecutor(threads)
-        try:
-            ahead = deque(pool.submit(read, index) for index in islice(wanted, threads * DEPTH))
-            for index in wanted:
-                yield ahead.popleft().result()
-                ahead.append(pool.submit(read, index))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def hr(self) -> Tensor:
+        """Return all images, float32 in [0, 1], ``N3HW``."""
+        return self.pixels.float() / 255
+
+    def at_size(self, size: int) -> Images:
+        """Return the same images with HR images of ``size`` x ``size`` pixels."""
+        if self.pixels.shape[-1] == size:
+            return self
+        hr = interpolate(self.hr(), size=(size, size), mode="bicubic", antialias=True)
+        return replace(self, pixels=hr.clamp(0, 1).mul(255).round().to(torch.uint8))
+
+    def to(self, device: torch.device) -> Images:
+        """Return the same images on a device."""
+        lr = None if self.lr is None else self.lr.to(device)
+        return Images(self.pixels.to(device), self.broken, lr)
 
 
-class _Batches(Dataset[Any]):
-    """What a worker process is given: a batch's pictures by number, decoded in turn."""
+class Loader(Protocol):
+    """Batches of training images, on the device.
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    Attributes:
+        count: Number of training images; None where nobody knows, as for shards.
+        broken: A message for each image that can't be read; grows while a stream is read.
+        notes: What else the user should hear, as that the disk is too full for a cache.
+        fingerprint: First 16 hexadecimal digits of a SHA-256: that of the decoded training pixels
+            in order, each lr after its hr; for a stream that of its sorted addresses.
+        storage: Where the images are: ``memory`` or ``stream``.
+    """
 
-    def __getitem__(self, numbers: np.ndarray) -> Tensor | str:
-        try:
-            rows = [self.source.decode(number) for number in numbers.tolist()]
-        except InputError as error:  # raised here, it would come out with a traceback as its text
-            return str(error)
-        return torch.from_numpy(np.concatenate(rows))
+    @property
+    def count(self) -> int | None: ...  # noqa: D102
+    @property
+    def broken(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def notes(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def storage(self) -> str: ...  # noqa: D102
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Yield this process's rows of batch ``start``, counted from 0, and of all after it."""
+        ...
+
+    def close(self) -> None:
+        """End what works in the background."""
+        ...
+
+
+def batch_of(rows: Tensor, mirrored: Tensor, seeds: Tensor, *, layout: Layout) -> Batch:
+    """Return a batch of rows, uint8, ``b`` x `Layout.bytes`, on their device."""
+
+    def unit(images: Tensor) -> Tensor:
+        turned = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        return turned.to(torch.float32).div_(255)
+
+    hr, lr = layout.split(rows)
+    return Batch(unit(hr), seeds, None if lr is None else unit(lr))
 
 
 @dataclass
-class Decoding:
-    """Pictures decoded anew for each batch, by processes.
+class MemoryLoader:
+    """All images as one uint8 tensor; a step only indexes, mirrors and scales.
 
     Attributes:
-        source: Of one row a picture.
-        pictures: int64: which picture each row of the set is.
-        workers: Processes; 0 decodes in this one.
-    """
-
-    source: Source
-    pictures: Tensor
-    workers: int
-    kept: str = field(default="files", init=False)
-
-    def rows(self, wanted: Iterator[Tensor], *, pin: bool) -> Generator[Tensor]:
-        """Yield the rows of each batch.
-
-        Raises:
-            InputError: A picture that could be read at first no longer can.
-        """
-        numbers = (self.pictures[index].numpy() for index in wanted)
-        for rows in loaded(_Batches(self.source), self.workers, pin=pin, sampler=numbers):
-            if isinstance(rows, str):
-                raise InputError(f"a picture has changed since this run began: {rows}")
-            yield rows
-
-
-def loaded(dataset: Any, workers: int, *, pin: bool, sampler: Any = None) -> Generator[Any]:
-    """Yield what worker processes make of a data set, in order, and end them when closed.
-
-    Args:
-        dataset: Whose items are whole batches.
-        workers: Processes; 0 for none.
-        pin: Into memory from which a GPU copies while it computes.
-        sampler: Of items, for a data set that has them by number.
-
-    Raises:
-        SrkitError: A process was ended from outside.
-    """
-    with warnings.catch_warnings():
-        # Where processes are forked; the workers neither compute in parallel nor use the device.
-        warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
-        # More workers than processors: whoever asks for them may have slow disks.
-        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-        loader = DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=sampler,
-            num_workers=workers,
-            prefetch_factor=DEPTH if workers else None,
-            pin_memory=pin,
-            worker_init_fn=leave_signals,
-            generator=torch.Generator(),  # it draws a seed: not from the one that the networks use
-        )
-        with child_signals_kept():
-            items = iter(loader)
-    try:
-        yield from items
-    except (RuntimeError, EOFError, ConnectionError) as error:
-        # The last two where the queue's other end is gone before anyone has looked.
-        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-            raise
-        raise SrkitError(
-            "a process that decodes was ended, maybe for want of memory (or of /dev/shm, in a "
-            "container); --workers 1 needs less, 0 none of /dev/shm"
-        ) from error
-
-
-@contextmanager
-def child_signals_kept() -> Iterator[None]:
-    """Undo what torch does to SIGCHLD within.
-
-    Its handler raises wherever the main process happens to be when a worker dies, be it in the
-    middle of a step. Without it the next batch that is waited for says so, seconds later.
-    """
-    number: int | None = getattr(signal, "SIGCHLD", None)
-    before = None if number is None else signal.getsignal(number)
-    yield
-    here = threading.current_thread() is threading.main_thread()
-    if number is not None and before is not None and here:
-        signal.signal(number, before)
-
-
-def leave_signals(_worker: int) -> None:
-    """Let a worker process ignore Ctrl-C, which the main one answers, and die when told to."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@dataclass
-class Streamed:
-    """Batches whose pictures are fetched while the device computes those before.
-
-    Attributes:
-        fetch: From where.
-        layout: Of a picture.
-        choice: Which pictures train.
+        pixels: uint8, images x `Layout.bytes`; held-out ones may be among them. On the device, or
+            in the host's memory, or mapped into it, where the device has no room.
+        layout: Layout of an image.
+        subset: Which of them train.
         device: Where batches go.
     """
 
-    fetch: Fetch
+    pixels: Tensor
     layout: Layout
-    choice: Choice
+    subset: Subset
     device: torch.device
     fingerprint: str
     broken: Sequence[str] = ()
     notes: Sequence[str] = ()
-    _running: list[Generator[Tensor]] = field(default_factory=list, init=False)
+    storage: str = field(default="memory", init=False)
 
     @property
     def count(self) -> int:
-        """Training pictures."""
-        return len(self.choice.rows)
-
-    @property
-    def kept(self) -> str:
-        """``disk`` or ``files``."""
-        return self.fetch.kept
+        """Number of training images."""
+        return len(self.subset.rows)
 
     def batches(self, start: int) -> Iterator[Batch]:
         """Yield this process's rows of batch ``start``, counted from 0, and of all after it."""
-        plans: deque[Plan] = deque()  # of batches that were asked for and haven't come yet
-
-        def wanted() -> Iterator[Tensor]:
-            for plan in self.choice.plans(start, self.device):
-                plans.append(plan)
-                yield plan.places
-
-        rows = self.fetch.rows(wanted(), pin=self.device.type == "cuda")
-        self._running.append(rows)
-        try:
-            for fetched in rows:
-                here = fetched.to(self.device, non_blocking=True)
-                yield plans.popleft().batch(here, self.layout)
-        finally:
-            rows.close()
-            self._running.remove(rows)
+        for first in itertools.count(start, AHEAD):
+            places, mirrored, seeds = self.subset.span(first, AHEAD)
+            each = zip(
+                _sent(places, self.pixels.device),
+                _sent(mirrored, self.device),
+                _sent(seeds, self.device),
+                strict=True,
+            )
+            for place, flip, seed in each:
+                rows = self.pixels.index_select(0, place).to(self.device)
+                yield batch_of(rows, flip, seed, layout=self.layout)
 
     def close(self) -> None:
-        """End threads and processes."""
-        for rows in self._running:
-            rows.close()
+        """Nothing works in the background."""
+
+
+def _sent(host: Tensor, device: torch.device) -> Tensor:
+    """Send a tensor to the device in a transfer that isn't waited for."""
+    return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
+
+
+@dataclass
+class StreamLoader:
+    """Batches that worker processes decode while the device computes those before.
+
+    Attributes:
+        reader: What the workers do.
+        layout: Layout of an image.
+        workers: Number of processes; 0 decodes in this one.
+        device: Where batches go.
+        count: Number of training images, if it is known.
+    """
+
+    reader: Reader
+    layout: Layout
+    workers: int
+    device: torch.device
+    count: int | None
+    fingerprint: str
+    broken: list[str] = field(default_factory=list)
+    notes: Sequence[str] = ()
+    storage: str = field(default="stream", init=False)
+    _running: list[Generator[object]] = field(default_factory=list, init=False)
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Yield this process's rows of batch ``start``, counted from 0, and of all after it.
+
+        Raises:
+            InputError: An image can no longer be read, or too many are broken.
+            SrkitError: A process was ended from outside.
+        """
+        running = in_workers(self.reader, start, self.workers, pin=self.device.type == "cuda")
+        self._running.append(running)
+        seen = bad = 0
+        try:
+            for rows, mirrored, seeds, broken in running:
+                seen, bad = seen + len(rows), bad + len(broken)
+                self.broken += [each for each in broken if each not in self.broken]
+                if broken and seen >= JUDGED and bad > MOST_BROKEN * seen:
+                    raise TooManyBrokenError(self.broken, seen)
+                here = [x.to(self.device, non_blocking=True) for x in (rows, mirrored, seeds)]
+                yield batch_of(*here, layout=self.layout)
+        finally:
+            running.close()
+            self._running.remove(running)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        for running in self._running:
+            running.close()
+
+
+def open_loader(
+    source: str | Path,
+    val: str | Path | None,
+    recipe: Recipe,
+    *,
+    device: torch.device,
+    rank: int = 0,
+    world_size: int = 1,
+    storage: Storage = "auto",
+    workers: int | None = None,
+    cache: Path | Literal[False] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> tuple[Loader, Images]:
+    """Return (training batches, held-out images).
+
+    Args:
+        source: A folder, a data set's name, ``samples``, or an address that a plugin knows.
+        val: Where the held-out images lie (its ``val`` split, if it has one). Without it they
+            are the source's own ``val`` split, or else every twentieth image of the source.
+        recipe: Framing, size, flips; batch size (over all processes together), seed, scale.
+        device: Where batches go.
+        rank: This process, which takes its own rows of each batch.
+        world_size: Number of processes that train together.
+        storage: ``memory``: decoded once. ``stream``: decoded anew for each batch. ``auto``:
+            ``memory`` where there is room.
+        workers: Processes that decode a stream while the device computes.
+        cache: Folder for decoded images; None for `cache.default_folder`, False for none.
+        progress: Called with the number of images decoded and of all.
+
+    Raises:
+        InputError: No such source, nothing in it, too many broken images, or a batch that can't
+            be divided evenly.
+    """
+    mine = rows_of_rank(recipe.batch_size, rank, world_size)
+    if workers is None:
+        workers = max(1, min(MOST_WORKERS, caches.cpus() // world_size))
+    train, own = find(source, recipe)
+    apart = own if val is None else find_held_out(val, recipe)
+    held_out = None if apart is None else first_images(apart, recipe)
+    if isinstance(train, StreamSource):
+        if held_out is None:
+            raise InputError(f"{source} holds nothing out: give --val")
+        reader = StreamReader.of(train, recipe, len(mine), rank, world_size, workers)
+        return _stream(reader, apart, workers, device), held_out
+    folder = None if cache is False else cache or caches.default_folder()
+    file = caches.array_file(train, folder) if folder else None
+    need, room = train.expected * train.layout.bytes, host_room(world_size)
+    if storage == "auto":
+        fits = need <= room or (file is not None and caches.has_room(train, file))
+        storage = "memory" if fits else "stream"
+    decoded = caches.decode(
+        train, file, pixels=storage == "memory", mapped=need > room, progress=progress
+    )
+    survey = decoded.survey
+    rows, others = survey.rows(hold_out=held_out is None)
+    if not len(rows):
+        raise InputError(f"{source}: one image is too few to train on and hold one out")
+    fingerprint = (survey.train if held_out is None else survey.whole)[:16]
+    if held_out is None:
+        held_out = _images_at(others[:MOST_HELD_OUT], train, decoded)
+    sampler = Sampler(len(rows), recipe.batch_size, recipe.seed)
+    subset = Subset(rows, sampler, mine, recipe.data.flips)
+    about: dict[str, Any] = {
+        "layout": train.layout,
+        "device": device,
+        "fingerprint": fingerprint,
+        "broken": survey.broken(train),
+        "notes": decoded.notes,
+    }
+    if decoded.pixels is not None:
+        fits = need <= device_room(device, room)
+        pixels = decoded.pixels.to(device) if fits else decoded.pixels
+        return MemoryLoader(pixels=pixels, subset=subset, **about), held_out
+    each = DatasetReader(train, survey.places(), subset)
+    return StreamLoader(reader=each, workers=workers, count=len(rows), **about), held_out
+
+
+def _stream(
+    reader: StreamReader,
+    held_out: Dataset | StreamSource | None,
+    workers: int,
+    device: torch.device,
+) -> StreamLoader:
+    addresses = reader.source.identity()
+    notes = []
+    if reader.workers < workers:
+        notes.append(f"{reader.workers} workers, not {workers}: too few shards for more")
+    if isinstance(held_out, StreamSource) and (both := {*held_out.identity()} & {*addresses}):
+        notes.append(f"{len(both)} shards are both trained on and held out")
+    fingerprint = hashlib.sha256("\n".join(sorted(addresses)).encode()).hexdigest()[:16]
+    layout = Layout(reader.data.stored_size)
+    workers = min(workers, reader.workers)
+    return StreamLoader(reader, layout, workers, device, None, fingerprint, [], notes)
+
+
+def _images_at(rows: Tensor, dataset: Dataset, decoded: Decoded) -> Images:
+    if decoded.pixels is not None:
+        return Images.of(decoded.pixels[rows], dataset.layout)
+    places = decoded.survey.places()[rows].tolist()
+    found = np.stack([dataset.decode(number)[row] for number, row in places])
+    return Images.of(torch.from_numpy(found), dataset.layout)
+
+
+def first_images(source: Dataset | StreamSource, recipe: Recipe) -> Images:
+    """Decode a source's first images: as many as validation uses.
+
+    Raises:
+        InputError: More than a tenth of those tried are broken.
+    """
+    if isinstance(source, StreamSource):
+        layout = Layout(recipe.data.stored_size)
+        results = (frame_sample(name, encoded, recipe.data) for name, encoded in source)
+    else:
+        layout, results = source.layout, caches.decoded_in_order(source)
+    rows: list[np.ndarray] = []
+    broken: list[str] = []
+    tried = 0
+    with contextlib.closing(results):
+        for found in results:
+            tried += 1
+            if isinstance(found, str):
+                broken.append(found)
+            else:
+                rows += list(found)
+            if len(rows) >= MOST_HELD_OUT or len(broken) > MOST_HELD_OUT:
+                break
+    if len(broken) > MOST_BROKEN * tried or not rows:
+        raise TooManyBrokenError(broken, tried)
+    return Images.of(torch.from_numpy(np.stack(rows[:MOST_HELD_OUT])), layout, broken)
+
+
+def host_room(world_size: int) -> int:
+    """Return the bytes of the host's memory that one process may fill with images."""
+    used = psutil.Process().memory_info().rss
+    limits = [limit - used for limit in _container_limits()]
+    return int(HOST_SHARE * min([psutil.virtual_memory().available, *limits]) / world_size)
+
+
+def device_room(device: torch.device, host: int) -> int:
+    """Return the bytes of the device's memory that images may fill."""
+    if device.type != "cuda":
+        return host  # its memory is the host's
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(DEVICE_SHARE * free)
+
+
+def _container_limits() -> Iterator[int]:
+    """Yield what a container allows, in bytes, as cgroups say it (version 2, version 1)."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            yield int((Path("/sys/fs/cgroup") / name).read_text(encoding="ascii"))
+        except (OSError, ValueError):  # there is none, or it is "max"
+            continue

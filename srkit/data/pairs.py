@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from srkit.data.sources import Layout, described
+from srkit.data.datasets import Layout, described
 from srkit.errors import InputError
 from srkit.imaging import codec
 from srkit.recipe import Recipe
@@ -20,37 +19,35 @@ from srkit.recipe import Recipe
 class Pairs:
     """Pairs of files, cut into aligned squares; nothing is resampled.
 
-    Resampling either picture would change the degradation that the pair is there to show, so an
+    Resampling either image would change the degradation that the pair is there to show, so an
     hr larger than ``size`` gives a centred grid of squares that touch and don't overlap.
 
     Attributes:
-        root: A folder above them all.
         files: (lr, hr), in their order.
         size: Side of an hr square.
-        scale: Of hr to lr.
+        scale: Scale of hr to lr.
     """
 
-    root: Path
     files: tuple[tuple[Path, Path], ...]
     size: int
     scale: int
 
     @property
     def layout(self) -> Layout:
-        """Of every square."""
+        """Layout of every square."""
         return Layout(self.size, self.size // self.scale)
 
     @cached_property
     def expected(self) -> int:
-        """Bytes of all squares, going by what the files say of their size."""
+        """Number of squares, going by what the files say of their size."""
         squares = 0
         for _, hr in self.files:
             try:
-                with Image.open(hr) as image:
-                    squares += (image.width // self.size) * (image.height // self.size)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+                width, height = codec.size_of(hr)
+            except InputError:
                 continue  # broken; what of it is found out when it is decoded
-        return squares * self.layout.bytes
+            squares += (width // self.size) * (height // self.size)
+        return squares
 
     def __len__(self) -> int:
         return len(self.files)
@@ -62,11 +59,11 @@ class Pairs:
     def identity(self) -> Sequence[str]:
         """Return names, sizes and times of the files, and how they are cut."""
         flat = [file for pair in self.files for file in pair]
-        return [f"pairs {self.size} {self.scale}", *described(flat, self.root)]
+        return [f"pairs {self.size} {self.scale}", *described(flat)]
 
     def decode(self, number: int) -> np.ndarray:
         """Return a pair's squares, uint8, squares x `Layout.bytes`."""
-        lr, hr = (np.asarray(self._read(file, number)) for file in self.files[number])
+        lr, hr = (self._read(number, side) for side in (0, 1))
         (height, width), (low, narrow) = hr.shape[:2], lr.shape[:2]
         if (height, width) != (low * self.scale, narrow * self.scale):
             raise InputError(
@@ -79,25 +76,21 @@ class Pairs:
             )
         side = self.size // self.scale
         top, left = low % side // 2, narrow % side // 2
-        return np.hstack(
-            [
-                _squares(hr, self.size, top * self.scale, left * self.scale),
-                _squares(lr, side, top, left),
-            ]
-        )
+        squares = _squares(hr, self.size, top * self.scale, left * self.scale)
+        return np.hstack([squares, _squares(lr, side, top, left)])
 
-    def _read(self, file: Path, number: int) -> Image.Image:
+    def _read(self, number: int, side: int) -> np.ndarray:
         try:
-            return codec.read(file).rgb
+            return np.asarray(codec.read(self.files[number][side]).rgb)
         except InputError as error:
-            if str(error).startswith(self.name(number)):
+            if side:
                 raise
             raise InputError(f"{self.name(number)}: its lr, {error}") from error
 
 
-def _squares(picture: np.ndarray, side: int, top: int, left: int) -> np.ndarray:
-    down, across = (picture.shape[0] - top) // side, (picture.shape[1] - left) // side
-    cut = picture[top : top + down * side, left : left + across * side]
+def _squares(image: np.ndarray, side: int, top: int, left: int) -> np.ndarray:
+    down, across = (image.shape[0] - top) // side, (image.shape[1] - left) // side
+    cut = image[top : top + down * side, left : left + across * side]
     grid = cut.reshape(down, side, across, side, 3).transpose(0, 2, 4, 1, 3)
     return grid.reshape(down * across, -1)
 
@@ -111,7 +104,7 @@ def find(folder: Path, recipe: Recipe) -> Pairs:
     both = _both(folder / "train") or _both(folder)
     if both is None:
         raise InputError(f"{folder}: pairs need subfolders lr and hr, in it or in its train")
-    return Pairs(folder, _matched(*both), recipe.data.size, recipe.scale)
+    return Pairs(_matched(*both), recipe.data.size, recipe.scale)
 
 
 def find_held_out(folder: Path, recipe: Recipe) -> Pairs | None:
@@ -121,18 +114,18 @@ def find_held_out(folder: Path, recipe: Recipe) -> Pairs | None:
         InputError: There are files in them without a partner.
     """
     both = _both(folder / "val")
-    return both and Pairs(folder, _matched(*both), recipe.data.size, recipe.scale)
+    return both and Pairs(_matched(*both), recipe.data.size, recipe.scale)
 
 
 def refuse(folder: Path) -> None:
-    """Stop a run that would take pairs for pictures to train on, lr among them.
+    """Stop a run that would take pairs for images to train on, lr among them.
 
     Raises:
         InputError: The folder holds pairs; says what to do.
     """
     for root in (folder / "train", folder):
         both = _both(root)
-        if both and all(_has_pictures(kind) for kind in both):
+        if both and all(_has_images(kind) for kind in both):
             raise InputError(
                 f"{root} holds pairs (lr and hr): give --pairs to train on them, or "
                 f"'--data {both[1]}' for its hr alone"
@@ -147,7 +140,7 @@ def _both(folder: Path) -> tuple[Path, Path] | None:
     return (named["lr"], named["hr"]) if len(named) == 2 else None
 
 
-def _has_pictures(folder: Path) -> bool:
+def _has_images(folder: Path) -> bool:
     return any(path.suffix.lower() in codec.SUFFIXES for path in folder.rglob("*"))
 
 
@@ -156,14 +149,14 @@ def _matched(lr: Path, hr: Path) -> tuple[tuple[Path, Path], ...]:
     if alone := sorted(sides[0].keys() ^ sides[1].keys()):
         files = [str(sides[name not in sides[0]][name]) for name in alone[:3]]
         raise InputError(
-            f"{len(alone)} pictures in {lr} and {hr} have no partner of the same name, "
+            f"{len(alone)} images in {lr} and {hr} have no partner of the same name, "
             f"first {', '.join(files)}"
         )
     return tuple((sides[0][name], sides[1][name]) for name in sorted(sides[0]))
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """Return a folder's pictures by their path in it without the suffix."""
+    """Return a folder's images by their path in it without the suffix."""
     named: dict[str, Path] = {}
     for file in codec.listed(folder):
         name = file.relative_to(folder).with_suffix("").as_posix()

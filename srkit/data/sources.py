@@ -1,164 +1,175 @@
-"""Where pictures come from: folders by path or name, as a list that is decoded by number."""
+"""Where images come from: folders by path or name, samples, and the addresses of plugins."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import platformdirs
 from PIL import Image
-from torch import Tensor
 
+from srkit import plugins, registry
+from srkit.data import pairs
+from srkit.data.datasets import Dataset, ImageDataset, Layout, row
 from srkit.errors import InputError
+from srkit.hookspecs import Source, StreamSource
 from srkit.imaging import codec
-from srkit.recipe import Data
+from srkit.recipe import Data, Recipe
 
 SAMPLES = "samples"
 TRAINING = "training data"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a picture lies in memory: its hr, then its lr if the data are pairs; uint8.
-
-    Attributes:
-        size: Side of hr.
-        lr_size: Side of lr; 0 where there is none.
-    """
-
-    size: int
-    lr_size: int = 0
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one picture."""
-        return 3 * (self.size**2 + self.lr_size**2)
-
-    def split(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return (hr, lr), uint8 ``b3HW`` and ``b3hw``, of rows of shape ``b`` x `bytes`."""
-        edge = 3 * self.size**2
-        hr = rows[:, :edge].unflatten(1, (3, self.size, self.size))
-        if not self.lr_size:
-            return hr, None
-        return hr, rows[:, edge:].unflatten(1, (3, self.lr_size, self.lr_size))
-
-
-class Source(Protocol):
-    """Pictures in a fixed order. It is picklable, for workers that are started afresh."""
-
-    @property
-    def layout(self) -> Layout:
-        """Of every picture."""
-        ...
-
-    @property
-    def expected(self) -> int:
-        """Bytes that all its pictures need, decoded, if none is broken."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def name(self, number: int) -> str:
-        """Return what a message calls a picture."""
-        ...
-
-    def identity(self) -> Sequence[str] | None:
-        """Return lines that differ where the pictures do; None where there is no telling."""
-        ...
-
-    def decode(self, number: int) -> np.ndarray:
-        """Return a picture, uint8, rows x `Layout.bytes`; a pair may be cut into several rows.
-
-        Raises:
-            InputError: It is broken; the message begins with its name.
-        """
-        ...
-
-
-def framed(file: Path | str, data: Data, encoded: bytes | None = None) -> np.ndarray:
-    """Decode and frame one picture, uint8, 1 x `Layout.bytes`.
-
-    Args:
-        file: See `srkit.imaging.codec.read`.
-        data: Framing and size.
-        encoded: See `srkit.imaging.codec.read`.
-
-    Raises:
-        InputError: It is broken; the message begins with ``file``.
-    """
-    rgb = codec.read(file, encoded).rgb
-    return row(codec.frame(rgb, data.framing, data.stored_size))[None]
-
-
-def framing_key(data: Data) -> str:
-    """Return what decoded images depend on: ``jitter`` stores them as ``square`` does."""
-    return f"{'square' if data.framing == 'jitter' else data.framing} {data.stored_size}"
-
-
-def row(picture: Image.Image) -> np.ndarray:
-    """Return an RGB image as a row of a `Layout`: uint8, shape ``3HW`` made flat."""
-    return np.asarray(picture).transpose(2, 0, 1).reshape(-1)
-
-
-def described(files: Sequence[Path], root: Path) -> list[str]:
-    """Return a line for each file that changes when the file does: its name, size and times.
-
-    The time of its last change of any kind (ctime) is among them: unpackers set the other as they
-    are told, and two sets of uncompressed pictures may agree in everything else.
-    """
-    above, lines = str(root), []
-    for file in map(str, files):
-        try:
-            state = os.stat(file)  # noqa: PTH116 - there may be millions
-            times = f"{state.st_mtime_ns}\0{state.st_ctime_ns}"
-            lines.append(f"{file.removeprefix(above)}\0{state.st_size}\0{times}")
-        except OSError as error:
-            lines.append(f"{file}\0{error.errno}")
-    return lines
+# scikit-image's own colour photographs. The astronaut is left out: `srkit demo` scores her.
+SAMPLE_PHOTOS = ("chelsea", "coffee", "rocket", "retina", "immunohistochemistry")
 
 
 @dataclass(frozen=True)
 class Files:
-    """Picture files, framed.
+    """Image files.
 
     Attributes:
-        root: A folder above them all.
-        files: In their order.
-        data: Framing and size.
+        files: Paths, in their order.
+        held_out: Those to validate on, if there is a split for them.
     """
 
-    root: Path
     files: tuple[Path, ...]
-    data: Data
-
-    @property
-    def layout(self) -> Layout:
-        """Of every picture."""
-        return Layout(self.data.stored_size)
-
-    @property
-    def expected(self) -> int:
-        """Bytes of all pictures, decoded."""
-        return len(self.files) * self.layout.bytes
+    held_out: Source | None = None
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def __getitem__(self, number: int) -> Path:
+        return self.files[number]
 
     def name(self, number: int) -> str:
         """Return the file's path."""
         return str(self.files[number])
 
-    def identity(self) -> Sequence[str]:
-        """Return names, sizes and times of the files, and how they are framed."""
-        return [framing_key(self.data), *described(self.files, self.root)]
+    def identity(self) -> Sequence[Path]:
+        """Return the files."""
+        return self.files
+
+
+class Samples:
+    """Random squares of scikit-image's own photographs, for trying things out.
+
+    Args:
+        data: Size of the squares.
+        count: Their number.
+        seed: Seed of the sampling.
+        held_out: Whether to sample from the right quarter of each photograph, which training
+            never sees, or from the rest.
+    """
+
+    def __init__(
+        self, data: Data, *, count: int = 400, seed: int = 0, held_out: bool = False
+    ) -> None:
+        import skimage.data
+
+        rng = np.random.default_rng(seed)
+        size = data.stored_size
+        photos = [Image.fromarray(getattr(skimage.data, name)()) for name in SAMPLE_PHOTOS]
+        rows = []
+        for number in range(count):
+            photo = photos[number % len(photos)]
+            edge = photo.width * 3 // 4
+            left, right = (edge, photo.width) if held_out else (0, edge)
+            photo = photo.crop((left, 0, right, photo.height))
+            most = min(photo.size)
+            side = int(rng.integers(min(size, most), min(most, 3 * size) + 1))
+            left = int(rng.integers(0, photo.width - side + 1))
+            top = int(rng.integers(0, photo.height - side + 1))
+            square = photo.crop((left, top, left + side, top + side))
+            rows.append(row(codec.frame(square, "square", size)))
+        self.layout, self.expected, self.rows = Layout(size), count, np.stack(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def name(self, number: int) -> str:
+        """Return a sample's number."""
+        return f"{SAMPLES}[{number}]"
+
+    def identity(self) -> None:
+        """Return None: they are made faster than read."""
 
     def decode(self, number: int) -> np.ndarray:
-        """Return one picture, uint8, 1 x `Layout.bytes`."""
-        return framed(self.files[number], self.data)
+        """Return one square, uint8, 1 x `Layout.bytes`."""
+        return self.rows[number : number + 1]
+
+
+def find(
+    address: str | Path, recipe: Recipe, *, purpose: str = TRAINING
+) -> tuple[Dataset | StreamSource, Dataset | None]:
+    """Return (training images, held-out ones if there is a split for them).
+
+    Args:
+        address: A folder, a data set's name, ``samples``, or an address that a plugin knows.
+        recipe: Framing and size, or whether it holds pairs, of which scale.
+        purpose: What to call it if there is no such thing.
+
+    Raises:
+        InputError: There is no such source, or nothing in it.
+    """
+    text = str(address)
+    factory = _named_by_address(text)
+    if factory is None and text != SAMPLES:
+        folder = locate(address, purpose=purpose)
+        factory, text = _named_by_content(folder), str(folder)
+        if factory is None and recipe.data.pairs:
+            return pairs.find(folder, recipe), pairs.find_held_out(folder, recipe)
+        if factory is None:
+            pairs.refuse(folder)
+            factory = _folder
+    if recipe.data.pairs:
+        raise InputError(f"{address}: pairs are read from a folder with subfolders lr and hr only")
+    if factory is None:
+        return Samples(recipe.data), Samples(recipe.data, count=40, held_out=True)
+    source: Source | StreamSource = factory(text)
+    if not isinstance(source, Source):
+        return source, None
+    own = source.held_out
+    held_out = None if own is None else ImageDataset(own, recipe.data)
+    return ImageDataset(source, recipe.data), held_out
+
+
+def find_held_out(address: str | Path, recipe: Recipe) -> Dataset | StreamSource:
+    """Return the images that ``--val`` names: their split for validation, or else all of them.
+
+    Raises:
+        InputError: See `find`.
+    """
+    source, own = find(address, recipe, purpose="validation data")
+    if own is None and isinstance(source, ImageDataset) and isinstance(source.source, Files):
+        # All of the folder then, subfolders `train` and `test` too.
+        return replace(source, source=Files(tuple(codec.listed(locate(address)))))
+    return own or source
+
+
+def _named_by_address(address: str) -> Callable[[str], Any] | None:
+    """Return the factory that a plugin has for what an address begins with or ends in."""
+    for name in registry.offers("sources"):
+        begins = name.endswith(":") and address.startswith(name)
+        ends = name.startswith(".") and address.lower().endswith(name)
+        if begins or (ends and not os.path.isdir(address)):  # noqa: PTH112 - as in `locate`
+            return registry.find("sources", name)
+    return None
+
+
+def _named_by_content(folder: Path) -> Callable[[str], Any] | None:
+    """Return the factory that a plugin has for folders that hold a file of some name."""
+    marks = [name for name in registry.offers("sources") if not {name[0], name[-1]} & {".", ":"}]
+    mark = next((name for name in marks if (folder / name).is_file()), None)
+    return registry.find("sources", mark) if mark else None
+
+
+def _folder(folder: str) -> Files:
+    held_out = split_files(Path(folder), "val")
+    files = tuple(split_files(Path(folder)))
+    return Files(files, Files(tuple(held_out)) if held_out else None)
 
 
 def data_folder() -> Path:
@@ -184,25 +195,28 @@ def locate(name: str | Path, *, purpose: str = TRAINING) -> Path:
         )
     if purpose == TRAINING:
         how += "; or '--data samples' to try things out on scikit-image's photographs"
+    waiting = [p.state.removeprefix("needs ") for p in plugins.load().plugins if "[" in p.state]
+    if waiting and {":", "."} & set(str(name)):
+        how += f"; more kinds of sources with {', '.join(waiting)}"
     raise InputError(
         f"no {purpose} at '{name}' (not a folder here, nor under {data_folder()}){how}"
     )
 
 
 def split_files(folder: Path, split: str = "train") -> list[Path]:
-    """Return a split's picture files, sorted.
+    """Return a split's image files, sorted.
 
     Reads torchvision's CelebA layout (``celeba/img_align_celeba`` with
     ``list_eval_partition.txt``), folders named after splits (``train``, ``val``, ``test``),
-    and plain folders (all pictures; for ``val`` none).
+    and plain folders (all images; for ``val`` none).
 
     Raises:
-        InputError: No pictures.
+        InputError: No images.
     """
     for root in (folder, folder / "celeba"):
-        pictures = root / "img_align_celeba"
-        if pictures.is_dir():
-            return _celeba_split(root, pictures, split)
+        images = root / "img_align_celeba"
+        if images.is_dir():
+            return _celeba_split(root, images, split)
     if (folder / split).is_dir():
         return codec.listed(folder / split)
     if split != "train":
@@ -210,20 +224,20 @@ def split_files(folder: Path, split: str = "train") -> list[Path]:
     held_out = tuple(f"{folder / name}{os.sep}" for name in ("val", "test"))
     files = [file for file in codec.listed(folder) if not str(file).startswith(held_out)]
     if not files:
-        raise InputError(f"{folder}: no pictures to train on in it, only those in val and test")
+        raise InputError(f"{folder}: no images to train on in it, only those in val and test")
     return files
 
 
-def _celeba_split(root: Path, pictures: Path, split: str) -> list[Path]:
+def _celeba_split(root: Path, images: Path, split: str) -> list[Path]:
     partition = root / "list_eval_partition.txt"
     if not partition.is_file():
-        return codec.listed(pictures) if split == "train" else []
+        return codec.listed(images) if split == "train" else []
     wanted = str(("train", "val", "test").index(split))
     text = partition.read_text(encoding="utf-8", errors="replace")
     rows = (line.split() for line in text.splitlines())
     names = {row[0] for row in rows if len(row) == 2 and row[1] == wanted}
     # Two hundred thousand files, all in one folder: Path would take seconds.
-    chosen = sorted(names.intersection(os.listdir(pictures)))  # noqa: PTH208
+    chosen = sorted(names.intersection(os.listdir(images)))  # noqa: PTH208
     if not chosen:
-        raise InputError(f"{partition}: names none of the pictures in {pictures} for '{split}'")
-    return [pictures / name for name in chosen]
+        raise InputError(f"{partition}: names none of the images in {images} for '{split}'")
+    return [images / name for name in chosen]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from srkit import registry
-from srkit.data import feed as datasets
+from srkit.data import sources
 from srkit.errors import InputError
 from srkit.evaluation import identity, results
 from srkit.evaluation.columns import Column
@@ -92,7 +92,7 @@ def people(faces: Faces, protocol: Protocol) -> FaceSet:
     reader = registry.find("face_sets", faces.verify)
     named = Path(faces.data or faces.verify)
     purpose = f"face set '{faces.verify}'"
-    root = named if named.is_file() else datasets.locate(named, purpose=purpose)
+    root = named if named.is_file() else sources.locate(named, purpose=purpose)
     found = list(reader(root))
     draw: tuple[int, int] | None = getattr(reader, "draw", None)
     count, photos_each = draw or (0, PHOTOS)
@@ -119,10 +119,10 @@ def photos(data: str | Path, limit: int | None = None) -> list[Path]:
     Raises:
         InputError: There is no such folder, or no picture in it.
     """
-    if str(data) == datasets.SAMPLES:
+    if str(data) == sources.SAMPLES:
         raise InputError("'samples' are for training; bench wants a folder of photos")
-    folder = datasets.locate(data, purpose="photos")
-    files = datasets.split_files(folder, "test") or codec.listed(folder)
+    folder = sources.locate(data, purpose="photos")
+    files = sources.split_files(folder, "test") or codec.listed(folder)
     if not files:
         raise InputError(f"{folder}: no pictures in it")
     return files[:limit]

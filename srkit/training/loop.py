@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from srkit import registry
-from srkit.data import feed as datasets
+from srkit.data.loader import open_loader
 from srkit.errors import InputError, Interrupted, SrkitError
 from srkit.inference.device import device_named
 from srkit.models import checkpoint
@@ -149,7 +149,7 @@ def train(
     val: str | Path | None = None,
     out: str | Path | None = None,
     device: str = "auto",
-    keep: Literal["auto", "device", "disk", "files"] = "auto",
+    storage: Literal["auto", "memory", "stream"] = "auto",
     workers: int | None = None,
     cache: Path | Literal[False] | None = None,
     time_budget: float | None = None,
@@ -174,9 +174,9 @@ def train(
             twentieth of the photos.
         out: Folder of the run; ``runs/NAME`` unless given.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        keep: Where decoded pictures are kept: on the ``device``, on ``disk``, or nowhere
-            (``files``: decoded anew for every batch); the batches are the same.
-        workers: Processes that decode, where pictures aren't kept on the device.
+        storage: ``memory``: photos are decoded once. ``stream``: they are decoded anew for every
+            batch. The batches are the same. ``auto``: ``memory`` where there is room.
+        workers: Processes that decode a stream.
         cache: Folder for decoded pictures; False for none.
         time_budget: Seconds from now in which to be done. The speed is measured once, the number
             of steps follows and is stored in the run's recipe. With ``resume`` the stored number
@@ -240,19 +240,20 @@ def train(
     with contextlib.ExitStack() as at_end:  # ends what works in the background, come what may
         # --- data on the device ------------------------------------------------------------------
         opening = partial(
-            datasets.open_feed,
+            open_loader,
             data,
             val,
             recipe,
             device=where,
-            share=datasets.Share(processes.rank, processes.count),
-            keep=keep,
+            rank=processes.rank,
+            world_size=processes.count,
+            storage=storage,
             workers=workers,
             cache=cache,
             progress=lambda done, total: told({"decoded": done, "of": total}),
         )
-        feed, held_out = processes.main_first(opening)  # the others find the cache
-        at_end.callback(feed.close)
+        loader, held_out = processes.main_first(opening)  # the others find the cache
+        at_end.callback(loader.close)
         held_out = held_out.at_size(recipe.data.size)
         validation = Validation.of(held_out.to(where), parts.degrade, recipe.scale)
         baseline = {f"bicubic_{k}": v for k, v in validation.baseline(metrics).items()}
@@ -263,13 +264,15 @@ def train(
         log = run_folder.Log(out)
         last: Path | None = None
         if resume:
-            last = processes.by_main(lambda: run_folder.resume(out, state.recipe, feed.fingerprint))
+            last = processes.by_main(
+                lambda: run_folder.resume(out, state.recipe, loader.fingerprint)
+            )
             if last is not None:
                 state.restore(checkpoint.read(last), str(out))
         elif time_budget is not None:
             left = time_budget - (time.perf_counter() - began)
             count = cost.steps_within(
-                left, state, parts, feed.batches(0), validation, checkpoint_every, metrics
+                left, state, parts, loader.batches(0), validation, checkpoint_every, metrics
             )
             recipe = state.recipe = recipe.changed({"steps": count})
         if log_with:  # before the folder is taken: a tracker may want a login
@@ -296,7 +299,7 @@ def train(
             file = run_folder.checkpoint_file(out, state.step)
 
             def write() -> None:
-                about = {**metadata, "data": feed.fingerprint}
+                about = {**metadata, "data": loader.fingerprint}
                 checkpoint.write(file, tensors, state.recipe, state.step, about)
                 run_folder.forget_old(out, checkpoints)
 
@@ -305,7 +308,7 @@ def train(
 
         def write_model(name: str) -> Path:
             tensors = checkpoint.prefixed("generator", state.shipped.state_dict())
-            about = {"scores": state.scores, "data": feed.fingerprint, **state.origin()}
+            about = {"scores": state.scores, "data": loader.fingerprint, **state.origin()}
             file = out / name
             written(lambda: checkpoint.write(file, tensors, state.recipe, state.step, about))
             return file
@@ -352,15 +355,15 @@ def train(
                 )
             told(record)
 
-        unreadable = [*feed.broken, *held_out.broken]
+        unreadable = [*loader.broken, *held_out.broken]
         told(
             {
                 "start": state.step,
                 "steps": recipe.steps,
-                "photos": feed.count,
+                "photos": loader.count,
                 "held_out": len(held_out),
-                "kept": feed.kept,
-                "notes": list(feed.notes),
+                "storage": loader.storage,
+                "notes": list(loader.notes),
                 "broken": unreadable,
                 "device": str(where),
                 "processes": processes.count,
@@ -375,8 +378,8 @@ def train(
 
         # --- the loop ----------------------------------------------------------------------------
         parts.generator.train()
-        batches = feed.batches(state.step)
-        broken = len(feed.broken)
+        batches = loader.batches(state.step)
+        broken = len(loader.broken)
         clock, shown, line = Clock(), time.perf_counter(), state.step
         start = state.step
         while state.step < recipe.steps:
@@ -393,7 +396,7 @@ def train(
                 batch = next(batches)
             except Exception as error:
                 if stop.asked:  # launchers signal the processes that decode as well: begin new ones
-                    batches = feed.batches(state.step)
+                    batches = loader.batches(state.step)
                     batch = next(batches)
                 elif isinstance(error, SrkitError) and processes.count == 1:
                     save()  # a photo can no longer be read, say; the steps are good
@@ -409,7 +412,7 @@ def train(
                 if skipped.longest >= recipe.optimizer.patience:
                     event = go_back(skipped.since)
                     write({"step": state.step, "event": event})
-                    batches, line = feed.batches(state.step), state.step
+                    batches, line = loader.batches(state.step), state.step
                     clock.lap()
                     continue
                 # Weights within a streak may be why there is one: not worth a checkpoint.
@@ -424,8 +427,8 @@ def train(
                 state.window.begin_line(done)
                 record["pictures_per_second"] = (done - line) * recipe.batch_size / clock.lap()
                 line = done
-                found = processes.collect(list(feed.broken[broken:]))
-                broken = len(feed.broken)
+                found = processes.collect(list(loader.broken[broken:]))
+                broken = len(loader.broken)
                 if any(found):
                     record["broken"] = list(itertools.chain(*found))
             if validating:

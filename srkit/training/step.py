@@ -175,12 +175,12 @@ def _pieces(batch: Batch, count: int) -> list[Batch]:
     if count == 1:
         return [batch]
     lr = batch.lr.chunk(count) if batch.lr is not None else [None] * count
-    parts = zip(batch.hr.chunk(count), batch.noise.chunk(count), lr, strict=True)
+    parts = zip(batch.hr.chunk(count), batch.seeds.chunk(count), lr, strict=True)
     return [Batch(*part) for part in parts]
 
 
 def _lr(parts: Parts, batch: Batch) -> Tensor:
-    lr = batch.lr if batch.lr is not None else parts.degrade(batch.hr, seeds=batch.noise)
+    lr = batch.lr if batch.lr is not None else parts.degrade(batch.hr, seeds=batch.seeds)
     return lr.contiguous(memory_format=torch.channels_last)
 
 

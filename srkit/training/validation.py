@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from srkit import registry
-from srkit.data.feed import Photos
+from srkit.data.loader import Images
 from srkit.imaging import codec
 from srkit.training.distributed import Processes
 
@@ -29,11 +29,11 @@ class Validation:
     scale: int
 
     @classmethod
-    def of(cls, photos: Photos, degrade: Callable[..., Tensor], scale: int) -> Validation:
-        """Degrade the photos once, unless their real LR ones are there."""
-        hr = photos.hr()
-        if photos.lr is not None:
-            return cls(photos.lr.float() / 255, hr, scale)
+    def of(cls, images: Images, degrade: Callable[..., Tensor], scale: int) -> Validation:
+        """Degrade the images once, unless their real LR ones are there."""
+        hr = images.hr()
+        if images.lr is not None:
+            return cls(images.lr.float() / 255, hr, scale)
         with torch.no_grad():
             lr = degrade(hr, seeds=torch.arange(len(hr), device=hr.device))
         return cls(lr, hr, scale)

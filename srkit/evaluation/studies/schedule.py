@@ -14,8 +14,7 @@ from typing import Any, Literal
 import pydantic
 import torch
 
-from srkit.data import feed as data
-from srkit.data import hub
+from srkit.data import sources
 from srkit.errors import InputError
 from srkit.evaluation.studies import turns
 from srkit.evaluation.studies.study import Study
@@ -159,9 +158,9 @@ def place(source: str | Path) -> str:
     Raises:
         InputError: There is no such data set.
     """
-    if str(source) == data.SAMPLES or str(source).startswith(hub.PREFIX):
+    if str(source) == sources.SAMPLES or ":" in str(source):
         return str(source)
-    return str(data.locate(source).resolve())
+    return str(sources.locate(source).resolve())
 
 
 def make(

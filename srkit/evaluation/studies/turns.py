@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from srkit.data import feed as data
-from srkit.data.sampler import Batch, Feed
+from srkit.data.loader import Images, Loader, open_loader
+from srkit.data.sampler import Batch
 from srkit.errors import InputError
 from srkit.inference.device import device_named
 from srkit.models import checkpoint
@@ -59,7 +59,7 @@ class _Runner:
     """One recipe, ready to take steps."""
 
     def __init__(
-        self, recipe: Recipe, feed: Feed, held_out: data.Photos, processes: Processes
+        self, recipe: Recipe, feed: Loader, held_out: Images, processes: Processes
     ) -> None:
         began = time.perf_counter()
         torch.manual_seed(recipe.seed)
@@ -151,12 +151,12 @@ def measure(
         shutil.rmtree(left, ignore_errors=True)
     with ExitStack() as at_end:
         runners: dict[str, _Runner] = {}
-        feeds: dict[str, tuple[Feed, data.Photos]] = {}
+        feeds: dict[str, tuple[Loader, Images]] = {}
         for name, recipe in recipes.items():
             alone = processes_for(recipe, device)
             key = f"{recipe.data} {recipe.batch_size} {recipe.seed} {recipe.scale}"
             if key not in feeds:
-                feed, held_out = data.open_feed(
+                feed, held_out = open_loader(
                     source,
                     None,
                     recipe,

@@ -7,7 +7,6 @@ import http.server
 import io
 import itertools
 import pickle
-import sys
 import tarfile
 import threading
 from collections import Counter
@@ -22,13 +21,16 @@ from PIL import Image
 from torch import Tensor
 
 from srkit import InputError
-from srkit.data import feed as data
-from srkit.data import shards, tars
-from srkit.data.decoding import TooManyBrokenError
-from srkit.data.feed import Batch, Feed, Share
-from srkit.recipe import Data, Recipe
+from srkit.data import loader as loaders
+from srkit.data import sources, workers
+from srkit.data.cache import TooManyBrokenError
+from srkit.data.loader import Loader, open_loader
+from srkit.data.sampler import Batch
+from srkit.recipe import Recipe
 
 pytest.importorskip("webdataset")
+from srkit_webdataset import source as shards
+from srkit_webdataset import tars
 
 CPU = torch.device("cpu")
 SIZE = 8
@@ -91,21 +93,21 @@ def pattern(folder: Path) -> str:
     return f"{folder}/shards/train-{{000..003}}.tar"
 
 
-def opened(folder: Path, **settings: Any) -> Feed:
+def opened(folder: Path, **settings: Any) -> Loader:
     given = {"val": folder / "val.tar", "recipe": recipe(), "device": CPU, "workers": 0}
-    feed, _ = data.open_feed(**{"source": pattern(folder), **given, **settings})
-    return feed
+    loader, _ = open_loader(**{"source": pattern(folder), **given, **settings})
+    return loader
 
 
-def first(feed: Feed, count: int, start: int = 0) -> list[Batch]:
-    batches = list(itertools.islice(feed.batches(start), count))
-    feed.close()
+def first(loader: Loader, count: int, start: int = 0) -> list[Batch]:
+    batches = list(itertools.islice(loader.batches(start), count))
+    loader.close()
     return batches
 
 
 def same(batches: list[Batch], others: list[Batch]) -> bool:
     return len(batches) == len(others) and all(
-        torch.equal(a.hr, b.hr) and torch.equal(a.noise, b.noise)
+        torch.equal(a.hr, b.hr) and torch.equal(a.seeds, b.seeds)
         for a, b in zip(batches, others, strict=True)
     )
 
@@ -114,42 +116,33 @@ def same(batches: list[Batch], others: list[Batch]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("a/x-{000..009}.tar", True),
-        ("*.tar", True),
-        ("x.tar.gz", True),
-        ("http://host/x-{0..9}.tar", True),
-        ("https://host/x", True),
-        ("pipe:cat x.tar", True),
-        ("hf:owner/name", False),
-        ("celeba", False),
-        (r"C:\pictures", False),
-        ("samples", False),
-    ],
+    "name",
+    ["a/x-{000..009}.tar", "*.TAR", "x.tar.gz", "http://h/x-{0..9}.tar", "https://h/x", "pipe:x"],
 )
-def test_patterns_are_told_from_folders(name: str, expected: bool) -> None:
-    assert tars.is_pattern(name) is expected
+def test_patterns_are_told_from_folders(name: str) -> None:
+    factory = sources._named_by_address(name)
+    assert factory is shards.Shards
 
 
 def test_a_folder_whose_name_ends_in_tar_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "x.tar").mkdir()
-    assert not tars.is_pattern(tmp_path / "x.tar")
+    for name in (str(tmp_path / "x.tar"), "celeba", r"C:\pictures", "samples"):
+        assert sources._named_by_address(name) is None
 
 
 def test_patterns_stand_for_files_and_urls(folder: Path) -> None:
     files = sorted(map(str, (folder / "shards").iterdir()))
-    assert tars.expand(pattern(folder)) == files
-    assert tars.expand(f"{folder}/shards/*.tar") == files
-    assert tars.expand("http://host/{a,b}.tar") == ["http://host/a.tar", "http://host/b.tar"]
+    assert shards.expand(pattern(folder)) == files
+    assert shards.expand(f"{folder}/shards/*.tar") == files
+    assert shards.expand("http://host/{a,b}.tar") == ["http://host/a.tar", "http://host/b.tar"]
     with pytest.raises(InputError, match=r"no shard at '.*train-004\.tar'"):
-        tars.expand(f"{folder}/shards/train-{{000..009}}.tar")
+        shards.expand(f"{folder}/shards/train-{{000..009}}.tar")
     with pytest.raises(InputError, match="no shard at"):
-        tars.expand(f"{folder}/none-*.tar")
+        shards.expand(f"{folder}/none-*.tar")
     (brackets := folder / "x[1].tar").write_bytes((folder / "val.tar").read_bytes())
-    assert tars.expand(brackets) == [str(brackets)]
+    assert shards.expand(str(brackets)) == [str(brackets)]
     with pytest.raises(InputError, match=r"^a\$\{b\}\.tar: missing environment variable"):
-        tars.expand("a${b}.tar")
+        shards.expand("a${b}.tar")
     with pytest.raises(InputError, match=r"can't read shard http://\[x/y\.tar: "):
         list(tars.read("http://[x/y.tar"))
 
@@ -160,10 +153,10 @@ def test_patterns_stand_for_files_and_urls(folder: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_every_epoch_shows_every_picture_once(folder: Path, workers: int) -> None:
     """Of each worker: its own shards, then its next epoch's."""
-    feed = opened(folder, workers=workers, recipe=recipe(batch_size=1))
-    assert (feed.count, feed.kept, feed.broken) == (None, "shards", [])
+    loader = opened(folder, workers=workers, recipe=recipe(batch_size=1))
+    assert (loader.count, loader.storage, loader.broken) == (None, "stream", [])
     used = max(1, workers)
-    order = [numbers(batch.hr)[0] for batch in first(feed, 32 * 6)]
+    order = [numbers(batch.hr)[0] for batch in first(loader, 32 * 6)]
     for worker in range(used):
         seen = Counter(order[worker::used])
         assert max(seen.values()) <= 6
@@ -188,7 +181,7 @@ def test_samples_that_are_passed_over_arent_decoded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded, opened_shards = [0], [0]
-    framed, read = shards.framed, shards.read
+    framed, read = workers.framed, shards.read
 
     def counted(*arguments: Any) -> np.ndarray:
         decoded[0] += 1
@@ -198,18 +191,18 @@ def test_samples_that_are_passed_over_arent_decoded(
         opened_shards[0] += 1
         return read(url)
 
-    feed = opened(folder)
-    monkeypatch.setattr(shards, "framed", counted)
+    loader = opened(folder)
+    monkeypatch.setattr(workers, "framed", counted)
     monkeypatch.setattr(shards, "read", counted_read)
-    first(feed, 2, start=1000)
+    first(loader, 2, start=1000)
     assert decoded == [12]
     assert opened_shards[0] <= 3 * len(COUNTS)  # of 187 epochs
 
 
 def test_processes_share_the_shards_of_an_epoch(folder: Path) -> None:
     its = recipe(batch_size=2)
-    feeds = [opened(folder, recipe=its, share=Share(rank, 2)) for rank in (0, 1)]
-    orders = [[numbers(batch.hr)[0] for batch in first(feed, 32)] for feed in feeds]
+    loaders_of_ranks = [opened(folder, recipe=its, rank=rank, world_size=2) for rank in (0, 1)]
+    orders = [[numbers(batch.hr)[0] for batch in first(loader, 32)] for loader in loaders_of_ranks]
     edges = np.cumsum((0, *COUNTS))
     parts = [set(range(a, b)) for a, b in itertools.pairwise(edges)]
     own = [[part for part in parts if set(order[: min(COUNTS)]) & part] for order in orders]
@@ -219,11 +212,11 @@ def test_processes_share_the_shards_of_an_epoch(folder: Path) -> None:
 
 def test_noise_and_mirroring_follow_from_seed_epoch_and_name(folder: Path) -> None:
     def epoch(**settings: Any) -> dict[int, tuple[int, bool]]:
-        feed = opened(folder, **{"recipe": recipe(batch_size=1), **settings})
+        loader = opened(folder, **{"recipe": recipe(batch_size=1), **settings})
         found = {}
-        for batch in first(feed, 32):
+        for batch in first(loader, 32):
             mirrored = bool((batch.hr[0, :, 0, -1] * 255).round()[0] == 7)
-            found[numbers(batch.hr)[0]] = (int(batch.noise), mirrored)
+            found[numbers(batch.hr)[0]] = (int(batch.seeds), mirrored)
         return found
 
     here = epoch()
@@ -252,16 +245,16 @@ def test_a_small_buffer_shuffles_too_and_loses_nothing(
 
 
 def test_what_workers_are_told_can_be_given_to_fresh_processes(folder: Path) -> None:
-    reader = shards.reader_of(pattern(folder), Data(size=SIZE), 0, 6, Share(), 2)
-    assert pickle.loads(pickle.dumps(reader)) == reader
+    source = shards.Shards(pattern(folder))
+    assert pickle.loads(pickle.dumps(source)).urls == source.urls
 
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_an_empty_shard_is_passed_over(folder: Path, workers: int) -> None:
     """Its worker has nothing to do in that epoch, and goes on with the next."""
     write(folder / "shards" / "train-001.tar", {})
-    feed = opened(folder, workers=workers, recipe=recipe(batch_size=1))
-    seen = {n for batch in first(feed, 120) for n in numbers(batch.hr)}
+    loader = opened(folder, workers=workers, recipe=recipe(batch_size=1))
+    seen = {n for batch in first(loader, 120) for n in numbers(batch.hr)}
     assert seen == set(range(32)) - set(range(7, 18))
 
 
@@ -283,14 +276,14 @@ def test_of_two_pictures_the_one_with_a_plain_suffix_is_meant(tmp_path: Path) ->
 
 
 def test_too_few_shards_take_fewer_workers(folder: Path) -> None:
-    feed = opened(folder, workers=8, share=Share(0, 2))
-    assert len(first(feed, 5)) == 5
-    assert list(feed.notes) == ["2 workers, not 8: too few shards for more"]
+    loader = opened(folder, workers=8, world_size=2)
+    assert len(first(loader, 5)) == 5
+    assert list(loader.notes) == ["2 workers, not 8: too few shards for more"]
 
 
 def test_fewer_shards_than_processes_are_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="4 shards are too few for 6 processes"):
-        opened(folder, share=Share(0, 6))
+        opened(folder, world_size=6)
 
 
 def test_the_fingerprint_is_of_the_sorted_urls(folder: Path) -> None:
@@ -306,10 +299,10 @@ def test_the_fingerprint_is_of_the_sorted_urls(folder: Path) -> None:
 def test_shards_need_held_out_pictures_of_their_own(folder: Path) -> None:
     with pytest.raises(InputError, match="give --val"):
         opened(folder, val=None)
-    _, held_out = data.open_feed(pattern(folder), folder / "val.tar", recipe(), device=CPU)
+    _, held_out = open_loader(pattern(folder), folder / "val.tar", recipe(), device=CPU)
     assert numbers(held_out.hr()) == list(range(100, 106))
-    feed = opened(folder, val=f"{folder}/shards/*.tar")
-    assert feed.notes == ["4 shards are both trained on and held out"]
+    loader = opened(folder, val=f"{folder}/shards/*.tar")
+    assert loader.notes == ["4 shards are both trained on and held out"]
 
 
 def test_held_out_pictures_of_shards_can_lie_in_a_folder_and_the_other_way_round(
@@ -318,10 +311,10 @@ def test_held_out_pictures_of_shards_can_lie_in_a_folder_and_the_other_way_round
     (folder / "val").mkdir()
     for number in range(3):
         (folder / "val" / f"{number}.png").write_bytes(encoded(number))
-    _, held_out = data.open_feed(pattern(folder), folder / "val", recipe(), device=CPU)
+    _, held_out = open_loader(pattern(folder), folder / "val", recipe(), device=CPU)
     assert numbers(held_out.hr()) == [0, 1, 2]
-    feed, held_out = data.open_feed(folder / "val", folder / "val.tar", recipe(), device=CPU)
-    assert (feed.count, len(held_out)) == (3, 6)
+    loader, held_out = open_loader(folder / "val", folder / "val.tar", recipe(), device=CPU)
+    assert (loader.count, len(held_out)) == (3, 6)
 
 
 # --- what is broken -----------------------------------------------------------------------------
@@ -338,11 +331,11 @@ def some_broken(folder: Path) -> Path:
 
 
 def test_broken_pictures_are_named_and_skipped_exactly(some_broken: Path) -> None:
-    feed = opened(some_broken)
-    whole = first(feed, 40)
-    one, other = sorted(feed.broken)
+    loader = opened(some_broken)
+    whole = first(loader, 40)
+    one, other = sorted(loader.broken)
     assert one.startswith("train-003.tar/005: not a readable picture (of no known format)")
-    assert other == "train-003.tar/007: no picture among its files, or several"
+    assert other == "train-003.tar/007: no image among its files, or several"
     assert all(len(batch.hr) == 6 for batch in whole)
     seen = {number for batch in whole for number in numbers(batch.hr)}
     assert not {69, 71} & seen
@@ -351,28 +344,29 @@ def test_broken_pictures_are_named_and_skipped_exactly(some_broken: Path) -> Non
         assert same(whole[start : start + 3], first(opened(some_broken), 3, start))
 
 
-def test_too_many_broken_pictures_stop_with_names(folder: Path) -> None:
+def test_too_many_broken_images_stop_with_names(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     members = {f"{n:03d}.png": encoded(n) if n % 4 else b"" for n in range(60)}
     write(folder / "bad.tar", members)
-    feed = opened(folder, source=str(folder / "bad.tar"))
-    with pytest.raises(
-        TooManyBrokenError, match=r"pictures are broken, first bad\.tar/0"
-    ) as raised:
-        first(feed, 20)
+    loader = opened(folder, source=str(folder / "bad.tar"))
+    with pytest.raises(TooManyBrokenError, match=r"images are broken, first bad\.tar/0") as raised:
+        first(loader, 20)
     assert len(raised.value.broken) > 5
-    with pytest.raises(TooManyBrokenError, match=r"^15 of 60 pictures are broken"):
-        data.open_feed(pattern(folder), folder / "bad.tar", recipe(), device=CPU)
+    with pytest.raises(TooManyBrokenError, match=r"^15 of 60 images are broken"):
+        open_loader(pattern(folder), folder / "bad.tar", recipe(), device=CPU)
     write(folder / "bad.tar", {f"{n:03d}.png": b"" for n in range(60)})
+    monkeypatch.setattr(loaders, "MOST_HELD_OUT", 5)
     with pytest.raises(TooManyBrokenError, match=r"^6 of 6 "):  # it isn't read to its end
-        shards.first_pictures(folder / "bad.tar", Data(size=SIZE), 5)
+        open_loader(pattern(folder), folder / "bad.tar", recipe(), device=CPU)
 
 
 def test_shards_of_nothing_but_broken_pictures_end(folder: Path) -> None:
     write(folder / "bad.tar", {f"{n:03d}.png": b"" for n in range(5)})
-    with pytest.raises(InputError, match="100 pictures one after another are broken, last bad"):
+    with pytest.raises(InputError, match="100 images one after another are broken, last bad"):
         first(opened(folder, source=str(folder / "bad.tar")), 1)
     write(folder / "none.tar", {})
-    with pytest.raises(InputError, match=r"no pictures in .*none\.tar"):
+    with pytest.raises(InputError, match=r"no images in .*none\.tar"):
         first(opened(folder, source=str(folder / "none.tar")), 1)
 
 
@@ -391,14 +385,6 @@ def test_a_cut_shard_is_named(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:3000])
     with pytest.raises(InputError, match=r"can't read shard .*train-001\.tar: unexpected end"):
         first(opened(folder), 20)
-
-
-def test_a_missing_extra_says_what_to_install(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "webdataset", None)
-    with pytest.raises(InputError, match=r"needs srkit\[webdataset\]: pip install"):
-        opened(folder)
 
 
 # --- URLs ---------------------------------------------------------------------------------------
