@@ -411,9 +411,9 @@ def study_fields() -> str:
 
 
 def metrics() -> str:
-    """Return a table of the registered metrics, of pictures and of sets."""
+    """Return a table of the registered metrics, of images and of sets."""
     rows = []
-    for kind, what in (("metrics", "each picture"), ("set_metrics", "the whole set")):
+    for kind, what in (("metrics", "each image"), ("set_metrics", "the whole set")):
         for name in registry.offers(kind):
             rows.append((f"`{name}`", what, markdown(registry.describe(kind, name))))
     return table(("metric", "of", "what it is"), rows)

@@ -229,7 +229,7 @@ def srkit_set_metrics(): return {"pooled": Pooled, "few": Few}
         ({"metrics": ("nan",)}, "metric 'nan' gives something that is not a number"),
         ({"set_metrics": ("few",)}, "metric 'few': needs 2,048 pictures"),
         ({"metrics": ("psrn",)}, r"unknown metric 'psrn' \(did you mean 'psnr'"),
-        ({"size": 32, "border": 11}, "000001.png: metric 'ssim': pictures must have sides of 11"),
+        ({"size": 32, "border": 11}, "000001.png: metric 'ssim': images must have sides of 11"),
     ],
 )
 def test_a_metric_that_cant_be_had_is_one_line(

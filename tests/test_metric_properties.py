@@ -15,8 +15,8 @@ from hypothesis import example, given, settings
 from numpy.typing import NDArray
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from srkit_referee.metrics import AT_A_TIME
-from srkit_referee.ssim import BLOCK, WINDOW
+from srkit_metrics.images import AT_A_TIME
+from srkit_metrics.ssim import BLOCK, WINDOW
 from torch import Tensor
 
 from srkit import registry, testing

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import srkit_perceptual
 import torch
 import torchmetrics
-from srkit_perceptual import backbones, pictures, sets
-from srkit_perceptual.pictures import Dists, Lpips
-from srkit_perceptual.sets import Fid, Kid
+from srkit_metrics import perceptual
+from srkit_metrics.perceptual import images, sets
+from srkit_metrics.perceptual import weights as pretrained
+from srkit_metrics.perceptual.images import Dists, Lpips
+from srkit_metrics.perceptual.sets import Fid, Kid
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
@@ -172,8 +173,8 @@ def test_no_pickle_is_executed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metric", "module", "url"),
     [
-        (Lpips, pictures, "ALEXNET"),
-        (Dists, pictures, "VGG16"),
+        (Lpips, images, "ALEXNET"),
+        (Dists, images, "VGG16"),
         (Fid, sets, "URL_INCEPTION_V3"),
         (Kid, sets, "URL_INCEPTION_V3"),
     ],
@@ -199,13 +200,13 @@ def test_a_sum_is_computed_anew_when_the_file_has_changed(tmp_path: Path) -> Non
     sums = set()
     for value in (1.0, 2.0):
         torch.save({"x": torch.tensor(value)}, file)
-        sums.add(backbones.find("it", "https://example.org/x.pth", str(file)).sha256)
+        sums.add(pretrained.find("it", "https://example.org/x.pth", str(file)).sha256)
     assert len(sums) == 2
 
 
 def test_the_hooks_name_what_there_is() -> None:
-    assert list(srkit_perceptual.srkit_metrics()) == ["lpips", "dists"]
-    assert list(srkit_perceptual.srkit_set_metrics()) == ["fid", "kid"]
+    assert list(perceptual.srkit_metrics()) == ["lpips", "dists"]
+    assert list(perceptual.srkit_set_metrics()) == ["fid", "kid"]
 
 
 # --- single pictures ----------------------------------------------------------------------------
@@ -278,7 +279,7 @@ def test_values_are_clamped_and_rounded_and_order_is_kept(
     eight = (hr * 255).round() / 255
     assert metric(eight + 0.4 / 255, eight).tolist() == pytest.approx([0] * 3, abs=1e-6)
     assert torch.equal(metric(sr * 3 - 1, hr), metric((sr * 3 - 1).clamp(0, 1), hr))
-    monkeypatch.setattr(pictures, "AT_A_TIME", 40 * 40 * 2)
+    monkeypatch.setattr(images, "AT_A_TIME", 40 * 40 * 2)
     parts = metric(sr.flip(0), hr.flip(0)).flip(0)
     assert parts.tolist() == pytest.approx(whole.tolist(), abs=1e-6)
 
@@ -371,7 +372,7 @@ class Colours(nn.Module):
 
 @pytest.fixture
 def of_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = backbones.Weights(Path("colours.pth"), "0" * 64, {})
+    found = pretrained.Weights("fid", Path("colours.pth"), "0" * 64, {})
     monkeypatch.setattr(sets, "inception", lambda metric, weights: (Colours(), found))
 
 
@@ -443,7 +444,7 @@ def test_kid_is_unbiased_and_fid_is_not() -> None:
 def test_a_set_is_of_two_pictures_or_more(metric: Any) -> None:
     made = metric()
     for _ in range(2):
-        with pytest.raises(InputError, match=r"\wid compares sets: it needs 2 pictures"):
+        with pytest.raises(InputError, match=r"\wid compares sets: it needs 2 images"):
             made.compute()
         if not made._pairs:
             made.update(*random_pair(1, 6))

@@ -9,17 +9,17 @@ import srkit
 
 @srkit.hookimpl
 def srkit_metrics() -> dict[str, str]:
-    """Distances between features of single pictures."""
+    """Distances between features of single images."""
     return {
-        "lpips": "srkit_perceptual.pictures:Lpips",
-        "dists": "srkit_perceptual.pictures:Dists",
+        "lpips": "srkit_metrics.perceptual.images:Lpips",
+        "dists": "srkit_metrics.perceptual.images:Dists",
     }
 
 
 @srkit.hookimpl
 def srkit_set_metrics() -> dict[str, str]:
-    """Distances between the features of two sets of pictures."""
+    """Distances between the features of two sets of images."""
     return {
-        "fid": "srkit_perceptual.sets:Fid",
-        "kid": "srkit_perceptual.sets:Kid",
+        "fid": "srkit_metrics.perceptual.sets:Fid",
+        "kid": "srkit_metrics.perceptual.sets:Kid",
     }

@@ -1,6 +1,6 @@
 """SSIM of batches in torch: a separable Gaussian as products with small banded matrices.
 
-Only places whose whole window lies within the picture count, as in Wang et al. (2004) and in
+Only places whose whole window lies within the image count, as in Wang et al. (2004) and in
 scikit-image, which crops the window's radius; so nothing is padded.
 """
 
@@ -16,7 +16,7 @@ RADIUS = 5  # 3.5 sigma, rounded, as scikit-image truncates it
 WINDOW = 2 * RADIUS + 1
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
-# An axis is filtered in blocks of so many results. A block is one dense product, which wastes more
+# Results that an axis is filtered in at a time. A block is one dense product, which wastes more
 # than half of its multiplications on zeros and is still faster than eleven shifted sums.
 BLOCK = 24
 
@@ -66,7 +66,7 @@ def mean_ssim(a: Tensor, b: Tensor) -> Tensor:
     """Return the mean over places and channels of SSIM, shape ``B``.
 
     Wang et al. (2004) with its constants: a Gaussian window of sigma 1.5, 11 pixels wide, and the
-    population's variance, for values of which 255 is the largest.
+    population's variance, for values up to 255.
 
     Args:
         a: ``BCHW`` with sides of 11 or more.

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from srkit_referee.metrics import luma, to_8_bits
+from srkit_metrics.images import luma, to_8_bits
 from torch import Tensor
 from training import decoded
 
