@@ -45,7 +45,7 @@ BOXES = ((0.61, 0.04), (0.7, 0.0), (0.74, 0.0))
 
 def pairs(root: Path, people: int, side: int) -> tuple[Tensor, Tensor]:
     """Return gallery and probe of so many people, ``N3HW`` each."""
-    rng, detector = random.Random(0), faces.Detector()
+    rng, detector = random.Random(0), faces.detector()
     everybody = registry.build("face_sets", "folders", root=root)
     its = [person for person in everybody if len(person.photos) > 1]
     both: list[tuple[Tensor, Tensor]] = []

@@ -39,6 +39,7 @@ from srkit.evaluation.protocol import fingerprint
 from srkit.evaluation.statistics import interval
 from srkit.faces import align, restore
 from srkit.faces.frames import longer_side
+from srkit.hookspecs import Face
 from srkit.imaging import codec
 from srkit.inference import arrays
 from srkit.inference.upscale import Model
@@ -62,7 +63,7 @@ class Scene:
     """
 
     hr: Image.Image
-    face: align.Face
+    face: Face
     lr: np.ndarray
     general: np.ndarray
 
@@ -82,7 +83,7 @@ class Scene:
 
 def scenes(files: list[Path], by: int, noise: float, general: Model, seed: int) -> Iterator[Scene]:
     """Degrade portraits, reduced by a whole number first; noise follows from seed and place."""
-    detector = align.Detector()
+    detector = align.detector()
     for number, file in enumerate(files):
         whole = codec.read(file).rgb
         face = detector.faces(whole)[0]
@@ -91,7 +92,7 @@ def scenes(files: list[Path], by: int, noise: float, general: Model, seed: int) 
         box = tuple(v * n / m for v, n, m in zip(face.box, size * 2, whole.size * 2, strict=True))
         lr = degraded(hr, noise, seed + number)
         sr = pixels(general.enlarge(arrays.to_tensor(lr[None])))
-        yield Scene(hr, align.Face(box, face.probability), lr, sr)
+        yield Scene(hr, Face(box, face.probability), lr, sr)
 
 
 def compared(rows: list[dict[str, Any]], way: str) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def of_astronaut(models: tuple[Model, Model], embedder: Any) -> dict[str, Any]:
     for noise in NOISES:
         made = astronaut(*models, noise)
         hr = Image.fromarray(made["hr"])
-        scene = Scene(hr, align.Detector().faces(hr)[0], made["lr"], made["general"])
+        scene = Scene(hr, align.detector().faces(hr)[0], made["lr"], made["general"])
         result[str(noise)] = {k: scene.scores(made[k], embedder) for k in ("general", "faces")}
         print("astronaut", noise, result[str(noise)])
     return result

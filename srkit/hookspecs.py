@@ -22,6 +22,7 @@ import pluggy
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
     from torch import Tensor
 
 hookspec = pluggy.HookspecMarker("srkit")
@@ -29,6 +30,7 @@ hookimpl = pluggy.HookimplMarker("srkit")
 
 Factory: TypeAlias = Callable[..., Any] | str
 Names: TypeAlias = Mapping[str, Factory]
+Point: TypeAlias = tuple[float, float]
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -122,6 +124,40 @@ class ReadyModel:
     def __post_init__(self) -> None:
         if (self.file is None) == (self.generator is None):
             raise ValueError("a ReadyModel has a file or a generator, one of the two")
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in an image.
+
+    Attributes:
+        box: Left, top, right, bottom in pixels of the image; may reach beyond it.
+        probability: The detector's, in [0, 1].
+        landmarks: Both eyes, the nose, both corners of the mouth; of each pair, first the one
+            that is left in an image of an upright face. Empty where nobody looked for them.
+    """
+
+    box: tuple[float, float, float, float]
+    probability: float
+    landmarks: tuple[Point, ...] = ()
+
+
+class Detector(Protocol):
+    """Finds faces.
+
+    Attributes:
+        name: Architecture and version; faces that were found are stored under it.
+    """
+
+    name: str
+
+    def faces(self, image: Image.Image) -> list[Face]:
+        """Return the faces in an image, the largest first; none is an empty list.
+
+        Places are continuous: (0, 0) is the upper left corner, and the first pixel covers
+        [0, 1] x [0, 1].
+        """
+        ...
 
 
 @runtime_checkable
@@ -272,6 +308,16 @@ def srkit_sources() -> Names:  # type: ignore[empty-body]
     begin with (``"zip:"``), or end in (``".tar"``), or the name of a file that marks a folder as
     the plugin's (``"dataset_dict.json"``). The factory raises `srkit.InputError` with one line for
     the user where there is no such source, or no image in it.
+    """
+
+
+@hookspec
+def srkit_detectors() -> Names:  # type: ignore[empty-body]
+    """Detectors of faces: ``factory(*, device, min_size, confidence, max_pixels)``.
+
+    It gives a `Detector`. Faces smaller than ``min_size`` pixels need not be found, those of a
+    probability below ``confidence`` are left out. ``max_pixels``, or None, bounds the work: a
+    larger image is searched in a reduced copy, and small faces in it may be missed.
     """
 
 

@@ -149,7 +149,7 @@ def test_there_is_a_row_a_person_and_probe(measured: Distances, people: list[Per
 
 
 def test_a_distance_is_what_it_is_by_hand(measured: Distances, people: list[Person]) -> None:
-    detector = align.Detector()
+    detector = align.detector()
 
     def cropped(photo: Path) -> Tensor:
         image = Image.open(photo).convert("RGB")
@@ -642,7 +642,7 @@ def test_the_batch_size_matters_less_than_the_tolerance(
 def test_a_second_run_embeds_nothing_and_searches_nothing(
     people: list[Person], store: Store, measured: Distances, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(align.Detector, "faces", lambda *_: pytest.fail("searched again"))
+    monkeypatch.setattr(align, "detector", lambda **_: pytest.fail("searched again"))
     by = Colours()
     assert distances(COLUMNS, people, by, PROTOCOL, store=store) == measured
     assert by.batches == []

@@ -15,14 +15,13 @@ from srkit.faces.align import (
     CELEBA_LANDMARKS,
     CELEBA_SIZE,
     MARGIN,
-    Detector,
-    Face,
     Placement,
-    Point,
     align,
     crop,
     place,
 )
+from srkit.faces.align import detector as align_detector
+from srkit.hookspecs import Detector, Face, Point
 
 # Where her face is in scikit-image's astronaut (512x512): between hairline and chin, ear to ear.
 CENTRE = (222, 110)
@@ -30,7 +29,7 @@ CENTRE = (222, 110)
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector()
+    return align_detector()
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,7 @@ def test_an_empty_or_small_picture_has_no_face(detector: Detector, size: tuple[i
 
 @pytest.mark.parametrize("least", [47, 94])  # times 12.0 / least it is 11.999999999999998
 def test_a_picture_just_as_small_as_the_least_face_is_looked_at_or_not(least: int) -> None:
-    assert Detector(least=least).faces(Image.new("RGB", (least, least))) == []
+    assert align_detector(min_size=least).faces(Image.new("RGB", (least, least))) == []
 
 
 def test_a_picture_of_a_few_pixels_has_no_face(detector: Detector) -> None:
@@ -83,8 +82,8 @@ def test_a_picture_of_a_few_pixels_has_no_face(detector: Detector) -> None:
 
 
 def test_least_size_and_confidence_leave_faces_out(astronaut: Image.Image) -> None:
-    assert Detector(least=300).faces(astronaut) == []
-    assert Detector(confidence=1.1).faces(astronaut) == []
+    assert align_detector(min_size=300).faces(astronaut) == []
+    assert align_detector(confidence=1.1).faces(astronaut) == []
 
 
 def test_the_crop_is_square_and_the_face_is_in_its_middle(

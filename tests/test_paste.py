@@ -15,9 +15,10 @@ from skimage.filters import gaussian
 from torch import nn
 
 from srkit import registry
-from srkit.faces.align import CELEBA_LANDMARKS, Detector, Face
+from srkit.faces.align import CELEBA_LANDMARKS, detector
 from srkit.faces.frames import USUAL_SIDE, Frame, framed, outside
 from srkit.faces.restore import FaceRestorer
+from srkit.hookspecs import Face
 from srkit.imaging import codec
 from srkit.inference import arrays
 from srkit.inference.upscale import Model
@@ -187,6 +188,8 @@ def test_a_large_picture_is_searched_in_a_smaller_one(
 ) -> None:
     image = Image.fromarray(head).resize((480, 480), Image.Resampling.BICUBIC)
     searched: list[tuple[tuple[int, int], float]] = []
+    from srkit_facenet.detector import Detector
+
     search = Detector._search
 
     def noted(self: Detector, image: Image.Image, least: float) -> list[Face]:
@@ -194,14 +197,14 @@ def test_a_large_picture_is_searched_in_a_smaller_one(
         return search(self, image, least)
 
     monkeypatch.setattr(Detector, "_search", noted)
-    (whole,) = Detector().faces(image)
-    (face,) = Detector(pixels=160 * 160).faces(image)
+    (whole,) = detector().faces(image)
+    (face,) = detector(max_pixels=160 * 160).faces(image)
     assert searched == [((480, 480), 20), ((160, 160), 12)]
     assert np.abs(np.array(face.box) - whole.box).max() < 15
     assert np.abs(np.array(face.landmarks) - whole.landmarks).max() < 6
     # MTCNN would enlarge what is below its window, and look at more pixels again.
     searched.clear()
-    Detector(least=8, pixels=160 * 160).faces(image.resize((120, 120)))
+    detector(min_size=8, max_pixels=160 * 160).faces(image.resize((120, 120)))
     assert searched == [((120, 120), pytest.approx(9))]
 
 
@@ -480,7 +483,7 @@ def test_crops_are_upright(lanczos: Model, head: np.ndarray, angle: float, bits:
 def test_a_found_face_is_framed_as_the_model_learned_it(lanczos: Model, head: np.ndarray) -> None:
     """What comes out has its landmarks where CelebA's centre squares have them."""
     (crop,) = FaceRestorer(lanczos).crops(turn(head, 20))
-    (face,) = Detector(least=80).faces(Image.fromarray(crop))
+    (face,) = detector(min_size=80).faces(Image.fromarray(crop))
     expected = (np.array(CELEBA_LANDMARKS) - (0, 20)) / 178
     assert np.abs(np.array(face.landmarks) / len(crop) - expected).max() < 0.05
 

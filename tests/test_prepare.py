@@ -23,7 +23,8 @@ from PIL import Image
 from srkit.cli import main
 from srkit.cli.prepare import prepare as verb
 from srkit.errors import InputError, Interrupted, OptionError
-from srkit.faces.align import CELEBA_LANDMARKS, Detector, Face, place
+from srkit.faces.align import CELEBA_LANDMARKS, detector, place
+from srkit.hookspecs import Face
 from srkit.imaging import codec
 from srkit.prepare import Settings, manifest, prepare
 from srkit.prepare.worker import Worker, plan
@@ -141,7 +142,7 @@ def test_the_manifest_says_where_the_face_is(portrait: Image.Image, tmp_path: Pa
     assert 0 <= number["outside"] < 0.2
     assert number["probability"] > 0.99
     with Image.open(tmp_path / "out" / row["output"]) as crop:
-        eyes = Detector().faces(crop.resize((178, 218)))[0].landmarks[:2]
+        eyes = detector().faces(crop.resize((178, 218)))[0].landmarks[:2]
     assert np.array(eyes) == pytest.approx(np.array([(69.7, 111.7), (108.6, 111.7)]), abs=5)
 
 
@@ -235,7 +236,7 @@ def test_real_portraits_are_framed(data_root: Path, tmp_path: Path) -> None:
     for crop in sorted((tmp_path / "out").glob("*.png")):
         image = codec.read(crop).rgb
         assert image.size == (178, 218)
-        eyes.append(Detector().faces(image)[0].landmarks[:2])
+        eyes.append(detector().faces(image)[0].landmarks[:2])
     away = np.linalg.norm(np.array(eyes) - [(69.7, 111.7), (108.6, 111.7)], axis=-1)
     assert away.mean() < 3
     assert away.max() < 6

@@ -1,6 +1,12 @@
-"""FaceNet, by facenet-pytorch: an embedder, and a loss that keeps identity."""
+"""facenet-pytorch: MTCNN, FaceNet, and a loss that keeps identity."""
 
 import srkit
+
+
+@srkit.hookimpl
+def srkit_detectors() -> dict[str, str]:
+    """Face detectors."""
+    return {"mtcnn": "srkit_facenet.detector:Detector"}
 
 
 @srkit.hookimpl

@@ -1,4 +1,4 @@
-"""Find faces, crop and align them, with facenet-pytorch's MTCNN (its weights ship with it).
+"""Find faces, crop and align them.
 
 Places in pictures are continuous: (0, 0) is the upper left corner, and the first pixel covers
 [0, 1] x [0, 1]. Only `Face.box` is as the detector gives it, about half a pixel more.
@@ -6,8 +6,6 @@ Places in pictures are continuous: (0, 0) is the upper left corner, and the firs
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,12 +15,12 @@ import torch
 from PIL import Image
 from skimage.transform import AffineTransform, estimate_transform, warp
 
+from srkit import registry
+from srkit.hookspecs import Detector, Face, Point
+
 # The box is widened by this factor, so that hair and chin are in: MTCNN's boxes are tight.
 MARGIN = 1.35
-# Side in pixels of what MTCNN's first network looks at; a smaller face is enlarged to it.
-WINDOW = 12
-
-Point = tuple[float, float]
+DETECTOR = "mtcnn"
 
 # Width and height of CelebA's aligned pictures.
 CELEBA_SIZE = (178, 218)
@@ -42,96 +40,30 @@ CELEBA_LANDMARKS: tuple[Point, ...] = (
 FINER = 2
 
 
-@dataclass(frozen=True)
-class Face:
-    """A face in a picture.
-
-    Attributes:
-        box: Left, top, right, bottom in pixels of the picture; may reach beyond it.
-        probability: The detector's, in [0, 1].
-        landmarks: Both eyes, the nose, both corners of the mouth; of each pair, first the one
-            that is left in a picture of an upright face. Empty where nobody looked for them.
-    """
-
-    box: tuple[float, float, float, float]
-    probability: float
-    landmarks: tuple[Point, ...] = ()
-
-
-class Detector:
-    """MTCNN (Zhang et al., 2016) as facenet-pytorch ships it.
+def detector(
+    device: torch.device | str = "cpu",
+    *,
+    min_size: int = 20,
+    confidence: float = 0.9,
+    max_pixels: int | None = None,
+) -> Detector:
+    """Return the detector of faces that srkit uses, a plugin's.
 
     Args:
         device: Where it computes.
-        least: Smallest face looked for, in pixels.
+        min_size: Smallest face looked for, in pixels.
         confidence: Faces of a lower probability are left out.
-        pixels: How many MTCNN looks at, at most, for its time and memory are in proportion to them.
-            A larger picture is searched in a copy reduced to that many. Where there would still be
-            more, for MTCNN enlarges what is below its `WINDOW`, smaller faces are left out: of a
-            picture of n pixels, those below ``WINDOW * sqrt(n / pixels)``. None: no bound.
+        max_pixels: Bound on the detector's work; see `srkit.hookspecs.srkit_detectors`.
     """
-
-    def __init__(
-        self,
-        device: torch.device | None = None,
-        *,
-        least: int = 20,
-        confidence: float = 0.9,
-        pixels: int | None = None,
-    ) -> None:
-        with warnings.catch_warnings():
-            # facenet-pytorch's weights are plain tensors in files of torch's old format.
-            warnings.simplefilter("ignore")
-            from facenet_pytorch import MTCNN
-
-            self.network = MTCNN(
-                keep_all=True, min_face_size=least, device=device or torch.device("cpu")
-            )
-        self.least, self.confidence, self.pixels = least, confidence, pixels
-
-    def faces(self, image: Image.Image) -> list[Face]:
-        """Return the faces in a picture, the largest first; none is an empty list."""
-        if self.pixels is None:
-            return self._search(image, self.least)
-        share = math.sqrt(self.pixels / (image.width * image.height))
-        least = max(self.least, WINDOW / share)
-        if share >= 1:
-            return self._search(image, least)
-        size = max(1, round(image.width * share)), max(1, round(image.height * share))
-        whole = image if image.mode == "RGB" else image.convert("RGB")
-        copy = whole.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-        x, y = image.width / size[0], image.height / size[1]
-        return [
-            Face(
-                (f.box[0] * x, f.box[1] * y, f.box[2] * x, f.box[3] * y),
-                f.probability,
-                tuple((px * x, py * y) for px, py in f.landmarks),
-            )
-            for f in self._search(copy, least * share)
-        ]
-
-    def _search(self, image: Image.Image, least: float) -> list[Face]:
-        if min(image.size) * (12.0 / least) < 12:
-            # Computed as MTCNN does: it would find no scale to look at, and fail.
-            return []
-        self.network.min_face_size = least
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            boxes, probabilities, points = self.network.detect(image.convert("RGB"), landmarks=True)
-        if boxes is None:
-            return []
-        found = [
-            Face(
-                (float(b[0]), float(b[1]), float(b[2]), float(b[3])),
-                float(p),
-                # MTCNN counts pixels from 1: landmarks of a picture and of its mirrored twin add
-                # up to its width and 1. Half a pixel less makes that its width.
-                tuple((float(x) - 0.5, float(y) - 0.5) for x, y in its),
-            )
-            for b, p, its in zip(boxes, probabilities, points, strict=True)
-            if p is not None and p >= self.confidence
-        ]
-        return sorted(found, key=lambda f: -(f.box[2] - f.box[0]) * (f.box[3] - f.box[1]))
+    found: Detector = registry.build(
+        "detectors",
+        DETECTOR,
+        device=str(device),
+        min_size=min_size,
+        confidence=confidence,
+        max_pixels=max_pixels,
+    )
+    return found
 
 
 def crop(image: Image.Image, face: Face, size: int, *, margin: float = MARGIN) -> Image.Image:
@@ -142,7 +74,7 @@ def crop(image: Image.Image, face: Face, size: int, *, margin: float = MARGIN) -
 
     Args:
         image: The picture the face was found in.
-        face: From `Detector.faces`.
+        face: Face of a detector.
         size: Side of the result in pixels.
         margin: Factor by which the box is widened.
     """

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.transform import SimilarityTransform
 
-from srkit.faces.align import CELEBA_SIZE, Face, place
+from srkit.faces.align import CELEBA_SIZE, place
+from srkit.hookspecs import Face
 
 # The mask rises from 0 at the frame's edge to 1 over this share of the frame's side.
 FEATHER = 0.15
@@ -87,7 +88,7 @@ def framed(face: Face, size: tuple[int, int]) -> Frame:
     """Return the frame of a face: by its landmarks, or by its box where they make no sense.
 
     Args:
-        face: From `Detector.faces`.
+        face: Face of a detector.
         size: Width and height of the picture.
     """
     left, top, right, bottom = face.box

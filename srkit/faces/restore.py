@@ -19,9 +19,10 @@ from PIL import Image
 from skimage.transform import AffineTransform, warp
 from torch import Tensor
 
-from srkit.faces.align import Detector, Face
+from srkit.faces.align import detector
 from srkit.faces.frames import Array, Frame, framed, longer_side, outside
 from srkit.faces.patches import Enlarged, Patch
+from srkit.hookspecs import Face
 from srkit.inference import arrays
 from srkit.inference.upscale import Model
 
@@ -76,7 +77,9 @@ class FaceRestorer:
         device: torch.device | None = None,
     ) -> None:
         self.model, self.least, self.confidence, self.most = model, least, confidence, most
-        self.detector = Detector(device, least=least, confidence=confidence, pixels=SEARCHED)
+        self.detector = detector(
+            device or "cpu", min_size=least, confidence=confidence, max_pixels=SEARCHED
+        )
 
     def made_by(self) -> dict[str, Any]:
         """Return all that decides a result, but for the pictures."""

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from srkit.errors import InputError
-from srkit.faces.align import Face, Placement
+from srkit.faces.align import Placement
 from srkit.files import atomic
+from srkit.hookspecs import Face
 
 FILE = "manifest.csv"
 UNFINISHED = ".manifest.part"

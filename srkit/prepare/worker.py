@@ -21,8 +21,9 @@ import torch
 
 from srkit.errors import InputError, OptionError, SrkitError
 from srkit.faces import align
-from srkit.faces.align import Face, Placement
+from srkit.faces.align import Placement
 from srkit.files import sha256
+from srkit.hookspecs import Face
 from srkit.imaging import codec
 from srkit.prepare import manifest
 from srkit.prepare.manifest import Row
@@ -132,7 +133,7 @@ class Worker:
     def __init__(self, photos: Path, out: Path, settings: Settings, device: str) -> None:
         self.photos, self.out, self.settings = photos, out, settings
         # Those that MTCNN isn't sure of are looked at too: the manifest says that they were.
-        self.detector = align.Detector(torch.device(device), least=settings.least, confidence=0)
+        self.detector = align.detector(device, min_size=settings.least, confidence=0)
 
     def __call__(self, job: Job) -> list[Row]:
         """Write a photo's crops; return its rows.

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from srkit import InputError
-from srkit.faces.align import Detector, crop
+from srkit.faces.align import crop, detector
 from srkit.imaging import codec
 
 WEIGHTS = embedder._installed(MODEL)
@@ -37,7 +37,7 @@ def network() -> Dlib:
 def astronaut() -> Tensor:
     """A face, 96x96, framed as the bench frames it."""
     photo = Image.fromarray(skimage.data.astronaut())
-    return codec.to_tensor(crop(photo, Detector().faces(photo)[0], 96))
+    return codec.to_tensor(crop(photo, detector().faces(photo)[0], 96))
 
 
 def test_embeddings_are_of_unit_length(network: Dlib, astronaut: Tensor) -> None:

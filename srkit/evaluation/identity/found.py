@@ -6,11 +6,11 @@ Where a face is, is kept by the photo's content, so that no photo is searched tw
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from srkit import registry
 from srkit.errors import InputError
 from srkit.evaluation.measuring import Progress, ahead, ignore, threads
 from srkit.evaluation.store import Store
 from srkit.faces import align
-from srkit.faces.align import Detector, Face
 from srkit.files import sha256
+from srkit.hookspecs import Detector, Face
 from srkit.imaging import codec
 
 SPACE = "boxes"
@@ -81,11 +82,11 @@ class Finder:
 
     @cached_property
     def _of_photos(self) -> Detector:
-        return Detector(least=LEAST, confidence=CONFIDENCE, pixels=PIXELS)
+        return align.detector(min_size=LEAST, confidence=CONFIDENCE, max_pixels=PIXELS)
 
     @cached_property
     def _of_results(self) -> Detector:
-        return Detector(least=COPY_LEAST, confidence=CONFIDENCE)
+        return align.detector(min_size=COPY_LEAST, confidence=CONFIDENCE)
 
     def find(self, photos: Sequence[Path]) -> list[Located]:
         """Return the largest face of every photo, in their order.
@@ -199,14 +200,16 @@ def _decoded(photo: Path) -> Image.Image | str:
 
 def _key(digest: bytes | str, how: str) -> bytes:
     """Return what a box is kept under: everything that decides it; nothing without a digest."""
-    mtcnn = f" MTCNN {version('facenet-pytorch')} {_searched_by()} {how}".encode()
-    return digest + mtcnn if isinstance(digest, bytes) else b""
+    search = f" {_searched_by()} {how}".encode()
+    return digest + search if isinstance(digest, bytes) else b""
 
 
 @cache
 def _searched_by() -> str:
     """Return what changes with the code that searches."""
-    return sha256(Path(align.__file__))[:16]
+    detector = registry.find("detectors", align.DETECTOR)
+    sources = [sha256(Path(file))[:16] for file in (inspect.getfile(detector), align.__file__)]
+    return " ".join([getattr(detector, "name", ""), *sources])
 
 
 def _packed(box: _Box) -> bytes:
