@@ -28,7 +28,7 @@ PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 SIDE = FACE[2] - FACE[0]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 VIEW = (1240, 1450)  # of the page, in pixels, light beside dark
-ONLY_CASES = "header, footer, section:not(#cases) { display: none } #cases { margin: 0 }"
+ONLY_IMAGES = "header, footer, section:not(#images) { display: none } #images { margin: 0 }"
 DARK = "--blink-settings=preferredColorScheme=0"
 
 
@@ -73,12 +73,12 @@ def screenshot(browser: str, page: str, file: Path, *options: str) -> Image.Imag
 
 
 def picture(browser: str, page: Path) -> Image.Image:
-    """Return the page's top in light, and its pictures in dark, side by side."""
+    """Return the page's top in light, and its images in dark, side by side."""
     with tempfile.TemporaryDirectory() as folder:
-        shot, copy = Path(folder) / "shot.png", Path(folder) / "cases.html"
+        shot, copy = Path(folder) / "shot.png", Path(folder) / "images.html"
         light = screenshot(browser, page.resolve().as_uri(), shot)
         html = page.read_text(encoding="utf-8")
-        copy.write_text(html.replace("</style>", f"{ONLY_CASES}</style>"), encoding="utf-8")
+        copy.write_text(html.replace("</style>", f"{ONLY_IMAGES}</style>"), encoding="utf-8")
         dark = screenshot(browser, copy.as_uri(), shot, DARK)
     both = Image.new("RGB", (light.width + dark.width, light.height))
     both.paste(light, (0, 0))

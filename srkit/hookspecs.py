@@ -301,6 +301,16 @@ def srkit_studies() -> Names:  # type: ignore[empty-body]
 
 
 @hookspec
+def srkit_reports() -> Names:  # type: ignore[empty-body]
+    """Reports: ``factory(report, folder)`` writes what it makes of a bench into ``folder``.
+
+    ``report`` is what `srkit.bench` returns: ``tables()`` gives its numbers, ``examples`` the best,
+    the median and the worst image by every method. ``srkit bench --report`` calls all of them; that
+    of srkit itself writes ``index.html`` and ``figures``.
+    """
+
+
+@hookspec
 def srkit_sources() -> Names:  # type: ignore[empty-body]
     """Sources of training images: ``factory(address)`` gives a `Source` or a `StreamSource`.
 

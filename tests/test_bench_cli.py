@@ -16,17 +16,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from srkit import registry
 from srkit.cli import main
 from srkit.cli.benching import by_name, parse_sides
 from srkit.errors import InputError
 from srkit.evaluation import Faces, Report
 from srkit.evaluation import run as runner
-from srkit.evaluation.inputs import logs, people
+from srkit.evaluation.inputs import people
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.run import PARTIAL, bench
 from srkit.evaluation.store import Store
-from srkit.recipe import Recipe
 
 Crops = Callable[[Path, int, int], list[Path]]
 
@@ -298,21 +296,6 @@ def test_names_and_places_are_told_apart() -> None:
         by_name("--results", ["a=x", "a=y"])
 
 
-def test_a_training_may_be_shown_beside_models(photos: Path, tmp_path: Path) -> None:
-    log = tmp_path / "elsewhere" / "log.jsonl"
-    log.parent.mkdir()
-    line = {"step": 50, "pictures_per_second": 100.0}
-    log.write_text(json.dumps(line) + "\n" + json.dumps({**line, "step": 100}) + "\n")
-    recipe: Recipe = registry.build("recipes", "faces")
-    (log.parent / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
-    where = ("bicubic", "--data", photos, "--report", tmp_path / "out")
-    assert run(*where, "--log", f"theirs={log.parent}") == 0
-    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert "theirs" in page
-    assert "batches" in page
-    assert run(*where, "--log", f"theirs={tmp_path / 'none'}") == 2
-
-
 def test_sides_are_whole_numbers_in_order() -> None:
     assert parse_sides("24, 8,16,8") == (8, 16, 24)
     assert parse_sides("") == ()
@@ -354,17 +337,6 @@ def test_other_sets_are_compared_by_pairs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one pair has nobody to be told from"):
         people(Faces("folders", root, pairs=1), Protocol())
     assert len(people(Faces("folders", root, pairs=0, people=1), Protocol()).drawn) == 1
-
-
-def test_a_run_named_like_a_ready_model_lends_it_no_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("faces", "mine"):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "log.jsonl").touch()
-    assert logs(["faces", "mine"]) == {"mine": Path("runs/mine/log.jsonl")}
-    assert list(logs("runs/faces")) == ["runs/faces"]
 
 
 def test_a_report_folder_that_is_no_folder_is_one_line(photos: Path, tmp_path: Path) -> None:

@@ -127,14 +127,6 @@ def bench(
             metavar="DIR", help="An HTML page, its figures and the JSON.", rich_help_panel=OUTPUT
         ),
     ] = None,
-    log: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=RUN",
-            help="Show this training's speed on the page, too; repeatable.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
     json: Annotated[
         Path | None, typer.Option(help="A file of everything measured.", rich_help_panel=OUTPUT)
     ] = None,
@@ -251,7 +243,6 @@ def bench(
             "--scores": scores,
             "--write-lr": write_lr,
             "--results": results,
-            "--log": log,
         }
         refuse(of_benches, "doesn't go with --reproduce: the study decides, and writes into --out")
         page = reproduced(
@@ -288,7 +279,7 @@ def bench(
     see_writable({"--report": report, "--json": json, "--scores": scores})
     if scores:
         single.check(scores)
-    others, logs = by_name("--results", results or ()), by_name("--log", log or ())
+    others = by_name("--results", results or ())
     try:
         with shown() as progress:
             found = run.bench(
@@ -300,7 +291,6 @@ def bench(
                 batch_size=batch_size,
                 report=report,
                 command=command,
-                logs=logs,
                 progress=progress,
             )
     except KeyboardInterrupt as error:

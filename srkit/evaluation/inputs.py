@@ -19,9 +19,7 @@ from srkit.hookspecs import Person
 from srkit.imaging import codec
 from srkit.inference.device import device_named
 from srkit.inference.upscale import Model
-from srkit.models import checkpoint
 from srkit.models.load import DEFAULT_MODEL, load
-from srkit.training import run_folder
 
 PHOTOS = 3  # a base and two probes, as in section IV-B
 
@@ -151,33 +149,3 @@ def others(folders: Mapping[str, str | Path] | None, scale: int) -> list[Column]
         results.Results(name, Path(folder), scale).column()
         for name, folder in (folders or {}).items()
     ]
-
-
-def logs(
-    given: Given | Sequence[Given], more: Mapping[str, str | Path] | None = None
-) -> dict[str, Path]:
-    """Return the training logs of those models that are runs, by the model's name, and others.
-
-    A ready model's name means that one, whatever a run is called; see `srkit.models.load.find`.
-
-    Args:
-        given: Models.
-        more: Name to a run's folder, or to its log.
-
-    Raises:
-        InputError: One of ``more`` isn't there.
-    """
-    named = [given] if isinstance(given, (str, Path, Model, Column)) else given
-    ready = registry.offers("models")
-    found = {}
-    for name in (str(m) for m in named if isinstance(m, (str, Path)) and str(m) not in ready):
-        for folder in (Path(name), checkpoint.default_folder(name)):
-            if (folder / run_folder.LOG).is_file():
-                found[name] = folder / run_folder.LOG
-                break
-    for name, place in (more or {}).items():
-        log = Path(place) / run_folder.LOG if Path(place).is_dir() else Path(place)
-        if not log.is_file():
-            raise InputError(f"the training log of '{name}': {log}: no such file")
-        found[name] = log
-    return found

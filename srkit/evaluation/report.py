@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from srkit.evaluation.quality import Quality
 from srkit.files import write_text
 
 if TYPE_CHECKING:
+    from srkit.evaluation.examples import Example
     from srkit.evaluation.tables import Tables
 
 FORMAT = "srkit bench 2"
@@ -35,6 +36,8 @@ class Report:
         pairs: Same/different verification, or None.
         warnings: What a reader must know.
         run: The command that repeats it, ``seconds``, and the machine.
+        examples: The best, the median and the worst image, where the report is to show them; they
+            aren't kept in files.
     """
 
     models: dict[str, dict[str, Any]]
@@ -44,6 +47,7 @@ class Report:
     pairs: Pairs | None = None
     warnings: list[str] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
+    examples: Sequence[Example] = field(default=(), compare=False, repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite decibels become the string ``"inf"``."""
@@ -74,7 +78,7 @@ class Report:
             "pairs": Pairs,
         }
         values = _infinite(dict(found))
-        parts = {
+        parts: dict[str, Any] = {
             name: kind.from_json(values[name]) if values.get(name) else None
             for name, kind in kinds.items()
         }

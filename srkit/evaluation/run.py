@@ -15,9 +15,11 @@ import torch
 
 from srkit.evaluation import coincidence, identity, inputs, quality
 from srkit.evaluation.columns import BICUBIC, REFERENCES, Column, columns
+from srkit.evaluation.examples import examples
 from srkit.evaluation.inputs import Faces, FaceSet, Given
 from srkit.evaluation.measuring import BATCH, Progress, ignore
 from srkit.evaluation.protocol import DEFAULT, Protocol
+from srkit.evaluation.publish import publish
 from srkit.evaluation.report import Report
 from srkit.evaluation.store import Store, default_store
 from srkit.imaging import codec
@@ -44,7 +46,6 @@ def bench(
     report: str | Path | None = None,
     partial: Path | None = None,
     command: str = "",
-    logs: Mapping[str, str | Path] | None = None,
     progress: Progress = ignore,
 ) -> Report:
     """Measure models.
@@ -67,8 +68,6 @@ def bench(
         partial: File for scores of a bench that is killed, where there is no ``report``; deleted
             at the end.
         command: What repeats it, for the page.
-        logs: Further trainings for the page's bars of batches in equal time, name to a run's
-            folder or its log; those of models that are runs are found by themselves.
         progress: Told what is done, how much, and of how much.
 
     Returns:
@@ -88,7 +87,6 @@ def bench(
     made = inputs.models(models, others, device)
     compared = columns([*made, *inputs.others(others, protocol.scale)], protocol.scale)
     folder = Path(report) if report else None
-    trainings = inputs.logs(models, logs)
     unfinished = partial or (folder / PARTIAL if folder else None)
     kept = Store(unfinished) if unfinished else None
 
@@ -114,6 +112,7 @@ def bench(
         quality=scored,
         **parts,
         warnings=said,
+        examples=list(examples(scored, compared, files, protocol)) if folder and scored else [],
         run={
             "command": command,
             "seconds": round(time.perf_counter() - began, 1),
@@ -121,7 +120,7 @@ def bench(
         },
     )
     if folder:
-        _write_page(result, folder, compared, files, protocol, trainings)
+        publish(result, folder)
     if kept:
         kept.delete()
     return result
@@ -212,21 +211,3 @@ def _faces_lr(
         yield from identity.lr_of_distances(found.people, protocol, base="first", **how)
     if found.pairs:
         yield from identity.lr_of_pairs(found.people, protocol, **_drawing(faces, found), **how)
-
-
-def _write_page(
-    report: Report,
-    folder: Path,
-    compared: list[Column],
-    files: list[Path],
-    protocol: Protocol,
-    logs: dict[str, Path],
-) -> None:
-    from srkit.evaluation import cases, page
-
-    shown: list[Any] = []
-    judged = [column for column in compared if column.name not in REFERENCES]
-    if report.quality and judged:
-        chosen = cases.choose(report.quality, judged[0].name)
-        shown = cases.make(compared, files, protocol, chosen)
-    page.write(report, folder, cases=shown, logs=logs)

@@ -1,0 +1,199 @@
+"""From a report to a page: what was measured, the first table, images, then the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from srkit_report.charts import INTERPOLATION, NAMES, Figure, figures
+from srkit_report.images import address, shown
+
+if TYPE_CHECKING:
+    from srkit.evaluation.report import Report
+    from srkit.evaluation.tables import Table
+
+PAGE, FIGURES = "index.html", "figures"
+# What each section shows, by the tables' names.
+SECTIONS = {
+    "Quality": ("quality",),
+    "Differences": ("gains", "versus"),
+    "Identity": ("distances", "everybody", "photos"),
+    "Verification": ("pairs", "sizes"),
+}
+# Tables whose first numbers are summed up.
+DECISIVE = {
+    "quality": "Quality",
+    "distances": "Identity",
+    "everybody": "Identity, everybody",
+    "pairs": "Verification",
+}
+PARTS = {
+    "quality": "quality",
+    "distances": "identity, drawn",
+    "whole": "identity, everybody",
+    "pairs": "verification",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        title: Its heading.
+        tables: Those that the report has.
+        figures: Charts.
+    """
+
+    title: str
+    tables: list[Table]
+    figures: list[Figure]
+
+
+def write(report: Report, folder: Path) -> Path:
+    """Write a report as ``index.html``, and its charts into ``figures``.
+
+    Args:
+        report: What was measured.
+        folder: Where; it exists. Charts of a report that was there before are removed.
+    """
+    tables = {table.name: table for table in report.tables()}
+    drawn = figures(report, tables)
+    sections = [
+        Section(
+            title,
+            [tables[name] for name in its if name in tables],
+            [figure for name in its for figure in drawn.get(name, [])],
+        )
+        for title, its in SECTIONS.items()
+        if any(name in tables for name in its)
+    ]
+    quality, run = report.quality, dict(report.run)
+    run.pop("command", None)
+    seconds = run.pop("seconds", 0)
+    html = _template().render(
+        title=f"Bench of {', '.join(_models(report))}",
+        measured=list(measured(report)),
+        findings=list(findings(tables)),
+        report=report,
+        sections=sections,
+        images=[shown(example, quality) for example in report.examples] if quality else [],
+        protocols={
+            title: dict(fields(getattr(report, part).protocol))
+            for part, title in PARTS.items()
+            if getattr(report, part)
+        },
+        methods=_turned({name: dict(fields(known)) for name, known in report.models.items()}),
+        run={"value": {**dict(fields(run)), "duration": duration(seconds)}},
+    )
+    (folder / FIGURES).mkdir(parents=True, exist_ok=True)
+    pngs = {figure.name: figure.png for its in drawn.values() for figure in its}
+    for name in NAMES:
+        file = folder / FIGURES / f"{name}.png"
+        if name in pngs:
+            _save(file, pngs[name])
+        else:
+            file.unlink(missing_ok=True)
+    # Names of files may hold bytes that are no text.
+    _save(folder / PAGE, html.encode("utf-8", "replace"))
+    return folder / PAGE
+
+
+def _save(file: Path, content: bytes) -> None:
+    """Write a file that appears only when it is whole."""
+    part = file.with_name(f".{file.name}.part")
+    part.write_bytes(content)
+    part.replace(file)
+
+
+def _models(report: Report) -> list[str]:
+    return [name for name in report.models if name not in INTERPOLATION] or list(report.models)
+
+
+def measured(report: Report) -> Iterator[str]:
+    """Yield what was measured, a sentence a part."""
+    if quality := report.quality:
+        its = quality.protocol
+        yield (
+            f"Quality of {', '.join(_models(report))} beside interpolation on "
+            f"{len(quality.pictures):,} images, x{its.get('scale')}, by the protocol "
+            f"{its['name']}. {its.get('description') or ''}"
+        )
+    for part in (report.distances, report.whole):
+        if part:
+            yield (
+                f"Identity distances of {len(part.rows):,} photos of {part.people:,} people by the "
+                f"embedder {part.protocol['embedder']}."
+            )
+    if pairs := report.pairs:
+        yield (
+            f"Verification on {pairs.same:,} pairs of the same person and {pairs.impostors:,} "
+            f"impostors by the embedder {pairs.protocol['embedder']}."
+        )
+
+
+def findings(tables: Mapping[str, Table]) -> Iterator[str]:
+    """Yield which method is the best by the first number of a table, or that none is."""
+    for table, what in ((tables[name], what) for name, what in DECISIVE.items() if name in tables):
+        by = f"{what}, by {table.headings[0]}"
+        best = [(labels[0], values[0]) for labels, values in table.rows if values[0].best]
+        for method, value in best:
+            said = number(f"{value} {value.interval}".strip())
+            yield f"{by}: {method} is better than every other method ({said})."
+        if not best:
+            yield f"{by}: no method is better than all others beyond doubt."
+
+
+def fields(stamp: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested values by dotted path, empty ones too."""
+    for key, value in stamp.items():
+        if isinstance(value, Mapping) and value:
+            yield from fields(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)) and value:
+            yield prefix + key, ", ".join(map(str, value))
+        else:
+            empty = value is None or value in ("", {}, [], ())
+            yield prefix + key, "none" if empty else str(value)
+
+
+def number(value: object) -> str:
+    """Return a number with a true minus."""
+    return "\N{EN DASH}" if str(value) == "-" else str(value).replace("-", "\N{MINUS SIGN}")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds, or minutes and seconds, or hours and minutes."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{seconds:.1f} s"
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def rows(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the names of all rows that columns have."""
+    return list(dict.fromkeys(row for its in columns.values() for row in its))
+
+
+def _turned(columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Make rows of columns."""
+    return {
+        row: {name: its[row] for name, its in columns.items() if row in its}
+        for row in rows(columns)
+    }
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # names of files and models may hold anything
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "address": address}
+    environment.globals["rows"] = rows
+    return environment.get_template("page.html.jinja")

@@ -1,0 +1,101 @@
+"""The best, the median and the worst image of a bench, by every method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srkit.evaluation.columns import BICUBIC, HR, LANCZOS, LR, NEAREST, Column
+from srkit.evaluation.measuring import ordered
+from srkit.imaging import codec
+
+if TYPE_CHECKING:
+    from srkit.evaluation.protocol import Protocol
+    from srkit.evaluation.quality import Quality
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+# LR's pixels repeated are nearest neighbour's result, and Lanczos differs little from bicubic.
+NOT_SHOWN = (NEAREST, LANCZOS)
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image that was chosen by its score.
+
+    Attributes:
+        rank: ``best``, ``median`` or ``worst``; ``only`` where there is one image.
+        index: In the quality's images.
+        method: Whose result decided.
+        metric: By which metric.
+        gain: Over bicubic, in that metric.
+        images: ``HW3`` by method: LR (``hw3``), bicubic, the models, HR.
+    """
+
+    rank: str
+    index: int
+    method: str
+    metric: str
+    gain: float
+    images: Mapping[str, Pixels]
+
+
+@torch.inference_mode()
+def examples(
+    quality: Quality, methods: Sequence[Column], files: Sequence[Path], protocol: Protocol
+) -> Iterator[Example]:
+    """Yield examples by the first model's gain over bicubic in the first metric; none without one.
+
+    By plain scores the smoothest images would be the best ones, whatever upscales them.
+
+    Args:
+        quality: Of these methods on these files.
+        methods: Of the bench; nearest neighbour and Lanczos aren't shown.
+        files: Of the bench, in any order.
+        protocol: Of the bench.
+
+    Raises:
+        InputError: A file can't be read any more.
+    """
+    if not quality.models:
+        return
+    model, metric = quality.models[0], next(iter(quality.metrics))
+    for rank, index, gain in choose(quality, model, metric):
+        name = quality.pictures[index]
+        alike = ordered([file for file in files if file.name == name])
+        hr = protocol.hr(alike[quality.pictures[:index].count(name)].file)
+        lr = protocol.degrade(hr)
+        images = {LR: lr, **{m.name: m(lr) for m in methods if m.name not in NOT_SHOWN}, HR: hr}
+        pixels = {name: _pixels(image) for name, image in images.items()}
+        yield Example(rank, index, model, metric, gain, pixels)
+
+
+def choose(quality: Quality, method: str, metric: str) -> list[tuple[str, int, float]]:
+    """Return rank, index and gain over bicubic of the best, the median and the worst image.
+
+    Of equal images the first counts; of an even number the lower of the two in the middle.
+    """
+    sign = 1 if quality.metrics[metric]["higher_is_better"] else -1
+    both = zip(quality.scores[method][metric], quality.scores[BICUBIC][metric], strict=True)
+    # Two perfect results are infinite decibels each: neither gains over the other.
+    gains = [0.0 if score == base else score - base for score, base in both]
+    keys = [-math.inf if math.isnan(gain) else sign * gain for gain in gains]
+    order = sorted(range(len(keys)), key=lambda n: -keys[n])
+    ranks = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    if len(order) == 1:
+        ranks = {"only": 0}
+    elif len(order) == 2:
+        del ranks["median"]  # it would be one of the others
+    return [(rank, index, gains[index]) for rank, index in ranks.items()]
+
+
+def _pixels(images: Tensor) -> Pixels:
+    return codec.to_uint8(images)[0].permute(1, 2, 0).contiguous().cpu().numpy()
