@@ -82,7 +82,7 @@ def test_a_folder_of_all_sorts(
     (photos / "späti 東京").mkdir(parents=True)
     turned = astronaut.rotate(90, expand=True)
     exif = Image.Exif()
-    exif[codec.EXIF_ORIENTATION] = 6  # to be turned by 270 degrees
+    exif[0x0112] = 6  # to be turned by 270 degrees
     exif[0x010E] = "a secret place"
     turned.save(photos / "späti 東京" / "größe.jpg", exif=exif, quality=95)
     astronaut.convert("L").save(photos / "grey.tif")

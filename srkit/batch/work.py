@@ -126,10 +126,10 @@ class Work:
         if self.restorer:
             scale = made.size[0] / picture.size[0]
             # its own pixels, not yet seen by anyone else
-            found = self.restorer.restore(picture.filled(), made.pixels, scale=scale)
+            found = self.restorer.restore(picture.pixels, made.pixels, scale=scale)
             faces = (sum(face.restored for face in found), len(found))
             notes += dict.fromkeys(face.note for face in found if face.note)
-        residual = consistency.residual(made.pixels, picture.filled()) if self.report else None
+        residual = consistency.residual(made.pixels, picture.pixels) if self.report else None
         return Result((made,), residual, faces, tuple(notes))
 
     def _notes(self, size: tuple[int, int]) -> list[str]:
@@ -143,7 +143,7 @@ class Work:
 
     def _only_faces(self, picture: Picture) -> Result:
         assert self.restorer is not None
-        crops = self.restorer.crops(picture.filled())
+        crops = self.restorer.crops(picture.pixels)
         if not crops:
             raise InputError("no face found in it")
         about = {k: v for k, v in picture.info.items() if k in ("icc_profile", "dpi")}

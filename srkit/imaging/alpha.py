@@ -1,4 +1,4 @@
-"""Transparency: what a network sees under it, and how it is enlarged."""
+"""Transparency: what a network sees under it, and how it is upscaled."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _doubled(coarse: Tensor, top: int, size: tuple[int, ...]) -> Tensor:
     return wide[..., 2 * above : 2 * above + height, :width]
 
 
-def enlarged(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def upscaled(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bring transparency to another size by Lanczos, without halos.
 
     Lanczos rings: beside an edge, what was opaque would shine through and what was clear would
@@ -103,12 +103,12 @@ def enlarged(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     image = image.resize(size, Image.Resampling.LANCZOS)
     rows_around = _around_centres(alpha.shape[0], height)
     columns_around = _around_centres(alpha.shape[1], width)
-    enlarging = height >= alpha.shape[0] and width >= alpha.shape[1]
+    grows = height >= alpha.shape[0] and width >= alpha.shape[1]
     result = np.empty((height, width), alpha.dtype)
     for top in range(0, height, _ROWS):
         rows = slice(top, top + _ROWS)
         smooth = np.asarray(image.crop((0, top, width, min(top + _ROWS, height)))).round()
-        if enlarging:
+        if grows:
             lines = [alpha[each[rows]] for each in rows_around]
             corners = [line[:, each] for line in lines for each in columns_around]
             smooth = smooth.clip(reduce(np.minimum, corners), reduce(np.maximum, corners))
@@ -120,3 +120,15 @@ def _around_centres(given: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels before and after the centre of each of ``wanted`` along an axis."""
     before = np.floor((np.arange(wanted) + 0.5) * given / wanted - 0.5).astype(np.intp)
     return before.clip(0, given - 1), (before + 1).clip(0, given - 1)
+
+
+def divided(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return colours that were multiplied by alpha as they were before."""
+    top = np.iinfo(pixels.dtype).max
+    result = np.empty_like(pixels)
+    for first in range(0, len(pixels), _ROWS):
+        rows = slice(first, first + _ROWS)
+        share = alpha[rows, :, None].astype(np.float64) / top
+        whole = pixels[rows] / np.maximum(share, 1 / top)
+        result[rows] = whole.round().clip(0, top).astype(pixels.dtype)
+    return result

@@ -1,46 +1,38 @@
-"""File <-> tensor: the only place where bytes, ranges, alpha, profiles and EXIF meet.
-
-Each of them has a file of its own, of which this one is the front.
-"""
+"""File <-> image <-> tensor: the only place where bytes, ranges, alpha, profiles and EXIF meet."""
 
 from __future__ import annotations
 
-import re
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
+from io import BufferedWriter, FileIO, UnsupportedOperation
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from srkit.errors import InputError
 from srkit.files import atomic
-from srkit.imaging import encoding, formats, opening
+from srkit.imaging import colour, formats, metadata, png, provenance, tiff
+from srkit.imaging.decode import MAX_PIXELS, Source, quiet, unpack
 from srkit.imaging.formats import SUFFIXES, WRITABLE, listed, require_writable
-from srkit.imaging.metadata import EXIF_ORIENTATION
-from srkit.imaging.opening import MAX_PIXELS
-from srkit.imaging.picture import Picture
+from srkit.imaging.image import Picture
 from srkit.imaging.provenance import Origin
 
 __all__ = [
-    "EXIF_ORIENTATION",
     "MAX_PIXELS",
     "SUFFIXES",
     "WRITABLE",
     "Framing",
     "Origin",
     "Picture",
+    "Source",
     "bicubic",
     "frame",
     "listed",
-    "quiet",
     "read",
     "require_writable",
     "save",
@@ -52,15 +44,22 @@ __all__ = [
     "write",
 ]
 
-_ODD = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-_lock, _reading = threading.Lock(), 0
-
-Found = TypeVar("Found")
 Framing = Literal["square", "squash", "jitter"]
+
+_XMP_MARKER = formats.MARKER - 29  # less the name that it begins by
+# 4:4:4, since a network draws colours as sharp as brightness.
+_QUALITY: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"quality": 95},
+    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
+}
 
 
 def read(file: Path | str, encoded: bytes | None = None) -> Picture:
     """Decode a file, turned upright by its EXIF orientation.
+
+    What lies under transparency is replaced by colours from around it; see
+    `srkit.imaging.alpha.filled`.
 
     Args:
         file: Where it is, or what to call it if ``encoded`` is given.
@@ -70,7 +69,8 @@ def read(file: Path | str, encoded: bytes | None = None) -> Picture:
         InputError: Missing, unreadable, truncated, or too large; the message begins with ``file``
             and says the same wherever that lies.
     """
-    return _said(opening.decoded, file, encoded)
+    with Source(file, encoded) as source:
+        return source.decode()
 
 
 def size_of(file: Path | str, encoded: bytes | None = None) -> tuple[int, int]:
@@ -79,56 +79,8 @@ def size_of(file: Path | str, encoded: bytes | None = None) -> tuple[int, int]:
     Raises:
         InputError: See `read`; what is broken further on is only found there.
     """
-    return _said(opening.size_of, file, encoded)
-
-
-def _said(
-    find: Callable[[opening.Source], Found], file: Path | str, encoded: bytes | None
-) -> Found:
-    """Find something out about a file; make all that may go wrong one line for the user."""
-    try:
-        with quiet():
-            return find(opening.Source(file, encoded))
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file") from error
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error.__cause__
-    except MemoryError as error:
-        raise InputError(f"{file}: too large for the memory") from error
-    # Pillow's decoders raise nearly any kind of error on broken bytes; none is our bug.
-    except Exception as error:
-        why = (isinstance(error, OSError) and error.strerror) or error
-        why = " ".join(str(why).split()) or type(error).__name__
-        raise InputError(f"{file}: not a readable picture ({why})") from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Pillow's warnings of odd files and of large ones from the user, who can do nothing.
-
-    Python's filters are one for all threads, and some decode in parallel: the first in brings
-    this one, the last out takes it away, and the others' stay as they are.
-    """
-    global _reading
-    with _lock:
-        if not _reading:
-            cast(list[Any], warnings.filters).insert(0, _ODD)
-        _reading += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _reading -= 1
-            if not _reading:
-                with suppress(ValueError):
-                    cast(list[Any], warnings.filters).remove(_ODD)
-
-
-def unpack(image: Image.Image) -> Picture:
-    """Split a Pillow image of any mode into what a network can take and what goes around it."""
-    image.load()  # a TIFF is turned upright by it
-    picture = opening.unpacked(image)
-    return replace(picture, pixels=image.copy()) if picture.rgb is image else picture
+    with Source(file, encoded) as source:
+        return source.size
 
 
 def save(picture: Picture, file: Path, *, origin: Origin | None = None) -> list[str]:
@@ -150,12 +102,117 @@ def save(picture: Picture, file: Path, *, origin: Origin | None = None) -> list[
     require_writable(file, picture.size)
     try:
         with quiet(), atomic(file) as temporary:
-            return encoding.encode(picture, temporary, formats.format_of(file), origin)
+            return _encode(picture, temporary, formats.format_of(file), origin)
     except MemoryError as error:
         raise InputError(f"can't write {file}: too large for the memory") from error
     except (OSError, ValueError) as error:
         why = (isinstance(error, OSError) and error.strerror) or error
         raise InputError(f"can't write {file}: {why}") from error
+
+
+def _encode(picture: Picture, file: Path, name: str, origin: Origin | None) -> list[str]:
+    """Write an image in a format; return what of it is lost."""
+    info = metadata.fitted(picture.info, picture.size)
+    if origin and "xmp" in formats.HOLDS[name]:
+        info["xmp"] = provenance.stamp(info.get("xmp"), origin)
+        if name == "JPEG" and len(info["xmp"]) > _XMP_MARKER:
+            info["xmp"] = provenance.stamp(None, origin)
+    lost = _losses(picture, name, info)
+    inks = None
+    if picture.separation and name in formats.INKS:
+        opaque = Picture(picture.pixels, picture.alpha).to_8_bit_image(opaque=True)
+        inks = picture.separation.to_cmyk(opaque)
+        info["icc_profile"] = picture.separation.profile
+    elif not _fits(info.get("icc_profile"), picture.grey):
+        info.pop("icc_profile", None)
+    if name == "TIFF":
+        lost += tiff.write(picture, file, info, None if inks is None else np.asarray(inks))
+    elif name == "PNG" and picture.pixels.dtype == np.uint16:
+        png.write(picture, file, info)
+    else:
+        image = inks or picture.to_8_bit_image(opaque=name in formats.OPAQUE)
+        _write_by_pillow(image, file, name, info)
+    return lost
+
+
+def _fits(profile: bytes | None, grey: bool) -> bool:
+    """Return whether a profile is whole and of the channels that an image has."""
+    spaces = ("RGB", "GRAY") if grey else ("RGB",)
+    return profile is not None and colour.space(profile) in spaces and colour.is_whole(profile)
+
+
+def _losses(picture: Picture, name: str, info: dict[str, Any]) -> list[str]:
+    """Return what a format has no place for, and take it out of ``info``."""
+    lost = []
+    if picture.pixels.dtype == np.uint16 and name not in formats.DEEP:
+        lost.append(f"{name} holds 8 bits a channel: its 16 were rounded")
+    alpha = picture.alpha
+    if alpha is not None and name in formats.OPAQUE and alpha.min() < np.iinfo(alpha.dtype).max:
+        lost.append(f"{name} holds no transparency: it lies on white now")
+    if picture.separation and name not in formats.INKS:
+        lost.append(f"{name} holds no CMYK: it is sRGB now")
+    for key, what in formats.METADATA.items():
+        most = _XMP_MARKER if key == "xmp" else formats.MARKER - 40
+        if not info.get(key):
+            continue
+        if key not in formats.HOLDS[name]:
+            del info[key]
+            lost.append(f"{name} holds no {what}: it was left out")
+        elif name == "JPEG" and key != "dpi" and len(info[key]) > most:
+            lost.append(f"JPEG holds no {what} of {len(info.pop(key))} bytes")
+    return lost
+
+
+def _write_by_pillow(image: Image.Image, file: Path, name: str, info: dict[str, Any]) -> None:
+    image = _in_srgb_where_needed(image, name, info)
+    keys = (
+        ["icc_profile", "dpi", "exif"] + ["comment"] * (name == "JPEG") + ["xmp"] * (name != "PNG")
+    )
+    options: dict[str, Any] = {key: info[key] for key in keys if info.get(key)}
+    if name == "PNG":
+        options["pnginfo"] = png.chunks(info)
+    if name == "AVIF" and not _is_sound(info.get("exif", b"")):
+        options.pop("exif", None)
+    if name == "JPEG" and info.get("iptc"):
+        options["extra"] = metadata.iptc_segment(info["iptc"])
+    if name == "WEBP" and info.get("lossless"):
+        options["lossless"] = True
+    with _Whole(FileIO(file, "w")) as out:
+        image.save(out, name, **_QUALITY.get(name, {}), **options)
+
+
+class _Whole(BufferedWriter):
+    """A file that takes all it is given or fails.
+
+    Given a file's number, Pillow has the system write, and overlooks that a disk which is nearly
+    full takes less than it was given.
+    """
+
+    def fileno(self) -> int:
+        raise UnsupportedOperation
+
+
+def _in_srgb_where_needed(image: Image.Image, name: str, info: dict[str, Any]) -> Image.Image:
+    """Bring an image to sRGB where its format holds no such profile: without, colours are others.
+
+    BMP as Pillow writes it holds none, WebP and AVIF as their readers give it back only RGB's.
+    """
+    profile = info.get("icc_profile")
+    if not profile or not (name == "BMP" or (name in ("WEBP", "AVIF") and image.mode[0] == "L")):
+        return image
+    with suppress(ImageCms.PyCMSError):
+        image = colour.to_srgb(image, profile)
+    info["icc_profile"] = None if name == "BMP" else colour.srgb()
+    return image
+
+
+def _is_sound(exif: bytes) -> bool:
+    """Return whether Pillow's AVIF writer, which looks for the orientation, can read EXIF."""
+    try:
+        Image.Exif().load(exif)
+    except Exception:  # of nearly any kind
+        return False
+    return True
 
 
 def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) -> None:

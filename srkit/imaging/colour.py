@@ -1,12 +1,15 @@
-"""Colours that a network doesn't know: profiles are kept, CMYK and Lab are brought to sRGB.
+"""Colours that a network doesn't know: profiles are kept, CMYK is brought to sRGB.
 
 RGB and grey numbers stay as they are and so does their profile, which makes them right whatever
-it says. Those of CMYK and Lab mean nothing to a network; they are brought to sRGB through their
-profile, by relative colorimetric intent with black point compensation, as printers' programs do.
+it says. Those of CMYK mean nothing to a network; they are brought to sRGB through their profile,
+by relative colorimetric intent with black point compensation, as printers' programs do. What a
+PNG says of its colours in other ways becomes a profile, which every format and program knows.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -15,11 +18,35 @@ import numpy as np
 from PIL import Image, ImageCms
 
 _ROWS = 256  # at a time, so that what is in between stays small
+_D50 = np.array([0.9642, 1, 0.8249])  # the white of profiles
+_BRADFORD = np.array(
+    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+)
+_SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+_BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
+_D65 = (0.3127, 0.329)
+_SRGB_CORNERS = (*_D65, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+# cICP's numbers (ITU-T H.273): x and y of white, red, green and blue; the curve.
+_PRIMARIES = {
+    1: _SRGB_CORNERS,
+    5: (*_D65, 0.64, 0.33, 0.29, 0.6, 0.15, 0.06),
+    6: (*_D65, 0.63, 0.34, 0.31, 0.595, 0.155, 0.07),
+    9: (*_D65, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046),
+    11: (0.314, 0.351, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+    12: (*_D65, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06),
+}
+_CURVES = {
+    **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE),
+    4: (2.2, 1.0, 0.0, 0.0, 0.0),
+    5: (2.8, 1.0, 0.0, 0.0, 0.0),
+    8: (1.0, 1.0, 0.0, 0.0, 0.0),
+    13: _SRGB_CURVE,
+}
 
 
 @dataclass(frozen=True)
 class Separation:
-    """The inks that a picture's RGB came from, and how to get back to them.
+    """The inks that an image's RGB came from, and how to get back to them.
 
     Attributes:
         profile: Of the press; without one, ink takes light away as in an ideal one.
@@ -35,7 +62,7 @@ class Separation:
         """
         if self.profile is None:
             return image.convert("RGB")
-        return _apply(_transform(self.profile, srgb(), "CMYK", "RGB"), image)
+        return _converted(image, self.profile, srgb(), "RGB")
 
     def to_cmyk(self, image: Image.Image) -> Image.Image:
         """Return an sRGB image as CMYK.
@@ -44,7 +71,7 @@ class Separation:
         in black only comes back so.
         """
         if self.profile is not None:
-            return _apply(_transform(srgb(), self.profile, "RGB", "CMYK"), image)
+            return _converted(image, srgb(), self.profile, "CMYK")
         return Image.merge("CMYK", [Image.fromarray(ink) for ink in _inks(np.asarray(image))])
 
 
@@ -76,41 +103,107 @@ def is_whole(profile: bytes) -> bool:
     return True
 
 
-def from_lab(image: Image.Image) -> Image.Image:
-    """Return a Lab image (D50) as sRGB."""
-    return _apply(_transform(None, srgb(), "LAB", "RGB"), image)
-
-
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """Return an image of mode RGB, RGBA, L or LA as sRGB: RGB, or RGBA with the same alpha.
 
     Raises:
         ImageCms.PyCMSError: littlecms can't use the profile.
     """
-    mode = "L" if image.mode[0] == "L" else "RGB"
-    made = _apply(_transform(profile, srgb(), mode, "RGB"), image.convert(mode))
+    made = _converted(image.convert(image.mode.rstrip("A")), profile, srgb(), "RGB")
     if image.mode.endswith("A"):
         made.putalpha(image.getchannel("A"))
     return made
 
 
-def _transform(
-    given: bytes | None, wanted: bytes, given_mode: str, wanted_mode: str
-) -> ImageCms.ImageCmsTransform:
-    source = (
-        ImageCms.createProfile("LAB") if given is None else ImageCms.ImageCmsProfile(BytesIO(given))
+def of_png(
+    cicp: bytes | None, gamma: float | None, corners: tuple[float, ...] | None, grey: bool
+) -> bytes | None:
+    """Return the profile of what the chunks of a PNG say; None for sRGB.
+
+    Args:
+        cicp: ``cICP``, which goes before the others.
+        gamma: ``gAMA``; without it, values lie on sRGB's curve.
+        corners: ``cHRM``: x and y of white, red, green and blue; without it, sRGB's.
+        grey: Whether the image is.
+
+    Raises:
+        ValueError: No profile says that: HDR, or numbers that make no sense.
+    """
+    curve = _SRGB_CURVE
+    if cicp:
+        primaries, transfer, matrix, full = cicp[:4].ljust(4, b"\0")
+        if primaries not in _PRIMARIES or transfer not in _CURVES or (matrix, full) != (0, 1):
+            raise ValueError("cICP")
+        corners, curve = _PRIMARIES[primaries], _CURVES[transfer]
+    corners = corners or _SRGB_CORNERS
+    usual = grey or np.allclose(corners, _SRGB_CORNERS, atol=0.002)
+    if not cicp and gamma is not None and not (usual and abs(gamma - 0.45455) < 0.01):
+        curve = (1 / gamma, 1.0, 0.0, 0.0, 0.0)
+    return None if usual and curve == _SRGB_CURVE else _profile(corners, curve, grey)
+
+
+def _profile(corners: tuple[float, ...], curve: tuple[float, ...], grey: bool) -> bytes:
+    """Return a profile (ICC.1:2022, version 4) of three primaries and a curve, or of a curve."""
+    white, *primaries = (
+        np.array([x / y, 1, (1 - x - y) / y])
+        for x, y in zip(corners[::2], corners[1::2], strict=True)
     )
-    return ImageCms.buildTransform(
-        source,
+    response = _BRADFORD @ white
+    adapted = np.linalg.inv(_BRADFORD) @ np.diag(_BRADFORD @ _D50 / response) @ _BRADFORD
+    light = np.array(primaries).T
+    light = adapted @ (light * np.linalg.solve(light, white))
+    text = "PNG".encode("utf-16-be")
+    name = b"mluc" + struct.pack(">4x2I4s2I", 1, 12, b"enUS", len(text), 28) + text
+    lines = {b"desc": name, b"cprt": name, b"wtpt": _numbers(b"XYZ ", _D50)}
+    shape = _numbers(b"para", curve, b"\0\3\0\0")
+    if grey:
+        lines[b"kTRC"] = shape
+    else:
+        lines[b"chad"] = _numbers(b"sf32", adapted.ravel())
+        for column, colour in enumerate((b"r", b"g", b"b")):
+            lines[colour + b"XYZ"] = _numbers(b"XYZ ", light[:, column])
+            lines[colour + b"TRC"] = shape
+    table, body = struct.pack(">I", len(lines)), b""
+    for key, content in lines.items():
+        start = 132 + 12 * len(lines) + len(body)
+        table += key + struct.pack(">2I", start, len(content))
+        body += content + bytes(-len(content) % 4)
+    head = struct.pack(
+        ">I4x4s4s4s4s6H4s28x",
+        128 + len(table + body),
+        b"\4\0\0\0",
+        b"mntr",
+        b"GRAY" if grey else b"RGB ",
+        b"XYZ ",
+        2000,
+        1,
+        1,
+        0,
+        0,
+        0,
+        b"acsp",
+    )
+    return (head + _numbers(b"", _D50)[4:]).ljust(128, b"\0") + table + body
+
+
+def _numbers(kind: bytes, values: Sequence[float] | np.ndarray, before: bytes = b"") -> bytes:
+    """Return an ICC element of numbers with 16 bits behind the point."""
+    whole = np.rint(np.asarray(values) * 65_536)
+    if not (np.abs(whole) < 2**31).all():
+        raise ValueError("numbers that no profile holds")
+    return kind + bytes(4) + before + bytes(whole.astype(">i4").data)
+
+
+def _converted(image: Image.Image, given: bytes, wanted: bytes, mode: str) -> Image.Image:
+    """Return an image in another profile and mode."""
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(BytesIO(given)),
         ImageCms.ImageCmsProfile(BytesIO(wanted)),
-        given_mode,
-        wanted_mode,
+        image.mode,
+        mode,
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
-
-
-def _apply(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
     made = ImageCms.applyTransform(image, transform)
     assert made is not None  # None is for changes in place
     made.info.pop("icc_profile", None)  # Pillow puts another copy of sRGB there

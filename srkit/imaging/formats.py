@@ -1,4 +1,4 @@
-"""Which picture files can be read and written, how large they may be, and where they lie."""
+"""Which image files can be read and written, what each format holds, and where files lie."""
 
 from __future__ import annotations
 
@@ -30,18 +30,32 @@ SUFFIXES = WRITABLE | (frozenset(HEIF_SUFFIXES) if any(map(find_spec, HEIF_READE
 # Pixels along a side: of libjpeg, of the format, and of what AVIF's readers take by default.
 LONGEST = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768, "PNG": 2**31 - 1, "BMP": 2**31 - 1}
 MOST = {"AVIF": 16_384 * 16_384, "BMP": (2**32 - 2**16) // 3}  # pixels in all
+MARKER = 65_533  # bytes that a segment of a JPEG holds
 
-_VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".mpeg", ".flv")
-_VIDEO_STARTS = (
-    b"\x1a\x45\xdf\xa3",  # Matroska and WebM
-    b"\x00\x00\x01\xba",  # MPEG
-    b"\x00\x00\x01\xb3",
-    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # Windows Media
-    b"FLV\x01",
-)
+# Metadata that a format holds; what else an image brings is named when it is written.
+# Profiles are in none: where there is no place for one, the colours are brought to sRGB.
+HOLDS = {
+    "PNG": {"exif", "xmp", "dpi", "comment", "text"},
+    "JPEG": {"exif", "xmp", "dpi", "comment", "iptc"},
+    "TIFF": {"exif", "xmp", "dpi", "iptc"},
+    "WEBP": {"exif", "xmp"},
+    "AVIF": {"exif", "xmp"},
+    "BMP": {"dpi"},
+}
+METADATA = {
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "dpi": "resolution",
+    "iptc": "IPTC",
+    "comment": "comment",
+    "text": "PNG text",
+}
+OPAQUE = ("JPEG", "BMP")  # as far as Pillow writes them
+INKS = ("JPEG", "TIFF")
+DEEP = ("PNG", "TIFF")  # 16 bits a channel
+
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
-_QUICKTIME = (b"moov", b"mdat", b"wide", b"free", b"skip")  # where there is no ftyp
 
 
 def format_of(file: Path) -> str:
@@ -57,7 +71,7 @@ def format_of(file: Path) -> str:
 
 
 def require_writable(file: Path, size: tuple[int, int]) -> None:
-    """See that a picture can become a file before hours go into its pixels.
+    """See that an image can become a file before hours go into its pixels.
 
     Args:
         file: Need not exist, nor its folder.
@@ -88,46 +102,12 @@ def require_writable(file: Path, size: tuple[int, int]) -> None:
         raise InputError(f"can't write {file}: no permission to write in {folder}")
 
 
-def refusal(file: Path | str, head: bytes) -> str:
-    """Return why Pillow knows nothing of a file, or ``""``.
-
-    Args:
-        file: Its name.
-        head: Its first bytes, 64 where it has so many.
-    """
-    if is_heif(head):
-        return "HEIF needs another package: pip install pillow-heif"
-    video = (
-        head.startswith(_VIDEO_STARTS)
-        or (head[:4], head[8:12]) == (b"RIFF", b"AVI ")
-        or (head[4:8] == b"ftyp" and not _brands(head) & _AVIF_BRANDS)
-        or head[4:8] in _QUICKTIME
-    )
-    if video or str(file).lower().endswith(_VIDEO_SUFFIXES):
-        return "video is not supported"
-    return ""
-
-
 def is_heif(head: bytes) -> bool:
     """Return whether a file that begins like this is HEIF, of another kind than AVIF."""
-    brands = _brands(head)
+    if head[4:8] != b"ftyp":
+        return False
+    brands = {head[at : at + 4] for at in range(8, 64, 4)}
     return bool(brands & _HEIF_BRANDS) and not brands & _AVIF_BRANDS
-
-
-def is_lossless_webp(encoded: bytes) -> bool:
-    """Return whether the pixels of a WebP file are those that went in."""
-    at = 12
-    while at + 8 <= len(encoded):
-        name = encoded[at : at + 4]
-        if name in (b"VP8 ", b"VP8L"):
-            return name == b"VP8L"
-        at += 8 + (length := int.from_bytes(encoded[at + 4 : at + 8], "little")) + length % 2
-    return False
-
-
-def _brands(head: bytes) -> set[bytes]:
-    """Return what an ISO base media file says it is, as far as ``head`` goes."""
-    return {head[at : at + 4] for at in range(8, len(head), 4)} if head[4:8] == b"ftyp" else set()
 
 
 def listed(folder: Path) -> list[Path]:

@@ -1,9 +1,12 @@
-"""What a file says beyond pixels: EXIF, XMP, resolution; what of it a new size makes wrong."""
+"""What a file says beside its pixels, and what of it a new size makes wrong.
+
+Whatever is kept must be true of the new image; what is not kept is named. Colours end as a
+profile, XMP has `srkit.imaging.xmp`, and what a format holds stands in `srkit.imaging.formats`.
+"""
 
 from __future__ import annotations
 
 import math
-import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,22 +16,29 @@ from typing import Any, Literal, cast
 from PIL import Image
 from PIL.ExifTags import IFD
 
-EXIF_ORIENTATION = 0x0112
-_EXIF = b"Exif\0\0"
+from srkit.imaging import colour
+from srkit.imaging import xmp as packets
+
+XMP, IPTC = 700, 33_723  # tags of a TIFF
+_ORIENTATION, _RESOLUTION = 0x0112, 0x011A
+_PREFIX = b"Exif\0\0"
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _WIDTH, _HEIGHT = 0xA002, 0xA003
 # Where in the frame the subject was, and how many pixels the sensor had: not of the new pixels.
 _OF_OLD_PIXELS = (0x9214, 0xA214, 0xA20E, 0xA20F, 0xA210, 0x1001, 0x1002)
-# Of a TIFF's tags, those that say how its bytes lie, or are kept elsewhere; the rest is EXIF.
+_GEOTIFF = {0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1}  # places by pixels
+# A TIFF's tags that say how its bytes lie, or are kept elsewhere; the rest is EXIF.
 LAYOUT = frozenset(
     {*range(0x00FE, 0x010B), 0x0111, *range(0x0115, 0x011D), *range(0x0120, 0x012A), 0x012D}
-    | {*range(0x013D, 0x0160), *range(0x0200, 0x0215), 0x02BC, 0x83BB, 0x8649, 0x8773, 0x935C}
+    | {*range(0x013D, 0x0160), *range(0x0200, 0x0215), XMP, IPTC, 0x8649, 0x8773, 0x935C}
 )
-
-_EXIF_AS_TEXT = "Raw profile type exif"  # in PNGs from before they had a place for it
-_PNG_COLOURS = ("gamma", "chromaticity")
 _BELOW = (IFD.Exif, IFD.GPSInfo, IFD.Interop)  # directories that an entry points to
 _BYTES = {1: 1, 3: 2, 4: 4}  # of an unsigned number, by its type
+_IPTC_BLOCK = 0x0404  # of the blocks that Photoshop puts into a JPEG
+
+_EXIF_AS_TEXT = "Raw profile type exif"  # in PNGs from before they had a place for it
+# Texts of a PNG that are kept elsewhere, or tell of its old pixels.
+_OTHER_TEXTS = ("XML:com.adobe.xmp", "Raw profile type", "Thumb::", "exif:")
 
 Order = Literal["little", "big"]
 Entry = tuple[int, int, int, bytes]  # tag, type, count, and the value or where it lies
@@ -37,12 +47,11 @@ Edit = Callable[[Entry, Order], Entry | None]
 
 @dataclass
 class Metadata:
-    """What a picture's file says beyond pixels.
+    """What an image's file says beside its pixels.
 
     Attributes:
         orientation: EXIF's, 1 (upright) to 8.
-        info: What Pillow's ``save`` takes, of ``exif``, ``xmp`` and ``dpi``; EXIF and XMP
-            say "upright". Of a PNG also ``gamma`` and ``chromaticity``.
+        info: See `srkit.imaging.image.Picture`; EXIF and XMP say "upright".
         notes: What could not be kept, a line each.
     """
 
@@ -51,61 +60,140 @@ class Metadata:
     notes: list[str] = field(default_factory=list)
 
 
-def of(image: Image.Image) -> Metadata:
-    """Return what a Pillow image's file says; broken EXIF is left out, and a note says so."""
-    found = Metadata()
+def of(image: Any, *, grey: bool = False) -> Metadata:
+    """Return what the file of a Pillow image says; what is broken is left out, and noted.
+
+    Args:
+        image: Loaded, since some formats keep metadata behind the pixels.
+        grey: Whether its channels are equal.
+    """
+    about = Metadata()
     stated = None
     try:
-        exif = _exif(image)
-        if exif:
-            exif, stated = _upright(exif)
-            if exif:
-                found.info["exif"] = exif
+        exif, stated = _exif(image)
+        about.info["exif"] = exif
     except Exception:  # Pillow's may be any; the pixels are as good as ever
-        found.notes.append("its EXIF is broken and was left out")
-    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
-    if isinstance(xmp, bytes) and xmp:
-        if stated is None and (turned := _XMP_ORIENTATION.search(xmp)):
-            stated = int(turned[2])
-        found.info["xmp"] = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
-    found.orientation = stated or 1
-    # Numbers of a linear PNG look wrong without its gamma; a profile or sRGB goes before it.
-    if image.format == "PNG" and not {"icc_profile", "srgb"} & image.info.keys():
-        found.info.update({k: image.info[k] for k in _PNG_COLOURS if k in image.info})
-    if dpi := _dpi(image.info.get("dpi")):
-        found.info["dpi"] = dpi if found.orientation < 5 else dpi[::-1]
-    return found
+        about.notes.append("its EXIF is broken and was left out")
+    xmp = _xmp(image)
+    about.orientation = stated or packets.orientation(xmp)
+    about.info["xmp"], notes = packets.upright(xmp, about.orientation > 1)
+    about.info["icc_profile"] = _profile(image, grey, about.notes)
+    dpi = _dpi(image)
+    about.info["dpi"] = dpi[::-1] if dpi and about.orientation > 4 else dpi
+    about.info["iptc"] = _iptc(image)
+    about.info["text"], about.info["comment"] = _texts(image)
+    about.info = {key: value for key, value in about.info.items() if value}
+    about.notes += notes + _left_out(image)
+    return about
 
 
 def fitted(info: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     """Return ``info`` with the sizes that EXIF and XMP state brought up to date.
 
     Args:
-        info: See `Metadata`.
-        size: Width and height of the picture that it will go with.
+        info: See `srkit.imaging.image.Picture`.
+        size: Width and height of the image that it will go with.
     """
     info = dict(info)
     if exif := info.pop("exif", None):
         with suppress(ValueError, struct.error):  # nor is it whole in an image of somebody else's
             info["exif"] = _edited(exif, lambda entry, order: _sized(entry, order, size))
-    if xmp := info.get("xmp"):
-        for names, value in zip(_XMP_SIZES, size, strict=True):
-            xmp = names.sub(rb"\g<1>%d" % value, xmp)
-        info["xmp"] = xmp
+    if "xmp" in info:
+        info["xmp"] = packets.fitted(info["xmp"], size)
     return info
 
 
-def _exif(image: Image.Image) -> bytes:
-    """Return a picture's EXIF as bytes, or nothing."""
+def orientation(image: Any) -> int:
+    """Return what `of` will say, of an image that isn't loaded yet."""
+    stated = None
+    with suppress(Exception):  # Pillow's may be any
+        stated = _exif(image)[1]
+    return stated or packets.orientation(_xmp(image))
+
+
+def _xmp(image: Any) -> bytes:
+    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    return xmp.encode() if isinstance(xmp, str) else bytes(xmp)
+
+
+def _profile(image: Any, grey: bool, notes: list[str]) -> Any:
+    """Return an image's profile; that of other colour chunks, where it is a PNG."""
+    profile, cicp = image.info.get("icc_profile"), image.info.get("cicp")
+    if image.format != "PNG" or (not cicp and (profile or "srgb" in image.info)):
+        return profile
+    gamma, corners = image.info.get("gamma"), image.info.get("chromaticity")
+    try:
+        return colour.of_png(cicp, gamma, corners, grey)
+    except (ValueError, ArithmeticError):
+        notes.append("what it says of its colours fits no profile and was left out")
+        return profile
+
+
+def _dpi(image: Any) -> tuple[float, float] | None:
+    """Return the resolution that a file states, or None where it makes no sense."""
+    if image.format == "TIFF" and _RESOLUTION not in image.tag_v2:
+        return None  # Pillow says 1
+    if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit", 0) not in (1, 2):
+        with suppress(Exception):  # Pillow's may be any
+            if _RESOLUTION not in image.getexif():
+                return None  # Pillow says 72
+    try:
+        x, y = (float(value) for value in image.info.get("dpi"))
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return (x, y) if all(math.isfinite(v) and 0.01 <= v <= 65_535 for v in (x, y)) else None
+
+
+def _iptc(image: Any) -> bytes | None:
+    if image.format == "TIFF":
+        return cast(bytes | None, image.tag_v2._tagdata.get(IPTC))  # its type is often wrong
+    blocks = image.info.get("photoshop")
+    return blocks.get(_IPTC_BLOCK) if isinstance(blocks, dict) else None
+
+
+def _texts(image: Any) -> tuple[dict[str, str], bytes | None]:
+    """Return a PNG's texts by their keys, and a file's comment."""
+    comment = image.info.get("comment")
+    given = image.text if image.format == "PNG" else {}
+    texts = {key: text for key, text in given.items() if not key.startswith(_OTHER_TEXTS)}
+    if "Comment" in texts:
+        comment = texts.pop("Comment")
+    return texts, comment.encode("utf-8", "replace") if isinstance(comment, str) else comment
+
+
+def _left_out(image: Any) -> list[str]:
+    """Return what else comes with an image and isn't read, a line each."""
+    notes = []
+    if image.format == "TIFF":
+        if _GEOTIFF & {*image.tag_v2}:
+            notes.append("its place on the map (GeoTIFF) was left out")
+        if image.tag_v2.next:
+            notes.append("all pages but the first were left out")
+    elif image.format == "MPO" or "mp" in image.info:
+        notes.append("what is attached to it (a gain map, a second image) was left out")
+    elif image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
+        notes.append("all images but the first were left out")
+    segments = {name for name, _ in getattr(image, "applist", [])}
+    chunks = {each[0] for each in getattr(image, "private_chunks", [])}
+    if "APP11" in segments or b"caBX" in chunks:
+        notes.append("its Content Credentials (C2PA) were left out")
+    return notes
+
+
+def _exif(image: Any) -> tuple[bytes, int | None]:
+    """Return an image's EXIF, upright, and the orientation that it had."""
     exif = image.info.get("exif")
-    if image.format != "TIFF" and isinstance(exif, bytes):
-        return exif
+    if image.format == "TIFF" or not isinstance(exif, bytes):
+        exif = _exif_of_tags(image)
+    return _upright(exif) if exif else (b"", None)
+
+
+def _exif_of_tags(image: Any) -> bytes:
+    """Return EXIF made of the tags that Pillow finds."""
     if image.format not in (None, "TIFF") and _EXIF_AS_TEXT not in image.info:
         return b""
     tags = image.getexif()  # of a TIFF the first directory, in which EXIF's own tags lie, too
-    kept: dict[int, Any] = {tag: tags[tag] for tag in tags if tag not in LAYOUT}
+    kept: dict[int, Any] = {tag: tags[tag] for tag in tags if tag not in LAYOUT | _GEOTIFF}
     for below in {IFD.Exif, IFD.GPSInfo} & set(kept):
         kept[below] = {
             tag: value
@@ -144,7 +232,7 @@ def _upright(exif: bytes) -> tuple[bytes, int | None]:
     def edit(entry: Entry, order: Order) -> Entry | None:
         nonlocal orientation
         tag, kind, _, value = entry
-        if tag == EXIF_ORIENTATION:
+        if tag == _ORIENTATION:
             given = int.from_bytes(value[: _BYTES.get(kind, 0)], order)
             orientation = given if 1 <= given <= 8 else 1
             return None
@@ -178,8 +266,8 @@ def _edited(exif: bytes, edit: Edit) -> bytes:
         struct.error: It is cut off.
     """
     data = bytearray(exif)
-    while data.startswith(_EXIF):
-        del data[: len(_EXIF)]
+    while data.startswith(_PREFIX):
+        del data[: len(_PREFIX)]
     order = {b"II*\0": "little", b"MM\0*": "big"}.get(bytes(data[:4]))
     if order is None:
         raise ValueError("no EXIF")
@@ -188,7 +276,7 @@ def _edited(exif: bytes, edit: Edit) -> bytes:
     left, following = tree.edit(first, edit)
     if following:
         tree.drop_thumbnail(following)
-    return _EXIF + bytes(data) if left else b""
+    return _PREFIX + bytes(data) if left else b""
 
 
 @dataclass
@@ -258,19 +346,8 @@ class _Tree:
             self.data[start:] = bytes(length) + rest if rest else b""
 
 
-# As attributes and as elements; what other prefixes stand for is another matter.
-_XMP_VALUE = rb"""(?:\s*=\s*["']|\s*>\s*)"""
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation" + _XMP_VALUE + rb")([2-8])(?=\D)")
-_XMP_SIZES = tuple(
-    re.compile(rb"((?:tiff:Image%s|exif:Pixel%sDimension)" % names + _XMP_VALUE + rb")\d+")
-    for names in ((b"Width", b"X"), (b"Length", b"Y"))
-)
-
-
-def _dpi(given: Any) -> tuple[float, float] | None:
-    """Return a resolution, or None where the file has none that makes sense."""
-    try:
-        x, y = (float(value) for value in given)
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        return None
-    return (x, y) if all(math.isfinite(v) and 0.01 <= v <= 65_535 for v in (x, y)) else None
+def iptc_segment(iptc: bytes) -> bytes:
+    """Return the segment of a JPEG in which IPTC lies, as Photoshop writes it."""
+    block = b"8BIM" + struct.pack(">HHI", _IPTC_BLOCK, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
+    content = b"Photoshop 3.0\0" + block
+    return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content

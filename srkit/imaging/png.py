@@ -1,4 +1,4 @@
-"""PNG: metadata's chunks, and writing 16 bits a channel, which Pillow can't.
+"""PNG of 16 bits a channel, of which Pillow reads the upper eight and writes none.
 
 See the PNG specification, third edition, sections 5 (chunks) and 9 (filters).
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from srkit.imaging.picture import Picture
+from srkit.imaging.image import Picture, split
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BAND = 2**22  # bytes of rows that are filtered and compressed at a time
@@ -24,25 +25,80 @@ _LEVEL = 4  # of zlib: a quarter of the time that 6 takes, for files 6 % larger
 _MODES = {1: ("L", 0), 2: ("LA", 4), 3: ("RGB", 2), 4: ("RGBA", 6)}  # Pillow's and PNG's
 
 
+def is_deep(image: Any) -> bool:
+    """Return whether `read` gets more of an opened PNG than Pillow."""
+    return image.mode in ("RGB", "RGBA") and ";16" in str(image.tile[0].args)
+
+
+def read(image: Any, stream: BinaryIO) -> Picture:
+    """Decode a PNG of 16 bits.
+
+    Pillow takes the upper byte of each sample. Told that the samples have the other order of
+    bytes, it takes the lower; so two passes give all of it.
+
+    Args:
+        image: As Pillow opened it; it is loaded, so that its metadata is complete.
+        stream: The file.
+    """
+    layout = str(image.tile[0].args)
+    if layout.startswith("LA"):  # their four bytes have the place of another layout's channels
+        halves = as_if(image, "RGBA").astype(np.uint16)
+        samples = halves[..., ::2] << 8 | halves[..., 1::2]
+    else:
+        upper = as_if(image, layout).astype(np.uint16)
+        stream.seek(0)
+        with Image.open(stream) as again:
+            samples = upper << 8 | as_if(again, layout[:-1] + "L")
+    decoded = split(samples, alpha=samples.shape[2] in (2, 4))
+    key = image.info.get("transparency")
+    if decoded.alpha is None and isinstance(key, tuple):
+        shown = (decoded.pixels != np.array(key)).any(axis=2)
+        decoded = replace(decoded, alpha=shown.astype(np.uint16) * 65_535)
+    return decoded
+
+
+def as_if(image: Any, layout: str) -> np.ndarray:
+    """Decode an image as if its samples lay otherwise; see Pillow's "Writing your own plugin"."""
+    (tile,) = image.tile
+    args = (layout, *tile.args[1:]) if isinstance(tile.args, tuple) else layout
+    image.tile = [tile._replace(args=args)]
+    return np.asarray(image)
+
+
+def chunk(stream: BinaryIO, name: bytes) -> bytes | None:
+    """Return the content of a chunk that stands before the pixels and that Pillow doesn't read."""
+    place = stream.tell()
+    try:
+        stream.seek(len(_SIGNATURE))
+        while len(head := stream.read(8)) == 8 and head[4:] != b"IDAT":
+            length = int.from_bytes(head[:4])
+            if head[4:] == name:
+                return stream.read(length)
+            stream.seek(length + 4, 1)
+        return None
+    finally:
+        stream.seek(place)
+
+
 def chunks(info: dict[str, Any]) -> PngInfo:
-    """Return what Pillow takes as ``pnginfo``: XMP, and gamma where there is no profile."""
+    """Return what Pillow takes as ``pnginfo``: texts and XMP."""
     made = PngInfo()
-    if info.get("gamma") and not info.get("icc_profile"):
-        made.add(b"gAMA", struct.pack(">I", round(info["gamma"] * 100_000)))
-        if corners := info.get("chromaticity"):
-            made.add(b"cHRM", struct.pack(">8I", *(round(c * 100_000) for c in corners)))
-    if info.get("xmp"):
-        made.add_itxt("XML:com.adobe.xmp", info["xmp"].decode("utf-8", "replace"))
+    for key, text in info.get("text", {}).items():
+        made.add_text(key, text)
+    if comment := info.get("comment"):
+        made.add_text("Comment", comment.decode("utf-8", "replace"))
+    if xmp := info.get("xmp"):
+        made.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
     return made
 
 
 def write(picture: Picture, file: Path, info: dict[str, Any]) -> None:
-    """Write a picture of 16 bits.
+    """Write an image of 16 bits.
 
     Args:
         picture: Its pixels are uint16.
         file: Where to.
-        info: ``icc_profile``, ``exif``, ``xmp``, ``dpi``.
+        info: See `Picture`.
     """
     width, height = picture.size
     depth = picture.channels
@@ -70,7 +126,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 
 def _of_pillow(mode: str, info: dict[str, Any]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the chunks that Pillow writes for metadata: those of a picture of one pixel."""
+    """Yield the chunks that Pillow writes for metadata: those of an image of one pixel."""
     options = {k: info[k] for k in ("icc_profile", "exif", "dpi") if info.get(k)}
     stream = BytesIO()
     Image.new(mode, (1, 1)).save(stream, "PNG", pnginfo=chunks(info), **options)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from srkit.errors import InputError
+from srkit.imaging.alpha import filled
 from srkit.imaging.codec import Picture
 
 Size = tuple[int, int]  # width, height
@@ -82,6 +83,8 @@ def wrapped(array: Any) -> tuple[Picture, Callable[[Picture], np.ndarray]]:
     grey, channels = whole.shape[2] == 1, whole.shape[2]
     pixels = np.repeat(whole, 3, axis=2) if grey else np.ascontiguousarray(whole[..., :3])
     alpha = np.ascontiguousarray(whole[..., 3]) if channels == 4 else None
+    if alpha is not None:
+        pixels = filled(pixels, alpha)
 
     def back(picture: Picture) -> np.ndarray:
         result = picture.pixels

@@ -63,8 +63,8 @@ class Model(Network):
             InputError: As `enlarge`.
         """
         settings = settings or Settings()
-        sr = self.enlarge_pixels(picture.filled(), settings, progress)
-        return picture.enlarged(arrays.resized(sr, wanted_size(picture.size, self, settings)))
+        sr = self.enlarge_pixels(picture.pixels, settings, progress)
+        return picture.upscaled(arrays.resized(sr, wanted_size(picture.size, self, settings)))
 
     def upscale_pictures(
         self, pictures: Sequence[Picture], settings: Settings | None = None
@@ -80,10 +80,10 @@ class Model(Network):
                 if len(some) == 1:
                     found.append(self.upscale_picture(some[0], settings))
                     continue
-                stack = self.enlarge_pixels(np.stack([p.filled() for p in some]), settings)
+                stack = self.enlarge_pixels(np.stack([p.pixels for p in some]), settings)
                 wanted = wanted_size(size, self, settings)
                 found += [
-                    picture.enlarged(arrays.resized(sr, wanted))
+                    picture.upscaled(arrays.resized(sr, wanted))
                     for picture, sr in zip(some, stack, strict=True)
                 ]
         return found

@@ -1,11 +1,10 @@
-"""A decoded picture and what must survive the trip through a network."""
+"""A decoded image and what must survive the trip through a network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,53 +14,28 @@ from srkit.imaging import colour
 from srkit.imaging.colour import Separation
 
 
-class _Pixels:
-    """The field ``pixels``: an array, or a Pillow image that becomes one when it is asked for.
-
-    Training reads thousands of small files and only ever wants `Picture.rgb`.
-    """
-
-    @overload
-    def __get__(self, picture: None, owner: type) -> None: ...
-    @overload
-    def __get__(self, picture: Picture, owner: type) -> np.ndarray: ...
-    def __get__(self, picture: Picture | None, owner: type) -> np.ndarray | None:
-        if picture is None:
-            raise AttributeError("pixels")  # the field has no default
-        held: np.ndarray | Image.Image = picture.__dict__["pixels"]
-        if isinstance(held, Image.Image):
-            held = picture.__dict__["pixels"] = np.array(held)
-            picture.__dict__.pop("rgb", None)  # large ones need not be in memory twice
-        return held
-
-    def __set__(self, picture: Picture, value: np.ndarray | Image.Image) -> None:
-        picture.__dict__["pixels"] = value
-        if isinstance(value, Image.Image):
-            picture.__dict__["rgb"] = value
-
-
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A decoded picture and what must survive the trip through a network.
+    """A decoded image and what must survive the trip through a network.
 
     Attributes:
-        pixels: Upright RGB, ``HW3``, uint8 or uint16. May be given as an 8-bit RGB Pillow image.
+        pixels: Upright RGB, ``HW3``, uint8 or uint16.
         alpha: ``HW`` of the same type, or None.
-        grey: Whether the file was grey, so that the result is grey again; the channels are equal.
-        info: What Pillow's ``save`` takes: ``icc_profile``, ``exif``, ``xmp``, ``dpi``,
-            ``lossless``; all of it true of these pixels.
+        grey: Whether the file has one channel, so that the result has one; the three are equal.
+        info: What the file says beside its pixels, true of these pixels: ``icc_profile``,
+            ``exif``, ``xmp``, ``dpi``, ``iptc``, ``comment``, ``text``, ``lossless``.
         separation: How to get back to the inks of a CMYK file; ``icc_profile`` is sRGB's then.
         notes: What of the file was lost in reading, a line each.
     """
 
-    pixels: _Pixels = _Pixels()
+    pixels: np.ndarray
     alpha: np.ndarray | None = None
     grey: bool = False
     info: dict[str, Any] = field(default_factory=dict)
     separation: Separation | None = None
     notes: tuple[str, ...] = ()
 
-    @cached_property
+    @property
     def rgb(self) -> Image.Image:
         """The pixels as an image of mode RGB; 16 bits are rounded to 8."""
         return Image.fromarray(to_8_bits(self.pixels))
@@ -69,23 +43,24 @@ class Picture:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        held = self.__dict__["pixels"]
-        if isinstance(held, Image.Image):
-            return held.size
-        return held.shape[1], held.shape[0]
+        return self.pixels.shape[1], self.pixels.shape[0]
 
-    def filled(self) -> np.ndarray:
-        """Return pixels for a network; see `srkit.imaging.alpha.filled`.
+    @property
+    def channels(self) -> int:
+        """Number of channels in a file: one or three, and alpha.
 
-        Those of an opaque picture are ``pixels`` itself.
+        A grey image with a profile of RGB has three equal ones: with one it would be invalid.
         """
-        return self.pixels if self.alpha is None else transparency.filled(self.pixels, self.alpha)
+        grey = self.grey and colour.space(self.info.get("icc_profile", b"")) != "RGB"
+        return (1 if grey else 3) + (self.alpha is not None)
 
-    def enlarged(self, pixels: np.ndarray) -> Picture:
-        """Return a picture of other pixels with this one's metadata, and its alpha at their size.
+    def upscaled(self, pixels: np.ndarray) -> Picture:
+        """Return an image of other pixels with this one's metadata, and its alpha at their size.
+
+        Where this one's three channels are equal, so are the result's.
 
         Args:
-            pixels: ``HW3`` of any size, of the same type as this picture's.
+            pixels: ``HW3`` of any size, of the same type as this image's.
 
         Raises:
             ValueError: They are something else.
@@ -94,19 +69,12 @@ class Picture:
             raise ValueError(f"pixels are HW3, not {pixels.shape}")
         if pixels.dtype != self.pixels.dtype:
             raise ValueError(f"pixels are {self.pixels.dtype}, not {pixels.dtype}")
+        if not self.grey and (self.pixels == self.pixels[..., :1]).all():
+            pixels = to_grey(pixels)[..., None].repeat(3, axis=2)
         alpha = self.alpha
         if alpha is not None:
-            alpha = transparency.enlarged(alpha, (pixels.shape[1], pixels.shape[0]))
+            alpha = transparency.upscaled(alpha, (pixels.shape[1], pixels.shape[0]))
         return replace(self, pixels=pixels, alpha=alpha)
-
-    @property
-    def channels(self) -> int:
-        """How many a file has: one or three, and alpha.
-
-        A grey picture with a profile of RGB has three equal ones: with one it would be invalid.
-        """
-        grey = self.grey and colour.space(self.info.get("icc_profile", b"")) != "RGB"
-        return (1 if grey else 3) + (self.alpha is not None)
 
     def bands(self, rows: int) -> Iterator[np.ndarray]:
         """Yield some rows after the other with all `channels`, ``HWC``."""
@@ -149,6 +117,17 @@ class Picture:
         return image
 
 
+def split(samples: np.ndarray, *, alpha: bool, premultiplied: bool = False) -> Picture:
+    """Take samples, ``HWC``, apart into colours and alpha."""
+    colours = samples[..., :-1] if alpha else samples
+    opacity = np.ascontiguousarray(samples[..., -1]) if alpha else None
+    grey = colours.shape[2] == 1
+    pixels = np.repeat(colours, 3, axis=2) if grey else np.ascontiguousarray(colours)
+    if opacity is not None and premultiplied:
+        pixels = transparency.divided(pixels, opacity)
+    return Picture(pixels, opacity, grey)
+
+
 def to_8_bits(values: np.ndarray) -> np.ndarray:
     """Round uint16 to uint8; uint8 stays the same array."""
     if values.dtype == np.uint8:
@@ -157,6 +136,24 @@ def to_8_bits(values: np.ndarray) -> np.ndarray:
     for row, wide in zip(result, values, strict=True):
         row[...] = (wide.astype(np.uint32) * 255 + 32_895) >> 16  # exactly what rounding gives
     return result
+
+
+def to_16_bits(values: np.ndarray, bits: int) -> tuple[np.ndarray, list[str]]:
+    """Bring samples of any type to uint16, but for uint8; return what was lost, too.
+
+    Whole numbers of 32 bits are taken for 16-bit ones, which is what Pillow keeps in them.
+    """
+    if values.dtype.kind == "u" and bits == 8 * values.itemsize <= 16:
+        return values.astype(values.dtype.newbyteorder("="), copy=False), []
+    if values.dtype.kind == "f":
+        white = 1.0
+        values = np.nan_to_num(values.astype(np.float32), posinf=np.inf, neginf=-np.inf)
+    else:
+        white = float(2 ** (bits - (values.dtype.kind == "i")) - 1) if bits < 32 else 65_535.0
+        values = values.astype(np.float64)
+    beyond = bool((values > white).any() or (values < 0).any())
+    result = (values.clip(0, white) * (65_535 / white)).round().astype(np.uint16)
+    return result, [f"values below black or above white ({white:g}) were cut"] if beyond else []
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:
