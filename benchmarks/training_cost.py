@@ -36,7 +36,6 @@ from bare import SCENARIOS, bare_step, relative
 import srkit
 from srkit import registry
 from srkit.data.sampler import Batch
-from srkit.inference.device import device_named
 from srkit.models import checkpoint
 from srkit.models.load import load
 from srkit.recipe import Recipe
@@ -170,8 +169,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--json", type=Path, help="what it holds already stays")
     arguments = parser.parse_args()
-    where = None if arguments.device == "auto" else device_named(arguments.device)
-    joined = distributed.start(where)
+    joined = distributed.start(arguments.device)
     result: dict[str, Any] = {}
     if arguments.json and arguments.json.is_file():
         result = json.loads(arguments.json.read_text(encoding="utf-8"))

@@ -249,7 +249,7 @@ def loop_overhead() -> str:
                 f"{its['of_usual']:.2f}",
             )
         )
-    heading = ("pictures a second", "srkit", "bare", "usual", "srkit / bare", "srkit / usual")
+    heading = ("images/s", "srkit", "bare", "usual", "srkit / bare", "srkit / usual")
     where = f"{result['device']}, {result['threads']} threads, torch {result['torch']}"
     return f"Measured on: {where}.\n\n{table(heading, rows)}"
 

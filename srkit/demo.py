@@ -21,7 +21,7 @@ from srkit.imaging.codec import bicubic
 from srkit.inference.upscale import Model
 from srkit.models.load import load
 from srkit.training.loop import Result, train
-from srkit.training.validation import METRICS
+from srkit.training.parts import METRICS
 
 # The face of skimage.data.astronaut() (Eileen Collins; NASA, public domain), with the share of
 # hair and chin that CelebA's framing has.

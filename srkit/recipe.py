@@ -17,7 +17,7 @@ from srkit.errors import InputError, RecipeError, nearest
 _PART_NAMES = ("generator.name", "discriminator.name", "degradation.name")
 
 Positive = Annotated[int, Field(gt=0)]
-Weight = Annotated[float, Field(allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -79,7 +79,7 @@ class Adversarial(_Frozen):
 
     Attributes:
         objective: A name from `srkit.training.objectives.OBJECTIVES`.
-        weight: Of the generator's adversarial term.
+        weight: Weight of the generator's adversarial term.
         updates: ``simultaneous`` (both gradients from one pass, then both step, as the paper
             words it) or ``alternating`` (the discriminator steps first, then is asked again).
     """
@@ -150,16 +150,13 @@ class Optimizer(_Frozen):
         learning_rate: Before schedule and warm-up.
         betas: Decay of the averages of the gradient and of its square.
         weight_decay: As the optimiser defines it; ``adamw`` decouples it.
-        schedule: ``constant``; ``step`` (times ``factor`` every ``every`` batches); ``cosine``
-            (down to ``floor`` times the rate at the end).
-        every: Batches between two cuts of the ``step`` schedule.
-        factor: By which the ``step`` schedule cuts the rate.
-        floor: Share of the rate that the ``cosine`` schedule falls to as the run ends.
-        warmup: Batches over which the rate rises linearly to its value.
+        schedule: ``constant``; ``step`` (times ``gamma`` every ``step_size`` steps); ``cosine``
+            (down to ``min_lr_ratio`` times the rate at the end).
+        step_size: Steps between two cuts of the ``step`` schedule.
+        gamma: Factor of each cut of the ``step`` schedule.
+        min_lr_ratio: Share of the rate that the ``cosine`` schedule falls to as the run ends.
+        warmup: Steps over which the rate rises linearly to its value.
         clip: Largest norm of a network's gradient; a longer one is scaled down to it. None: any.
-        patience: Batches in a row with a loss or gradient that isn't finite (each is skipped)
-            after which the run goes back to its last good checkpoint, once; then it stops.
-        backoff: By which the rate is multiplied for the rest of a run that has gone back.
     """
 
     name: Literal["adam", "adamw"] = "adam"
@@ -167,13 +164,24 @@ class Optimizer(_Frozen):
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "step", "cosine"] = "constant"
-    every: Positive = 5000
-    factor: Annotated[float, Field(gt=0, le=1)] = 0.5
-    floor: Annotated[float, Field(ge=0, le=1)] = 0.01
+    step_size: Positive = 5000
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
+    min_lr_ratio: Share = 0.01
     warmup: Annotated[int, Field(ge=0)] = 0
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    patience: Positive = 10
-    backoff: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class Recovery(_Frozen):
+    """What a run does about steps whose loss or gradient isn't finite; each one is skipped.
+
+    Attributes:
+        max_nonfinite_steps: Such steps in a row after which the run goes back to its last good
+            checkpoint, once; the second time it stops.
+        lr_factor: Factor of the learning rate for the rest of a run that has gone back.
+    """
+
+    max_nonfinite_steps: Positive = 10
+    lr_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
 
 
 class Recipe(_Frozen):
@@ -182,8 +190,8 @@ class Recipe(_Frozen):
     Attributes:
         name: What the run is called.
         scale: Enlargement factor; every part that has a ``scale`` is given this one.
-        steps: Batches in all.
-        batch_size: Pictures a batch, over all processes together.
+        steps: Training steps.
+        batch_size: Images a step, over all processes together.
         accumulate: Parts in which each process computes its share of a batch, one after another,
             where memory is short; their gradients are averaged.
         precision: In which the networks compute: ``fp32``, ``bf16``, ``fp16`` (CUDA only);
@@ -196,7 +204,8 @@ class Recipe(_Frozen):
         losses: Registered losses by name.
         degradation: A registered degradation, HR to LR.
         data: How photos become HR pictures.
-        optimizer: Of both networks.
+        optimizer: Optimiser of both networks.
+        recovery: What to do about steps that aren't finite.
         ema: Decay of the generator's moving average, used for validation and the final
             weights; 0 for none.
         validate_every: Batches between validations (and picture grids).
@@ -219,6 +228,7 @@ class Recipe(_Frozen):
     degradation: Part
     data: Data = Field(default_factory=Data)
     optimizer: Optimizer = Field(default_factory=Optimizer)
+    recovery: Recovery = Field(default_factory=Recovery)
 
     @pydantic.model_validator(mode="after")
     def _whole(self) -> Self:
@@ -227,8 +237,8 @@ class Recipe(_Frozen):
                 raise ValueError(f"data.size {size} is no multiple of scale {self.scale}")
         if (self.discriminator is None) != (self.adversarial is None):
             raise ValueError("discriminator and adversarial go together: give both or neither")
-        if not self.losses and self.adversarial is None:
-            raise ValueError("nothing to train on: give losses, or a discriminator")
+        if not any(term.weight for term in (*self.losses.values(), self.adversarial) if term):
+            raise ValueError("nothing to train on: give a loss or the adversary a weight above 0")
         return self
 
     @classmethod

@@ -54,7 +54,7 @@ def test_a_step_never_waits_for_the_device() -> None:
     recipe = registry.build("recipes", "inception-gan").changed(
         {"generator.width": 0.1, "discriminator.width": 0.1, "data.flips": True, "ema": 0.9}
     )
-    joined = distributed.start(torch.device("cuda"))
+    joined = distributed.start("cuda")
     parts = build.parts(recipe, joined.device)
     state = State.of(recipe, parts, joined)
     batches_of, _ = open_loader("samples", None, recipe, device=joined.device)
@@ -111,7 +111,7 @@ def test_half_precision_trains_and_resumes(tmp_path: Path, precision: str) -> No
             "steps": 40,
             "validate_every": 20,
             "precision": precision,
-            "optimizer.patience": 40,  # fp16 starts with steps that overflow, to find its scale
+            "recovery.max_nonfinite_steps": 40,  # fp16 finds its scale by steps that overflow
         }
     )
     out = tmp_path / "run"
@@ -125,7 +125,7 @@ def test_half_precision_trains_and_resumes(tmp_path: Path, precision: str) -> No
 
 def test_batches_that_are_not_finite_are_skipped() -> None:
     recipe = registry.build("recipes", "faces-tiny")
-    joined = distributed.start(torch.device("cuda"))
+    joined = distributed.start("cuda")
     parts = build.parts(recipe, joined.device)
     state = State.of(recipe, parts, joined)
     before = state.snapshot()
@@ -140,8 +140,7 @@ def test_batches_that_are_not_finite_are_skipped() -> None:
 
 def test_memory_is_measured() -> None:
     found = plan(registry.build("recipes", "faces-tiny"), device="cuda")
-    assert found.memory_measured
-    assert found.memory > 2**20
+    assert 2**20 < found.memory < 2**33
 
 
 def test_training_runs_and_resumes(tmp_path: Path) -> None:

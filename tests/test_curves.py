@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srkit import InputError, Loss, Part, Recipe
-from srkit.training import panels, plot, run_folder
+from srkit import InputError
+from srkit.training import plot, run_folder
 
 
 def line(step: int, **terms: float) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def line(step: int, **terms: float) -> dict[str, Any]:
         "step": step,
         "losses": {**losses, "loss": sum(losses.values())},
         "learning_rate": 1e-3,
-        "pictures_per_second": 512.0,
+        "images_per_second": 512.0,
     }
 
 
@@ -52,28 +52,24 @@ def run(folder: Path, records: Iterable[dict[str, Any]], rows: int = 0) -> Path:
     return folder
 
 
-def titles(records: Iterable[dict[str, Any]]) -> list[str]:
-    return [panel.title for panel in plot.panels_of(list(records))]
-
-
 def test_a_run_without_adversary() -> None:
-    found = titles([line(10), line(20) | judged(20)])
-    expected = ["Losses", "Validation: PSNR", "Validation: SSIM", "Learning rate", "Speed"]
+    found = list(plot.panels([line(10), line(20) | judged(20)]))
+    expected = ["Losses", "Validation: PSNR", "Validation: SSIM", "Learning rate", "images/s"]
     assert found == expected
 
 
 def test_a_run_with_adversary_has_panels_for_it_and_for_terms_below_zero() -> None:
-    panels = {panel.title: panel for panel in plot.panels_of([adversarial(n) for n in (1, 2)])}
-    assert {"Adversary", "Discriminator", "Loss: psnr"} <= panels.keys()
-    assert {curve.label for curve in panels["Losses"].curves} == {"l1", "feature"}
-    assert panels["Discriminator"].limits == (0, 1)
+    panels = plot.panels([adversarial(n) for n in (1, 2)])
+    assert panels["Losses"].keys() == {"l1", "feature"}
+    assert panels["Adversarial losses"].keys() == {"adversarial", "discriminator"}
+    assert panels["Discriminator"].keys() == {"d_accuracy", "d_real", "d_fake"}
+    assert panels["Loss: psnr"].keys() == {"psnr"}
 
 
 def test_the_sum_is_left_out_where_it_is_the_only_term() -> None:
-    (losses, *_) = plot.panels_of([line(10), line(20)])
-    assert [curve.label for curve in losses.curves] == ["l1"]
-    (losses, *_) = plot.panels_of([line(10, mse=0.1), line(20, mse=0.2)])
-    assert [curve.label for curve in losses.curves] == ["l1", "mse", "weighted sum"]
+    assert plot.panels([line(10), line(20)])["Losses"].keys() == {"l1"}
+    panels = plot.panels([line(10, mse=0.1), line(20, mse=0.2)])
+    assert panels["Losses"].keys() == {"l1", "mse", "weighted sum"}
 
 
 @pytest.mark.parametrize(
@@ -96,27 +92,16 @@ def test_whatever_a_log_holds_is_drawn(
     tmp_path: Path, records: list[dict[str, Any]], rows: int
 ) -> None:
     with Image.open(plot.draw(run(tmp_path, records, rows))) as picture:
-        assert picture.size == panels.SIZE
+        assert picture.size == tuple(round(side * plot.DPI) for side in plot.SIZE)
         assert picture.mode == "RGB"
         assert len(picture.getcolors(1 << 24) or ()) > 10
 
 
-def test_the_newest_grid_is_drawn_pixel_by_pixel(tmp_path: Path) -> None:
+def test_the_newest_grid_is_drawn(tmp_path: Path) -> None:
     with Image.open(plot.draw(run(tmp_path, [line(10)], rows=6))) as picture:
         pixels = np.asarray(picture)
-    blue = (pixels == (0, 0, 255)).all(axis=2)
-    times = 890 // 96
-    assert blue.sum() == 64 * 96 * times**2
+    assert (pixels == (0, 0, 255)).all(axis=2).mean() > 0.1
     assert not (pixels == (255, 0, 0)).all(axis=2).any()
-
-
-def test_a_grid_larger_than_its_room_is_shrunk(tmp_path: Path) -> None:
-    run(tmp_path, [line(10)])
-    Image.new("RGB", (2048, 3072), "blue").save(tmp_path / "grid-00000030.png")
-    with Image.open(plot.draw(tmp_path)) as picture:
-        blue = (np.asarray(picture) == (0, 0, 255)).all(axis=2)
-    assert blue.any(axis=0).sum() <= plot.GRID_ROOM[0]
-    assert blue.any(axis=1).sum() <= plot.GRID_ROOM[1]
 
 
 def test_equal_runs_give_equal_bytes_and_matplotlib_is_left_alone(tmp_path: Path) -> None:
@@ -126,53 +111,15 @@ def test_equal_runs_give_equal_bytes_and_matplotlib_is_left_alone(tmp_path: Path
     assert plot.draw(tmp_path / "run").read_bytes() == first
     assert dict(matplotlib.rcParams) == before
     with matplotlib.rc_context({"font.family": "serif", "savefig.dpi": 33, "axes.grid": True}):
-        picture = Image.open(plot.draw(tmp_path / "run"))
-    with picture:
-        assert picture.size == panels.SIZE
+        assert plot.draw(tmp_path / "run").read_bytes() == first
     assert not list((tmp_path / "run").glob(".*"))
-
-
-def test_many_lines_are_thinned_but_keep_their_extremes() -> None:
-    points = np.column_stack([np.arange(100_000.0), np.zeros(100_000)])
-    points[54_321, 1] = 7
-    means, low, high = panels._thinned(points)
-    assert len(means) == len(low) == len(high) == panels.SHOWN
-    assert high.max() == 7
-    assert low.min() == 0
-    assert means[:, 1].sum() == pytest.approx(7 / (100_000 / panels.SHOWN))
-
-
-def test_smoothing_keeps_what_is_constant_and_lags_nowhere() -> None:
-    assert panels._smooth(np.full(50, 3.0)) == pytest.approx(3.0)
-    middle = panels._smooth(np.arange(200.0))[50:150]
-    assert middle == pytest.approx(np.arange(50.0, 150.0))
-
-
-def test_the_title_says_how_far_and_how_good(tmp_path: Path) -> None:
-    records = [line(50), judged(100)]
-    name, progress = plot._title(run(tmp_path / "mine", records), records)
-    assert name == "mine"
-    assert progress.startswith("step 100 ")
-    recipe = Recipe(
-        name="faces-mine",
-        steps=2000,
-        generator=Part.of("face-residual"),
-        losses={"l1": Loss()},
-        degradation=Part.of("faces-x4"),
-    )
-    (tmp_path / "mine" / run_folder.RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
-    name, progress = plot._title(tmp_path / "mine", records)
-    assert name == "faces-mine"
-    assert "step 100 of 2,000" in progress
-    assert "PSNR 21.00 dB (bicubic 21.00)" in progress
-    assert "SSIM 0.600 (bicubic 0.700)" in progress
 
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     run(tmp_path, [line(10), line(20)])
     with (tmp_path / run_folder.LOG).open("a", encoding="utf-8") as log:
         log.write('{"step": 30, "los')
-    assert [record["step"] for record in plot.read_log(tmp_path / run_folder.LOG)] == [10, 20]
+    assert [record["step"] for record in run_folder.read_log(tmp_path / run_folder.LOG)] == [10, 20]
 
 
 @pytest.mark.parametrize(
@@ -191,12 +138,4 @@ def test_no_log_to_draw_is_one_line(tmp_path: Path, text: str | None, words: str
     with pytest.raises(InputError, match=words) as raised:
         plot.draw(tmp_path)
     assert "\n" not in str(raised.value)
-    assert not (tmp_path / plot.PICTURE).exists()
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0, "0"), (31.105, "31.105"), (-12, "−12"), (2e-4, "2e−4"), (5e-5, "5e−5"), (0.025, "0.025")],
-)
-def test_numbers_at_the_axes_are_not_rounded_away(value: float, text: str) -> None:
-    assert panels._number(value) == text
+    assert not (tmp_path / plot.IMAGE).exists()

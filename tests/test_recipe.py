@@ -96,6 +96,8 @@ def test_text_that_is_not_toml_names_its_origin() -> None:
         ({"seed": 2**64}, ["'seed'"]),
         ({"optimizer.name": "sgd"}, ["'optimizer.name'", "'adam' or 'adamw'"]),
         ({"losses.l1.weight": "heavy"}, ["'losses.l1.weight'", "number"]),
+        ({"losses.l1.weight": -1}, ["'losses.l1.weight'", "greater than or equal to 0"]),
+        ({"losses.l1.weight": 0}, ["nothing to train on"]),
         ({"losses.l1.weight": float("nan")}, ["'losses.l1.weight'", "finite"]),
         ({"generator": "espcn"}, ["'generator'"]),
         ({"generator.width.more": 1}, ["can't set generator.width.more", "width"]),

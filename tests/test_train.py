@@ -71,7 +71,7 @@ def test_the_loss_falls_and_the_run_leaves_its_files(
     assert records[0]["start"] == 0
     assert (records[0]["photos"], records[0]["held_out"]) == (22, 2)
     assert log[-1]["losses"]["loss"] < log[0]["losses"]["loss"]
-    assert all(line["pictures_per_second"] > 0 for line in log)
+    assert all(line["images_per_second"] > 0 for line in log)
 
     validated = [line for line in log if "validation" in line]
     assert [line["step"] for line in validated] == [30, 60]
@@ -416,7 +416,7 @@ def test_a_killed_run_resumes_to_the_very_same_bits(
     tmp_path: Path, photos: Path, run: Callable[..., Any]
 ) -> None:
     # log_every and validate_every don't divide checkpoint_every: sums in flight must survive.
-    recipe = tiny_gan(steps=40, validate_every=8, **{"data.flips": True, "optimizer.every": 7})
+    recipe = tiny_gan(steps=40, validate_every=8, **{"data.flips": True, "optimizer.step_size": 7})
     whole = run(recipe, out=tmp_path / "whole", checkpoint_every=5, log_every=3)
 
     torn = tmp_path / "torn"
@@ -453,7 +453,7 @@ def test_a_killed_run_resumes_to_the_very_same_bits(
     same_tensors(whole.model, rest.model)
     assert rest.scores == whole.scores
     # Nothing twice and nothing missing in the log, and its figures are the same too.
-    speed = {"pictures_per_second": None}
+    speed = {"images_per_second": None}
     assert [{**line, **speed} for line in lines(torn)] == [
         {**line, **speed} for line in lines(tmp_path / "whole")
     ]
@@ -561,12 +561,12 @@ def test_a_constant_rate_is_constant() -> None:
 
 
 def test_a_step_schedule_drops_every_so_many_batches() -> None:
-    found = rates(7, schedule="step", every=3, factor=0.1)
+    found = rates(7, schedule="step", step_size=3, gamma=0.1)
     assert found == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
 
 
 def test_a_cosine_schedule_falls_from_the_rate_to_its_floor() -> None:
-    found = rates(100, schedule="cosine", floor=0.2)
+    found = rates(100, schedule="cosine", min_lr_ratio=0.2)
     assert found[0] == 1
     assert found[50] == pytest.approx(0.6)
     assert found[25] == pytest.approx(0.2 + 0.8 * (1 + 2**-0.5) / 2)
@@ -580,7 +580,7 @@ def test_warmup_rises_linearly_and_is_then_over() -> None:
 
 
 def test_the_logged_learning_rate_is_the_schedules(tmp_path: Path, run: Callable[..., Any]) -> None:
-    recipe = tiny(steps=5, **{"optimizer.schedule": "step", "optimizer.every": 2})
+    recipe = tiny(steps=5, **{"optimizer.schedule": "step", "optimizer.step_size": 2})
     run(recipe)
     logged = [line["learning_rate"] for line in lines(tmp_path / "run")]
     assert logged == pytest.approx([1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4])

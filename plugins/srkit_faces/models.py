@@ -20,4 +20,4 @@ def faces() -> ReadyModel:
     )
 
 
-SHA256 = "8304797595e4ed8785476f2ddfb0be81b7f1f081926a0e03ccc6ac903206db9e"
+SHA256 = "693d214a7b3d9f217dc2cec39c58eb0e5f2b96221f3038e0a17e5cbc08d5f95d"

@@ -30,7 +30,7 @@ def _scenario(name: str, losses: dict[str, Loss], *, adversary: bool) -> Recipe:
         degradation=Part.of("faces-x4"),
         data=Data(framing="squash", size=64, flips=False),
         optimizer=Optimizer(
-            learning_rate=2e-4, betas=(0.5, 0.999), schedule="step", every=5000, factor=0.5
+            learning_rate=2e-4, betas=(0.5, 0.999), schedule="step", step_size=5000, gamma=0.5
         ),
     )
 

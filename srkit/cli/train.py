@@ -58,7 +58,7 @@ def _one_voice(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             raise InputError(
                 "the device has not enough memory for this: take a smaller --batch-size, or "
-                f"--accumulate to compute it in parts ({str(error).splitlines()[0]})"
+                f"--set accumulate=2 to compute it in parts ({str(error).splitlines()[0]})"
             ) from error
 
     return run
@@ -72,14 +72,14 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Batches in all.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
     time_budget: Annotated[
         str | None,
         typer.Option(
             metavar="TIME", help="Be done within this time, as '2h' or '1h30m'; fixes the steps."
         ),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures a batch.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides every random draw.")] = None,
     init: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")
@@ -89,9 +89,6 @@ def train(
     ] = False,
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16 or fp16.", show_default="the recipe's")
-    ] = None,
-    accumulate: Annotated[
-        int | None, typer.Option(min=1, help="Compute each batch in so many parts.")
     ] = None,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the networks: slower start, faster steps.")
@@ -103,24 +100,17 @@ def train(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that decode a stream.")
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded photos.", show_default="SRKIT_CACHE")
-    ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Don't store decoded photos.")
     ] = False,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Batches.")] = 1000,
-    checkpoints: Annotated[int, typer.Option(min=1, help="How many are kept.")] = 3,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 1000,
     best: Annotated[
         str, typer.Option(metavar="METRIC", help="Keep the best validation by this metric.")
     ] = "psnr",
-    log_every: Annotated[int, typer.Option(min=1, help="Batches.")] = 50,
-    log_with: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TRACKER", help="Also log to tensorboard, wandb, trackio...; repeatable."
-        ),
-    ] = None,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 50,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Log for TensorBoard too, into the run's folder.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     settings: Annotated[
         list[str] | None,
@@ -148,8 +138,7 @@ def train(
         "batch_size": batch_size,
         "seed": seed,
         "init": init,
-        "precision": precision or _launched_precision(),
-        "accumulate": accumulate or _launched_accumulation(),
+        "precision": precision,
         "data.pairs": pairs or None,
     }
     changes = {key: value for key, value in given.items() if value is not None}
@@ -184,13 +173,12 @@ def train(
             device=device,
             storage=cast(Any, storage),
             workers=workers,
-            cache=False if no_cache else cache,
+            cache=False if no_cache else None,
             time_budget=seconds,
             checkpoint_every=checkpoint_every,
-            checkpoints=checkpoints,
             best=best,
             log_every=log_every,
-            log_with=log_with or (),
+            tensorboard=tensorboard,
             compiled=compiled,
             resume=resume,
             report=display,
@@ -228,31 +216,17 @@ def parse_time(text: str) -> float:
     return seconds
 
 
-def _launched_precision() -> str | None:
-    """Return the precision that ``accelerate launch`` was told, if it isn't its default."""
-    told = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
-    return None if told == "no" else told
-
-
-def _launched_accumulation() -> int | None:
-    """Return the parts of a batch that a launcher was told of, if not 1, its default."""
-    told = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
-    return int(told) if told.isdigit() and told != "1" else None
-
-
 def _print_plan(plan: Plan) -> None:
     recipe = plan.recipe
     table = Table(box=None, pad_edge=False, show_header=False)
     side = recipe.data.size // recipe.scale
     for network, count in plan.parameters.items():
         table.add_row(f"{network}, parameters", f"{count:,}")
-    table.add_row(f"FLOPs to enlarge {side}x{side}", f"{plan.inference_flops / 1e9:.3g} G")
-    table.add_row(f"FLOPs of a step, batch {recipe.batch_size}", f"{plan.step_flops / 1e9:.3g} G")
-    how = "measured" if plan.memory_measured else "estimated"
-    table.add_row(f"memory of a step, {how}", f"{plan.memory / 2**20:,.0f} MiB")
+    table.add_row(f"FLOPs to upscale {side}x{side}", f"{plan.flops / 1e9:.3g} G")
+    table.add_row("memory of a process", f"{plan.memory / 2**20:,.0f} MiB")
     table.add_row("a training checkpoint", f"{plan.checkpoint / 2**20:,.0f} MiB")
     table.add_row(f"time of a step on {plan.device}", f"{plan.seconds_per_step * 1000:.1f} ms")
-    table.add_row("pictures a second", f"{recipe.batch_size / plan.seconds_per_step:,.0f}")
+    table.add_row("images/s", f"{recipe.batch_size / plan.seconds_per_step:,.0f}")
     hours = datetime.timedelta(seconds=round(recipe.steps * plan.seconds_per_step))
     table.add_row(f"all {recipe.steps:,} steps, without validation", str(hours))
     Console(highlight=False).print(table)

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from srkit.data.sampler import Batch
 from srkit.errors import InputError
-from srkit.inference.device import device_named
 from srkit.models import checkpoint
 from srkit.recipe import Recipe
-from srkit.training import distributed as machines
+from srkit.training import distributed
 from srkit.training import parts as build
 from srkit.training.parts import Parts
 from srkit.training.state import State
 from srkit.training.step import step
-from srkit.training.validation import METRICS, Validation
+from srkit.training.validation import Validation
 
-WARM_UP = 3  # batches: the first ones pay for allocation, the choice of kernels, compilation
-LEAST, SECONDS = 5, 3.0  # of batches and of time that a measurement takes at least
+WARM_UP = 3  # steps: the first ones pay for allocation, the choice of kernels, compilation
+LEAST, SECONDS = 5, 3.0  # steps and time that a measurement takes at least
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,9 @@ class Plan:
     Attributes:
         recipe: The recipe.
         device: Where it was measured.
-        parameters: By network.
-        inference_flops: Multiplications and additions to enlarge one LR picture of the recipe's
-            size.
-        step_flops: Of one whole step of one process: every pass of every network forward and
-            backward.
-        memory: Bytes of one step of one process: peak allocation where the device tells it, else
-            weights, gradients, moments and what the backward pass keeps, added up.
-        memory_measured: Whether the device told it.
+        parameters: Number of weights by network.
+        flops: Multiplications and additions to upscale one LR image of the recipe's size.
+        memory: Bytes of one process: peak allocation on a CUDA device, else the whole process.
         checkpoint: Bytes of one training checkpoint.
         seconds_per_step: Mean over a few seconds.
     """
@@ -50,16 +44,14 @@ class Plan:
     recipe: Recipe
     device: torch.device
     parameters: dict[str, int]
-    inference_flops: int
-    step_flops: int
+    flops: int
     memory: int
-    memory_measured: bool
     checkpoint: int
     seconds_per_step: float
 
 
 def plan(recipe: Recipe, *, device: str = "auto", compiled: bool = False) -> Plan:
-    """Measure what training a recipe would cost, on random pictures; nothing is written.
+    """Measure what training a recipe would cost, on random images; nothing is written.
 
     Args:
         recipe: Complete.
@@ -69,42 +61,41 @@ def plan(recipe: Recipe, *, device: str = "auto", compiled: bool = False) -> Pla
     Raises:
         SrkitError: The recipe's parts don't fit together, or the device can't train it.
     """
-    where = None if device == "auto" else device_named(device)
-    joined = machines.start(where, recipe.precision, recipe.accumulate)
-    joined.require_shares(recipe.batch_size, recipe.accumulate)
+    processes = distributed.start(device, recipe.precision)
+    processes.images_at_once(recipe.batch_size, recipe.accumulate)
     torch.manual_seed(recipe.seed)
-    parts = build.parts(recipe, joined.device)
-    build.rehearse(recipe, parts, joined.device)
-    state = State.of(recipe, parts, joined)
-    batches = _random_batches(recipe, recipe.batch_size // joined.count, joined.device)
-    parts.generator.train()
-    with FlopCounterMode(display=False) as whole:
-        step(state, parts, next(batches))
-    lr = torch.rand(1, 3, *[recipe.data.size // recipe.scale] * 2, device=joined.device)
-    parts.generator.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as inference:
-        parts.generator(lr)
-    parts.generator.train()
-    memory, measured = _memory(state, parts, next(batches))
+    parts = build.parts(recipe, processes.device)
+    build.rehearse(recipe, parts, processes.device)
+    lr = torch.rand(1, 3, *[recipe.data.size // recipe.scale] * 2, device=processes.device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        parts.generator.eval()(lr)
     if compiled:
-        build.compile_networks(parts, joined.device)
+        build.compile_networks(parts, processes.device)
+    state = State.of(recipe, parts, processes)
+    batches = _random_batches(recipe, recipe.batch_size // processes.count, processes.device)
     seconds = seconds_per_step(state, parts, batches)
     tensors, _ = state.capture()
     return Plan(
         recipe,
-        joined.device,
+        processes.device,
         {n: sum(p.numel() for p in net.parameters()) for n, net in state.networks.items()},
-        inference.get_total_flops(),
-        whole.get_total_flops(),
-        memory,
-        measured,
+        counter.get_total_flops(),
+        _memory(processes.device),
         sum(tensor.nbytes for tensor in tensors.values()),
         seconds,
     )
 
 
+def _memory(device: torch.device) -> int:
+    """Return the bytes that training has taken so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    memory: int = psutil.Process().memory_info().rss
+    return memory
+
+
 def _random_batches(recipe: Recipe, count: int, device: torch.device) -> Iterator[Batch]:
-    """Yield batches like those of a feed, of ``count`` pictures."""
+    """Yield batches like those of a feed, of ``count`` images."""
     size, lr = recipe.data.stored_size, None
     while True:
         hr = torch.rand(count, 3, size, size, device=device)
@@ -136,7 +127,7 @@ def seconds_per_step(state: State, parts: Parts, batches: Iterator[Batch]) -> fl
         if done % LEAST == 0:
             _wait(device)
             # Every process must take as many steps as the others.
-            going = state.processes.any(time.perf_counter() - began < SECONDS)
+            going = any(state.processes.collect(time.perf_counter() - began < SECONDS))
     seconds = (time.perf_counter() - began) / done
     state.restore(before, "measuring")
     return seconds
@@ -149,7 +140,6 @@ def steps_within(
     batches: Iterator[Batch],
     validation: Validation,
     checkpoint_every: int,
-    metrics: Iterable[str] = METRICS,
 ) -> int:
     """Return how many steps fit into a time, validations and checkpoints included.
 
@@ -157,23 +147,21 @@ def steps_within(
         seconds: From now.
         state: Put back as it was.
         parts: The recipe's.
-        batches: Of the run.
-        validation: Of the run.
+        batches: Batches of the run.
+        validation: Validation of the run.
         checkpoint_every: Steps between two checkpoints.
-        metrics: Of a validation.
 
     Raises:
         InputError: Not one.
     """
     recipe, processes = state.recipe, state.processes
-    began, random = time.perf_counter(), checkpoint.rng_state()
+    began, rng = time.perf_counter(), checkpoint.rng_state()
     a_step = seconds_per_step(state, parts, batches)
-    clock = time.perf_counter()
-    at_once = recipe.batch_size // (processes.count * recipe.accumulate)
-    sr = validation.enlarge(state.shipped, at_once, processes)
-    processes.by_main(lambda: validation.scores(sr, metrics))
-    a_validation = time.perf_counter() - clock
-    clock = time.perf_counter()
+    stepped = time.perf_counter()
+    at_once = processes.images_at_once(recipe.batch_size, recipe.accumulate)
+    sr = validation.upscale(state.shipped(), at_once, processes)
+    processes.by_main(lambda: validation.scores(sr))
+    validated = time.perf_counter()
     tensors, metadata = state.capture()
 
     def save() -> None:
@@ -181,12 +169,13 @@ def steps_within(
             checkpoint.write(Path(folder) / "checkpoint", tensors, recipe, 0, metadata)
 
     processes.by_main(save)
-    a_checkpoint = time.perf_counter() - clock
+    saved = time.perf_counter()
+    checkpoint.restore_rng(*rng)
+    a_validation, a_checkpoint = validated - stepped, saved - validated
     # The last step is validated and saved whatever its number.
-    spent = time.perf_counter() - began + a_validation + a_checkpoint
+    spent = saved - began + a_validation + a_checkpoint
     least = spent + a_step
     a_step += a_validation / recipe.validate_every + a_checkpoint / checkpoint_every
-    checkpoint.restore_rng(*random)
 
     def fitting() -> int:
         if seconds < least:
@@ -198,27 +187,3 @@ def steps_within(
         return max(1, int((seconds - spent) / a_step))
 
     return processes.by_main(fitting)
-
-
-def _memory(state: State, parts: Parts, batch: Batch) -> tuple[int, bool]:
-    """Return (bytes that a step needs, whether the device told so)."""
-    device = state.processes.device
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        step(state, parts, batch)
-        return torch.cuda.max_memory_allocated(device), True
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # an output that holds itself would never be freed
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        step(state, parts, batch)
-    tensors, _ = state.capture()
-    parameters = [p for network in state.networks.values() for p in network.parameters()]
-    pointers = {p.untyped_storage().data_ptr() for p in parameters}
-    activations = sum(size for pointer, size in kept.items() if pointer not in pointers)
-    gradients = sum(p.nbytes for p in parameters)
-    return activations + gradients + sum(t.nbytes for t in tensors.values()), False

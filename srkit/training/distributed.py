@@ -1,71 +1,27 @@
-"""One process or many on one device each, by Hugging Face accelerate."""
+"""One process, or those that ``torchrun`` started together, on one device each."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.tracking import get_available_trackers
-from accelerate.utils import (
-    GradientAccumulationPlugin,
-    InitProcessGroupKwargs,
-    LoggerType,
-    broadcast_object_list,
-    gather_object,
-)
 from torch import Tensor
+from torch import distributed as dist
 
-from srkit.errors import InputError, SrkitError, nearest
+from srkit.errors import InputError, SrkitError
+from srkit.inference.device import device_named
 from srkit.inference.memory import keep_memory
 
 T = TypeVar("T")
 
 # While one process decodes a large set or compiles, the others wait; by default for ten minutes.
-PATIENCE = datetime.timedelta(hours=3)
-# What accelerate calls each precision of a recipe.
-PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What one process failed with, as the others are told.
-
-    Not the exception itself: some can't be pickled, and some not be made from their text.
-    """
-
-    kind: type[SrkitError]
-    text: str
-
-    @classmethod
-    def of(cls, error: Exception | None, rank: int) -> Failure | None:
-        """Return what the others are told of an error, if there was one."""
-        if error is None:
-            return None
-        if isinstance(error, SrkitError):
-            return cls(type(error), str(error))
-        return cls(SrkitError, f"process {rank} failed: {error!r}")
-
-    def error(self) -> SrkitError:
-        """Return an error of the same kind and words, ``elsewhere`` set: another says it."""
-        error = self.kind.__new__(self.kind)
-        error.args = (self.text,)
-        error.elsewhere = True  # type: ignore[attr-defined]
-        return error
-
-
-def _tried(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    try:
-        return work(), None
-    except Exception as error:
-        return None, error
+TIMEOUT = datetime.timedelta(hours=3)
 
 
 @dataclass(frozen=True)
@@ -77,51 +33,53 @@ class Processes:
     one backward pass a forward pass, and networks this small have little to overlap.
 
     Attributes:
-        accelerator: Hugging Face's.
-        device: Of this process.
+        device: Device of this process.
+        rank: Number of this process, from 0.
+        count: Number of processes.
+        dtype: Type in which networks compute under `autocast`, or None for their own.
+        scaler: Scaler of fp16's gradients.
     """
 
-    accelerator: Accelerator
     device: torch.device
-
-    @property
-    def rank(self) -> int:
-        """This process's number, from 0."""
-        return int(self.accelerator.process_index)
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return int(self.accelerator.num_processes)
+    rank: int = 0
+    count: int = 1
+    dtype: torch.dtype | None = None
+    scaler: torch.amp.GradScaler | None = None
 
     @property
     def main(self) -> bool:
-        """Whether this is the one that writes and reports."""
+        """Whether this process is the one that writes and reports."""
         return self.rank == 0
 
-    def require_shares(self, batch_size: int, accumulate: int) -> None:
-        """See that a batch can be divided equally among the processes and their parts.
+    def images_at_once(self, batch_size: int, accumulate: int) -> int:
+        """Return the images that a process computes at a time.
 
         Raises:
-            InputError: It can't.
+            InputError: The batch can't be divided equally.
         """
         if batch_size % (self.count * accumulate):
             raise InputError(
                 f"batch_size {batch_size} can't be divided equally: {self.count} processes, "
                 f"each in {accumulate} parts"
             )
+        return batch_size // (self.count * accumulate)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context in which networks compute in the run's precision."""
-        context: AbstractContextManager[Any] = self.accelerator.autocast()
-        return context
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """Return a loss scaled up where fp16's gradients would vanish, else as it is."""
+        return loss if self.scaler is None else self.scaler.scale(loss)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace floating-point tensors by their means over the processes, in place."""
         if self.count == 1 or not tensors:
             return
         flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
-        torch.distributed.all_reduce(flat)
+        dist.all_reduce(flat)
         flat /= self.count
         parts = flat.split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
@@ -131,146 +89,123 @@ class Processes:
         """Return all processes' tensors (of one shape) one after another along dimension 0."""
         if self.count == 1:
             return tensor
-        result: Tensor = self.accelerator.gather(tensor.contiguous())
-        return result
+        tensor = tensor.contiguous()
+        parts = [torch.empty_like(tensor) for _ in range(self.count)]
+        dist.all_gather(parts, tensor)
+        return torch.cat(parts)
 
     def collect(self, value: T) -> list[T]:
         """Return every process's value, in order."""
         if self.count == 1:
             return [value]
-        found: list[T] = gather_object([value])
-        return found
-
-    def any(self, flag: bool) -> bool:
-        """Return whether any process says yes; all must ask."""
-        return any(self.collect(flag))
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
 
     def by_main(self, work: Callable[[], T]) -> T:
-        """Let the main process do something, and give all what came of it, errors included."""
+        """Let the main process do something; all return its result, or raise its error."""
         if self.count == 1:
             return work()
-        result, error = _tried(work) if self.main else (None, None)
-        told: list[Any] = [(result, Failure.of(error, self.rank))]
-        broadcast_object_list(told)
-        found, failure = told[0]
-        if error is not None:
-            raise error
-        if failure is not None:
-            raise failure.error()
-        done: T = found
+        result, error = _attempt(work) if self.main else (None, None)
+        shared: list[Any] = [(result, _description(error, self.rank))]
+        dist.broadcast_object_list(shared)
+        result, failure = shared[0]
+        _raise(error, [failure])
+        done: T = result
         return done
 
     def main_first(self, work: Callable[[], T]) -> T:
         """Let every process do the same, the main one before the others; an error is all's."""
         if self.count == 1:
             return work()
-        result: T | None = None
-        for mine in (self.main, not self.main):
-            found, error = _tried(work) if mine else (None, None)
-            failures = self.collect(Failure.of(error, self.rank))
-            if error is not None:
-                raise error
-            for failure in failures:
-                if failure is not None:
-                    raise failure.error()
-            result = found if mine else result
-        assert result is not None
-        return result
+        results: list[T] = []
+        for turn in (self.main, not self.main):
+            result, error = _attempt(work) if turn else (None, None)
+            _raise(error, self.collect(_description(error, self.rank)))
+            results += [result] if turn and result is not None else []
+        return results[0]
 
-    def start_trackers(self, name: str, settings: dict[str, Any]) -> None:
-        """Begin a run with the experiment trackers there are.
 
-        Raises:
-            InputError: One can't: it wants a login, say.
-        """
-        try:
-            self.accelerator.init_trackers(name, settings)
-        except Exception as error:  # each tracker has its own kinds
-            raise InputError(f"can't log with {self.accelerator.log_with}: {error}") from error
+# An error of one process as the others hear of it: its kind and its text. Not the exception itself,
+# since some can't be pickled, and some not be made from their text.
+Failure = tuple[type[SrkitError], str]
 
-    def end_trackers(self) -> None:
-        """Let the trackers write what they still hold."""
-        for tracker in self.accelerator.trackers:
-            tracker.finish()
+
+def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    try:
+        return work(), None
+    except Exception as error:
+        return None, error
+
+
+def _description(error: Exception | None, rank: int) -> Failure | None:
+    if error is None:
+        return None
+    if isinstance(error, SrkitError):
+        return type(error), str(error)
+    return SrkitError, f"process {rank} failed: {error!r}"
+
+
+def _raise(own: Exception | None, failures: Iterable[Failure | None]) -> None:
+    """Raise this process's own error, or else another's, marked as one that another reports."""
+    if own is not None:
+        raise own
+    for kind, text in filter(None, failures):
+        error = kind.__new__(kind)
+        error.args = (text,)
+        error.elsewhere = True  # type: ignore[attr-defined]
+        raise error
+
+
+def start(device: str = "auto", precision: str = "fp32") -> Processes:
+    """Join the processes that ``torchrun`` started, or be the only one.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``. Each of several processes on CUDA
+            has a device of its own, whatever the number.
+        precision: ``fp32``, ``bf16``, ``fp16``.
+
+    Raises:
+        InputError: There is no such device, or it can't compute in that precision.
+    """
+    rank, count, local = (int(os.environ.get(name, default)) for name, default in LAUNCHED)
+    if count > 1:
+        where = _own_device(device, local)
+        if not dist.is_initialized():
+            # Objects travel over gloo, so that they need no memory of a GPU.
+            backend = "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=TIMEOUT)
+    else:
+        where = device_named(device)
+    scaler = None
+    if precision == "fp16":
+        if where.type != "cuda":
+            raise InputError(f"a {where.type} can't train in fp16; take bf16 or fp32")
+        scaler = torch.amp.GradScaler(where.type)
+    if precision == "bf16" and where.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+        raise InputError(f"{where} can't train in bf16; take fp16 or fp32")
+    if where.type == "cpu":
+        keep_memory()
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return Processes(where, rank, count, dtype, scaler)
+
+
+# What torchrun says through the environment, and what holds without it.
+LAUNCHED = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+
+
+def _own_device(name: str, local: int) -> torch.device:
+    """Return the device of one of several processes, before anything is allocated on another."""
+    kind = name.partition(":")[0]
+    if kind not in ("auto", "cuda") or (kind == "auto" and not torch.cuda.is_available()):
+        return device_named("cpu" if kind == "auto" else name)
+    if local >= torch.cuda.device_count():
+        raise InputError(f"process {local} of this machine has no CUDA device of its own here")
+    torch.cuda.set_device(local)
+    return device_named(f"cuda:{local}")
 
 
 def leave() -> None:
     """Part from the processes that were launched together, as the last thing done."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
-
-def start(
-    device: torch.device | None,
-    precision: str = "fp32",
-    accumulate: int = 1,
-    *,
-    trackers: Sequence[str] = (),
-    folder: Path | None = None,
-) -> Processes:
-    """Join the processes that were launched together, or be the only one.
-
-    ``torchrun`` and ``accelerate launch`` say through the environment who takes part.
-
-    Args:
-        device: Where to compute; None for what is best here. Of several processes on CUDA each
-            has its own whatever is said, but for ``cpu``.
-        precision: ``fp32``, ``bf16``, ``fp16``.
-        accumulate: Backward passes a batch, by which each is divided.
-        trackers: Names of experiment trackers that accelerate knows.
-        folder: Where trackers that write files do so.
-
-    Raises:
-        InputError: The device can't compute in that precision, or a tracker isn't there.
-    """
-    _require_trackers(trackers)
-    told = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
-    if told not in ("1", str(accumulate)):  # 1 is also what launchers say if not told
-        raise InputError(
-            f"ACCELERATE_GRADIENT_ACCUMULATION_STEPS is {told}, and the recipe's accumulate "
-            f"{accumulate}: set one of them"
-        )
-    # accelerate keeps one state a process. An earlier run here may have had another device or
-    # precision; only processes that already talk to each other must stay as they are.
-    talking = torch.distributed.is_available() and torch.distributed.is_initialized()
-    AcceleratorState._reset_state(reset_partial_state=not talking)
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    on_cpu = device is not None and device.type == "cpu"
-    if device is None and launched > 1:  # accelerate wants to be told, or each would be alone
-        on_cpu = not (torch.cuda.is_available() or torch.xpu.is_available())
-    try:
-        accelerator = Accelerator(
-            cpu=on_cpu,
-            mixed_precision=PRECISIONS[precision],
-            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=accumulate),
-            device_placement=False,
-            log_with=list(trackers) or None,
-            project_dir=folder,
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-        )
-    except ValueError as error:
-        where = device or "this device"
-        raise InputError(f"{where} can't train in {precision}: {error}") from error
-    chosen = accelerator.device
-    if launched > 1 and accelerator.num_processes == 1:  # each would write what the others do
-        raise InputError(f"{launched} processes were launched, and {chosen} is for one alone")
-    if chosen.type == "cuda" and accelerator.num_processes > 1:
-        torch.cuda.set_device(chosen)
-    if device is not None and accelerator.num_processes == 1:
-        chosen = device
-    if chosen.type == "cpu":
-        if precision == "fp16":  # accelerate would train in float32 without a word
-            raise InputError("a cpu can't train in fp16; take bf16 or fp32")
-        keep_memory()
-    return Processes(accelerator, torch.device(chosen))
-
-
-def _require_trackers(names: Sequence[str]) -> None:
-    known = {str(each.value): each for each in LoggerType if each != LoggerType.ALL}
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"unknown tracker '{name}'{nearest(name, known)}; known: {', '.join(known)}"
-            )
-        if known[name] not in get_available_trackers():
-            raise InputError(f"tracker '{name}' is not installed here: pip install {name}")
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

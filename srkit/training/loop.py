@@ -9,35 +9,39 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from srkit import registry
-from srkit.data.loader import open_loader
-from srkit.errors import InputError, Interrupted, SrkitError
-from srkit.inference.device import device_named
+from srkit.data.jitter import jittered
+from srkit.data.loader import Loader, open_loader
+from srkit.data.sampler import Batch
+from srkit.errors import Interrupted, SrkitError
 from srkit.models import checkpoint
 from srkit.models.load import load
 from srkit.recipe import Optimizer, Recipe
-from srkit.training import cost, plot, run_folder
-from srkit.training import distributed as machines
+from srkit.training import cost, distributed, plot, run_folder
 from srkit.training import parts as build
-from srkit.training import step as steps
 from srkit.training.distributed import Processes
+from srkit.training.parts import METRICS, Parts
+from srkit.training.recovery import Recovery
+from srkit.training.run_folder import RunFolder
 from srkit.training.state import State
-from srkit.training.validation import METRICS, Validation
-
-T = TypeVar("T")
+from srkit.training.step import lr_of, step
+from srkit.training.validation import Validation, better, higher_is_better
 
 # Besides every validation: an early step, when all terms still have a long way to go.
 GRADIENTS_AT = 100
+# Batches over which batch normalisation of the moving average takes its statistics.
+STATISTICS_OVER = 32
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Result:
         model: The weights alone, averaged where the recipe has ``ema``.
         best: The weights of the best validation.
         checkpoint: The last training checkpoint.
-        step: Batches done.
+        step: Steps done.
         scores: The last validation: ``psnr``, ``ssim`` and their ``bicubic_`` twins.
     """
 
@@ -123,23 +127,14 @@ class Clock:
 
 
 def learning_rate(settings: Optimizer, step: int, steps: int) -> float:
-    """Return the learning rate of batch ``step``, counted from 0, of ``steps``."""
+    """Return the learning rate of step ``step``, counted from 0, of ``steps``."""
     rate = settings.learning_rate
     if settings.schedule == "step":
-        rate *= settings.factor ** (step // settings.every)
+        rate *= settings.gamma ** (step // settings.step_size)
     elif settings.schedule == "cosine":
         half = 0.5 * (1 + math.cos(math.pi * step / steps))
-        rate *= settings.floor + (1 - settings.floor) * half
+        rate *= settings.min_lr_ratio + (1 - settings.min_lr_ratio) * half
     return rate * min(1.0, (step + 1) / (settings.warmup + 1))
-
-
-def better(score: float, best: float | None, *, upward: bool) -> bool:
-    """Return whether a score beats the best so far; one that is no number never does."""
-    if math.isnan(score):
-        return False
-    if best is None:
-        return True
-    return score > best if upward else score < best
 
 
 def train(
@@ -154,18 +149,16 @@ def train(
     cache: Path | Literal[False] | None = None,
     time_budget: float | None = None,
     checkpoint_every: int = 1000,
-    checkpoints: int = run_folder.KEEP,
     best: str = "psnr",
     log_every: int = 50,
-    log_with: Sequence[str] = (),
+    tensorboard: bool = False,
     compiled: bool = False,
     resume: bool = False,
-    report: Callable[[Mapping[str, Any]], None] = lambda record: None,
+    report: run_folder.Report = lambda record: None,
 ) -> Result:
     """Train a recipe.
 
-    Under ``torchrun`` or ``accelerate launch`` the processes share every batch; the main one
-    alone writes and reports.
+    Under ``torchrun`` the processes share every batch; the main one alone writes and reports.
 
     Args:
         recipe: A `Recipe`, or the name of a registered one.
@@ -177,16 +170,14 @@ def train(
         storage: ``memory``: photos are decoded once. ``stream``: they are decoded anew for every
             batch. The batches are the same. ``auto``: ``memory`` where there is room.
         workers: Processes that decode a stream.
-        cache: Folder for decoded pictures; False for none.
+        cache: Folder for decoded images; False for none.
         time_budget: Seconds from now in which to be done. The speed is measured once, the number
             of steps follows and is stored in the run's recipe. With ``resume`` the stored number
             is kept, and the time is not.
-        checkpoint_every: Batches between checkpoints.
-        checkpoints: How many of the newest are kept.
+        checkpoint_every: Steps between checkpoints.
         best: The metric by which the best validation's weights are kept.
-        log_every: Batches between lines of ``log.jsonl``; losses are their means over these.
-        log_with: Experiment trackers to write to as well: ``tensorboard``, ``wandb``,
-            ``trackio``, and what else accelerate knows.
+        log_every: Steps between lines of ``log.jsonl``; losses are their means over these.
+        tensorboard: Write the log for TensorBoard as well, into a folder of ``out``.
         compiled: Compile the networks (`torch.compile`): minutes at the start, faster steps.
         resume: Go on from the newest checkpoint in ``out``; bitwise the same on CPU.
         report: Called with ``{"decoded": …, "of": …}`` while photos are decoded, with
@@ -198,44 +189,26 @@ def train(
 
     Raises:
         SrkitError: The recipe's parts don't fit, the data can't be read, the folder holds a run
-            already, the disk is full, the time budget is too short for a step, batches are no
-            longer finite, or the run was interrupted.
+            already or another process trains it, the disk is full, the time budget is too short
+            for a step, steps are no longer finite, or the run was interrupted.
     """
     began = time.perf_counter()
-    # --- what to train, on what, and where it goes -------------------------------------------
+    # --- what to train, and where it goes ---------------------------------------------------------
     if isinstance(recipe, str):
         named = registry.build("recipes", recipe)
         assert isinstance(named, Recipe)
         recipe = named
-    out = Path(out) if out else checkpoint.default_folder(recipe.name)
-    if resume and time_budget is not None and (out / run_folder.RECIPE).is_file():
-        recipe = recipe.changed({"steps": Recipe.from_file(out / run_folder.RECIPE).steps})
-    where = None if device == "auto" else device_named(device)
-    processes = machines.start(
-        where, recipe.precision, recipe.accumulate, trackers=log_with, folder=out
-    )
-    where = processes.device
-    processes.require_shares(recipe.batch_size, recipe.accumulate)
-    _seed(recipe.seed)
-    parts = build.parts(recipe, where)
-    pleased = {}
-    if recipe.init and not (resume and checkpoint.checkpoints(out)):
-        first = load(recipe.init, device="cpu")
-        checkpoint.load_weights(parts.generator, first.generator.state_dict(), recipe.init)
-        pleased = {f"init.{k}": v for k, v in first.metadata.get("embedders", {}).items()}
-    build.rehearse(recipe, parts, where)
-    if compiled:
-        build.compile_networks(parts, where)
-    if processes.rank:  # equal weights to start from, but draws of its own
-        _seed(recipe.seed + processes.rank)
-    metrics = tuple(dict.fromkeys((*METRICS, best)))
-    chosen = registry.build("metrics", best)
-    if more := build.wants(chosen) - {"sr", "hr"}:
-        raise InputError(f"--best is a metric of sr and hr alone; '{best}' asks for {sorted(more)}")
-    upward = bool(chosen.higher_is_better)
-    told = report if processes.main else lambda record: None
+    path = Path(out) if out else checkpoint.default_folder(recipe.name)
+    if resume and time_budget is not None and (path / run_folder.RECIPE).is_file():
+        recipe = recipe.changed({"steps": Recipe.from_file(path / run_folder.RECIPE).steps})
+    higher_is_better(best)  # refuses what can't choose
+    processes = distributed.start(device, recipe.precision)
+    processes.images_at_once(recipe.batch_size, recipe.accumulate)
+    report = report if processes.main else lambda record: None
+    folder = RunFolder(path, processes, report, tensorboard=tensorboard)
     if not resume:
-        processes.by_main(lambda: run_folder.require_free(out))
+        folder.require_free()
+    parts, embedders = _parts(recipe, processes, path if resume else None, compiled=compiled)
 
     with contextlib.ExitStack() as at_end:  # ends what works in the background, come what may
         # --- data on the device ------------------------------------------------------------------
@@ -244,175 +217,71 @@ def train(
             data,
             val,
             recipe,
-            device=where,
+            device=processes.device,
             rank=processes.rank,
             world_size=processes.count,
             storage=storage,
             workers=workers,
             cache=cache,
-            progress=lambda done, total: told({"decoded": done, "of": total}),
+            progress=lambda done, total: report({"decoded": done, "of": total}),
         )
         loader, held_out = processes.main_first(opening)  # the others find the cache
         at_end.callback(loader.close)
-        held_out = held_out.at_size(recipe.data.size)
-        validation = Validation.of(held_out.to(where), parts.degrade, recipe.scale)
-        baseline = {f"bicubic_{k}": v for k, v in validation.baseline(metrics).items()}
+        photos = held_out.at_size(recipe.data.size).to(processes.device)
+        metrics = tuple(dict.fromkeys((*METRICS, best)))
+        validation = Validation.of(photos, parts.degrade, recipe.scale, metrics)
 
         # --- where it starts ---------------------------------------------------------------------
         state = State.of(recipe, parts, processes)
-        state.embedders |= pleased
-        log = run_folder.Log(out)
-        last: Path | None = None
+        state.fingerprint = loader.fingerprint
+        state.embedders |= embedders
+        state.lr_batches = _batches_for_statistics(state, parts, loader)
+        at_end.callback(folder.close)
         if resume:
-            last = processes.by_main(
-                lambda: run_folder.resume(out, state.recipe, loader.fingerprint)
-            )
-            if last is not None:
-                state.restore(checkpoint.read(last), str(out))
+            newest = folder.resume(recipe, loader.fingerprint)
+            if newest is not None:
+                state.restore(newest, str(path))
         elif time_budget is not None:
             left = time_budget - (time.perf_counter() - began)
-            count = cost.steps_within(
-                left, state, parts, loader.batches(0), validation, checkpoint_every, metrics
+            steps = cost.steps_within(
+                left, state, parts, loader.batches(0), validation, checkpoint_every
             )
-            recipe = state.recipe = recipe.changed({"steps": count})
-        if log_with:  # before the folder is taken: a tracker may want a login
-            at_end.callback(processes.end_trackers)
-            processes.by_main(
-                lambda: processes.start_trackers(recipe.name, run_folder.flat(recipe))
-            )
+            recipe = state.recipe = recipe.changed({"steps": steps})
         stop = at_end.enter_context(Stop())
         if not resume:
-            processes.by_main(lambda: run_folder.begin(out, state.recipe))
-
-        def written(work: Callable[[], T]) -> T:
-            """Let the main process write; if it can't, say how the run goes on."""
-            try:
-                return processes.by_main(work)
-            except InputError as error:
-                where_from = f"goes on from {last}" if last else "starts it"
-                error.args = (f"{error}; make room, then --resume {where_from}",)
-                raise
-
-        def save() -> None:
-            nonlocal last
-            tensors, metadata = state.capture()
-            file = run_folder.checkpoint_file(out, state.step)
-
-            def write() -> None:
-                about = {**metadata, "data": loader.fingerprint}
-                checkpoint.write(file, tensors, state.recipe, state.step, about)
-                run_folder.forget_old(out, checkpoints)
-
-            written(write)
-            last = file
-
-        def write_model(name: str) -> Path:
-            tensors = checkpoint.prefixed("generator", state.shipped.state_dict())
-            about = {"scores": state.scores, "data": loader.fingerprint, **state.origin()}
-            file = out / name
-            written(lambda: checkpoint.write(file, tensors, state.recipe, state.step, about))
-            return file
-
-        def validate(*, drawn: bool) -> None:
-            at_once = recipe.batch_size // (processes.count * recipe.accumulate)  # as in training
-            sr = validation.enlarge(state.shipped, at_once, processes)
-            scores = processes.by_main(lambda: validation.scores(sr, metrics))
-            state.scores = {**scores, **baseline}
-            if drawn:
-                grid = out / f"grid-{state.step:08d}.png"
-                written(lambda: validation.draw_grid(sr, grid))
-            if better(scores[best], state.best.get(best), upward=upward):
-                state.best = {"step": state.step, best: scores[best]}
-                write_model(run_folder.BEST)
-
-        def go_back(since: int) -> str:
-            """Return to the newest checkpoint whose weights the next batch has proved good."""
-            rate = f"optimizer.learning_rate ({recipe.optimizer.learning_rate:g})"
-            skipped = (
-                f"{recipe.optimizer.patience} batches in a row were not finite, from {since} on"
-            )
-            if state.gone_back:
-                raise SrkitError(
-                    f"{skipped}, again after going back and learning more slowly; "
-                    f"start anew with a lower {rate} and another --out"
-                )
-            # Batch `since` was computed with the weights after `since - 1`: those are suspect.
-            files = processes.by_main(lambda: checkpoint.checkpoints(out))
-            good = [file for file in files if run_folder.step_of(file) < since - 1] or files[:1]
-            state.go_back(checkpoint.read(good[-1]), str(out))
-            written(lambda: run_folder.cut_back(out, state.step))
-            save()  # so that a run that is killed now goes on slowly too
-            return (
-                f"{skipped}; back to {state.step}, learning rate times {recipe.optimizer.backoff:g}"
-            )
-
-        def write(record: Mapping[str, Any]) -> None:
-            written(lambda: log.write(record))
-            if log_with:
-                values = run_folder.flat(record)
-                processes.accelerator.log(
-                    {k: v for k, v in values.items() if k != "step"}, state.step
-                )
-            told(record)
-
+            folder.begin(recipe)
         unreadable = [*loader.broken, *held_out.broken]
-        told(
-            {
-                "start": state.step,
-                "steps": recipe.steps,
-                "photos": loader.count,
-                "held_out": len(held_out),
-                "storage": loader.storage,
-                "notes": list(loader.notes),
-                "broken": unreadable,
-                "device": str(where),
-                "processes": processes.count,
-                "out": str(out),
-                **baseline,
-            }
-        )
-        if last is None:
+        baseline = validation.baseline()
+        about = {"held_out": len(held_out), "broken": unreadable, "out": str(path), **baseline}
+        report(_start_record(state, loader) | about)
+        if folder.newest is None:
             if unreadable:
-                written(lambda: log.write({"step": 0, "broken": unreadable}))
-            save()
+                folder.log({"step": 0, "broken": unreadable})
+            folder.save(state)
 
         # --- the loop ----------------------------------------------------------------------------
+        recovery = Recovery(state, folder)
+        batches = _batches(loader, state, folder, stop)
         parts.generator.train()
-        batches = loader.batches(state.step)
-        broken = len(loader.broken)
-        clock, shown, line = Clock(), time.perf_counter(), state.step
+        clock, shown, line, broken = Clock(), time.perf_counter(), state.step, len(loader.broken)
         start = state.step
         while state.step < recipe.steps:
             done = state.step + 1
-            rate = learning_rate(recipe.optimizer, state.step, recipe.steps)
-            rate *= recipe.optimizer.backoff if state.gone_back else 1
+            rate = learning_rate(recipe.optimizer, state.step, recipe.steps) * recovery.lr_factor
             state.set_learning_rate(rate)
             final = done == recipe.steps
             writing = final or done % log_every == 0
             validating = final or done % recipe.validate_every == 0
             saving = final or done % checkpoint_every == 0
 
-            try:
-                batch = next(batches)
-            except Exception as error:
-                if stop.asked:  # launchers signal the processes that decode as well: begin new ones
-                    batches = loader.batches(state.step)
-                    batch = next(batches)
-                elif isinstance(error, SrkitError) and processes.count == 1:
-                    save()  # a photo can no longer be read, say; the steps are good
-                    error.args = (f"{error}; saved {last}",)
-                    raise
-                else:
-                    raise
-            norms = steps.step(state, parts, batch, norms=validating or done == GRADIENTS_AT)
+            norms = step(state, parts, next(batches), norms=validating or done == GRADIENTS_AT)
 
             record: dict[str, Any] = {"step": done}
             if writing or validating or saving:  # here the host waits for the device
                 skipped = state.window.skipped()
-                if skipped.longest >= recipe.optimizer.patience:
-                    event = go_back(skipped.since)
-                    write({"step": state.step, "event": event})
-                    batches, line = loader.batches(state.step), state.step
+                if event := recovery.check(skipped):
+                    folder.log({"step": state.step, "event": event})
+                    batches, line = _batches(loader, state, folder, stop), state.step
                     clock.lap()
                     continue
                 # Weights within a streak may be why there is one: not worth a checkpoint.
@@ -425,41 +294,119 @@ def train(
             if writing:
                 record |= {"losses": state.window.means(), "learning_rate": rate}
                 state.window.begin_line(done)
-                record["pictures_per_second"] = (done - line) * recipe.batch_size / clock.lap()
-                line = done
-                found = processes.collect(list(loader.broken[broken:]))
-                broken = len(loader.broken)
-                if any(found):
-                    record["broken"] = list(itertools.chain(*found))
+                record["images_per_second"] = (done - line) * recipe.batch_size / clock.lap()
+                found = list(itertools.chain(*processes.collect(list(loader.broken[broken:]))))
+                record |= {"broken": found} if found else {}
+                line, broken = done, len(loader.broken)
             if validating:
                 with clock.paused():
-                    validate(drawn=True)
+                    _validate(state, validation, folder, best, baseline)
                 record["validation"] = state.scores
             if len(record) > 1:
-                write(record)
-            if len(record) > 1 or time.perf_counter() - shown > 1:
+                folder.log(record)
                 shown = time.perf_counter()
-                if len(record) == 1:
-                    told(record)
+            elif time.perf_counter() - shown > 1:
+                report(record)
+                shown = time.perf_counter()
             stopping = stop.agreed(processes) and not final
             if saving or stopping:
                 with clock.paused():
-                    save()
+                    folder.save(state)
             if stopping:
-                raise Interrupted(f"stopped at step {done}, saved {last}; go on with --resume")
+                raise Interrupted(
+                    f"stopped at step {done}, saved {folder.newest}; go on with --resume"
+                )
 
         # --- the weights alone -------------------------------------------------------------------
         if state.step == start:  # nothing was left to do; stored scores may be of an earlier step
-            validate(drawn=False)
-        model = write_model(checkpoint.MODEL)
+            _validate(state, validation, folder, best, baseline, grid=False)
+        model = folder.save_weights(checkpoint.MODEL, state)
         if processes.main:
             try:
-                plot.draw(out)
-            except SrkitError as error:  # the weights are there; a picture is no reason to fail
-                told({"step": state.step, "event": f"no {plot.PICTURE}: {error}"})
-        processes.accelerator.wait_for_everyone()
-        assert last is not None
-        return Result(model, out / run_folder.BEST, last, state.step, state.scores)
+                plot.draw(path)
+            except SrkitError as error:  # the weights are there; an image is no reason to fail
+                report({"step": state.step, "event": f"no {plot.IMAGE}: {error}"})
+        processes.collect(None)  # none leaves while another still works
+        assert folder.newest is not None
+        return Result(model, path / run_folder.BEST, folder.newest, state.step, state.scores)
+
+
+def _parts(
+    recipe: Recipe, processes: Processes, resumed: Path | None, *, compiled: bool
+) -> tuple[Parts, dict[str, dict[str, str]]]:
+    """Build a run's parts from its seed; return them and the loss embedders of ``init``.
+
+    A run that goes on from a checkpoint needs no ``init``.
+    """
+    _seed(recipe.seed)
+    parts, embedders = build.parts(recipe, processes.device), {}
+    if recipe.init and not (resumed and checkpoint.checkpoints(resumed)):
+        first = load(recipe.init, device="cpu")
+        checkpoint.load_weights(parts.generator, first.generator.state_dict(), recipe.init)
+        embedders = {f"init.{k}": v for k, v in first.metadata.get("embedders", {}).items()}
+    build.rehearse(recipe, parts, processes.device)
+    if compiled:
+        build.compile_networks(parts, processes.device)
+    if processes.rank:  # equal weights to start from, but random numbers of its own
+        _seed(recipe.seed + processes.rank)
+    return parts, embedders
+
+
+def _batches_for_statistics(state: State, parts: Parts, loader: Loader) -> list[Tensor]:
+    """Return LR images of the run's first batches where its average has batch normalisation."""
+    modules = state.average.modules() if state.average else ()
+    if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules):
+        return []
+    batches = enumerate(itertools.islice(loader.batches(0), STATISTICS_OVER))
+    with torch.no_grad():
+        return [lr_of(parts, jittered(batch, state.recipe, n)) for n, batch in batches]
+
+
+def _start_record(state: State, loader: Loader) -> dict[str, Any]:
+    return {
+        "start": state.step,
+        "steps": state.recipe.steps,
+        "photos": loader.count,
+        "storage": loader.storage,
+        "notes": list(loader.notes),
+        "device": str(state.processes.device),
+        "processes": state.processes.count,
+    }
+
+
+def _batches(loader: Loader, state: State, folder: RunFolder, stop: Stop) -> Iterator[Batch]:
+    """Yield the batches from the state's step on; where that fails, no step is lost."""
+    try:
+        yield from loader.batches(state.step)
+    except Exception as error:
+        if stop.asked:  # launchers signal the processes that decode as well: begin new ones
+            yield from loader.batches(state.step)
+        elif isinstance(error, SrkitError) and state.processes.count == 1:
+            folder.save(state)  # a photo can no longer be read, say; the steps are good
+            error.args = (f"{error}; saved {folder.newest}",)
+        raise
+
+
+def _validate(
+    state: State,
+    validation: Validation,
+    folder: RunFolder,
+    best: str,
+    baseline: Mapping[str, float],
+    *,
+    grid: bool = True,
+) -> None:
+    """Score the generator that ships, draw it, and keep it if it is the best so far."""
+    recipe, processes = state.recipe, state.processes
+    at_once = processes.images_at_once(recipe.batch_size, recipe.accumulate)  # as in training
+    sr = validation.upscale(state.shipped(), at_once, processes)
+    scores = processes.by_main(lambda: validation.scores(sr))
+    state.scores = {**scores, **baseline}
+    if grid:
+        folder.save_grid(state.step, lambda file: validation.draw_grid(sr, file))
+    if better(scores[best], state.best.get(best), upward=higher_is_better(best)):
+        state.best = {"step": state.step, best: scores[best]}
+        folder.save_weights(run_folder.BEST, state)
 
 
 def _seed(seed: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,6 @@ from srkit.hookspecs import DiscriminatorOutput
 from srkit.models import checkpoint
 from srkit.recipe import Recipe
 from srkit.training.objectives import OBJECTIVES, Objective
-from srkit.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Parts:
 
     Attributes:
         generator: lr to sr.
-        discriminator: Picture to `DiscriminatorOutput`.
-        objective: What the two play for.
+        discriminator: Image to `DiscriminatorOutput`.
+        objective: What the two networks minimise.
         terms: The recipe's losses by name.
-        weights: Of all terms of the generator's loss, ``adversarial`` among them.
+        weights: Weights of all terms of the generator's loss, ``adversarial`` among them.
         degrade: hr to lr.
     """
 
@@ -60,6 +60,8 @@ class Parts:
         return self.weights[name] if active else 0.0
 
 
+# What every validation measures.
+METRICS = ("psnr", "ssim")
 # What a loss may ask for by naming it in its signature.
 GIVEN = frozenset({"sr", "hr", "lr", "real", "fake"})
 
@@ -92,39 +94,42 @@ def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
     return Term(recipe.losses[name].weight, loss, asked, recipe.losses[name].during)
 
 
-def embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
-    """Return whom a run's losses please, by the loss's name: who can't judge what it trains.
+def loss_embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
+    """Return the embedders of a run's losses, by the loss's name: they can't judge its results.
 
     Any loss counts that has an attribute ``embedder`` with an embedder's ``name`` and ``sha256``;
     ``values_sha256`` is taken along where there is one.
     """
-    found: dict[str, dict[str, str]] = {}
+    embedders: dict[str, dict[str, str]] = {}
     for name, term in terms.items():
-        its = getattr(term.loss, "embedder", None)
-        if getattr(its, "sha256", None):
-            known = {key: getattr(its, key, None) for key in ("name", "sha256", "values_sha256")}
-            found[name] = {key: str(value) for key, value in known.items() if value}
-    return found
+        embedder = getattr(term.loss, "embedder", None)
+        if getattr(embedder, "sha256", None):
+            known = {key: getattr(embedder, key, None) for key in EMBEDDER_KEYS}
+            embedders[name] = {key: str(value) for key, value in known.items() if value}
+    return embedders
+
+
+EMBEDDER_KEYS = ("name", "sha256", "values_sha256")
 
 
 def unchanged(
-    then: Mapping[str, dict[str, str]], now: Mapping[str, dict[str, str]], what: str
+    before: Mapping[str, dict[str, str]], now: Mapping[str, dict[str, str]], what: str
 ) -> dict[str, dict[str, str]]:
-    """Return whom a run has pleased so far and pleases now, if each loss has kept its embedder.
+    """Return the loss embedders that a run has had so far and has now, if none has changed.
 
     A recipe may leave an embedder's weights to the environment, so an equal recipe isn't enough.
 
     Raises:
         InputError: A loss has another one now.
     """
-    for loss in then.keys() & now.keys():
-        was, its = then[loss], now[loss]
-        if was["sha256"] != its["sha256"]:
+    for loss in before.keys() & now.keys():
+        old, new = before[loss], now[loss]
+        if old["sha256"] != new["sha256"]:
             raise InputError(
-                f"{what}: loss '{loss}' had {was['name']}, sha256 {was['sha256']:.8}, and has "
-                f"{its['name']}, {its['sha256']:.8}, now; give it the same weights"
+                f"{what}: loss '{loss}' had {old['name']}, sha256 {old['sha256']:.8}, and has "
+                f"{new['name']}, {new['sha256']:.8}, now; give it the same weights"
             )
-    return {**then, **now}
+    return {**before, **now}
 
 
 def parts(recipe: Recipe, device: torch.device) -> Parts:
@@ -136,11 +141,11 @@ def parts(recipe: Recipe, device: torch.device) -> Parts:
     """
     layout = torch.channels_last
     net = checkpoint.generator(recipe).to(device).to(memory_format=layout)
-    critic = None
+    discriminator = None
     if recipe.discriminator:
         part = recipe.discriminator
-        critic = registry.build_scaled("discriminators", part.name, recipe.scale, part.options)
-        critic = critic.to(device).to(memory_format=layout)
+        built = registry.build_scaled("discriminators", part.name, recipe.scale, part.options)
+        discriminator = built.to(device).to(memory_format=layout)
     objective = OBJECTIVES[recipe.adversarial.objective] if recipe.adversarial else None
     degrade = degradation(recipe)
     if isinstance(degrade, nn.Module):
@@ -149,7 +154,7 @@ def parts(recipe: Recipe, device: torch.device) -> Parts:
     weights = {name: term.weight for name, term in terms.items()}
     if recipe.adversarial:
         weights["adversarial"] = recipe.adversarial.weight
-    return Parts(net, critic, objective, terms, weights, degrade)
+    return Parts(net, discriminator, objective, terms, weights, degrade)
 
 
 def compile_networks(built: Parts, device: torch.device) -> None:
@@ -163,9 +168,19 @@ def compile_networks(built: Parts, device: torch.device) -> None:
     except Exception as error:  # each backend has its own kinds
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"torch.compile doesn't work on this machine: {first[0]}") from error
+    # Two gradients are taken of one pass; by default a compiled one frees its buffers at the first.
+    from torch._functorch import config
+
+    if hasattr(config, "donated_buffer"):
+        config.donated_buffer = False
     for network in (built.generator, built.discriminator):
         if network is not None:
             network.compile()
+
+
+def preserved_rng(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context that leaves torch's random states as they were."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 @torch.no_grad()
@@ -183,7 +198,7 @@ def rehearse(recipe: Recipe, built: Parts, device: torch.device) -> None:
     for network in networks:
         network.eval()
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with preserved_rng(device):
             _go_through(recipe, built, device)
     except RecipeError:
         raise
@@ -219,7 +234,8 @@ def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:
         value = term(given)
         if value.numel() != 1:
             raise RecipeError(f"loss '{name}' gives {tuple(value.shape)}, not a scalar")
-    Validation(lr, hr, recipe.scale).scores(sr)
+    for metric in METRICS:  # some want images of a least size
+        registry.build("metrics", metric)(sr.cpu(), hr.cpu())
 
 
 def detached(output: DiscriminatorOutput) -> DiscriminatorOutput:

@@ -1,152 +1,108 @@
-"""A run in one picture: its curves over the steps, and what it makes of held-out photos."""
+"""A run in one image: its curves over the steps, beside its newest image grid."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
-from srkit.errors import InputError, SrkitError
+from srkit.errors import InputError
 from srkit.imaging import codec
-from srkit.recipe import Recipe
 from srkit.training import run_folder
-from srkit.training.panels import (
-    BLUE,
-    FONT,
-    GREEN,
-    GREY,
-    INK,
-    LEFT,
-    RIGHT,
-    SIZE,
-    TOP,
-    VERMILION,
-    Curve,
-    Panel,
-    Values,
-    draw_panels,
-    mark_events,
-    printable,
-)
 
-PICTURE = "training.png"
-COLUMNS = ("LR", "bicubic", "SR", "HR")  # of a picture grid
-GAP = 4  # pixels between them
+IMAGE = "training.png"
+SIZE, DPI = (13.5, 8.0), 120
+STATISTICS = ("d_accuracy", "d_real", "d_fake")
+ADVERSARIAL = ("adversarial", "discriminator")
+SMOOTHED = 50  # points, from which on a running mean is drawn over what was logged
 
-DPI = 150
-GRID_ROOM = (600, 890)  # pixels for the picture grid, without its headings
-
-TERMS = (BLUE, "#E69F00", "#CC79A7", GREEN, "#56B4E9", VERMILION)
-ADVERSARY = {"adversarial": BLUE, "discriminator": VERMILION}
-JUDGEMENTS = {"d_accuracy": INK, "d_real": GREEN, "d_fake": VERMILION}
+Values = np.ndarray[Any, np.dtype[np.float64]]
+Panels = dict[str, dict[str, Values]]
 
 
 def draw(folder: Path) -> Path:
-    """Draw a run's curves and its newest picture grid; equal runs give equal bytes.
+    """Draw a run's curves and its newest image grid; equal runs give equal bytes.
 
     Args:
-        folder: Of the run; only its log has to be there.
+        folder: The run's; only its log has to be there.
 
     Returns:
-        The picture's file, ``training.png`` in that folder.
+        The image's file, ``training.png`` in that folder.
 
     Raises:
         InputError: There is no log, nothing in it, or the folder can't be written.
     """
-    records = read_log(folder / run_folder.LOG)
-    panels = list(panels_of(records))
-    if not panels:
+    records = run_folder.read_log(folder / run_folder.LOG)
+    if not (curves := panels(records)):
         raise InputError(f"{folder / run_folder.LOG}: nothing to draw yet")
     grids = sorted(folder.glob("grid-*.png"))
-    grid = _fitted(codec.read(grids[-1]).rgb) if grids else None
-    figure = Figure(figsize=(SIZE[0] / DPI, SIZE[1] / DPI), dpi=DPI, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
-    right = _grid_corner(grid)[0] if grid else SIZE[0] - 20
-    last = max(record["step"] for record in records)
-    axes = draw_panels(figure, panels, right, (0, last))
-    mark_events(axes, records)
-    smoothed = any(curve.smoothed for panel in panels for curve in panel.curves)
-    note = "pale: as logged, strong: running mean" if smoothed else ""
-    _headings(figure, *_title(folder, records), note)
-    if grid:
-        _grid_headings(figure, grid, f"held-out photos, step {int(grids[-1].stem[5:]):,}")
-    for text in figure.findobj(Text):
-        assert isinstance(text, Text)
-        text.set_fontfamily(FONT)
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    if grid:
-        picture.paste(grid, _grid_corner(grid))
-    codec.write(picture, folder / PICTURE)
-    return folder / PICTURE
+    with matplotlib.style.context("default"):  # whatever the user's own style
+        figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        name = folder.resolve().name
+        figure.suptitle(printable(f"{name}, step {records[-1]['step']:,}", 80), parse_math=False)
+        columns = figure.add_gridspec(1, 2 if grids else 1, width_ratios=(2, 1)[: 1 + bool(grids)])
+        cells = columns[0].subgridspec(math.ceil(len(curves) / 2), 2)
+        axes = [
+            figure.add_subplot(cells[n % cells.nrows, n // cells.nrows]) for n in range(len(curves))
+        ]
+        for ax, (title, lines) in zip(axes, curves.items(), strict=True):
+            ax.set_xlim(0, records[-1]["step"] or 1)
+            _draw_panel(ax, title, lines)
+        _mark_events(axes, records)
+        if grids:
+            shown = figure.add_subplot(columns[1])
+            shown.imshow(codec.read(grids[-1]).rgb, interpolation="nearest")
+            shown.set_title(f"LR, bicubic, SR, HR at step {int(grids[-1].stem[5:]):,}", fontsize=9)
+            shown.set_axis_off()
+        canvas.draw()
+    codec.write(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), folder / IMAGE)
+    return folder / IMAGE
 
 
-def read_log(log: Path) -> list[dict[str, Any]]:
-    """Return a log's records; a torn last line, of a run that is still writing, is left out.
-
-    Raises:
-        InputError: There is no log, or a line of it is no record.
-    """
-    try:
-        lines = log.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"can't read the log of a run, {log}: {error}") from error
-    records: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            record["step"] += 0
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise InputError(f"{log}: line {number} is no record of a run") from error
-        records.append(record)
-    return records
-
-
-def panels_of(records: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
-    """Sort what a log holds into panels: training left, judgement right, the clock below."""
-    losses = _series(records, "losses")
-    scores = _series(records, "validation")
-    named = {*ADVERSARY, *JUDGEMENTS}
-    terms = {name: points for name, points in losses.items() if name not in named}
-    total = terms.pop("loss", None)
-    colours = {name: TERMS[n % len(TERMS)] for n, name in enumerate(terms)}
+def panels(records: Sequence[Mapping[str, Any]]) -> Panels:
+    """Sort what a log holds into panels: title to label to ``N2``, steps and finite values."""
+    losses, scores = _series(records, "losses"), _series(records, "validation")
+    found: Panels = {
+        "Discriminator": {k: losses.pop(k) for k in STATISTICS if k in losses},
+        "Adversarial losses": {k: losses.pop(k) for k in ADVERSARIAL if k in losses},
+    }
+    total = losses.pop("loss", None)
     # The sum says nothing new where there is one term of weight 1.
-    if total is not None and not any(np.array_equal(total, its) for its in terms.values()):
-        terms["weighted sum"], colours["weighted sum"] = total, INK
-    curves = {name: Curve(name, points, colours[name]) for name, points in terms.items()}
-    # Terms below zero (minus a PSNR, say) have another unit than the distances: each its own.
-    below = [name for name, points in terms.items() if points[:, 1].min() <= 0]
-    if distances := [curve for name, curve in curves.items() if name not in below]:
-        yield Panel("Losses", "unweighted", distances, log=True)
-    metrics = [name for name in scores if not name.startswith("bicubic_")]
-    for metric in sorted(metrics, key=lambda name: name not in ("psnr", "ssim")):
-        yield _validation(metric, "dB" if metric == "psnr" else "", scores)
-    if game := _chosen(losses, ADVERSARY):
-        yield Panel("Adversary", "loss, unweighted", game)
-    if judgements := _chosen(losses, JUDGEMENTS):
-        yield Panel("Discriminator", "probability", judgements, limits=(0, 1))
-    for name in below:
-        yield Panel(f"Loss: {name}", "unweighted", [curves[name]])
-    if "learning_rate" in (top := _series([{"step": r["step"], "top": r} for r in records], "top")):
-        rate = Curve("", top["learning_rate"], INK, noisy=False)
-        yield Panel("Learning rate", "", [rate], limits=(0, None), log=True, low=True)
-    if "pictures_per_second" in top:
-        speed = Curve("", top["pictures_per_second"], INK)
-        yield Panel("Speed", "pictures/s", [speed], limits=(0, None), low=True)
+    if total is not None and not any(np.array_equal(total, each) for each in losses.values()):
+        losses["weighted sum"] = total
+    # Terms below zero (a negative PSNR, say) have another unit than the distances.
+    below = [name for name, points in losses.items() if points[:, 1].min() <= 0]
+    found |= {f"Loss: {name}": {name: losses.pop(name)} for name in below}
+    validated = {
+        f"Validation: {name.upper()}": {
+            label: scores[key]
+            for label, key in (("SR", name), ("bicubic", f"bicubic_{name}"))
+            if key in scores
+        }
+        for name in scores
+        if not name.startswith("bicubic_")
+    }
+    top = _series([{"step": r["step"], "top": r} for r in records], "top")
+    speeds = {
+        title: {"": top[key]}
+        for key, title in (("learning_rate", "Learning rate"), ("images_per_second", "images/s"))
+        if key in top
+    }
+    found = {"Losses": losses, **validated, **found, **speeds}
+    return {title: lines for title, lines in found.items() if lines}
 
 
 def _series(records: Sequence[Mapping[str, Any]], section: str) -> dict[str, Values]:
-    """Return steps and finite values of each number in a section of the records, ``N2``."""
     found: dict[str, list[tuple[float, float]]] = {}
     for record in records:
         for name, value in (record.get(section) or {}).items():
@@ -155,79 +111,39 @@ def _series(records: Sequence[Mapping[str, Any]], section: str) -> dict[str, Val
     return {name: np.array(points, dtype=np.float64) for name, points in found.items()}
 
 
-def _chosen(losses: Mapping[str, Values], colours: Mapping[str, str]) -> list[Curve]:
-    return [Curve(name, losses[name], colours[name]) for name in colours if name in losses]
+def _draw_panel(ax: Axes, title: str, lines: Mapping[str, Values]) -> None:
+    ax.set_title(printable(title, 40), fontsize=9, parse_math=False)
+    ax.tick_params(which="both", labelsize=7)
+    ax.grid(alpha=0.3)
+    for n, (name, points) in enumerate(lines.items()):
+        label, style = printable(name, 15), "--" if name == "bicubic" else "-"
+        if len(points) > SMOOTHED and title != "Learning rate":
+            ax.plot(*points.T, color=f"C{n}", linewidth=0.8, alpha=0.3)
+            window = len(points) // 25
+            mean = np.convolve(points[:, 1], np.full(window, 1 / window), mode="valid")
+            points = np.column_stack((points[window - 1 :, 0], mean))
+        marker = "." if len(points) == 1 else ""
+        ax.plot(*points.T, style, color=f"C{n}", linewidth=1.2, marker=marker, label=label)
+    if title == "Losses":
+        ax.set_yscale("log")
+    if any(lines):
+        for text in ax.legend(fontsize=7, frameon=False).get_texts():
+            text.set_parse_math(False)
 
 
-def _validation(metric: str, unit: str, scores: Mapping[str, Values]) -> Panel:
-    curves = []
-    for name, label, colour in ((metric, "SR", BLUE), (f"bicubic_{metric}", "bicubic", GREY)):
-        if name in scores:
-            digits = 2 if unit else 3
-            label += f" {scores[name][-1, 1]:.{digits}f}"
-            curves.append(Curve(label, scores[name], colour, dashed=colour == GREY, noisy=False))
-    return Panel(f"Validation: {metric.upper()}", unit, curves)
+def _mark_events(axes: Sequence[Axes], records: Sequence[Mapping[str, Any]]) -> None:
+    for record in records:
+        if "event" in record:
+            for ax in axes:
+                ax.axvline(record["step"], color="grey", linewidth=0.7, linestyle=":")
+            words = printable(str(record["event"]), 40)
+            place = (record["step"], 0.98)
+            axes[0].annotate(words, place, xycoords=("data", "axes fraction"), rotation=90,
+                             verticalalignment="top", fontsize=6, parse_math=False)  # fmt: skip
 
 
-def _title(folder: Path, records: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """Return the recipe's name, and where the run is."""
-    step = max(record["step"] for record in records)
-    name, progress = folder.resolve().name, f"step {step:,}"
-    try:
-        recipe = Recipe.from_file(folder / run_folder.RECIPE)
-    except SrkitError:  # the curves of a run are worth seeing whatever became of its recipe
-        pass
-    else:
-        name, progress = recipe.name, f"{progress} of {recipe.steps:,}"
-    scores = {key: points[-1, 1] for key, points in _series(records, "validation").items()}
-    parts = [progress]
-    for metric, form, unit in (("psnr", ".2f", " dB"), ("ssim", ".3f", "")):
-        if metric in scores:
-            shown = f"{metric.upper()} {scores[metric]:{form}}{unit}"
-            if f"bicubic_{metric}" in scores:
-                shown += f" (bicubic {scores[f'bicubic_{metric}']:{form}})"
-            parts.append(shown)
-    return name, "   ·   ".join(parts)
-
-
-def _headings(figure: Figure, name: str, line: str, note: str) -> None:
-    left, right = LEFT / SIZE[0], 1 - RIGHT / SIZE[0]
-    height = 1 - 76 / SIZE[1]
-    style: dict[str, Any] = {"color": INK, "parse_math": False}
-    shown = printable(name, 60)
-    figure.text(left, 1 - 44 / SIZE[1], shown, fontsize=13, fontweight="bold", **style)
-    figure.text(left, height, line, fontsize=8.5, **style)
-    figure.text(right, height, note, ha="right", fontsize=7, color=GREY)
-
-
-def _fitted(grid: Image.Image) -> Image.Image:
-    """Bring a picture grid to its room: whole pixels of it larger, its columns set apart."""
-    times = min(GRID_ROOM[0] / grid.width, GRID_ROOM[1] / grid.height)
-    if times >= 1:
-        size = (grid.width * int(times), grid.height * int(times))
-        grid = grid.resize(size, Image.Resampling.NEAREST)
-    else:
-        size = (max(4, int(grid.width * times)), max(1, int(grid.height * times)))
-        grid = grid.resize(size, Image.Resampling.LANCZOS)
-    wide = grid.width // len(COLUMNS)
-    spaced = Image.new("RGB", (grid.width + GAP * (len(COLUMNS) - 1), grid.height), "white")
-    for n in range(len(COLUMNS)):
-        column = grid.crop((n * wide, 0, (n + 1) * wide, grid.height))
-        spaced.paste(column, (n * (wide + GAP), 0))
-    return spaced
-
-
-def _grid_corner(grid: Image.Image) -> tuple[int, int]:
-    return SIZE[0] - grid.width - RIGHT, TOP
-
-
-def _grid_headings(figure: Figure, grid: Image.Image, caption: str) -> None:
-    left, top = _grid_corner(grid)
-    wide = (grid.width + GAP) / len(COLUMNS)
-    colours = (INK, GREY, BLUE, INK)
-    for n, (column, colour) in enumerate(zip(COLUMNS, colours, strict=True)):
-        x = (left + n * wide + (wide - GAP) / 2) / SIZE[0]
-        y = 1 - (top - 8) / SIZE[1]
-        figure.text(x, y, column, ha="center", fontsize=8.5, fontweight="bold", color=colour)
-    below = 1 - (top + grid.height + 10) / SIZE[1]
-    figure.text(left / SIZE[0], below, caption, va="top", fontsize=7, color=GREY)
+def printable(text: str, most: int) -> str:
+    """Return a text on one line, cut, without what matplotlib's own font can't show."""
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    line = "".join(x if ord(x) in known else "?" for x in " ".join(text.split()))
+    return line if len(line) <= most else f"{line[: most - 1]}…"

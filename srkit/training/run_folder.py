@@ -1,92 +1,226 @@
-"""The folder of one training run: recipe, log, checkpoints, picture grids, final weights."""
+"""The folder of one training run: recipe, log, checkpoints, image grids, best and final weights."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import filelock
 
 from srkit.errors import InputError, RecipeError
 from srkit.files import write_text
 from srkit.models import checkpoint
+from srkit.models.checkpoint import Checkpoint
 from srkit.recipe import Recipe
+from srkit.training.distributed import Processes
+from srkit.training.state import State
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+T = TypeVar("T")
+Report = Callable[[Mapping[str, Any]], None]
 
 BEST = "best.safetensors"
+LOCK = "run.lock"
 LOG = "log.jsonl"
 RECIPE = "recipe.toml"
-KEEP = 3
+KEPT = 3  # checkpoints
 
 
-def checkpoint_file(folder: Path, step: int) -> Path:
-    """Return the name of the checkpoint after ``step`` batches."""
-    return folder / f"checkpoint-{step:08d}.safetensors"
+class RunFolder:
+    """Where a run writes.
+
+    All processes call the methods together; the main one alone reads and writes.
+
+    Attributes:
+        path: The folder.
+        processes: Those that take part.
+        report: Called with each record of the log, on the main process.
+        newest: The newest checkpoint.
+    """
+
+    def __init__(
+        self, path: Path, processes: Processes, report: Report, *, tensorboard: bool = False
+    ) -> None:
+        self.path, self.processes, self.report = path, processes, report
+        self.newest: Path | None = None
+        self._lock = filelock.FileLock(path / LOCK)
+        self._tensorboard = tensorboard
+        self._writer: SummaryWriter | None = None
+        if tensorboard:
+            _summary_writer()  # say early if it isn't there
+
+    def require_free(self) -> None:
+        """See that the folder holds no run yet.
+
+        Raises:
+            InputError: It does.
+        """
+        self.processes.by_main(self._require_free)
+
+    def _require_free(self) -> None:
+        if (self.path / LOG).exists() or checkpoint.checkpoints(self.path):
+            raise InputError(
+                f"{self.path} already holds a run; --resume goes on, --out starts elsewhere"
+            )
+
+    def begin(self, recipe: Recipe) -> None:
+        """Make the folder, lock it and write the recipe.
+
+        Raises:
+            InputError: The folder already holds a run, or can't be written.
+        """
+        self.processes.by_main(lambda: self._begin(recipe))
+
+    def _begin(self, recipe: Recipe) -> None:
+        self._acquire()
+        self._require_free()
+        write_text(self.path / RECIPE, recipe.to_toml())
+        write_text(self.path / LOG, "")
+
+    def _acquire(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise InputError(f"{self.path} is being trained by another process") from error
+        except OSError as error:
+            raise InputError(f"can't write to {self.path}: {error}") from error
+
+    def close(self) -> None:
+        """Write what TensorBoard still holds, and let other processes have the folder."""
+        if self._writer is not None:
+            self._writer.close()
+        self._lock.release()
+
+    def resume(self, recipe: Recipe, fingerprint: str) -> Checkpoint | None:
+        """Lock the folder, find its newest checkpoint and cut the log back to there.
+
+        Args:
+            recipe: The run's, but for the number of steps.
+            fingerprint: Fingerprint of the photos there are now.
+
+        Returns:
+            None where the run was ended before its first checkpoint.
+
+        Raises:
+            InputError: There is no run here, another process trains it, or it was trained on
+                other photos.
+            RecipeError: The recipe is another one, but for the number of steps.
+        """
+        self.newest = self.processes.by_main(lambda: self._resume(recipe, fingerprint))
+        return checkpoint.read(self.newest) if self.newest else None
+
+    def _resume(self, recipe: Recipe, fingerprint: str) -> Path | None:
+        if not (self.path / RECIPE).is_file():
+            raise InputError(f"{self.path} holds no run to resume")
+        self._acquire()
+        files = checkpoint.checkpoints(self.path)
+        newest = _newest(files)
+        before = newest.recipe if newest else Recipe.from_file(self.path / RECIPE)
+        if changed := differences(before, recipe):
+            raise RecipeError(f"can't resume {self.path} with another recipe: {'; '.join(changed)}")
+        if newest and newest.step > recipe.steps:
+            raise RecipeError(f"{self.path} is at step {newest.step} already, past {recipe.steps}")
+        if newest and newest.metadata["data"] != fingerprint:
+            raise InputError(f"{self.path} was trained on other photos than these")
+        for torn in self.path.glob(".*.part"):  # of a run that was killed while it wrote
+            torn.unlink(missing_ok=True)
+        cut_log(self.path / LOG, newest.step if newest else 0)
+        write_text(self.path / RECIPE, recipe.to_toml())
+        return files[-1] if files else None
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Add a line to the log, on the disk at once, and report it."""
+        self._write(lambda: self._append(record))
+        if self.processes.main:
+            if self._tensorboard:
+                self._to_tensorboard(record)
+            self.report(record)
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        file = self.path / LOG
+        try:
+            with file.open("a", encoding="utf-8") as log:
+                log.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise InputError(f"can't write {file}: {error}") from error
+
+    def _to_tensorboard(self, record: Mapping[str, Any]) -> None:
+        if self._writer is None:
+            self._writer = _summary_writer()(str(self.path / "tensorboard"))
+        for name, value in flat(record).items():
+            if name != "step" and isinstance(value, int | float):
+                self._writer.add_scalar(name, value, record["step"])
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint, and delete all but the newest."""
+        tensors, metadata = state.capture()
+        file = self.path / f"checkpoint-{state.step:08d}.safetensors"
+
+        def write() -> None:
+            checkpoint.write(file, tensors, state.recipe, state.step, metadata)
+            for old in checkpoint.checkpoints(self.path)[:-KEPT]:
+                old.unlink(missing_ok=True)
+
+        self._write(write)
+        self.newest = file
+
+    def save_weights(self, name: str, state: State) -> Path:
+        """Write the generator's weights alone."""
+        tensors = checkpoint.prefixed("generator", state.shipped().state_dict())
+        file, recipe = self.path / name, state.recipe
+        self._write(lambda: checkpoint.write(file, tensors, recipe, state.step, state.about()))
+        return file
+
+    def save_grid(self, step: int, draw: Callable[[Path], None]) -> None:
+        """Let an image grid be drawn into its file."""
+        self._write(lambda: draw(self.path / f"grid-{step:08d}.png"))
+
+    def checkpoint_before(self, step: int) -> Checkpoint:
+        """Return the newest checkpoint from before a step, or else the oldest there is."""
+        files = self.processes.by_main(lambda: checkpoint.checkpoints(self.path))
+        earlier = [file for file in files if step_of(file) < step]
+        return checkpoint.read((earlier or files[:1])[-1])
+
+    def cut_back(self, step: int) -> None:
+        """Drop the checkpoints and the log's lines after a step."""
+
+        def cut() -> None:
+            for file in checkpoint.checkpoints(self.path):
+                if step_of(file) > step:
+                    file.unlink(missing_ok=True)
+            cut_log(self.path / LOG, step)
+
+        self._write(cut)
+
+    def _write(self, work: Callable[[], T]) -> T:
+        """Let the main process write; if it can't, say how the run goes on."""
+        try:
+            return self.processes.by_main(work)
+        except InputError as error:
+            how = f"goes on from {self.newest}" if self.newest else "starts it"
+            error.args = (f"{error}; make room, then --resume {how}",)
+            raise
+
+
+def _summary_writer() -> type[SummaryWriter]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError("TensorBoard is not installed: pip install tensorboard") from error
+    return SummaryWriter
 
 
 def step_of(file: Path) -> int:
-    """Return after how many batches a checkpoint was written, by its name."""
+    """Return after how many steps a checkpoint was written, by its name."""
     return int(file.stem.rpartition("-")[2])
 
 
-def require_free(folder: Path) -> None:
-    """See that a folder holds no run yet.
-
-    Raises:
-        InputError: It does.
-    """
-    if (folder / LOG).exists() or checkpoint.checkpoints(folder):
-        raise InputError(f"{folder} already holds a run; --resume goes on, --out starts elsewhere")
-
-
-def begin(folder: Path, recipe: Recipe) -> None:
-    """Make a run's folder and write its recipe.
-
-    Raises:
-        InputError: The folder already holds a run, or can't be written.
-    """
-    require_free(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / RECIPE, recipe.to_toml())
-        (folder / LOG).touch()
-    except OSError as error:
-        raise InputError(f"can't write to {folder}: {error}") from error
-
-
-def resume(folder: Path, recipe: Recipe, fingerprint: str) -> Path | None:
-    """Find the newest checkpoint of a run and cut its log back to there.
-
-    Args:
-        folder: The run's.
-        recipe: That of the run, but for the number of steps.
-        fingerprint: Of the photos there are now.
-
-    Returns:
-        None where the run was ended before its first checkpoint.
-
-    Raises:
-        InputError: There is no run here, or it was trained on other photos.
-        RecipeError: The recipe is another one, but for the number of steps.
-    """
-    if not (folder / RECIPE).is_file():
-        raise InputError(f"{folder} holds no run to resume")
-    files = checkpoint.checkpoints(folder)
-    found = _newest(files)
-    before = found.recipe if found else Recipe.from_file(folder / RECIPE)
-    if changed := differences(before, recipe):
-        raise RecipeError(f"can't resume {folder} with another recipe: {'; '.join(changed)}")
-    if found and found.step > recipe.steps:
-        raise RecipeError(f"{folder} is at step {found.step} already, past {recipe.steps}")
-    if found and found.metadata["data"] != fingerprint:
-        raise InputError(f"{folder} was trained on other photos than these")
-    for torn in folder.glob(".*.part"):  # of a run that was killed while it wrote
-        torn.unlink(missing_ok=True)
-    cut_log(folder / LOG, found.step if found else 0)
-    write_text(folder / RECIPE, recipe.to_toml())
-    return files[-1] if files else None
-
-
-def _newest(files: list[Path]) -> checkpoint.Checkpoint | None:
+def _newest(files: list[Path]) -> Checkpoint | None:
     try:
         return checkpoint.read(files[-1], only=("rng",)) if files else None
     except InputError as error:
@@ -95,7 +229,7 @@ def _newest(files: list[Path]) -> checkpoint.Checkpoint | None:
 
 
 def flat(values: Mapping[str, Any] | Recipe, prefix: str = "") -> dict[str, Any]:
-    """Return nested values by dotted path; lists become text, as trackers of experiments want."""
+    """Return nested values by dotted path; lists become text."""
     if isinstance(values, Recipe):
         values = values.model_dump(mode="json", exclude_none=True)
     result: dict[str, Any] = {}
@@ -114,56 +248,39 @@ def differences(before: Recipe, after: Recipe) -> list[str]:
     return [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in keys if old.get(k) != new.get(k)]
 
 
-class Log:
-    """The run's log, a line a record, on the disk as soon as it is written.
+def read_log(log: Path) -> list[dict[str, Any]]:
+    """Return a log's records; a torn last line, of a run that is still writing, is left out.
 
-    Args:
-        folder: The run's.
+    Raises:
+        InputError: There is no log, or a line of it is no record.
     """
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"can't read the log of a run, {log}: {error}") from error
+    records = [_record(line) for line in lines]
+    if records and records[-1] is None:
+        records.pop()
+    if None in records:
+        raise InputError(f"{log}: line {records.index(None) + 1} is no record of a run")
+    return [record for record in records if record]
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / LOG
 
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Add a line.
-
-        Raises:
-            InputError: The disk is full.
-        """
-        try:
-            with self.file.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise InputError(f"can't write {self.file}: {error}") from error
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(line)
+        record["step"] += 0
+    except (ValueError, KeyError, TypeError):
+        return None
+    return record
 
 
 def cut_log(log: Path, step: int) -> None:
     """Drop the lines of a log that are later than a checkpoint, and a torn last one."""
     kept: list[str] = []
-    if log.is_file():
-        for line in log.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] > step:
-                    break
-            except (ValueError, KeyError, TypeError):
-                break
-            kept.append(line)
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+        record = _record(line)
+        if record is None or record["step"] > step:
+            break
+        kept.append(line)
     write_text(log, "".join(f"{line}\n" for line in kept))
-
-
-def forget_old(folder: Path, keep: int = KEEP) -> None:
-    """Delete all but the newest checkpoints."""
-    for file in checkpoint.checkpoints(folder)[:-keep]:
-        file.unlink(missing_ok=True)
-
-
-def cut_back(folder: Path, step: int) -> None:
-    """Drop the checkpoints and the log's lines after a step, which the run has gone back to.
-
-    Raises:
-        InputError: The disk is full.
-    """
-    for file in checkpoint.checkpoints(folder):
-        if step_of(file) > step:
-            file.unlink(missing_ok=True)
-    cut_log(folder / LOG, step)

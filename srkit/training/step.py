@@ -18,6 +18,19 @@ from srkit.training.parts import Parts
 from srkit.training.state import State
 
 
+class Means(dict[str, Tensor]):
+    """Scalars by name, each the mean over the parts of a batch."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Take in the value of one part."""
+        value = value.detach() / self.parts
+        self[name] = self[name] + value if name in self else value
+
+
 def step(state: State, parts: Parts, batch: Batch, *, norms: bool = False) -> dict[str, Tensor]:
     """Take one step.
 
@@ -39,123 +52,145 @@ def step(state: State, parts: Parts, batch: Batch, *, norms: bool = False) -> di
         Each unweighted term's gradient norm at sr, over the whole batch, if asked for.
     """
     recipe, processes = state.recipe, state.processes
-    batch = jittered(batch, recipe, state.step)
-    done = state.step / recipe.steps
-    critic, objective = parts.discriminator, parts.objective
-    shared = recipe.adversarial is not None and recipe.adversarial.updates == "simultaneous"
-    generator_weights = list(parts.generator.parameters())
+    pieces = _pieces(jittered(batch, recipe, state.step), recipe.accumulate)
     before = [buffer.clone() for buffer in state.buffers()]
     for optimizer in state.optimizers.values():
         optimizer.zero_grad()
-    seen: dict[str, Tensor] = {}
-    squares: dict[str, Tensor] = {}
+    means, squares = Means(len(pieces)), Means(1)
     skip = torch.zeros((), dtype=torch.bool, device=processes.device)
-    pieces = _pieces(batch, recipe.accumulate)
-    enlarged: list[Tensor | None] = [None] * len(pieces)
+    moving = list(state.optimizers)
+    upscaled: list[Tensor | None] = [None] * len(pieces)
 
-    def count(name: str, value: Tensor) -> None:
-        _add(seen, name, value.detach() / len(pieces))
-
-    if critic is not None and objective is not None and not shared:
-        for number, piece in enumerate(pieces):
-            # One piece keeps its graph for the generator; of several, that would fill the memory.
-            with contextlib.nullcontext() if len(pieces) == 1 else torch.no_grad():
-                sr = _enlarge(parts.generator, _lr(parts, piece), processes)
-            enlarged[number] = sr
-            real, fake = _look(critic, piece.hr, processes), _look(critic, sr.detach(), processes)
-            critic_loss = objective.discriminator(real.logits, fake.logits)
-            processes.accelerator.backward(critic_loss, inputs=list(critic.parameters()))
-            count("discriminator", critic_loss)
-        skip = _move(state, ["optimizer_d"], seen, skip)
-
-    for number, piece in enumerate(pieces):
-        lr = _lr(parts, piece)
-        early = enlarged[number]
-        if early is not None and early.requires_grad:
-            sr = early
-        else:
-            sr = _enlarge(parts.generator, lr, processes)
-        terms: dict[str, Tensor] = {}
-        given: dict[str, Any] = {"sr": sr, "hr": piece.hr, "lr": lr}
-        shared_loss = None
-        if critic is not None and objective is not None:
-            real, fake = _look(critic, piece.hr, processes), _look(critic, sr, processes)
-            terms["adversarial"] = objective.generator(real.logits.detach(), fake.logits)
-            given |= {"real": build.detached(real), "fake": fake}
-            if shared:
-                shared_loss = objective.discriminator(real.logits, fake.logits)
-                count("discriminator", shared_loss)
-            for name, value in _judgement(real.logits.detach(), fake.logits.detach()):
-                count(name, value)
-        terms |= {name: term(given) for name, term in parts.terms.items()}
-        weighted = [parts.weight(name, done) * term for name, term in terms.items()]
-        loss = torch.stack(weighted).sum()
-        for name, value in (*terms.items(), ("loss", loss)):
-            count(name, value)
-        if norms:
-            for name, term in terms.items():
-                gradient = _gradient_at(sr, term, processes) / (len(pieces) * processes.count)
-                _add(squares, name, gradient.square().sum())
-
+    if recipe.adversarial and recipe.adversarial.updates == "alternating":
+        upscaled = [_train_discriminator(parts, piece, processes, means) for piece in pieces]
+        skip = _move(["optimizer_d"], state, means, skip)
+        moving = ["optimizer_g"]
+    both = len(moving) > 1
+    for piece, sr in zip(pieces, upscaled, strict=True):
+        loss, loss_d, gradients = _losses(parts, piece, sr, state, means, norms=norms)
+        for name, gradient in gradients.items():
+            squares.add(name, (gradient / (len(pieces) * processes.count)).square().sum())
         # Both gradients are taken before either network moves: stepping would change weights
         # that the other gradient's graph still holds.
-        retain = shared_loss is not None
-        processes.accelerator.backward(loss, inputs=generator_weights, retain_graph=retain)
-        if critic is not None and shared_loss is not None:
-            processes.accelerator.backward(shared_loss, inputs=list(critic.parameters()))
+        _backward(loss / len(pieces), parts.generator, processes, retain_graph=both)
+        if both:
+            _backward(loss_d / len(pieces), parts.discriminator, processes)
 
-    skip = _move(state, list(state.optimizers) if shared else ["optimizer_g"], seen, skip)
+    # Statistics only now: until the last backward pass, a graph may hold them.
+    statistics = [buffer for buffer in state.buffers() if buffer.is_floating_point()]
+    skip = _move(moving, state, means, skip, statistics)
     for buffer, old in zip(state.buffers(), before, strict=True):
         buffer.copy_(torch.where(skip, old, buffer))
     state.step += 1
-    if state.average is not None:
-        state.average.update(parts.generator, state.step)
-    state.window.add(seen, skip, state.step)
+    state.update_average()
+    state.window.add(means, skip, state.step)
     processes.average(list(squares.values()))
     return {name: (square * processes.count).sqrt() for name, square in squares.items()}
 
 
-def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
-    sums[name] = sums[name] + value if name in sums else value
+def _train_discriminator(
+    parts: Parts, piece: Batch, processes: Processes, means: Means
+) -> Tensor | None:
+    """Take D's gradient of one part of a batch; return sr with its graph where it is kept."""
+    assert parts.discriminator is not None
+    assert parts.objective is not None
+    # A whole batch keeps its graph for the generator; of several parts, that would fill the memory.
+    whole = means.parts == 1
+    with contextlib.nullcontext() if whole else torch.no_grad():
+        sr = _upscale(parts.generator, lr_of(parts, piece), processes)
+    real = _discriminate(parts.discriminator, piece.hr, processes)
+    fake = _discriminate(parts.discriminator, sr.detach(), processes)
+    loss = parts.objective.discriminator(real.logits, fake.logits)
+    means.add("discriminator", loss)
+    _backward(loss / means.parts, parts.discriminator, processes)
+    return sr if whole else None
+
+
+def _losses(
+    parts: Parts, piece: Batch, sr: Tensor | None, state: State, means: Means, *, norms: bool
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Return the losses of G and of D on a part of a batch, and each term's gradient at sr.
+
+    Args:
+        parts: The recipe's.
+        piece: The part.
+        sr: Its SR images, if they are there already.
+        state: The run's.
+        means: Takes in all losses and statistics.
+        norms: Without it the last result is empty.
+    """
+    lr, processes = lr_of(parts, piece), state.processes
+    sr = _upscale(parts.generator, lr, processes) if sr is None else sr
+    terms: dict[str, Tensor] = {}
+    given: dict[str, Any] = {"sr": sr, "hr": piece.hr, "lr": lr}
+    loss_d = sr.new_zeros(())
+    if parts.discriminator is not None and parts.objective is not None:
+        real = _discriminate(parts.discriminator, piece.hr, processes)
+        fake = _discriminate(parts.discriminator, sr, processes)
+        terms["adversarial"] = parts.objective.generator(real.logits.detach(), fake.logits)
+        given |= {"real": build.detached(real), "fake": fake}
+        loss_d = parts.objective.discriminator(real.logits, fake.logits)
+        if state.recipe.adversarial and state.recipe.adversarial.updates == "simultaneous":
+            means.add("discriminator", loss_d)
+        for name, value in _statistics(real.logits.detach(), fake.logits.detach()):
+            means.add(name, value)
+    terms |= {name: term(given) for name, term in parts.terms.items()}
+    done = state.step / state.recipe.steps
+    loss = torch.stack([parts.weight(name, done) * term for name, term in terms.items()]).sum()
+    for name, value in (*terms.items(), ("loss", loss)):
+        means.add(name, value)
+    gradients = {k: _gradient_at(sr, v, processes) for k, v in terms.items()} if norms else {}
+    return loss, loss_d, gradients
+
+
+def _backward(
+    loss: Tensor, network: nn.Module | None, processes: Processes, *, retain_graph: bool = False
+) -> None:
+    """Add a loss's gradient to that of one network alone."""
+    assert network is not None
+    weights = list(network.parameters())
+    processes.scale(loss).backward(inputs=weights, retain_graph=retain_graph)
 
 
 def _gradient_at(sr: Tensor, term: Tensor, processes: Processes) -> Tensor:
     """Return a term's gradient at sr; scaled on the way where fp16 is, in which it would vanish."""
-    scaler = processes.accelerator.scaler
-    if scaler is None:
-        return torch.autograd.grad(term, sr, retain_graph=True)[0]
-    (gradient,) = torch.autograd.grad(scaler.scale(term), sr, retain_graph=True)
-    result: Tensor = gradient / scaler.scale(torch.ones_like(term))
-    return result
+    (gradient,) = torch.autograd.grad(processes.scale(term), sr, retain_graph=True)
+    return gradient / processes.scale(torch.ones_like(term))
 
 
-def _move(state: State, names: Sequence[str], seen: dict[str, Tensor], skip: Tensor) -> Tensor:
+def _move(
+    names: Sequence[str],
+    state: State,
+    losses: Means,
+    skip: Tensor,
+    statistics: Sequence[Tensor] = (),
+) -> Tensor:
     """Let optimisers step unless the batch is skipped or something isn't finite.
 
     Args:
+        names: Names of the optimisers.
         state: With gradients.
-        names: Of the optimisers.
-        seen: The losses that the gradients come from; averaged over the processes.
+        losses: The losses that the gradients come from; averaged over the processes.
         skip: Whether the batch is skipped already, a bool scalar.
+        statistics: What else to average over the processes.
 
     Returns:
         Whether the batch is skipped.
     """
     optimizers = [state.optimizers[name] for name in names]
-    weights = [w for its in optimizers for group in its.param_groups for w in group["params"]]
+    weights = [w for opt in optimizers for group in opt.param_groups for w in group["params"]]
     gradients = [weight.grad for weight in weights if weight.grad is not None]
-    statistics = [buffer for buffer in state.buffers() if buffer.is_floating_point()]
-    state.processes.average([*gradients, *statistics, *seen.values()])
-    scaler = state.processes.accelerator.scaler
+    state.processes.average([*gradients, *statistics, *losses.values()])
+    scaler, clip = state.processes.scaler, state.recipe.optimizer.clip
     if scaler is not None:
         for optimizer in optimizers:
             scaler.unscale_(optimizer)
-    sizes = torch._foreach_norm(gradients) if gradients else ()
-    skip = skip | ~torch.stack([*sizes, *seen.values()]).isfinite().all()
-    if state.recipe.optimizer.clip is not None:
-        for optimizer in optimizers:
-            _clip(optimizer, state.recipe.optimizer.clip)
+    lengths = torch._foreach_norm(gradients) if gradients else ()
+    skip = skip | ~torch.stack([*lengths, *losses.values()]).isfinite().all()
     for optimizer in optimizers:
+        if clip is not None:
+            its = [w for group in optimizer.param_groups for w in group["params"]]
+            torch.nn.utils.clip_grad_norm_(its, clip, foreach=True)
         # Fused optimisers skip a step on the device for gradient scaling; this is the same.
         optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
         optimizer.step()
@@ -165,38 +200,35 @@ def _move(state: State, names: Sequence[str], seen: dict[str, Tensor], skip: Ten
     return skip
 
 
-def _clip(optimizer: torch.optim.Optimizer, most: float) -> None:
-    """Scale a network's gradient down to the norm ``most`` where it is longer."""
-    weights = [w for group in optimizer.param_groups for w in group["params"]]
-    torch.nn.utils.clip_grad_norm_(weights, most, foreach=True)
-
-
 def _pieces(batch: Batch, count: int) -> list[Batch]:
     if count == 1:
         return [batch]
-    lr = batch.lr.chunk(count) if batch.lr is not None else [None] * count
-    parts = zip(batch.hr.chunk(count), batch.seeds.chunk(count), lr, strict=True)
-    return [Batch(*part) for part in parts]
+    hr, seeds = batch.hr.chunk(count), batch.seeds.chunk(count)
+    lr = batch.lr.chunk(count) if batch.lr is not None else [None] * len(hr)
+    return [Batch(*part) for part in zip(hr, seeds, lr, strict=True)]
 
 
-def _lr(parts: Parts, batch: Batch) -> Tensor:
+def lr_of(parts: Parts, batch: Batch) -> Tensor:
+    """Return a batch's LR images: its own, or else its HR images degraded."""
     lr = batch.lr if batch.lr is not None else parts.degrade(batch.hr, seeds=batch.seeds)
     return lr.contiguous(memory_format=torch.channels_last)
 
 
-def _enlarge(generator: nn.Module, lr: Tensor, processes: Processes) -> Tensor:
+def _upscale(generator: nn.Module, lr: Tensor, processes: Processes) -> Tensor:
     with processes.autocast():
         sr: Tensor = generator(lr)
     return sr.float()  # losses are taken in float32
 
 
-def _look(critic: nn.Module, picture: Tensor, processes: Processes) -> DiscriminatorOutput:
+def _discriminate(
+    discriminator: nn.Module, image: Tensor, processes: Processes
+) -> DiscriminatorOutput:
     with processes.autocast():
-        seen: DiscriminatorOutput = critic(picture)
-    return DiscriminatorOutput(seen.logits.float(), tuple(f.float() for f in seen.features))
+        output: DiscriminatorOutput = discriminator(image)
+    return DiscriminatorOutput(output.logits.float(), tuple(f.float() for f in output.features))
 
 
-def _judgement(real: Tensor, fake: Tensor) -> Iterator[tuple[str, Tensor]]:
+def _statistics(real: Tensor, fake: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Yield the mean probabilities that D gives to hr and sr, and the share it gets right."""
     yield "d_real", real.sigmoid().mean()
     yield "d_fake", fake.sigmoid().mean()

@@ -1,9 +1,9 @@
-"""Scores and a picture grid of a generator on held-out photos, during training."""
+"""Scores and an image grid of a generator on held-out photos, during training."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,35 @@ from torch.nn.functional import interpolate
 
 from srkit import registry
 from srkit.data.loader import Images
+from srkit.errors import InputError
 from srkit.imaging import codec
 from srkit.training.distributed import Processes
+from srkit.training.parts import METRICS, wants
 
-METRICS = ("psnr", "ssim")
 ROWS = 6
+
+
+def higher_is_better(metric: str) -> bool:
+    """Return which way a metric by which the best weights are kept is better.
+
+    Raises:
+        SrkitError: There is none of this name, or it needs more than sr and hr.
+    """
+    built = registry.build("metrics", metric)
+    if more := wants(built) - {"sr", "hr"}:
+        raise InputError(
+            f"--best is a metric of sr and hr alone; '{metric}' asks for {sorted(more)}"
+        )
+    return bool(built.higher_is_better)
+
+
+def better(score: float, best: float | None, *, upward: bool) -> bool:
+    """Return whether a score beats the best so far; one that is no number never does."""
+    if math.isnan(score):
+        return False
+    if best is None:
+        return True
+    return score > best if upward else score < best
 
 
 @dataclass(frozen=True)
@@ -27,26 +51,33 @@ class Validation:
     lr: Tensor
     hr: Tensor
     scale: int
+    metrics: tuple[str, ...] = METRICS
 
     @classmethod
-    def of(cls, images: Images, degrade: Callable[..., Tensor], scale: int) -> Validation:
+    def of(
+        cls,
+        images: Images,
+        degrade: Callable[..., Tensor],
+        scale: int,
+        metrics: tuple[str, ...] = METRICS,
+    ) -> Validation:
         """Degrade the images once, unless their real LR ones are there."""
         hr = images.hr()
         if images.lr is not None:
-            return cls(images.lr.float() / 255, hr, scale)
+            return cls(images.lr.float() / 255, hr, scale, metrics)
         with torch.no_grad():
             lr = degrade(hr, seeds=torch.arange(len(hr), device=hr.device))
-        return cls(lr, hr, scale)
+        return cls(lr, hr, scale, metrics)
 
     @torch.no_grad()
-    def enlarge(
+    def upscale(
         self, generator: nn.Module, batch_size: int, processes: Processes | None = None
     ) -> Tensor:
         """Return sr for all pairs, in evaluation mode; the generator's mode is left as it was.
 
         Args:
             generator: On the pairs' device.
-            batch_size: Pictures at a time.
+            batch_size: Images at a time.
             processes: Those that share the work; each gets the whole result.
         """
         lr = self.lr
@@ -61,20 +92,21 @@ class Validation:
         return sr if processes is None else processes.gather(sr)[: len(self.lr)]
 
     @torch.no_grad()
-    def scores(self, sr: Tensor, metrics: Iterable[str] = METRICS) -> dict[str, float]:
-        """Return the mean of each metric over the pictures."""
-        sr = sr.nan_to_num()  # a run whose batches are being skipped still has scores: bad ones
-        found = {}
-        for name in metrics:
+    def scores(self, sr: Tensor) -> dict[str, float]:
+        """Return the mean of each metric over the images."""
+        sr = sr.nan_to_num()  # a run whose steps are being skipped still has scores: bad ones
+        scores = {}
+        for name in self.metrics:
             metric = registry.build("metrics", name)
             if isinstance(metric, nn.Module):
                 metric = metric.to(sr.device)
-            found[name] = float(metric(sr, self.hr).mean())
-        return found
+            scores[name] = float(metric(sr, self.hr).mean())
+        return scores
 
-    def baseline(self, metrics: Iterable[str] = METRICS) -> dict[str, float]:
-        """Return bicubic interpolation's scores."""
-        return self.scores(codec.bicubic(self.lr, self.scale), metrics)
+    def baseline(self) -> dict[str, float]:
+        """Return bicubic interpolation's scores, as ``bicubic_psnr`` and so on."""
+        scores = self.scores(codec.bicubic(self.lr, self.scale))
+        return {f"bicubic_{name}": score for name, score in scores.items()}
 
     def draw_grid(self, sr: Tensor, file: Path) -> None:
         """Write rows of LR, bicubic, SR and HR."""

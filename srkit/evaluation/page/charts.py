@@ -76,7 +76,7 @@ def legend(where: Axes | Figure, *handles: Any, **options: Any) -> None:
 
 def label(name: str) -> str:
     """Return a name as a chart can show it: one line, cut, only letters that the font has."""
-    from srkit.training.panels import printable
+    from srkit.training.plot import printable
 
     return printable(name, LABEL)
 

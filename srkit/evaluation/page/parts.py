@@ -157,13 +157,12 @@ def pace(log: Path) -> tuple[float, int]:
     """
     from srkit.errors import InputError
     from srkit.recipe import Recipe
-    from srkit.training.plot import read_log
 
     batch = Recipe.from_file(log.with_name(run_folder.RECIPE)).batch_size
-    records = [r for r in read_log(log) if r.get("pictures_per_second")]
+    records = [r for r in run_folder.read_log(log) if r.get("images_per_second")]
     hours, before = 0.0, 0
     for record in records:
-        hours += (record["step"] - before) * batch / record["pictures_per_second"] / 3600
+        hours += (record["step"] - before) * batch / record["images_per_second"] / 3600
         before = record["step"]
     if not hours:
         raise InputError(f"{log}: holds no speed yet")

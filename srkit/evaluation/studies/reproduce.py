@@ -208,7 +208,6 @@ def train_one(
             device=device,
             workers=workers,
             checkpoint_every=training.checkpoint_every,
-            checkpoints=2,
             resume=(run / run_folder.RECIPE).is_file(),
             report=report,
         )

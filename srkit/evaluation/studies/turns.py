@@ -20,7 +20,6 @@ import torch
 from srkit.data.loader import Images, Loader, open_loader
 from srkit.data.sampler import Batch
 from srkit.errors import InputError
-from srkit.inference.device import device_named
 from srkit.models import checkpoint
 from srkit.recipe import Recipe
 from srkit.training import distributed as machines
@@ -91,10 +90,10 @@ class _Runner:
     def validate(self, folder: Path) -> float:
         """Return the seconds of a validation."""
         began = time.perf_counter()
-        sr = self.validation.enlarge(self.state.shipped, self.recipe.batch_size)
+        sr = self.validation.upscale(self.state.shipped(), self.recipe.batch_size)
         self.validation.scores(sr)
         self.validation.draw_grid(sr, folder / "grid.png")
-        tensors = checkpoint.prefixed("generator", self.state.shipped.state_dict())
+        tensors = checkpoint.prefixed("generator", self.state.shipped().state_dict())
         checkpoint.write(folder / "model", tensors, self.recipe, 0, {})
         return time.perf_counter() - began
 
@@ -112,8 +111,7 @@ def processes_for(recipe: Recipe, device: str) -> Processes:
     Raises:
         InputError: There is no such device, or several processes were launched together.
     """
-    where = None if device == "auto" else device_named(device)
-    alone = machines.start(where, recipe.precision, recipe.accumulate)
+    alone = machines.start(device, recipe.precision)
     if alone.count > 1:
         raise InputError("a study is trained by one process; start it without a launcher")
     return alone
