@@ -16,8 +16,7 @@ from rich.console import Console
 
 from srkit import InputError
 from srkit.evaluation import statistics
-from srkit.evaluation.compare import Comparison, ProtocolMismatch, compare
-from srkit.evaluation.opposed import Side, pairs_of
+from srkit.evaluation.compare import Comparison, Part, ProtocolMismatch, compare, pairs_of
 from srkit.evaluation.report import Report
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -42,6 +41,10 @@ def printed(found: Comparison, width: int = 100) -> str:
     return console.file.getvalue()
 
 
+def means(part: Part) -> dict[tuple[str, ...], list[str]]:
+    return {tuple(labels): [str(value) for value in values] for labels, values in part.means.rows}
+
+
 def test_one_model_against_another_picture_by_picture() -> None:
     a, b = report({"old": 1.0}), report({"new": 1.5})
     found = compare(a, b)
@@ -57,10 +60,11 @@ def test_one_model_against_another_picture_by_picture() -> None:
     assert one.difference.low < 0.5 < one.difference.high
     assert one.difference.p < 0.001
     assert [one.metric for one in part.versus] == ["psnr", "ssim", "lpips"]
-    assert Side("psnr", "old", a.quality.mean("old", "psnr"), None) in part.sides
-    assert Side("psnr", "new", None, b.quality.mean("new", "psnr")) in part.sides
-    bicubic = a.quality.mean("bicubic", "psnr")
-    assert Side("psnr", "bicubic", bicubic, bicubic) in part.sides
+    assert means(part)["PSNR, dB", "old"] == [f"{a.quality.mean('old', 'psnr'):.2f}", "-", "-"]
+    assert means(part)["PSNR, dB", "new"] == ["-", f"{b.quality.mean('new', 'psnr'):.2f}", "-"]
+    bicubic = f"{a.quality.mean('bicubic', 'psnr'):.2f}"
+    assert means(part)["PSNR, dB", "bicubic"] == [bicubic, bicubic, "0.00"]
+    assert {metric for metric, _ in means(part)} == {"PSNR, dB", "SSIM", "LPIPS"}
 
 
 def test_a_model_that_both_have_is_compared_with_itself() -> None:
@@ -105,11 +109,12 @@ def test_identity_is_compared_by_people() -> None:
     (of_all,) = by_name["whole"].versus
     assert of_all.difference.p == 2 / 2**12
     assert by_name["pairs"].versus == []
-    values = {(s.metric, s.column): (s.a, s.b) for s in by_name["pairs"].sides}
-    assert values["auc", "old"] == (pytest.approx(0.82), None)
-    assert values["auc", "HR"] == (0.984, 0.984)
-    assert values["0.001", "new"] == (None, pytest.approx(0.832 / 4))
-    assert {metric for metric, _ in values} == {"auc", "eer", "rank1", "0.01", "0.001"}
+    values = means(by_name["pairs"])
+    assert values["AUC", "old"] == ["0.820", "-", "-"]
+    assert values["AUC", "HR"] == ["0.984", "0.984", "0.000"]
+    assert values["TAR at FAR 0.001", "new"] == ["-", "0.208", "-"]
+    targets = {"TAR at FAR 0.01", "TAR at FAR 0.001"}
+    assert {metric for metric, _ in values} == {"AUC", "EER", "rank-1", "gap closed", *targets}
 
 
 @pytest.mark.parametrize(
@@ -167,9 +172,8 @@ def test_versions_and_the_choice_of_metrics_may_differ_and_are_said() -> None:
         f"degradation: {made.protocol['provider']} and srkit 99",
     ]
     assert {one.metric for one in part.versus} == {"psnr"}
-    assert [(s.a is None, s.b is None) for s in part.sides if s.metric == "ssim"] == [
-        (False, True)
-    ] * 4
+    ssim = [values for (metric, _), values in means(part).items() if metric == "SSIM"]
+    assert [(a == "-", b == "-") for a, b, _ in ssim] == [(False, True)] * 4
     assert "other versions: torch: " in " ".join(printed(found).split())
 
 

@@ -1,20 +1,20 @@
-"""Two reports held against each other, picture by picture, if they measured the same thing."""
+"""Two reports held against each other, image by image, if they measured the same thing."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srkit.errors import InputError, SrkitError
-from srkit.evaluation import opposed
-from srkit.evaluation.opposed import Side, View
+from srkit.evaluation import report_tables, statistics
+from srkit.evaluation.columns import HR, LR, REFERENCES
 from srkit.evaluation.protocol import differences
 from srkit.evaluation.quality import Versus
-from srkit.evaluation.report_tables import sides_table, versus_table
-from srkit.evaluation.tables import Table, Tables
+from srkit.evaluation.tables import Table, Tables, Value
 from srkit.files import write_text
 
 if TYPE_CHECKING:
@@ -23,12 +23,20 @@ if TYPE_CHECKING:
 FORMAT = "srkit compare 1"
 NO_NUMBER = {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}  # as in a report
 A, B = "A", "B"
-# By the report's attribute: what a part is called, and how it is compared.
-PARTS: dict[str, tuple[str, Callable[[Any], View]]] = {
-    "quality": ("quality", opposed.of_quality),
-    "distances": ("identity distances", opposed.of_distances),
-    "whole": ("identity distances of everybody", opposed.of_distances),
-    "pairs": ("verification", opposed.of_pairs),
+FIXED = (*REFERENCES, LR, HR)  # what no model made
+DISTANCE = {"distance": {"title": "identity distance", "unit": "", "higher_is_better": False}}
+
+
+def _distances(found: Any) -> Table:
+    return report_tables.distances_table(found, "distances", "")
+
+
+# By the report's attribute: what a part is called, and the table of its means.
+PARTS: dict[str, tuple[str, Callable[[Any], Table]]] = {
+    "quality": ("quality", report_tables.means_table),
+    "distances": ("identity distances", _distances),
+    "whole": ("identity distances of everybody", _distances),
+    "pairs": ("verification", report_tables.pairs_table),
 }
 
 
@@ -47,16 +55,28 @@ class Part:
         protocol: A's stamp, which B's agrees with.
         versions: Those that differ: ``"torch: 2.9 and 2.10"``.
         metrics: Name to ``title``, ``unit``, ``higher_is_better``.
-        sides: Every column of either, by every metric.
-        versus: B's models less A's, tested; see `opposed.pairs_of`.
+        means: Every method of either by every metric: A, B, B less A.
+        versus: B's models less A's, tested; see `pairs_of`.
     """
 
     name: str
     protocol: Mapping[str, Any]
     versions: list[str]
     metrics: Mapping[str, Mapping[str, Any]]
-    sides: list[Side]
+    means: Table
     versus: list[Versus]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        means = [
+            {"metric": labels[0], "method": labels[1]}
+            | {
+                name: None if math.isnan(v.value) else v.value
+                for name, v in zip("ab", values[:2], strict=True)
+            }
+            for labels, values in self.means.rows
+        ]
+        return {**vars(self), "means": means, "versus": [asdict(one) for one in self.versus]}
 
 
 @dataclass(frozen=True)
@@ -75,7 +95,8 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite ones are strings, as in a report."""
-        text = json.dumps({"format": FORMAT, **asdict(self)})
+        parts = [part.as_json() for part in self.parts]
+        text = json.dumps({"format": FORMAT, **vars(self), "parts": parts})
         found: dict[str, Any] = json.loads(text, parse_constant=NO_NUMBER.__getitem__)
         return found
 
@@ -91,13 +112,12 @@ class Comparison:
         """Return the comparison as tables."""
         shown: list[Table] = []
         for part in self.parts:
-            title = PARTS[part.name][0].capitalize()
-            about = (part.metrics, part.protocol)
-            shown.append(sides_table(title, part.sides, *about))
+            shown.append(part.means)
             if part.versus:
                 on = "images" if part.name == "quality" else "faces"
                 title = f"Methods of B less those of A, on the same {on}"
-                shown.append(versus_table(title, part.versus, *about))
+                about = (part.metrics, part.protocol)
+                shown.append(report_tables.versus_table(title, part.versus, *about))
         versions = [f"other versions: {text}" for part in self.parts for text in part.versions]
         head = [f"{letter}: {name}" for letter, name in zip((A, B), self.names, strict=True)]
         return Tables(shown, [*dict.fromkeys(versions), *self.notes], head)
@@ -136,16 +156,84 @@ def compare(a: Report, b: Report, names: tuple[str, str] = (A, B)) -> Comparison
 
 
 def _part(name: str, a: Any, b: Any) -> Part:
-    view = PARTS[name][1]
-    ours, theirs = view(a), view(b)
+    title, table = PARTS[name]
     return Part(
         name,
         a.protocol,
         differences(_versions(a.protocol), _versions(b.protocol)),
-        {**theirs.metrics, **ours.metrics},
-        opposed.sides(ours, theirs),
-        opposed.versus(ours, theirs),
+        {**b.metrics, **a.metrics} if name == "quality" else DISTANCE,
+        beside(title.capitalize(), table(a), table(b)),
+        [] if name == "pairs" else versus(a, b),
     )
+
+
+def beside(title: str, a: Table, b: Table) -> Table:
+    """Return every method of either by every metric of either: A, B, and B less A."""
+    ours, theirs = (
+        {
+            (heading, labels[0]): replace(value, best=False)
+            for labels, values in table.rows
+            for heading, value in zip(table.headings, values, strict=True)
+        }
+        for table in (a, b)
+    )
+    headings = dict.fromkeys((*a.headings, *b.headings))
+    methods = dict.fromkeys(labels[0] for table in (a, b) for labels, _ in table.rows)
+    rows = []
+    for heading in (heading for heading in headings if heading != report_tables.TIME):
+        for method in methods:
+            x, y = (its.get((heading, method), Value(math.nan)) for its in (ours, theirs))
+            less = 0.0 if x.value == y.value else y.value - x.value  # two infinite ones are equal
+            kind = "signed" if x.kind == "plain" else x.kind
+            rows.append(([heading, method], [x, y, Value(less, digits=x.digits, kind=kind)]))
+    labels, numbers = ["", "method"], [A, B, f"{B} less {A}"]
+    return Table("means", title, labels, numbers, rows, (), a.protocol)
+
+
+def pairs_of(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
+    """Return which methods, A's and B's, are held against each other.
+
+    Models of one name; and two of different names, if at least one of them is only in one report:
+    others are compared within either report.
+    """
+    ours, theirs = ([method for method in its if method not in FIXED] for its in (a, b))
+    same = [(method, method) for method in ours if method in theirs]
+    return same + [
+        (one, other)
+        for one in ours
+        for other in theirs
+        if one != other and not (one in theirs and other in ours)
+    ]
+
+
+def versus(a: Any, b: Any) -> list[Versus]:
+    """Return B's models less A's on the same images or faces; p is adjusted within a metric.
+
+    Args:
+        a: Quality or distances. Photos of one person hang together.
+        b: The same.
+    """
+    ours, theirs = _single(a), _single(b)
+    groups = [row.person for row in a.rows] if hasattr(a, "rows") else None
+    first, second = next(iter(ours.values())), next(iter(theirs.values()))
+    pairs, found = pairs_of(list(first), list(second)), []
+    for metric in (metric for metric in ours if metric in theirs):
+        its = [
+            statistics.difference(theirs[metric][other], ours[metric][one], groups)
+            for one, other in pairs
+        ]
+        adjusted = statistics.holm([one.p for one in its])
+        for (one, other), difference, p in zip(pairs, its, adjusted, strict=True):
+            found.append(Versus(metric, f"{other} ({B})", f"{one} ({A})", difference, p))
+    return found
+
+
+def _single(part: Any) -> dict[str, dict[str, list[float]]]:
+    """Return single scores by metric and method."""
+    if hasattr(part, "rows"):
+        each = {m: [row.distances[m] for row in part.rows] for m in part.columns}
+        return dict.fromkeys(DISTANCE, each)
+    return {m: {name: its[m] for name, its in part.scores.items()} for m in part.metrics}
 
 
 def _versions(protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from srkit.evaluation.columns import BICUBIC, HR, LR
@@ -11,11 +11,11 @@ from srkit.evaluation.tables import Table, Tables, Value
 
 if TYPE_CHECKING:
     from srkit.evaluation.identity import Distances, Estimate, Pairs
-    from srkit.evaluation.opposed import Side
     from srkit.evaluation.quality import Quality, Versus
     from srkit.evaluation.report import Report
 
 LONG = 40  # rows; more are left to the files
+TIME = "ms an image"  # for information: it isn't what is compared
 NAMED = 5  # photos that are left out; the rest is counted
 TEST = (
     "p: paired sign-flip permutation test, two-sided; adjusted (Holm) for the number of pairs of "
@@ -35,7 +35,8 @@ def of_report(report: Report) -> Tables:
     if report.whole:
         found += [distances_table(report.whole, "everybody", "Identity distance of everybody")]
     if report.pairs:
-        found += pair_tables(report.pairs)
+        found.append(pairs_table(report.pairs))
+        found += [sizes_table(report.pairs)] if report.pairs.sizes else []
     return Tables(found, [f"warning: {text}" for text in report.warnings])
 
 
@@ -98,7 +99,7 @@ def means_table(quality: Quality) -> Table:
         "quality",
         f"Quality, mean of {len(quality.pictures)} images",
         ["method"],
-        [heading(*item) for item in metrics.items()] + ["ms an image"] * bool(quality.seconds),
+        [heading(*item) for item in metrics.items()] + [TIME] * bool(quality.seconds),
         rows,
         [*notes, *quality.notes],
         quality.protocol,
@@ -157,21 +158,6 @@ def versus_table(
     return Table("versus", title, labels, headings, rows, [note], protocol)
 
 
-def sides_table(
-    title: str, sides: Iterable[Side], metrics: Metrics, protocol: Mapping[str, Any]
-) -> Table:
-    """Return a row a metric and method: what it is in A, in B, and B less A."""
-    rows = []
-    for side in sides:
-        metric = metrics[side.metric]
-        a, b = (math.nan if value is None else value for value in (side.a, side.b))
-        less = 0.0 if a == b else b - a  # two infinite ones are equal
-        values = [Value(a, digits=digits(metric)), Value(b, digits=digits(metric))]
-        values.append(Value(less, digits=digits(metric), kind="signed"))
-        rows.append(([heading(side.metric, metric), side.column], values))
-    return Table("sides", title, ["", "method"], ["A", "B", "B less A"], rows, (), protocol)
-
-
 def distance_tables(found: Distances) -> list[Table]:
     """Return a row a photo (Table II), if they aren't too many, and what they come to."""
     title = f"Identity distance (Table II), {found.protocol['embedder']}"
@@ -215,8 +201,8 @@ def distances_table(found: Distances, name: str, title: str) -> Table:
     )
 
 
-def pair_tables(found: Pairs) -> list[Table]:
-    """Return AUC, EER, TAR at FAR, rank-1 and the gap closed, and some of it by LR's size."""
+def pairs_table(found: Pairs) -> Table:
+    """Return every method's AUC, EER, TAR at FAR, rank-1 and the gap closed."""
     targets = list(dict.fromkeys(t for its in found.columns.values() for t in its.tar))
     methods = [method for method in found.columns if method not in (LR, HR)]
     auc = {method: found.columns[method].auc for method in methods}
@@ -235,11 +221,11 @@ def pair_tables(found: Pairs) -> list[Table]:
     headings = ["AUC", "EER", *(f"TAR at FAR {float(target):g}" for target in targets)]
     headings += ["rank-1", "gap closed"]
     notes = [said, *_missing(found)]
-    tables = [Table("pairs", title, ["method"], headings, rows, notes, found.protocol)]
-    return tables + ([_sizes_table(found)] if found.sizes else [])
+    return Table("pairs", title, ["method"], headings, rows, notes, found.protocol)
 
 
-def _sizes_table(found: Pairs) -> Table:
+def sizes_table(found: Pairs) -> Table:
+    """Return AUC and TAR by the size of LR."""
     rows = [
         ([method, title], [_estimate(size.columns[method][key]) for size in found.sizes])
         for method in found.sizes[0].columns
