@@ -16,7 +16,7 @@ from typing import Any
 import typer.main
 from pydantic import BaseModel
 
-from srkit import hookspecs, recipe, registry, schema
+from srkit import hookspecs, options, recipe, registry
 from srkit.cli import build_app
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.studies import digest
@@ -43,7 +43,7 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def attributes(documented: type) -> dict[str, str]:
     """Return the section ``Attributes:`` of a class's docstring, by name."""
-    return schema.section(documented, "Attributes")
+    return options.section(documented, "Attributes")
 
 
 def summary(documented: Any) -> str:

@@ -8,17 +8,20 @@ Environment:
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import inspect
 import os
+import re
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.metadata import EntryPoint, PackageNotFoundError
 from typing import Any, TypeAlias
 
 import pluggy
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from srkit import hookspecs
 from srkit.errors import PluginError, nearest
@@ -39,6 +42,7 @@ class Plugin:
         target: The module or object it names.
         state: ``"ok"``, ``"off"`` (left out by ``SRKIT_PLUGINS``), ``"needs NAME[extra]"``, or
             ``"broken: …"`` with the reason.
+        seconds: Time that loading it took.
     """
 
     distribution: str
@@ -46,6 +50,7 @@ class Plugin:
     entry_point: str
     target: str
     state: str = "ok"
+    seconds: float = 0.0
 
     @property
     def built_in(self) -> bool:
@@ -67,98 +72,6 @@ class Loaded:
     answers: tuple[Answer, ...]
 
 
-def _strict() -> bool:
-    return os.environ.get("SRKIT_STRICT", "") not in ("", "0")
-
-
-def wanted(distribution: str) -> bool:
-    """Return whether ``SRKIT_PLUGINS`` lets a distribution's plugins load."""
-    names = os.environ.get("SRKIT_PLUGINS")
-    if names is None or distribution == BUILT_IN:
-        return True
-    return canonicalize_name(distribution) in {
-        canonicalize_name(name.strip()) for name in names.split(",") if name.strip()
-    }
-
-
-def _missing_extra(entry_point: importlib.metadata.EntryPoint, distribution: str) -> str | None:
-    """Name the extra an entry point declares, where one of its requirements isn't installed."""
-    try:
-        requires = importlib.metadata.requires(distribution) or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    for extra in entry_point.extras:
-        for text in requires:
-            requirement = Requirement(text)
-            marker = requirement.marker
-            if marker is None or marker.evaluate({"extra": ""}):
-                continue
-            if marker.evaluate({"extra": extra}):
-                try:
-                    importlib.metadata.version(requirement.name)
-                except importlib.metadata.PackageNotFoundError:
-                    return extra
-    return None
-
-
-def report(plugin: Plugin, problem: str) -> Plugin:
-    """Say once on standard error that a plugin is broken, and return it so marked.
-
-    Raises:
-        PluginError: Instead, under ``SRKIT_STRICT=1``.
-    """
-    problem = " ".join(problem.split())
-    line = f"plugin {plugin} skipped: {problem}"
-    if _strict():
-        raise PluginError(line)
-    print(f"srkit: warning: {line}", file=sys.stderr)  # noqa: T201
-    return replace(plugin, state=f"broken: {problem}")
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _ask(caller: Any, module: object) -> dict[str, Any]:
-    """Call one hook of one plugin; raise ValueError where the answer is no answer."""
-    if not caller.has_spec():
-        known = [f"srkit_{kind}" for kind in hookspecs.kinds()]
-        raise ValueError(f"unknown hook '{caller.name}'{nearest(caller.name, known)}")
-    (implementation,) = [i for i in caller.get_hookimpls() if i.plugin is module]
-    answer = implementation.function()
-    if not isinstance(answer, Mapping) or not all(
-        isinstance(name, str) and (callable(factory) or isinstance(factory, str))
-        for name, factory in answer.items()
-    ):
-        raise ValueError(
-            f"{caller.name} must return a dict of names to factories or 'module:Name' strings, "
-            f"not {answer!r:.80}"
-        )
-    return dict(answer)
-
-
-def _load_one(
-    manager: pluggy.PluginManager, entry_point: importlib.metadata.EntryPoint, plugin: Plugin
-) -> tuple[Plugin, list[Answer]]:
-    if not wanted(plugin.distribution):
-        return replace(plugin, state="off"), []
-    if extra := _missing_extra(entry_point, plugin.distribution):
-        return replace(plugin, state=f"needs {plugin.distribution}[{extra}]"), []
-    try:
-        module = entry_point.load()
-        manager.register(module, name=f"{plugin.distribution}:{plugin.entry_point}")
-    except (Exception, SystemExit) as error:
-        return report(plugin, _describe(error)), []
-    answers: list[Answer] = []
-    problems: list[str] = []
-    for caller in manager.get_hookcallers(module) or []:
-        try:
-            answers.append((caller.name.removeprefix("srkit_"), plugin, _ask(caller, module)))
-        except (Exception, SystemExit) as error:  # its other hooks still count
-            problems.append(_describe(error))
-    return (report(plugin, "; ".join(problems)) if problems else plugin), answers
-
-
 @cache
 def load() -> Loaded:
     """Load every plugin once for this process, in the order of distribution and name.
@@ -171,19 +84,140 @@ def load() -> Loaded:
     plugins: list[Plugin] = []
     answers: list[Answer] = []
     for entry_point, plugin in found(GROUP):
-        plugin, its_answers = _load_one(manager, entry_point, plugin)
+        start = time.perf_counter()
+        plugin, answered = _load_one(manager, entry_point, plugin)
+        plugin = replace(plugin, seconds=time.perf_counter() - start)
         plugins.append(plugin)
-        answers += its_answers
+        answers += [(kind, plugin, names) for kind, names in answered]
     return Loaded(tuple(plugins), tuple(answers))
 
 
-def found(group: str) -> list[tuple[importlib.metadata.EntryPoint, Plugin]]:
+def found(group: str) -> list[tuple[EntryPoint, Plugin]]:
     """Return the entry points of a group with who declares them; the built-in ones first."""
-    rows: list[tuple[importlib.metadata.EntryPoint, Plugin]] = []
+    rows: dict[Plugin, EntryPoint] = {}
+    known: dict[int, tuple[str, str]] = {}  # reading a distribution's metadata is slow
     for entry_point in importlib.metadata.entry_points(group=group):
         dist = entry_point.dist
-        name, version = (dist.name, dist.version) if dist else ("unknown", "0")
-        plugin = Plugin(name, version, entry_point.name, entry_point.value)
-        if (entry_point, plugin) not in rows:
-            rows.append((entry_point, plugin))
-    return sorted(rows, key=lambda row: (not row[1].built_in, row[1].distribution, row[0].name))
+        if id(dist) not in known:
+            known[id(dist)] = (dist.name, dist.version) if dist else ("unknown", "0")
+        rows.setdefault(Plugin(*known[id(dist)], entry_point.name, entry_point.value), entry_point)
+    ordered = sorted(rows, key=lambda p: (not p.built_in, p.distribution, p.entry_point))
+    return [(rows[plugin], plugin) for plugin in ordered]
+
+
+def wanted(distribution: str) -> bool:
+    """Return whether ``SRKIT_PLUGINS`` lets a distribution's plugins load."""
+    names = os.environ.get("SRKIT_PLUGINS")
+    if names is None or distribution == BUILT_IN:
+        return True
+    return _canonical(distribution) in map(_canonical, names.split(","))
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def _load_one(
+    manager: pluggy.PluginManager, entry_point: EntryPoint, plugin: Plugin
+) -> tuple[Plugin, list[tuple[str, dict[str, Any]]]]:
+    if not wanted(plugin.distribution):
+        return replace(plugin, state="off"), []
+    if extra := _missing_extra(entry_point, plugin.distribution):
+        return replace(plugin, state=f"needs {plugin.distribution}[{extra}]"), []
+    try:
+        with quiet():
+            module = entry_point.load()
+        if manager.is_registered(module):
+            raise ValueError(f"another entry point names {plugin.target}, too")
+        manager.register(module, name=f"{plugin.distribution}:{plugin.entry_point}")
+    except (Exception, SystemExit) as error:
+        return report(plugin, describe(error)), []
+    answers: list[tuple[str, dict[str, Any]]] = []
+    problems = [f"{name} isn't marked @srkit.hookimpl" for name in _unmarked(module)]
+    for caller in manager.get_hookcallers(module) or []:
+        try:
+            answers.append((caller.name.removeprefix("srkit_"), _ask(caller, module)))
+        except (Exception, SystemExit) as error:  # its other hooks still count
+            problems.append(describe(error))
+    return (report(plugin, "; ".join(problems)) if problems else plugin), answers
+
+
+def _missing_extra(entry_point: EntryPoint, distribution: str) -> str | None:
+    """Name the extra an entry point declares, where one of its requirements isn't installed."""
+    if not entry_point.extras:
+        return None
+    from packaging.requirements import Requirement
+
+    try:
+        requirements = [*map(Requirement, importlib.metadata.requires(distribution) or [])]
+    except PackageNotFoundError:
+        return None
+    for extra in entry_point.extras:
+        for requirement in requirements:
+            marker = requirement.marker
+            if marker is None or marker.evaluate({"extra": ""}):
+                continue
+            if marker.evaluate({"extra": extra}):
+                try:
+                    importlib.metadata.version(requirement.name)
+                except PackageNotFoundError:
+                    return extra
+    return None
+
+
+@contextlib.contextmanager
+def quiet() -> Any:
+    """Send what a plugin prints to standard error: standard output is for results."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def _hooks() -> list[str]:
+    return [f"srkit_{kind}" for kind in hookspecs.kinds()]
+
+
+def _unmarked(module: object) -> list[str]:
+    """Return a plugin's functions that have a hook's name and aren't marked as one."""
+    functions = ((name, getattr(module, name, None)) for name in _hooks())
+    return [
+        name
+        for name, function in functions
+        if inspect.isroutine(function) and not hasattr(function, "srkit_impl")
+    ]
+
+
+def _ask(caller: Any, module: object) -> dict[str, Any]:
+    """Call one hook of one plugin; raise ValueError where the answer is no answer."""
+    if not caller.has_spec():
+        raise ValueError(f"unknown hook '{caller.name}'{nearest(caller.name, _hooks())}")
+    (implementation,) = [i for i in caller.get_hookimpls() if i.plugin is module]
+    with quiet():
+        answer = implementation.function()
+    if not isinstance(answer, Mapping) or not all(
+        isinstance(name, str) and (callable(factory) or isinstance(factory, str))
+        for name, factory in answer.items()
+    ):
+        raise ValueError(
+            f"{caller.name} must return a dict of names to factories or 'module:Name' strings, "
+            f"not {answer!r:.80}"
+        )
+    return dict(answer)
+
+
+def report(plugin: Plugin, problem: str) -> Plugin:
+    """Say once on standard error that a plugin is broken, and return it so marked.
+
+    Raises:
+        PluginError: Instead, under ``SRKIT_STRICT=1``.
+    """
+    problem = " ".join(problem.split())
+    line = f"plugin {plugin} skipped: {problem}"
+    if os.environ.get("SRKIT_STRICT", "") not in ("", "0"):
+        raise PluginError(line)
+    print(f"srkit: warning: {line}", file=sys.stderr)  # noqa: T201
+    return replace(plugin, state=f"broken: {problem}")
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception's class and message."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -5,16 +5,21 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
-from srkit.errors import InputError, RecipeError, nearest
+from srkit import foreign, options
+from srkit.errors import RecipeError
 
-# A new name here means other options.
-_PART_NAMES = ("generator.name", "discriminator.name", "degradation.name")
+# Keys of a recipe that name one part, and its kind.
+PARTS = {
+    "generator": "generators",
+    "discriminator": "discriminators",
+    "degradation": "degradations",
+}
 
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -248,10 +253,7 @@ class Recipe(_Frozen):
         Raises:
             RecipeError: Names the offending key and, for a misspelt one, the nearest.
         """
-        try:
-            return cls.model_validate(values)
-        except pydantic.ValidationError as error:
-            raise RecipeError(f"{origin}: {_explain(cls, error)}") from error
+        return options.validated(cls, values, origin, error=RecipeError)
 
     @classmethod
     def from_toml(cls, text: str, origin: str = "recipe") -> Self:
@@ -260,11 +262,7 @@ class Recipe(_Frozen):
         Raises:
             RecipeError: It isn't TOML, or not a recipe.
         """
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"{origin}: not TOML: {error}") from error
-        return cls.parse(values, origin)
+        return foreign.parse(text, cls, "TOML", origin, error=RecipeError)
 
     @classmethod
     def from_file(cls, file: Path) -> Self:
@@ -274,11 +272,7 @@ class Recipe(_Frozen):
             InputError: The file can't be read.
             RecipeError: It is no recipe.
         """
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"can't read recipe {file}: {error}") from error
-        return cls.from_toml(text, str(file))
+        return foreign.read(file, cls, "TOML", error=RecipeError)
 
     def to_toml(self) -> str:
         """Return the recipe as TOML that `from_toml` reads back unchanged."""
@@ -302,10 +296,20 @@ class Recipe(_Frozen):
                 if not isinstance(inner, dict):
                     raise RecipeError(f"can't set {path}: {parent} has no keys of its own")
                 place = inner
-            if path in _PART_NAMES and place.get("name") != value:
+            if (
+                path.removesuffix(".name") in PARTS
+                and last == "name"
+                and place.get("name") != value
+            ):
                 place.clear()
             place[last] = value
         return self.parse(values, "--set")
+
+
+def reserved(kind: str) -> frozenset[str]:
+    """Return the keys that a recipe's table of a part has beside the part's options."""
+    tables: dict[str, type[BaseModel]] = {"losses": Loss, **dict.fromkeys(PARTS.values(), Part)}
+    return frozenset(tables[kind].model_fields) if kind in tables else frozenset()
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -322,32 +326,3 @@ def parse_setting(text: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         value = raw.strip()
     return path.strip(), value
-
-
-def _explain(model: type[BaseModel], error: pydantic.ValidationError) -> str:
-    # A misspelt key comes before the one that is therefore missing.
-    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    path, kind, given = [str(step) for step in first["loc"]], first["type"], first["input"]
-    where = ".".join(path)
-    if kind == "extra_forbidden":
-        known = list(_model_at(model, path[:-1]).model_fields)
-        return f"unknown key '{where}'{nearest(path[-1], known)}; known: {', '.join(known)}"
-    if kind == "missing":
-        return f"'{where}' is missing"
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"'{where}' is a table with keys of its own, not {given!r:.60}"
-    if kind == "literal_error":
-        values = get_args(_model_at(model, path[:-1]).model_fields[path[-1]].annotation)
-        meant = nearest(str(given).lower(), values)
-        return f"'{where}' can't be {given!r:.60}{meant}; it is {first['ctx']['expected']}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"'{where}': {message} (got {given!r:.60})" if where else message
-
-
-def _model_at(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
-    """Return what a recipe has below a path of keys."""
-    for key in path:
-        note = model.model_fields[key].annotation
-        inner = [each for each in get_args(note) or (note,) if isinstance(each, type)]
-        model = next(each for each in inner if issubclass(each, BaseModel))
-    return model

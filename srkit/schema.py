@@ -2,177 +2,68 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-import re
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, Required, Union
 
 import pydantic
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import core_schema
 
-from srkit import registry
+from srkit import options, registry
 from srkit.errors import SrkitError
-from srkit.recipe import Recipe
+from srkit.recipe import PARTS, Loss, Recipe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# Keys of a recipe that name one part, and its kind.
-PARTS = {
-    "generator": "generators",
-    "discriminator": "discriminators",
-    "degradation": "degradations",
-}
-WEIGHT = "Times the loss's value, for pictures in [0, 1]."
-
-Schema = dict[str, Any]
 
 
-def schema(*, installed: bool = True) -> Schema:
-    """Return the JSON Schema (draft 2020-12) of recipes.
-
-    Everything is written out in place, each part as one of several alternatives (``oneOf``):
-    editors of TOML complete from these, but not from conditions (``if``).
+def schema(*, installed: bool = True) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of recipes, as ``json.dumps`` takes it.
 
     Args:
         installed: List the parts that are installed, with their options, which imports them;
             else a part may have any name and options.
-
-    Returns:
-        What ``json.dumps`` takes.
     """
-    made = Recipe.model_json_schema(schema_generator=_Documented)
-    made = _written_out(made, made.pop("$defs"))
-    keys = made["properties"]
-    for key in PARTS:
-        what = keys[key]["description"]
-        keys[key] |= _part(PARTS[key]) if installed else {}
-        keys[key]["description"] = what
-    weight = keys["losses"]["additionalProperties"]["properties"]["weight"]
-    weight["description"] = WEIGHT
-    if installed:
-        keys["losses"] |= _losses(weight)
-    # TOML has no null; together with the required keys this is what `Recipe` checks as a whole.
+    made = options.json_schema(_with_installed_parts() if installed else Recipe)
+    # Together with the required keys this is what `Recipe` checks as a whole.
     together = {"discriminator": ["adversarial"], "adversarial": ["discriminator"]}
-    return {"$schema": DIALECT, "title": "srkit recipe", **made, "dependentRequired": together}
+    title = {"$schema": DIALECT, "title": "srkit recipe"}
+    return {**title, **made, "dependentRequired": together}
 
 
-def _part(kind: str) -> Schema:
-    names = list(registry.offers(kind))
-    of_each = []
-    for name in names:
-        only = {"type": "string", "enum": [name]}
-        of_each.append(_options(kind, name, {"name": only}) | {"required": ["name"]})
-    word = {"description": f"A registered {registry.singular(kind)}.", "enum": names}
-    return {"properties": {"name": {"type": "string", **word}}, "oneOf": of_each}
+def _with_installed_parts() -> type[Recipe]:
+    fields: dict[str, Any] = {}
+    for key, kind in PARTS.items():
+        default, names = Recipe.model_fields[key].default, list(registry.offers(kind))
+        tables = [_table(kind, name, {"name": Required[Literal[name]]}) for name in names]
+        word = {"description": f"A registered {registry.singular(kind)}.", "enum": names}
+        extra: Any = {"properties": {"name": {"type": "string", **word}}}
+        several: Any = Union[(*tables, None) if default is None else tuple(tables)]  # noqa: UP007
+        fields[key] = (several, pydantic.Field(default, json_schema_extra=extra))
+    losses = {
+        name: NotRequired[_table("losses", name, _LOSS)] for name in registry.offers("losses")
+    }
+    fields["losses"] = (options.typed_dict(losses), Recipe.model_fields["losses"])
+    return pydantic.create_model("Recipe", __base__=Recipe, **fields)
 
 
-def _losses(weight: Schema) -> Schema:
-    names = registry.offers("losses")
-    each = {name: _options("losses", name, {"weight": weight}) for name in names}
-    return {"properties": each, "additionalProperties": False}
+_LOSS = {
+    name: NotRequired[
+        Annotated[
+            field.annotation,
+            pydantic.Field(
+                description=options.section(Loss, "Attributes")[name],
+                json_schema_extra={"default": field.default},
+            ),
+        ]
+    ]
+    for name, field in Loss.model_fields.items()
+}
 
 
-def _options(kind: str, name: str, first: Mapping[str, Schema]) -> Schema:
-    """Return the schema of a part's table: these keys, and its options beside them."""
-    table: Schema = {"type": "object", "properties": dict(first), "additionalProperties": True}
+def _table(kind: str, name: str, first: dict[str, Any]) -> Any:
+    """Return the type of a part's table: these keys, and its options but for the scale."""
     try:
-        factory = registry.find(kind, name)
-        options = registry.options(kind, name)
+        table = options.table_of(registry.find(kind, name))
     except SrkitError:  # a part that can't be imported here may have any options
-        return table
-    said = section(factory, "Args")
-    for option in options:
-        if option.name == "scale":  # written once, for the whole recipe
-            continue
-        its = _type(option.annotation)
-        if option.name in said:
-            its["description"] = said[option.name]
-        if not option.required and option.default is not None:
-            its |= _default(option.default)
-        table["properties"][option.name] = its
-    table["additionalProperties"] = any(
-        p.kind is inspect.Parameter.VAR_KEYWORD
-        for p in registry.signature(factory).parameters.values()
-    )
-    return table | {"description": _markdown(registry.describe(kind, name))}
-
-
-def _type(annotation: Any) -> Schema:
-    """Return the schema of an option's type; anything goes where JSON can't express it."""
-    if annotation is inspect.Parameter.empty or isinstance(annotation, str):
-        return {}
-    try:
-        made = pydantic.TypeAdapter[Any](annotation).json_schema(schema_generator=_Documented)
-    except pydantic.PydanticUserError:
-        return {}
-    result: Schema = _written_out(made, made.pop("$defs", {}))
-    return result
-
-
-def _default(value: Any) -> Schema:
-    try:
-        return {"default": json.loads(json.dumps(value, allow_nan=False))}
-    except (TypeError, ValueError):
-        return {}
-
-
-class _Documented(GenerateJsonSchema):
-    """Gives each key of a model what the model's docstring says of it."""
-
-    def model_schema(self, schema: core_schema.ModelSchema) -> Schema:
-        made = super().model_schema(schema)
-        said = section(schema["cls"], "Attributes")
-        for key, its in made.get("properties", {}).items():
-            if key in said:
-                its["description"] = said[key]
-        first = registry.documentation(schema["cls"]).partition("\n\n")[0]
-        return made | {"description": _markdown(first)}
-
-    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> Schema:
-        # Such a validator is there to take more than the type does, and seldom says what.
-        inner = super().function_before_schema(schema)
-        return inner if "json_schema_input_schema" in schema else {"anyOf": [inner, {}]}
-
-
-def section(documented: Any, heading: str) -> dict[str, str]:
-    """Return what a docstring's section (``Attributes``, ``Args``) says of each name."""
-    text = registry.documentation(documented)
-    found = re.search(rf"^{heading}:\n((?:(?: .*)?(?:\n|\Z))+)", text, re.MULTILINE)
-    result = {}
-    for entry in re.split(r"\n(?=    \S)", found[1].rstrip()) if found else ():
-        name, colon, words = entry.strip().partition(": ")
-        if colon:
-            result[name] = _markdown(words)
-    return result
-
-
-def _markdown(text: str) -> str:
-    return " ".join(text.split()).replace("``", "`")
-
-
-def _written_out(node: Any, definitions: Mapping[str, Any]) -> Any:
-    """Put definitions where they are referred to; drop null, which TOML lacks, and titles."""
-    if isinstance(node, list):
-        return [_written_out(each, definitions) for each in node]
-    if not isinstance(node, dict):
-        return node
-    if name := node.get("$ref", "").removeprefix("#/$defs/"):
-        # Within itself a definition isn't known: a type without end becomes any value there.
-        others = {key: value for key, value in definitions.items() if key != name}
-        beside = {key: value for key, value in node.items() if key != "$ref"}
-        return _written_out({**definitions.get(name, {}), **beside}, others)
-    if {"type": "null"} in node.get("anyOf", ()):
-        given = [each for each in node["anyOf"] if each != {"type": "null"}]
-        several = {"anyOf": given} if len(given) > 1 else given[0]
-        beside = {key: value for key, value in node.items() if key != "anyOf"}
-        return _written_out({**several, **beside}, definitions)
-    result = {}
-    for key, value in node.items():
-        if key == "properties":  # its own keys are names
-            result[key] = {name: _written_out(its, definitions) for name, its in value.items()}
-        elif key in ("default", "enum", "const"):  # values, not schemas
-            result |= {} if value is None else {key: value}
-        elif key != "title":
-            result[key] = _written_out(value, definitions)
-    return result
+        return options.typed_dict(first, more=True)
+    fields = {key: note for key, note in table.__annotations__.items() if key != "scale"}
+    both = options.typed_dict(first | fields)
+    both.__pydantic_config__ = table.__pydantic_config__
+    return both

@@ -220,21 +220,29 @@ def srkit_losses():
 """
 
 
+def test_a_part_of_a_built_ins_name_is_listed_beside_it(
+    cli: Cli, fake_distribution: Install
+) -> None:
+    fake_distribution("srkit-rival", {"rival_plugin": GOOD})
+    for extra in ((), ("--long",)):
+        status, out, err = cli("list", "losses", *extra)
+        assert (status, err) == (0, "")
+        rows = [line.split() for line in out.splitlines()]
+        assert ["loss", "l1", "srkit", srkit.__version__] in [row[:4] for row in rows]
+        assert ["loss", "srkit-rival:l1", "srkit-rival", "1.0"] in [row[:4] for row in rows]
+
+
 def test_a_clash_is_listed_and_refused_when_asked_for(
     cli: Cli, refused: Callable[..., str], fake_distribution: Install
 ) -> None:
-    fake_distribution("srkit-rival", {"rival_plugin": GOOD})
-    status, out, err = cli("list", "losses")
-    assert (status, err) == (0, "")
-    row = next(line for line in out.splitlines() if " l1 " in line)
-    assert "srkit-rival 1.0" in row
-    assert "clash" in row
-    status, out, err = cli("list", "losses", "--long")
-    assert status == 0
-    line = refused("train", "faces-tiny", "--data", "samples")
-    assert "loss 'l1' is provided by srkit" in line
-    assert "srkit-rival 1.0" in line
-    assert "SRKIT_PLUGINS" in line
+    for name in ("one", "two"):
+        fake_distribution(f"srkit-{name}", {f"{name}_plugin": GOOD})
+    _, out, _ = cli("list", "losses")
+    row = next(line for line in out.splitlines() if " own " in line)
+    assert row.endswith("srkit-one 1.0 and srkit-two 1.0  (clash)")
+    line = refused("train", "faces-tiny", "--set", "losses.own.weight=1", "--data", "samples")
+    assert "loss 'own' is provided by srkit-one 1.0 (srkit-one) and srkit-two" in line
+    assert "say 'srkit-one:own' or 'srkit-two:own'" in line
 
 
 # --- what can't start ---------------------------------------------------------------------------
@@ -249,18 +257,21 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
         (["info", "face-residul"], "nothing is called 'face-residul' (did you mean 'face-resid"),
         (["train", "faces", "--set", "generator.width"], "--set wants part.option=value"),
         (["train", "faces", "--set", "=3"], "--set wants part.option=value"),
-        (["train", "faces", "--set", "generator.widht=3"], "did you mean 'width'"),
-        (["train", "faces", "--set", "generator.width=wide"], "'width' can't be 'wide'"),
+        (["train", "faces-tiny", "--set", "generator.widht=3"], "did you mean 'width'"),
+        (["train", "faces-tiny", "--set", "generator.width=wide"], "'width' can't be 'wide'"),
         (["train", "faces", "--set", "generator.name=resnet"], "unknown generator 'resnet'"),
         (["train", "faces", "--set", "losses.l2.weight=1"], "unknown loss 'l2'"),
-        (["train", "faces", "--set", "losses.l1.epsilon=1"], "loss 'l1' has no option 'epsilon'"),
+        (["train", "faces", "--set", "losses.l1.epsilon=1"], "loss 'l1': unknown key 'epsilon'"),
         (["train", "faces", "--set", "losses.l1.weight=heavy"], "losses.l1.weight"),
         (["train", "faces", "--set", "losses=1"], "losses"),
         (["train", "faces", "--set", "steps=0"], "steps"),
         (["train", "faces", "--set", "steps.more=1"], "steps"),
         (["train", "faces", "--set", "optimizer.learning_rat=1"], "did you mean 'learning_rate'"),
         (["train", "faces", "--set", "scale=3"], "scale 3"),
-        (["train", "faces", "--set", "scale=2"], "degradation 'faces-x4' makes 16x16 of 64x64"),
+        (
+            ["train", "faces-clean", "--set", "scale=2"],
+            "degradation 'faces-x4' makes 16x16 of 64x64",
+        ),
         (["train", "faces", "--set", "losses.feature.weight=1"], "needs a discriminator"),
         (["train", "faces", "--device", "cuda:99"], "no device 'cuda:99'"),
         (["train", "faces", "--resume"], "holds no run to resume"),

@@ -30,6 +30,7 @@ from torch.nn.functional import interpolate
 from srkit import Loss, Part, Recipe, registry, testing
 from srkit.errors import OptionError, RecipeError
 from srkit.imaging import codec
+from srkit.options import documentation
 from srkit.training import parts as build
 
 READY = Path(__file__).parents[1] / "plugins" / "srkit_kornia"
@@ -427,7 +428,7 @@ def test_a_branch_is_taken_as_often_as_its_weight_says() -> None:
 @pytest.mark.parametrize("name", ["first-order", "second-order", "web-faces"])
 def test_a_ready_chain_is_its_toml(photo: Tensor, name: str) -> None:
     text = (READY / f"{name}.toml").read_text(encoding="utf-8")
-    assert registry.documentation(registry.find("degradations", name)).endswith(text.strip())
+    assert documentation(registry.find("degradations", name)).endswith(text.strip())
     section = tomllib.loads(text)["degradation"]
     built = registry.build("degradations", section.pop("name"), **section)
     ready = registry.build("degradations", name)
@@ -485,19 +486,25 @@ def test_a_chain_is_changed_like_any_part() -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"do": "blur", "sgima": 2}, r"unknown key 'steps\[1\].sgima' \(did you mean 'sigma'\?\)"),
-    ({"do": "blur", "sigma": [3, 1]}, r"steps\[1\].sigma can't be \[3, 1\]: .*low end first"),
-    ({"do": "blur", "sigma": [1, "a"]}, r"steps\[1\].sigma\[1\] can't be 'a': "),
-    ({"do": "blur", "sigma": math.inf}, r"steps\[1\].sigma can't be inf: "),
-    ({"do": "blur", "window": 8}, r"steps\[1\].window can't be 8: .* odd "),
-    ({"do": "blurr"}, r"steps\[1\] can't be .*'blur', 'resize', 'noise', 'jpeg', 'one-of'"),
-    ({"sigma": 1}, r"steps\[1\] needs 'do'"),
-    ({"do": "one-of"}, r"steps\[1\] needs 'branches'"),
-    ({"do": "jpeg", "quality": 101}, r"steps\[1\].quality can't be 101: .* from 1 to 100"),
-    ({"do": "resize", "kernel": "cubic"}, r"steps\[1\].kernel can't be 'cubic': .*'bicubic'"),
+    ({"do": "blur", "sigma": [3, 1]}, r"'steps\[1\].sigma' can't be \[3, 1\]: .*low end first"),
+    ({"do": "blur", "sigma": [1, "a"]}, r"'steps\[1\].sigma\[1\]' can't be 'a': "),
+    ({"do": "blur", "sigma": math.inf}, r"'steps\[1\].sigma' can't be inf: "),
+    ({"do": "blur", "window": 8}, r"'steps\[1\].window' can't be 8: .* odd "),
+    (
+        {"do": "blurr"},
+        r"'steps\[1\].do' can't be 'blurr' \(did you mean 'blur'\?\); it is 'blur', 'resize', ",
+    ),
+    ({"sigma": 1}, r"'steps\[1\].do' is missing"),
+    ({"do": "one-of"}, r"'steps\[1\].branches' is missing"),
+    ({"do": "jpeg", "quality": 101}, r"'steps\[1\].quality' can't be 101: .* from 1 to 100"),
+    (
+        {"do": "resize", "kernel": "cubic"},
+        r"'steps\[1\].kernel' can't be 'cubic' \(did you mean 'bicubic'\?\); it is '",
+    ),
     ({"do": "resize", "kernel": {"area": 0}}, "a weight above 0"),
-    ({"do": "resize", "factor": 0}, r"steps\[1\].factor can't be 0: "),
+    ({"do": "resize", "factor": 0}, r"'steps\[1\].factor' can't be 0: "),
     ({"do": "resize", "direction": "up"}, "direction 'up' has no factor"),
-    ({"do": "noise", "probability": 2}, r"steps\[1\].probability can't be 2: "),
+    ({"do": "noise", "probability": 2}, r"'steps\[1\].probability' can't be 2: "),
     ({"do": "one-of", "branches": [[], []], "weights": [1]}, "1 weights for 2 branches"),
     (
         {"do": "one-of", "branches": [[{"do": "jpeg", "qualty": 3}]]},

@@ -7,10 +7,13 @@ import tomllib
 from typing import Any
 
 import jsonschema
+import pydantic
 import pytest
+import torch
 
-from srkit import Recipe, cli, registry
+from srkit import Recipe, cli, options, recipe, registry
 from srkit import schema as schemas
+from srkit.errors import OptionError
 
 
 @pytest.fixture(scope="module")
@@ -112,22 +115,22 @@ def test_defaults_and_ranges_are_those_of_the_recipe(
     assert keys["scale"]["default"] == 4
     assert keys["steps"]["exclusiveMinimum"] == 0
     assert keys["optimizer"]["properties"]["betas"]["default"] == [0.9, 0.999]
-    kernels = next(each for each in keys["degradation"]["oneOf"] if _named(each, "faces-x4"))
+    kernels = next(each for each in keys["degradation"]["anyOf"] if _named(each, "faces-x4"))
     assert kernels["properties"]["kernel"]["enum"][0] == kernels["properties"]["kernel"]["default"]
 
 
 def _named(table: dict[str, Any], name: str) -> bool:
-    return bool(table["properties"]["name"]["enum"] == [name])
+    return bool(table["properties"]["name"]["const"] == name)
 
 
 def test_options_are_those_of_the_factories_but_for_the_scale(
     validator: jsonschema.Draft202012Validator,
 ) -> None:
     keys = validator.schema["properties"]
-    for key, kind in schemas.PARTS.items():
+    for key, kind in recipe.PARTS.items():
         assert keys[key]["properties"]["name"]["enum"] == list(registry.offers(kind))
-        for table in keys[key]["oneOf"]:
-            (name,) = table["properties"]["name"]["enum"]
+        for table in keys[key]["anyOf"]:
+            name = table["properties"]["name"]["const"]
             expected = {option.name for option in registry.options(kind, name)} - {"scale"}
             assert table["properties"].keys() - {"name"} == expected
     assert keys["losses"]["properties"].keys() == registry.offers("losses").keys()
@@ -145,17 +148,29 @@ def test_editors_find_neither_references_nor_null_nor_titles(
 def test_a_part_that_cannot_be_imported_may_have_any_options(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    its = registry.offer("generators", "face-residual")
-    broken = registry.Offer(its.kind, "broken", its.plugins, "nowhere_at_all:Nothing")
-    monkeypatch.setattr(registry, "offers", lambda kind: {"broken": broken})
-    table = schemas._options("generators", "broken", {})
+    def nowhere(kind: str, name: str) -> None:
+        raise OptionError("nowhere at all")
+
+    monkeypatch.setattr(registry, "find", nowhere)
+    table = schemas.schema()["properties"]["generator"]["anyOf"][0]
     assert table["additionalProperties"] is True
 
 
+class Tree(pydantic.BaseModel):
+    inner: Tree | None = None
+
+
 def test_a_type_within_itself_is_any_value_there() -> None:
-    definitions = {"Tree": {"type": "object", "properties": {"in": {"$ref": "#/$defs/Tree"}}}}
-    made = schemas._written_out({"$ref": "#/$defs/Tree"}, definitions)
-    assert made == {"type": "object", "properties": {"in": {}}}
+    made = options.json_schema(Tree)
+    assert made["properties"] == {"inner": {}}
+
+
+def test_options_that_json_cannot_express_may_be_anything() -> None:
+    def factory(*, device: torch.device, other: Unknown = None) -> None:  # type: ignore[name-defined] # noqa: F821
+        """Do it."""
+
+    made = options.json_schema(options.table_of(factory))
+    assert made["properties"] == {"device": {}, "other": {}}
 
 
 def test_sections_of_docstrings() -> None:
@@ -171,9 +186,9 @@ def test_sections_of_docstrings() -> None:
             third: Not an argument.
         """
 
-    said = schemas.section(documented, "Args")
+    said = options.section(documented, "Args")
     assert said == {"first": "One `word` and more: of it.", "second": "Two."}
-    assert schemas.section(documented, "Raises") == {}
+    assert options.section(documented, "Raises") == {}
 
 
 def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:

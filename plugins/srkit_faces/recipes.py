@@ -49,7 +49,7 @@ def faces_x8() -> Recipe:
         name="faces-x8",
         scale=8,
         steps=24_000,
-        generator=Part.of("face-hourglass", widths=(64, 128, 256)),
+        generator=Part.of("face-hourglass", widths=[64, 128, 256]),
         losses=_PIXEL,
         degradation=Part.of("chain"),
         data=Data(framing="jitter", size=128, crop=(0.85, 1.0)),

@@ -16,6 +16,7 @@ from srkit import registry
 from srkit.errors import SrkitError, UnknownNameError, nearest
 from srkit.hookspecs import kinds
 from srkit.models.hub import PREFIX
+from srkit.options import documentation
 from srkit.schema import schema as recipe_schema
 
 FILES = ("protocols", "studies")  # kinds whose factories give a file
@@ -93,7 +94,7 @@ def info(
         console.print(f"  {escape(where)}")
         for option in registry.options(kind, name):
             console.print(f"  option {escape(str(option))}")
-        console.print(f"\n{escape(registry.documentation(factory) or 'Not documented.')}\n")
+        console.print(f"\n{escape(documentation(factory) or 'Not documented.')}\n")
         if kind == "recipes":
             console.print(escape(registry.build(kind, name).to_toml()))
         if kind in FILES:

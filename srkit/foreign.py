@@ -1,0 +1,83 @@
+"""The one reader of JSON and TOML that others may have written: bounded, and checked by a type."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from srkit.errors import InputError, SrkitError
+from srkit.options import validated
+
+T = TypeVar("T")
+
+LARGEST = 64 * 2**20  # bytes
+DEEPEST = 64  # tables and lists within each other
+
+_PARSERS: dict[str, Callable[[str], Any]] = {"JSON": json.loads, "TOML": tomllib.loads}
+
+
+def read(
+    file: Path,
+    note: type[T],
+    form: Literal["JSON", "TOML"],
+    *,
+    error: type[SrkitError] = InputError,
+) -> T:
+    """Return what a file holds, as the type it is meant for.
+
+    Args:
+        file: UTF-8, at most 64 MiB.
+        note: A pydantic model, a TypedDict, or any other type that pydantic knows.
+        form: How the file is written.
+        error: Class of the exception for content that is wrong.
+
+    Raises:
+        InputError: The file can't be read.
+        SrkitError: See `parse`.
+    """
+    try:
+        if (size := file.stat().st_size) > LARGEST:
+            raise InputError(f"{file}: {size / 2**20:.0f} MiB, more than {LARGEST >> 20}")
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failure:
+        reason = getattr(failure, "strerror", None) or failure
+        raise InputError(f"can't read {file}: {reason}") from failure
+    return parse(text, note, form, str(file), error=error)
+
+
+def parse(
+    text: str,
+    note: type[T],
+    form: Literal["JSON", "TOML"],
+    origin: str,
+    *,
+    error: type[SrkitError] = InputError,
+) -> T:
+    """Return what a text says, as the type it is meant for; see `read`.
+
+    Raises:
+        SrkitError: Of the class ``error``: the text isn't JSON or TOML, is nested too deeply, or
+            a value is missing or wrong; one line begins with ``origin``.
+    """
+    try:
+        values = _PARSERS[form](text)
+        _require_shallow(values)
+    except RecursionError as failure:
+        raise error(f"{origin}: nested more than {DEEPEST} deep") from failure
+    except ValueError as failure:  # numbers of thousands of digits among them
+        raise error(f"{origin}: not {form}: {failure}") from failure
+    return validated(note, values, origin, error=error)
+
+
+def _require_shallow(values: Any) -> None:
+    level = [values] if isinstance(values, dict | list) else []
+    for _ in range(DEEPEST + 1):
+        tables = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [v for v in itertools.chain.from_iterable(tables) if isinstance(v, dict | list)]
+        if not level:
+            return
+    raise RecursionError
