@@ -126,7 +126,7 @@ def _encode(picture: Picture, file: Path, name: str, origin: Origin | None) -> l
     elif not _fits(info.get("icc_profile"), picture.grey):
         info.pop("icc_profile", None)
     if name == "TIFF":
-        lost += tiff.write(picture, file, info, None if inks is None else np.asarray(inks))
+        tiff.write(picture, file, info, None if inks is None else np.asarray(inks))
     elif name == "PNG" and picture.pixels.dtype == np.uint16:
         png.write(picture, file, info)
     else:

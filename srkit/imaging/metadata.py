@@ -169,9 +169,11 @@ def _left_out(image: Any) -> list[str]:
             notes.append("its place on the map (GeoTIFF) was left out")
         if image.tag_v2.next:
             notes.append("all pages but the first were left out")
-    elif image.format == "MPO" or "mp" in image.info:
-        notes.append("what is attached to it (a gain map, a second image) was left out")
-    elif image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
+    elif (
+        image.format == "MPO"
+        or "mp" in image.info
+        or (image.format == "HEIF" and getattr(image, "n_frames", 1) > 1)
+    ):
         notes.append("all images but the first were left out")
     segments = {name for name, _ in getattr(image, "applist", [])}
     chunks = {each[0] for each in getattr(image, "private_chunks", [])}
@@ -192,7 +194,22 @@ def _exif_of_tags(image: Any) -> bytes:
     """Return EXIF made of the tags that Pillow finds."""
     if image.format not in (None, "TIFF") and _EXIF_AS_TEXT not in image.info:
         return b""
-    tags = image.getexif()  # of a TIFF the first directory, in which EXIF's own tags lie, too
+    made = Image.Exif()
+    made.update(_sound(image.getexif()))  # of a TIFF all tags of its first directory
+    return made.tobytes()
+
+
+def tags_of(exif: bytes) -> dict[int, Any]:
+    """Return EXIF's tags as a TIFF has them; none of what is broken."""
+    tags = Image.Exif()
+    with suppress(Exception):  # Pillow's may be any
+        tags.load(exif)
+        return _sound(tags)
+    return {}
+
+
+def _sound(tags: Image.Exif) -> dict[int, Any]:
+    """Return the tags that are metadata and that Pillow can write."""
     kept: dict[int, Any] = {tag: tags[tag] for tag in tags if tag not in LAYOUT | _GEOTIFF}
     for below in {IFD.Exif, IFD.GPSInfo} & set(kept):
         kept[below] = {
@@ -200,9 +217,7 @@ def _exif_of_tags(image: Any) -> bytes:
             for tag, value in tags.get_ifd(below).items()
             if tag != IFD.Interop and _is_sound({below: {tag: _text(value)}})
         }
-    made = Image.Exif()
-    made.update({t: _text(value) for t, value in kept.items() if _is_sound({t: _text(value)})})
-    return made.tobytes()
+    return {t: _text(value) for t, value in kept.items() if _is_sound({t: _text(value)})}
 
 
 def _text(value: Any) -> Any:

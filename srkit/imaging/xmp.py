@@ -25,7 +25,7 @@ _END = '\n<?xpacket end="w"?>'
 _GONE = (
     ("http://ns.adobe.com/hdr-gain-map/1.0/", None, "its gain map was"),
     ("http://ns.apple.com/HDRGainMap/1.0/", None, "its gain map was"),
-    (_GOOGLE + "container/", None, "its attached files were"),
+    (_GOOGLE + "container/", None, ""),
     (_GOOGLE + "camera/", None, "its attached files were"),
     (_GOOGLE + "depthmap/", None, "its depth map was"),
     (_GOOGLE + "image/", None, "its attached files were"),
