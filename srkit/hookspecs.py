@@ -305,8 +305,8 @@ def srkit_reports() -> Names:  # type: ignore[empty-body]
     """Reports: ``factory(report, folder)`` writes what it makes of a bench into ``folder``.
 
     ``report`` is what `srkit.bench` returns: ``tables()`` gives its numbers, ``examples`` the best,
-    the median and the worst image by every method. ``srkit bench --report`` calls all of them; that
-    of srkit itself writes ``index.html`` and ``figures``.
+    the median and the worst image by every method. ``srkit bench --report`` calls all of them;
+    those of srkit itself write ``index.html``, ``figures`` and ``report.md``.
     """
 
 

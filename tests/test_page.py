@@ -153,7 +153,7 @@ def files(folder: Path) -> set[str]:
 
 def test_the_folder_holds_page_charts_json_and_scores(written: Path, report: Report) -> None:
     assert files(written.parent) == {
-        *("index.html", "report.json", "scores.csv", "scores-identity.csv"),
+        *("index.html", "report.md", "report.json", "scores.csv", "scores-identity.csv"),
         *(f"figures/{name}.png" for name in charts.NAMES),
     }
     for file in (written.parent / "figures").iterdir():
@@ -418,7 +418,7 @@ def test_a_report_replaces_the_one_before_and_nothing_else(
     (tmp_path / "scores-identity.csv").write_bytes(b"left over")
     publish(Report({}, quality), tmp_path)
     assert files(tmp_path) == {
-        *("index.html", "report.json", "scores.csv", "notes.txt"),
+        *("index.html", "report.md", "report.json", "scores.csv", "notes.txt"),
         *(f"figures/{name}.png" for name in ("mine", "gains", "perception-distortion")),
     }
 

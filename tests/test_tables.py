@@ -140,6 +140,10 @@ def test_markdown() -> None:
         "| method | PSNR, dB | x |\n| --- | ---: | ---: |\n| a\\|b | **1.5** [1.0, 2.0] | - |\n"
     )
 
+    whole = replace(report({"one": 1.0}), warnings=["mind this"]).tables().markdown()
+    titles = ("**Quality, ", "| bicubic | ", "**Gain over", "protocol: name paper", "warning: mind")
+    assert [whole.index(title) for title in titles] == sorted(map(whole.index, titles))
+
 
 def test_what_is_measured_alike_is_printed_once() -> None:
     stamp = Protocol(seed=7).stamp([])

@@ -54,7 +54,12 @@ class Section:
     figures: list[Figure]
 
 
-def write(report: Report, folder: Path) -> Path:
+def write_markdown(report: Report, folder: Path) -> None:
+    """Write a report's tables as ``report.md``."""
+    _save(folder / "report.md", report.tables().markdown().encode("utf-8", "replace"))
+
+
+def write(report: Report, folder: Path) -> None:
     """Write a report as ``index.html``, and its charts into ``figures``.
 
     Args:
@@ -100,7 +105,6 @@ def write(report: Report, folder: Path) -> Path:
             file.unlink(missing_ok=True)
     # Names of files may hold bytes that are no text.
     _save(folder / PAGE, html.encode("utf-8", "replace"))
-    return folder / PAGE
 
 
 def _save(file: Path, content: bytes) -> None:

@@ -155,13 +155,27 @@ class Tables:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Show them on a terminal."""
-        yield from map(Text, self.head)
+        for part in self._parts():
+            yield part if isinstance(part, Table) else Text(part, "dim")
+
+    def markdown(self) -> str:
+        """Return them as Markdown."""
+        parts: list[str] = []
+        for part in self._parts():
+            if isinstance(part, Table):
+                parts += [f"**{part.title}**", part.markdown(), *part.notes]
+            else:
+                parts.append(part)
+        return "".join(f"{part.strip()}\n\n" for part in parts)
+
+    def _parts(self) -> Iterator[Table | str]:
+        yield from self.head
         above: Mapping[str, Any] = {}
         for protocol, tables in groupby(self.tables, lambda table: table.protocol):
             yield from tables
-            yield Text(f"protocol: {fine_print(protocol, above)}\n", "dim")
+            yield f"protocol: {fine_print(protocol, above)}\n"
             above = protocol
-        yield from (Text(note, "dim") for note in self.notes)
+        yield from self.notes
 
 
 def _lines(heading: str) -> str:
