@@ -16,7 +16,7 @@ from typing import Any
 import typer.main
 from pydantic import BaseModel
 
-from srkit import hookspecs, options, recipe, registry
+from srkit import hookspecs, options, plugins, recipe, registry
 from srkit.cli import build_app
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.studies import digest
@@ -52,8 +52,14 @@ def summary(documented: Any) -> str:
 
 
 def commands() -> dict[str, Any]:
-    """Return srkit's own verbs as click commands."""
-    return dict(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
+    """Return srkit's own verbs, and those of its plugins, as click commands."""
+    found = dict(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
+    for entry_point, plugin in plugins.found(plugins.COMMANDS_GROUP):
+        if plugin.built_in:
+            alone = typer.Typer(add_completion=False)
+            alone.command()(entry_point.load())
+            found[entry_point.name] = typer.main.get_command(alone)
+    return found
 
 
 def _default(parameter: Any) -> str:

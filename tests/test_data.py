@@ -133,7 +133,13 @@ def numbered(count: int) -> Tensor:
 def in_memory(pixels: Tensor, sampler: Sampler, *, flips: bool) -> MemoryLoader:
     """A loader of images as they are."""
     subset = Subset(torch.arange(len(pixels)), sampler, range(sampler.batch_size), flips)
-    return MemoryLoader(pixels.flatten(1), Layout(pixels.shape[-1]), subset, CPU, "")
+    return MemoryLoader(
+        pixels=pixels.flatten(1),
+        layout=Layout(pixels.shape[-1]),
+        subset=subset,
+        device=CPU,
+        fingerprint="",
+    )
 
 
 def test_a_batch_holds_the_pictures_asked_for() -> None:

@@ -120,7 +120,8 @@ def test_a_command_of_the_pages_works(
             assert main(arguments) == 0
             assert capsys.readouterr().out
         return
-    verb: Any = typer.main.get_command(build_app()).commands[arguments[0]]  # type: ignore[attr-defined]
+    monkeypatch.syspath_prepend(DOCS)
+    verb: Any = importlib.import_module("generate").commands()[arguments[0]]
     given = verb.make_context(arguments[0], arguments[1:]).params  # parses, runs nothing
     if arguments[0] == "train":
         settings = dict(parse_setting(setting) for setting in given["settings"] or ())

@@ -186,7 +186,7 @@ def psnr(one: Image.Image, other: Image.Image, border: int = 4) -> float:
 def test_a_face_that_is_framed_already_stays_where_it_is(width: int) -> None:
     placement = placed(CELEBA_LANDMARKS, CELEBA_SIZE, width)
     assert placement.size == (width, width * 109 // 89)
-    assert placement.enlargement == pytest.approx(width / 178)
+    assert placement.scale == pytest.approx(width / 178)
     assert placement.outside == 0
     corners = np.array([(0, 0), CELEBA_SIZE])
     assert placement.transform(corners) == pytest.approx(np.array([(0, 0), placement.size]))
@@ -197,7 +197,7 @@ def test_a_turned_and_scaled_face_is_brought_back(astronaut: Image.Image) -> Non
     known = SimilarityTransform(scale=2.5, rotation=math.radians(30), translation=(400, 100))
     canvas = on_canvas(original, known, (1000, 900))
     placement = placed(moved(known), canvas.size)
-    assert placement.enlargement == pytest.approx(1 / 2.5)
+    assert placement.scale == pytest.approx(1 / 2.5)
     assert placement.outside == 0
     assert psnr(align(canvas, placement), original) > 36
 

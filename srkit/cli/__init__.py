@@ -42,7 +42,6 @@ def build_app() -> typer.Typer:
         export,
         inspect,
         models,
-        prepare,
         train,
         upscale,
     )
@@ -58,7 +57,6 @@ def build_app() -> typer.Typer:
     verbs: dict[str, Callable[..., None]] = {
         "train": train.train,
         "upscale": upscale.upscale,
-        "prepare": prepare.prepare,
         "bench": bench.bench,
         "compare": compare.compare,
         "degrade": degrade.degrade,

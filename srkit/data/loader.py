@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import psutil
@@ -81,36 +82,35 @@ class Images:
         return Images(self.pixels.to(device), self.broken, lr)
 
 
-class Loader(Protocol):
+@dataclass(kw_only=True)
+class Loader(ABC):
     """Batches of training images, on the device.
 
     Attributes:
+        layout: Layout of an image.
+        device: Where batches go.
+        fingerprint: First 16 hexadecimal digits of a SHA-256: that of the decoded training pixels
+            in order, each lr after its hr; for a `StreamSource` that of its sorted addresses.
         count: Number of training images; None where nobody knows, as for shards.
         broken: A message for each image that can't be read; grows while a stream is read.
         notes: What else the user should hear, as that the disk is too full for a cache.
-        fingerprint: First 16 hexadecimal digits of a SHA-256: that of the decoded training pixels
-            in order, each lr after its hr; for a stream that of its sorted addresses.
         storage: Where the images are: ``memory`` or ``stream``.
     """
 
-    @property
-    def count(self) -> int | None: ...  # noqa: D102
-    @property
-    def broken(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def notes(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def fingerprint(self) -> str: ...  # noqa: D102
-    @property
-    def storage(self) -> str: ...  # noqa: D102
+    layout: Layout
+    device: torch.device
+    fingerprint: str
+    count: int | None = None
+    broken: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    storage: ClassVar[str]
 
+    @abstractmethod
     def batches(self, start: int) -> Iterator[Batch]:
         """Yield this process's rows of batch ``start``, counted from 0, and of all after it."""
-        ...
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to end
         """End what works in the background."""
-        ...
 
 
 def batch_of(rows: Tensor, mirrored: Tensor, seeds: Tensor, *, layout: Layout) -> Batch:
@@ -124,31 +124,19 @@ def batch_of(rows: Tensor, mirrored: Tensor, seeds: Tensor, *, layout: Layout) -
     return Batch(unit(hr), seeds, None if lr is None else unit(lr))
 
 
-@dataclass
-class MemoryLoader:
+@dataclass(kw_only=True)
+class MemoryLoader(Loader):
     """All images as one uint8 tensor; a step only indexes, mirrors and scales.
 
     Attributes:
         pixels: uint8, images x `Layout.bytes`; held-out ones may be among them. On the device, or
             in the host's memory, or mapped into it, where the device has no room.
-        layout: Layout of an image.
         subset: Which of them train.
-        device: Where batches go.
     """
 
     pixels: Tensor
-    layout: Layout
     subset: Subset
-    device: torch.device
-    fingerprint: str
-    broken: Sequence[str] = ()
-    notes: Sequence[str] = ()
-    storage: str = field(default="memory", init=False)
-
-    @property
-    def count(self) -> int:
-        """Number of training images."""
-        return len(self.subset.rows)
+    storage = "memory"
 
     def batches(self, start: int) -> Iterator[Batch]:
         """Yield this process's rows of batch ``start``, counted from 0, and of all after it."""
@@ -164,36 +152,24 @@ class MemoryLoader:
                 rows = self.pixels.index_select(0, place).to(self.device)
                 yield batch_of(rows, flip, seed, layout=self.layout)
 
-    def close(self) -> None:
-        """Nothing works in the background."""
-
 
 def _sent(host: Tensor, device: torch.device) -> Tensor:
     """Send a tensor to the device in a transfer that isn't waited for."""
     return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
 
 
-@dataclass
-class StreamLoader:
+@dataclass(kw_only=True)
+class StreamLoader(Loader):
     """Batches that worker processes decode while the device computes those before.
 
     Attributes:
         reader: What the workers do.
-        layout: Layout of an image.
         workers: Number of processes; 0 decodes in this one.
-        device: Where batches go.
-        count: Number of training images, if it is known.
     """
 
     reader: Reader
-    layout: Layout
     workers: int
-    device: torch.device
-    count: int | None
-    fingerprint: str
-    broken: list[str] = field(default_factory=list)
-    notes: Sequence[str] = ()
-    storage: str = field(default="stream", init=False)
+    storage = "stream"
     _running: list[Generator[object]] = field(default_factory=list, init=False)
 
     def batches(self, start: int) -> Iterator[Batch]:
@@ -290,6 +266,7 @@ def open_loader(
         "layout": train.layout,
         "device": device,
         "fingerprint": fingerprint,
+        "count": len(rows),
         "broken": survey.broken(train),
         "notes": decoded.notes,
     }
@@ -298,7 +275,7 @@ def open_loader(
         pixels = decoded.pixels.to(device) if fits else decoded.pixels
         return MemoryLoader(pixels=pixels, subset=subset, **about), held_out
     each = DatasetReader(train, survey.places(), subset)
-    return StreamLoader(reader=each, workers=workers, count=len(rows), **about), held_out
+    return StreamLoader(reader=each, workers=workers, **about), held_out
 
 
 def _stream(
@@ -314,9 +291,14 @@ def _stream(
     if isinstance(held_out, StreamSource) and (both := {*held_out.identity()} & {*addresses}):
         notes.append(f"{len(both)} shards are both trained on and held out")
     fingerprint = hashlib.sha256("\n".join(sorted(addresses)).encode()).hexdigest()[:16]
-    layout = Layout(reader.data.stored_size)
-    workers = min(workers, reader.workers)
-    return StreamLoader(reader, layout, workers, device, None, fingerprint, [], notes)
+    return StreamLoader(
+        reader=reader,
+        workers=min(workers, reader.workers),
+        layout=Layout(reader.data.stored_size),
+        device=device,
+        fingerprint=fingerprint,
+        notes=notes,
+    )
 
 
 def _images_at(rows: Tensor, dataset: Dataset, decoded: Decoded) -> Images:

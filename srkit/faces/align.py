@@ -94,14 +94,14 @@ class Placement:
 
     Attributes:
         size: Of the crop, width and height in pixels.
-        enlargement: Pixels of the crop to one of the picture, along a line; above 1 the crop shows
+        scale: Pixels of the crop to one of the image, along a line; above 1 the crop shows
             less than its size promises.
         outside: Share of the crop that lies outside of the picture, in [0, 1].
         transform: scikit-image's similarity from places in the picture to places in the crop.
     """
 
     size: tuple[int, int]
-    enlargement: float
+    scale: float
     outside: float
     transform: Any = field(compare=False)
 
@@ -151,7 +151,7 @@ def align(image: Image.Image, placement: Placement) -> Image.Image:
     """
     fine = placement.size[0] * FINER, placement.size[1] * FINER
     to_picture = AffineTransform(scale=1 / FINER) + placement.transform.inverse
-    shrink = min(1.0, placement.enlargement * FINER)
+    shrink = min(1.0, placement.scale * FINER)
     margin = 4 / shrink  # what the kernels reach for
     corners = to_picture(np.array([(0, 0), (fine[0], 0), (0, fine[1]), fine]))
     bounds = np.array(image.size)

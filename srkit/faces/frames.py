@@ -95,7 +95,7 @@ def framed(face: Face, size: tuple[int, int]) -> Frame:
     longer = longer_side(face)
     placement = place(face.landmarks, size, CELEBA_SIZE[0]) if face.landmarks else None
     if placement is not None:
-        side = CELEBA_SIZE[0] / placement.enlargement
+        side = CELEBA_SIZE[0] / placement.scale
         ((x, y),) = placement.transform.inverse(np.array([CELEBA_SIZE]) / 2)
         within = left <= x <= right and top <= y <= bottom
         if within and TRUSTED[0] <= side / longer <= TRUSTED[1]:

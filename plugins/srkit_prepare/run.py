@@ -7,6 +7,7 @@ many processes share the work nor how often it was interrupted.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from collections import Counter
@@ -14,21 +15,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import srkit
 from srkit.errors import InputError, Interrupted, OptionError
-from srkit.files import atomic
+from srkit.files import sweep, write_text
+from srkit.imaging import codec
 from srkit.inference.device import device_named
-from srkit.prepare import manifest
-from srkit.prepare.manifest import Row
-from srkit.prepare.worker import Job, Settings, digest, plan, work
+from srkit_prepare import manifest
+from srkit_prepare.manifest import Row
+from srkit_prepare.worker import Job, Settings, digest, work
 
 __all__ = ["Settings", "Summary", "prepare"]
 
 SETTINGS = "prepare.json"
-# Of what the crops of some settings are; another number is another folder.
-FORMAT = 1
+FORMAT = 2  # of the folder: what the crops of some settings are
 
 Known = Mapping[str, list[Row]]
 
@@ -38,7 +39,7 @@ class Summary:
     """What became of all photos, those that an earlier run has done among them.
 
     Attributes:
-        photos: How many there are.
+        photos: Number of photos.
         done_before: How many of them an earlier run has done.
         written: Faces with a crop.
         rejected: How many faces were rejected, by reason.
@@ -72,7 +73,7 @@ def prepare(
     A second call with the same settings does only what is new, has changed or was left undone.
 
     Args:
-        photos: A folder; all that is in it is searched for pictures, but for ``out``.
+        photos: A folder; all that is in it is searched for images, but for ``out``.
         out: Gets the crops by the photos' names (``sub/photo.jpg`` becomes ``sub/photo_0.png``,
             ``sub/photo_1.png``, the largest face first), the manifest, and the settings.
         settings: Its defaults if None.
@@ -82,7 +83,7 @@ def prepare(
         report: Called with how many photos are done, and how many there are.
 
     Raises:
-        InputError: No pictures, none that can be read, or ``out`` holds something else.
+        InputError: No images, none that can be read, or ``out`` holds something else.
         OptionError: ``out`` was prepared with other settings.
         Interrupted: SIGINT or SIGTERM; the same call goes on.
     """
@@ -99,7 +100,7 @@ def prepare(
                 raise InputError(f"{out} holds the faces of other photos; choose another folder")
             kept = {job.photo: known[job.photo] for job in same if _is_whole(out, job, known)}
             rows = [row for its in kept.values() for row in its]
-            _sweep(out)
+            sweep(out, below=True)
             manifest.write(unfinished, rows)
             _remove(out, (row for photo in known.keys() - kept.keys() for row in known[photo]))
             report(done := len(kept), len(jobs))
@@ -122,8 +123,37 @@ def prepare(
     summary = _summary(rows, len(kept), len(gone), finished)
     if len(summary.unreadable) == len(jobs):
         what = summary.unreadable[0]
-        raise InputError(f"none of {len(jobs)} pictures in {photos} can be read; the first: {what}")
+        raise InputError(f"none of {len(jobs)} images in {photos} can be read; the first: {what}")
     return summary
+
+
+def plan(photos: Path, out: Path) -> list[Job]:
+    """Decide how every photo's crops are called.
+
+    That is the photo's name without its suffix, and with it where another's would be the same.
+
+    Raises:
+        InputError: No images, or crops would be among the photos.
+    """
+    here, there = photos.resolve(), out.resolve()
+    if here == there or there in here.parents:
+        raise InputError(f"the photos lie in {out}, where the faces would go; choose another place")
+    listed = codec.listed(photos)
+    if there.is_relative_to(here):
+        inside = f"{photos / there.relative_to(here)}{os.sep}"
+        listed = [file for file in listed if not str(file).startswith(inside)]
+    if not listed:
+        raise InputError(f"{photos}: no images in it but those in {out}")
+    files = [PurePosixPath(file.relative_to(photos).as_posix()) for file in listed]
+    # Case counts for no difference: on some systems it makes none.
+    stems = Counter(str(file.with_suffix("")).casefold() for file in files)
+    names = {str(file).casefold() for file in files}
+    jobs = []
+    for file in files:
+        stem = str(file.with_suffix(""))
+        unique = stems[stem.casefold()] == 1 and stem.casefold() not in names
+        jobs.append(Job(str(file), stem if unique else str(file)))
+    return jobs
 
 
 @contextmanager
@@ -143,15 +173,14 @@ def _known(out: Path, settings: Settings) -> dict[str, list[Row]]:
     file = out / SETTINGS
     now = {"format": FORMAT, "settings": asdict(settings), "srkit": srkit.__version__}
     if not file.is_file():
-        if out.exists() and (not out.is_dir() or any(not _is_hidden(p) for p in out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
             raise InputError(f"{out} holds something else than faces; choose another folder")
-        with atomic(file) as temporary:
-            temporary.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+        write_text(file, json.dumps(now, indent=2) + "\n")
         return {}
     try:
         then = json.loads(file.read_text(encoding="utf-8"))
         begun_with = {"format": then["format"]} | then["settings"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file} is broken; choose another folder") from error
     asked = {"format": FORMAT} | asdict(settings)
     changed = [k for k in asked if asked[k] != begun_with.get(k)]
@@ -159,10 +188,6 @@ def _known(out: Path, settings: Settings) -> dict[str, list[Row]]:
         what = ", ".join(f"{k} {begun_with.get(k)}, not {asked[k]}" for k in changed)
         raise OptionError(f"{out} was prepared with {what}; choose another folder")
     return manifest.read(out / manifest.FILE) | manifest.read(out / manifest.UNFINISHED)
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
 
 
 def _unchanged(photos: Path, jobs: list[Job], known: Known) -> list[Job]:
@@ -187,14 +212,6 @@ def _is_whole(out: Path, job: Job, known: Known) -> bool:
     )
 
 
-def _sweep(out: Path) -> None:
-    """Delete what a killed run was writing: temporary files of `srkit.files.atomic`."""
-    if (out / manifest.UNFINISHED).is_file():
-        for file in out.rglob(".*.part"):
-            if file.name != manifest.UNFINISHED:
-                file.unlink(missing_ok=True)
-
-
 def _remove(out: Path, rows: Iterable[Row]) -> None:
     """Delete the crops of rows, so that nobody learns from those of photos that have changed."""
     folder = out.resolve()
@@ -207,20 +224,15 @@ def _remove(out: Path, rows: Iterable[Row]) -> None:
 
 def _summary(rows: list[Row], done_before: int, removed: int, file: Path) -> Summary:
     status = Counter(row["status"] for row in rows)
-    rejected = Counter(
-        row["reason"].partition(":")[0] for row in rows if row["status"] == manifest.REJECTED
-    )
+    rejected = [row for row in rows if row["status"] == manifest.REJECTED]
+    unreadable = [row for row in rows if row["status"] == manifest.UNREADABLE]
     return Summary(
         photos=len({row["photo"] for row in rows}),
         done_before=done_before,
         written=status[manifest.WRITTEN],
-        rejected=dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
+        rejected=dict(Counter(row["reason"].partition(":")[0] for row in rejected).most_common()),
         no_face=status[manifest.NO_FACE],
-        unreadable=tuple(
-            f"{row['photo']}: {row['reason']}"
-            for row in rows
-            if row["status"] == manifest.UNREADABLE
-        ),
+        unreadable=tuple(f"{row['photo']}: {row['reason']}" for row in unreadable),
         removed=removed,
         manifest=file,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from srkit.prepare import Summary
+    from srkit_prepare.run import Summary
 
 # Each process holds a torch of its own: half a gigabyte.
 MOST_WORKERS = 8
@@ -21,20 +22,20 @@ def prepare(
     photos: Annotated[Path, typer.Argument(help="Folder of photographs, with the folders in it.")],
     out: Annotated[Path, typer.Argument(help="Folder for the faces and their manifest.")],
     width: Annotated[
-        int, typer.Option(min=16, max=4096, help="Of a crop, in pixels; 178 gives 178x218.")
+        int, typer.Option(min=16, max=4096, help="Width of a crop in pixels; 178 gives 178x218.")
     ] = 178,
-    least: Annotated[
+    min_face_size: Annotated[
         int, typer.Option(min=12, help="Smallest face looked for, in pixels of the photo.")
     ] = 40,
     confidence: Annotated[
         float,
         typer.Option(min=0, max=1, help="Reject faces of a lower probability.", show_default="0.9"),
     ] = 0.9,
-    most_enlarged: Annotated[
+    max_upscale: Annotated[
         float,
-        typer.Option(min=0, help="Reject faces that would be enlarged more.", show_default="1.0"),
+        typer.Option(min=0, help="Reject faces that would be upscaled more.", show_default="1.0"),
     ] = 1.0,
-    most_outside: Annotated[
+    max_outside: Annotated[
         float,
         typer.Option(
             min=0, max=1, help="Reject faces with more of the crop outside.", show_default="0.2"
@@ -49,18 +50,20 @@ def prepare(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Cut faces out of photographs, aligned as in CelebA; the same command goes on or updates."""
-    from srkit.data.cache import cpus
-    from srkit.prepare import Settings
-    from srkit.prepare import prepare as run
+    from srkit_prepare.run import Settings
+    from srkit_prepare.run import prepare as run
 
     settings = Settings(
         width=width,
-        least=least,
+        min_face_size=min_face_size,
         confidence=confidence,
-        most_enlarged=most_enlarged,
-        most_outside=most_outside,
+        max_upscale=max_upscale,
+        max_outside=max_outside,
         largest_only=largest_only,
     )
+    if workers is None:
+        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+        workers = min(len(allowed) or os.cpu_count() or 1, MOST_WORKERS)
     console = Console(stderr=True)
     progress = Progress(
         TextColumn("[bold]prepare"),
@@ -77,18 +80,21 @@ def prepare(
             photos,
             out,
             settings,
-            workers=workers or min(cpus(), MOST_WORKERS),
+            workers=workers,
             device=device,
             report=lambda done, total: progress.update(task, completed=done, total=total),
         )
     for line in summary.unreadable:
         print(f"srkit: {line}", file=sys.stderr)  # noqa: T201
-    print(_told(summary))  # noqa: T201
-    if summary.unreadable:
+    if not summary.written and "too small" in summary.rejected:
+        hint = "a smaller --width or a larger --max-upscale admits smaller faces"
+        print(f"srkit: {hint}", file=sys.stderr)  # noqa: T201
+    print(_line(summary))  # noqa: T201
+    if summary.unreadable or not summary.written:
         raise typer.Exit(1)
 
 
-def _told(summary: Summary) -> str:
+def _line(summary: Summary) -> str:
     rejected = f"{sum(summary.rejected.values())} rejected"
     if summary.rejected:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.items())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from srkit.errors import InputError
@@ -23,41 +23,28 @@ COLUMNS = (
     *("photo", "sha256", "faces", "face", "status", "reason", "output"),
     *("left", "top", "right", "bottom", "probability"),
     *(f"{landmark}_{axis}" for landmark in LANDMARKS for axis in "xy"),
-    *("enlargement", "outside"),
+    *("scale", "outside"),
 )
 WRITTEN, REJECTED, NO_FACE, UNREADABLE = "written", "rejected", "no face", "unreadable"
 
 Row = dict[str, str]
 
 
-def photo_row(photo: str, digest: str, status: str, reason: str = "") -> Row:
-    """Return the row of a photo without a face; columns that say nothing of it are empty."""
-    known = {"photo": photo, "sha256": digest, "faces": "0", "status": status, "reason": reason}
-    return dict.fromkeys(COLUMNS, "") | known
+def photo_row(photo: str, digest: str, status: str = "", reason: str = "", faces: int = 0) -> Row:
+    """Return the row of a photo; columns that say nothing of it are empty."""
+    known = {"photo": photo, "sha256": digest, "faces": str(faces)}
+    return dict.fromkeys(COLUMNS, "") | known | {"status": status, "reason": reason}
 
 
-def face_row(
-    photo: str, digest: str, found: Sequence[Face], number: int, placement: Placement | None
-) -> Row:
-    """Return the row of a face, but for what becomes of it.
-
-    Args:
-        photo: Its path.
-        digest: Its SHA-256.
-        found: All faces of the photo.
-        number: Which one of them, from 0.
-        placement: Of its crop, if its landmarks are a face's.
-    """
-    face = found[number]
-    row = photo_row(photo, digest, "") | {"faces": str(len(found)), "face": str(number)}
+def face_columns(face: Face, placement: Placement | None) -> Row:
+    """Return where a face is, and its crop if its landmarks are a face's."""
     corners = zip(("left", "top", "right", "bottom"), face.box, strict=True)
-    row |= {name: f"{value:.2f}" for name, value in corners}
+    row = {name: f"{value:.2f}" for name, value in corners}
     row["probability"] = f"{face.probability:.4f}"
     for name, (x, y) in zip(LANDMARKS, face.landmarks, strict=True):
         row |= {f"{name}_x": f"{x:.2f}", f"{name}_y": f"{y:.2f}"}
     if placement:
-        row["enlargement"] = f"{placement.enlargement:.4f}"
-        row["outside"] = f"{placement.outside:.4f}"
+        row |= {"scale": f"{placement.scale:.4f}", "outside": f"{placement.outside:.4f}"}
     return row
 
 

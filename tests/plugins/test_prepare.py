@@ -19,15 +19,16 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
+from srkit_prepare import manifest
+from srkit_prepare.command import prepare as verb
+from srkit_prepare.run import Settings, plan, prepare
+from srkit_prepare.worker import Worker
 
 from srkit.cli import main
-from srkit.cli.prepare import prepare as verb
 from srkit.errors import InputError, Interrupted, OptionError
 from srkit.faces.align import CELEBA_LANDMARKS, detector, place
 from srkit.hookspecs import Face
 from srkit.imaging import codec
-from srkit.prepare import Settings, manifest, prepare
-from srkit.prepare.worker import Worker, plan
 
 # The astronaut's eyes are 41 pixels apart: she isn't enlarged.
 SMALL = Settings(width=89)
@@ -138,7 +139,7 @@ def test_the_manifest_says_where_the_face_is(portrait: Image.Image, tmp_path: Pa
     number = {key: float(row[key]) for key in manifest.COLUMNS[7:]}
     assert number["left"] < number["left_eye_x"] < number["right_eye_x"] < number["right"]
     assert number["top"] < number["nose_y"] < number["left_mouth_y"] < number["bottom"]
-    assert 0.4 < number["enlargement"] < 0.6
+    assert 0.4 < number["scale"] < 0.6
     assert 0 <= number["outside"] < 0.2
     assert number["probability"] > 0.99
     with Image.open(tmp_path / "out" / row["output"]) as crop:
@@ -158,7 +159,7 @@ def test_every_rejected_face_has_its_reason(astronaut: Image.Image, tmp_path: Pa
 
     def reasons(**changes: object) -> list[str]:
         out = tmp_path / f"out {len(list(tmp_path.iterdir()))}"
-        changes = {"width": 178, "most_enlarged": 1.1, **changes}
+        changes = {"width": 178, "max_upscale": 1.1, **changes}
         prepare(photos, out, dataclasses.replace(SMALL, **changes))  # type: ignore[arg-type]
         found = rows(out)
         assert {row["output"] for row in found} - {""} == {p.name for p in out.glob("*.png")}
@@ -170,8 +171,8 @@ def test_every_rejected_face_has_its_reason(astronaut: Image.Image, tmp_path: Pa
     assert cut.startswith("cut off: 3")
     assert cut.endswith("% of the crop is outside of the photo")
     assert small.startswith("too small: eyes 19 px apart")
-    assert "would be enlarged 2." in small
-    assert reasons(most_outside=0.5, most_enlarged=3) == ["", "", ""]
+    assert "would be upscaled 2." in small
+    assert reasons(max_outside=0.5, max_upscale=3) == ["", "", ""]
     assert reasons(largest_only=True) == ["", "not the largest", "not the largest"]
 
 
@@ -457,7 +458,7 @@ def test_folders_without_a_picture_are_refused(
         astronaut.save(empty / name)
         torn(empty / name)
     line = refused(empty, tmp_path / "out")
-    assert "none of 2 pictures" in line
+    assert "none of 2 images" in line
     assert "one.jpg: not a readable picture" in line
 
 
@@ -476,7 +477,7 @@ def test_crops_never_come_among_the_photos(
         assert (summary.photos, summary.done_before) == (2, done_before)
     shutil.rmtree(photos / "a")
     shutil.rmtree(photos / "b")
-    assert "no pictures in it but those in" in refused(photos, photos / "faces")
+    assert "no images in it but those in" in refused(photos, photos / "faces")
 
 
 def test_other_settings_and_other_photos_are_refused(
@@ -498,14 +499,24 @@ def test_other_settings_and_other_photos_are_refused(
 def test_small_faces_are_told_from_missing_ones(portrait: Image.Image, tmp_path: Path) -> None:
     photos = portraits(tmp_path / "photos", 1, portrait)
     assert prepare(photos, tmp_path / "wide", Settings(width=300)).rejected == {"too small": 1}
-    summary = prepare(photos, tmp_path / "none", Settings(least=210))
+    summary = prepare(photos, tmp_path / "none", Settings(min_face_size=210))
     assert (summary.written, summary.rejected, summary.no_face) == (0, {}, 1)
     assert [row["status"] for row in rows(tmp_path / "none")] == ["no face"]
 
 
+def test_a_run_that_writes_no_face_says_what_to_do(
+    portrait: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = portraits(tmp_path / "photos", 1, portrait)
+    assert main(["prepare", str(photos), str(tmp_path / "out"), "--width", "300"]) == 1
+    said = capsys.readouterr()
+    assert "0 faces written, 1 rejected (1 too small)" in said.out
+    assert said.err == "srkit: a smaller --width or a larger --max-upscale admits smaller faces\n"
+
+
 def test_a_value_without_sense_is_refused() -> None:
-    with pytest.raises(OptionError, match="most_outside is 2, but must be from 0 to 1"):
-        Settings(most_outside=2)
+    with pytest.raises(OptionError, match="max_outside is 2, but must be from 0 to 1"):
+        Settings(max_outside=2)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")

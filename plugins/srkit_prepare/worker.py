@@ -8,14 +8,13 @@ import os
 import signal
 import threading
 import warnings
-from collections import Counter
 from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 
@@ -25,8 +24,8 @@ from srkit.faces.align import Placement
 from srkit.files import sha256
 from srkit.hookspecs import Face
 from srkit.imaging import codec
-from srkit.prepare import manifest
-from srkit.prepare.manifest import Row
+from srkit_prepare import manifest
+from srkit_prepare.manifest import Row
 
 # With fewer photos for each, a process would take longer to start than to do its share.
 PHOTOS_A_WORKER = 40
@@ -37,30 +36,30 @@ class Settings:
     """What becomes of a face.
 
     Attributes:
-        width: Of the crops, in pixels; 178 gives CelebA's 178x218.
-        least: Smallest face looked for, in pixels of the photo.
+        width: Width of the crops, in pixels; 178 gives CelebA's 178x218.
+        min_face_size: Smallest face looked for, in pixels of the photo.
         confidence: Faces of a lower probability are rejected.
-        most_enlarged: A face is rejected if its crop has more than this many pixels to one of
-            the photo, along a line.
-        most_outside: A face is rejected if more than this share of its crop lies outside of the
+        max_upscale: A face is rejected if its crop has more than this many pixels to one of the
+            photo, along a line.
+        max_outside: A face is rejected if more than this share of its crop lies outside of the
             photo, in [0, 1].
-        largest_only: Reject all but the largest face that ``confidence`` admits.
+        largest_only: Whether all but the largest face that ``confidence`` admits are rejected.
 
     Raises:
         OptionError: A value makes no sense.
     """
 
     width: int = align.CELEBA_SIZE[0]
-    least: int = 40
+    min_face_size: int = 40
     confidence: float = 0.9
-    most_enlarged: float = 1.0
-    most_outside: float = 0.2
+    max_upscale: float = 1.0
+    max_outside: float = 0.2
     largest_only: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            *(("width", 16, 4096), ("least", 12, math.inf), ("confidence", 0, 1)),
-            *(("most_enlarged", 0, math.inf), ("most_outside", 0, 1)),
+            *(("width", 16, 4096), ("min_face_size", 12, math.inf), ("confidence", 0, 1)),
+            *(("max_upscale", 0, math.inf), ("max_outside", 0, 1)),
         ):
             if not low <= (value := getattr(self, name)) <= high:
                 raise OptionError(f"{name} is {value}, but must be from {low} to {high}")
@@ -83,35 +82,6 @@ class Job:
         return f"{self.crops}_{face}.png"
 
 
-def plan(photos: Path, out: Path) -> list[Job]:
-    """Decide how every photo's crops are called.
-
-    That is the photo's name without its suffix, and with it where another's would be the same.
-
-    Raises:
-        InputError: No pictures, or crops would be among the photos.
-    """
-    here, there = photos.resolve(), out.resolve()
-    if here == there or there in here.parents:
-        raise InputError(f"the photos lie in {out}, where the faces would go; choose another place")
-    listed = codec.listed(photos)
-    if there.is_relative_to(here):
-        inside = f"{photos / there.relative_to(here)}{os.sep}"
-        listed = [file for file in listed if not str(file).startswith(inside)]
-    if not listed:
-        raise InputError(f"{photos}: no pictures in it but those in {out}")
-    files = [PurePosixPath(file.relative_to(photos).as_posix()) for file in listed]
-    # Case counts for no difference: on some systems it makes none.
-    stems = Counter(str(file.with_suffix("")).casefold() for file in files)
-    names = {str(file).casefold() for file in files}
-    jobs = []
-    for file in files:
-        stem = str(file.with_suffix(""))
-        unique = stems[stem.casefold()] == 1 and stem.casefold() not in names
-        jobs.append(Job(str(file), stem if unique else str(file)))
-    return jobs
-
-
 def digest(file: Path) -> str:
     """Return a file's SHA-256, or nothing if it can't be read."""
     try:
@@ -125,15 +95,15 @@ class Worker:
 
     Args:
         photos: Their folder.
-        out: That of the crops.
+        out: Folder of the crops.
         settings: What becomes of a face.
         device: Where faces are looked for.
     """
 
     def __init__(self, photos: Path, out: Path, settings: Settings, device: str) -> None:
         self.photos, self.out, self.settings = photos, out, settings
-        # Those that MTCNN isn't sure of are looked at too: the manifest says that they were.
-        self.detector = align.detector(device, min_size=settings.least, confidence=0)
+        # Those that the detector isn't sure of are looked at too: the manifest says that they were.
+        self.detector = align.detector(device, min_size=settings.min_face_size, confidence=0)
 
     def __call__(self, job: Job) -> list[Row]:
         """Write a photo's crops; return its rows.
@@ -142,28 +112,29 @@ class Worker:
             InputError: A crop can't be written.
         """
         file = self.photos / job.photo
-        its = digest(file)
+        key = job.photo, digest(file)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # odd, but decoded: nothing the user need know
-                picture = codec.read(file)
+                image = codec.read(file)
         except InputError as error:
             reason = " ".join(str(error).removeprefix(f"{file}: ").split())
-            return [manifest.photo_row(job.photo, its, manifest.UNREADABLE, reason)]
-        found = [rounded(face) for face in self.detector.faces(picture.rgb)]
+            return [manifest.photo_row(*key, manifest.UNREADABLE, reason)]
+        found = [rounded(face) for face in self.detector.faces(image.rgb)]
         if not found:
-            return [manifest.photo_row(job.photo, its, manifest.NO_FACE)]
+            return [manifest.photo_row(*key, manifest.NO_FACE)]
         # Nothing else of the file goes along: EXIF says where a photo was taken.
-        info = {k: v for k, v in picture.info.items() if k == "icc_profile"}
+        info = {k: v for k, v in image.info.items() if k == "icc_profile"}
         rows = []
         for number, face in enumerate(found):
-            placement = align.place(face.landmarks, picture.rgb.size, self.settings.width)
-            row = manifest.face_row(job.photo, its, found, number, placement)
-            row["reason"] = self.objection(found, number, placement)
-            row["status"] = manifest.REJECTED if row["reason"] else manifest.WRITTEN
-            if placement and not row["reason"]:
+            placement = align.place(face.landmarks, image.rgb.size, self.settings.width)
+            reason = self.objection(found, number, placement)
+            status = manifest.REJECTED if reason else manifest.WRITTEN
+            row = manifest.photo_row(*key, status, reason, len(found))
+            row |= {"face": str(number)} | manifest.face_columns(face, placement)
+            if placement and not reason:
                 row["output"] = job.crop(number)
-                codec.write(align.align(picture.rgb, placement), self.out / row["output"], info)
+                codec.write(align.align(image.rgb, placement), self.out / row["output"], info)
             rows.append(row)
         return rows
 
@@ -177,11 +148,11 @@ class Worker:
         sure = [other.probability >= settings.confidence for other in found]
         if settings.largest_only and number != sure.index(True):
             return "not the largest"
-        if placement.enlargement > settings.most_enlarged:
+        if placement.scale > settings.max_upscale:
             apart = math.dist(*face.landmarks[:2])
-            times = placement.enlargement
-            return f"too small: eyes {apart:.0f} px apart, would be enlarged {times:.2f} times"
-        if placement.outside > settings.most_outside:
+            times = placement.scale
+            return f"too small: eyes {apart:.0f} px apart, would be upscaled {times:.2f} times"
+        if placement.outside > settings.max_outside:
             return f"cut off: {placement.outside:.0%} of the crop is outside of the photo"
         return ""
 
@@ -200,7 +171,7 @@ def rounded(face: Face) -> Face:
 def work(
     jobs: list[Job], photos: Path, out: Path, settings: Settings, device: str, workers: int
 ) -> Generator[list[Row]]:
-    """Give the rows of each photo, as soon as it is done.
+    """Yield the rows of each photo, as soon as it is done.
 
     Raises:
         InputError: A crop can't be written.
@@ -208,18 +179,17 @@ def work(
     """
     workers = min(workers, len(jobs) // PHOTOS_A_WORKER)
     if workers > 1:
-        yield from _shared(jobs, (photos, out, settings, device), workers)
+        yield from _in_processes(jobs, (photos, out, settings, device), workers)
     elif jobs:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a process of several: other numbers, other last bits
         try:
-            worker = Worker(photos, out, settings, device)
-            yield from map(worker, jobs)
+            yield from map(Worker(photos, out, settings, device), jobs)
         finally:
             torch.set_num_threads(threads)
 
 
-def _shared(
+def _in_processes(
     jobs: list[Job], arguments: tuple[Path, Path, Settings, str], workers: int
 ) -> Generator[list[Row]]:
     # torch's threads don't survive a fork.
@@ -252,7 +222,7 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_worker: Worker | None = None  # of this process, if it is one of several
+_worker: Worker | None = None  # this process's, if it is one of several
 
 
 def _begin(photos: Path, out: Path, settings: Settings, device: str) -> None:

@@ -1,0 +1,1 @@
+"""The command ``srkit prepare``: aligned faces out of photographs."""
