@@ -108,9 +108,9 @@ def test_compare_shows_the_original_beside_blocks(cli: Cli) -> None:
     assert np.array_equal(both[:, 66:], lr.repeat(4, 0).repeat(4, 1))
 
 
-def test_draws_of_a_picture_make_a_sheet(cli: Cli) -> None:
+def test_samples_of_an_image_make_a_sheet(cli: Cli) -> None:
     file = photo(Path("face.png"))
-    options = ("--degradation", "second-order", "--draws", 3)
+    options = ("--degradation", "second-order", "--samples", 3)
     assert cli(file, "sheet.png", *options) == (0, "sheet.png\n", "")
     drawn = pixels(Path("sheet.png"))
     assert drawn.shape == (34, 34, 3)
@@ -125,9 +125,9 @@ def test_draws_of_a_picture_make_a_sheet(cli: Cli) -> None:
     assert pixels(Path("big.png")).shape == (130, 130, 3)
 
 
-def test_draws_of_a_folder_are_files(cli: Cli) -> None:
+def test_samples_of_a_folder_are_files(cli: Cli) -> None:
     photo(Path("in/a.png"))
-    assert cli("in", "out", "--draws", 2) == (0, "out/a-1.png\nout/a-2.png\n", "")
+    assert cli("in", "out", "--samples", 2) == (0, "out/a-1.png\nout/a-2.png\n", "")
     assert not np.array_equal(pixels(Path("out/a-1.png")), pixels(Path("out/a-2.png")))
 
 
@@ -202,10 +202,10 @@ def test_a_picture_too_large_for_the_memory_does_not_take_the_others_with_it(
     photo(Path("in/b.png"))
     call = Degradation.__call__
 
-    def full(self: Degradation, hr: torch.Tensor, seed: int, draw: int) -> torch.Tensor:
+    def full(self: Degradation, hr: torch.Tensor, seed: int, sample: int) -> torch.Tensor:
         if hr.shape[-1] > 64:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")
-        return call(self, hr, seed, draw)
+        return call(self, hr, seed, sample)
 
     monkeypatch.setattr(Degradation, "__call__", full)
     status, out, err = cli("in", "out")

@@ -1,4 +1,4 @@
-"""``srkit degrade``: what a degradation makes of pictures; no input is ever written over."""
+"""``srkit degrade``: what a degradation makes of images; no input is ever written over."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEFAULT = "faces-x4"
-_GAP = 2  # pixels between the tiles of a sheet
+_GAP = 2  # pixels between the images of a sheet
 
 
 def degrade(
-    source: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
+    source: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
     out: Annotated[Path, typer.Argument(help="A file or folder; for a folder, a folder.")],
     degradation: Annotated[
         str | None,
@@ -40,7 +40,7 @@ def degrade(
     ] = None,
     scale: Annotated[
         int | None,
-        typer.Option(min=1, help="How many times smaller.", show_default="the degradation's"),
+        typer.Option(min=1, help="Downscaling factor.", show_default="the degradation's"),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -49,24 +49,24 @@ def degrade(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**62, help="Of the noise, with each picture's own pixels.")
+        int, typer.Option(min=0, max=2**62, help="Seed of the noise, with each image's own pixels.")
     ] = 0,
-    draws: Annotated[
-        int, typer.Option(min=1, help="Draw so often; of one picture, on one sheet.")
+    samples: Annotated[
+        int, typer.Option(min=1, help="Random degradations per image; a sheet of one image's.")
     ] = 1,
     compare: Annotated[
         bool, typer.Option("--compare", help="Show the original beside it, at the same size.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
-    """Degrade pictures as in training, to see what a network is asked to undo."""
+    """Degrade images as in training, to see what a network is asked to undo."""
     if degradation and recipe:
         raise InputError("--degradation and --recipe both name a degradation; give one of them")
     from srkit.inference.device import device_named
 
-    jobs = plan(source, out, draws)
-    build = _of_recipe(recipe) if recipe else _named(degradation or DEFAULT)
-    chosen = build.built(settings or [], scale, device_named(device))
+    jobs = plan(source, out, samples)
+    choice = _of_recipe(recipe) if recipe else _named(degradation or DEFAULT)
+    chosen = choice.built(settings or [], scale, device_named(device))
     console = Console(stderr=True)
 
     def one(number: int, job: Job) -> Iterable[Path]:
@@ -80,28 +80,28 @@ def degrade(
 
 @dataclass(frozen=True)
 class Degradation:
-    """A built degradation and what the pictures for it must be."""
+    """A built degradation."""
 
     name: str
     degrade: Callable[..., Tensor]
     scale: int
     device: torch.device
 
-    def __call__(self, hr: Tensor, seed: int, draw: int) -> Tensor:
+    def __call__(self, hr: Tensor, seed: int, sample: int) -> Tensor:
         """Return lr, ``13hw``, of ``hr``, ``13HW``.
 
-        Draw 0 is what `srkit bench` makes of a picture at this seed.
+        Sample 0 is what `srkit bench` makes of an image at this seed.
 
         Raises:
-            OptionError: The degradation makes pictures of another size than its scale says.
-            ValueError: The degradation refuses the picture.
+            OptionError: The degradation makes images of another size than its scale says.
+            ValueError: The degradation refuses the image.
         """
         import torch
 
         from srkit import seeds
 
         key = seeds.of_pictures(hr, seed).to(self.device)
-        keys = seeds.derive(key, draw) if draw else key
+        keys = seeds.derive(key, sample) if sample else key
         with torch.no_grad():
             lr: Tensor = self.degrade(hr.to(self.device), seeds=keys).cpu()
         wanted = tuple(side // self.scale for side in hr.shape[-2:])
@@ -176,17 +176,17 @@ def _named(name: str) -> _Choice:
 
 @dataclass(frozen=True)
 class Job:
-    """One picture, and a file for each draw of it; the same file for all makes a sheet."""
+    """One image, and a file for each sample of it; the same file for all makes a sheet."""
 
     input: Path
     outputs: tuple[Path, ...]
 
 
-def plan(source: Path, out: Path, draws: int) -> list[Job]:
+def plan(source: Path, out: Path, samples: int) -> list[Job]:
     """Decide where every result goes, before anything is computed.
 
-    A picture goes to the file ``out``, if its suffix is a picture's, or else into the folder
-    ``out`` as PNG. A folder's tree is repeated under ``out`` as PNG; ``face.png`` drawn twice
+    An image goes to the file ``out``, if its suffix is an image's, or else into the folder
+    ``out`` as PNG. A folder's tree is repeated under ``out`` as PNG; of two samples ``face.png``
     becomes ``face-1.png`` and ``face-2.png`` there.
 
     Raises:
@@ -200,7 +200,7 @@ def plan(source: Path, out: Path, draws: int) -> list[Job]:
     is_file = out.suffix.lower() in codec.SUFFIXES and not out.is_dir()
     if not source.is_dir():
         output = out if is_file else out / f"{source.stem}.png"
-        return _checked([Job(source, (output,) * draws)])
+        return _checked([Job(source, (output,) * samples)])
     if is_file or out.is_file():
         raise InputError(f"{source} is a folder; {out} must be a folder, too")
     place = out.resolve()
@@ -209,12 +209,12 @@ def plan(source: Path, out: Path, draws: int) -> list[Job]:
     found = codec.listed(source)
     files = [f for f in found if not (inside and f.resolve().is_relative_to(place))]
     if not files:
-        raise InputError(f"{source}: no pictures in it but those in {out}")
+        raise InputError(f"{source}: no images in it but those in {out}")
     jobs = []
     for file in files:
         single = out / file.relative_to(source).with_suffix(".png")
-        several = (single.with_name(f"{single.stem}-{draw + 1}.png") for draw in range(draws))
-        jobs.append(Job(file, (single,) if draws == 1 else tuple(several)))
+        numbered = (single.with_name(f"{single.stem}-{n + 1}.png") for n in range(samples))
+        jobs.append(Job(file, (single,) if samples == 1 else tuple(numbered)))
     return _checked(jobs)
 
 
@@ -231,15 +231,15 @@ def _one(job: Job, degradation: Degradation, seed: int, compare: bool) -> str:
     """Degrade one file; return what the user should know of it, or ``""``."""
     from srkit.imaging import codec
 
-    picture = codec.read(job.input)
-    width, height = picture.rgb.size
+    image = codec.read(job.input)
+    width, height = image.rgb.size
     scale = degradation.scale
     cut = (width - width % scale, height - height % scale)
     if not all(cut):
         raise InputError(f"{job.input}: {width}x{height} is smaller than a scale of {scale}")
-    hr = codec.to_tensor(picture.rgb.crop((0, 0, *cut)))
+    hr = codec.to_tensor(image.rgb.crop((0, 0, *cut)))
     try:
-        drawn = [degradation(hr, seed, draw) for draw in range(len(job.outputs))]
+        made = [degradation(hr, seed, sample) for sample in range(len(job.outputs))]
     except ValueError as error:
         raise InputError(f"{job.input}: {error}") from error
     except RuntimeError as error:  # torch's, of either device
@@ -247,28 +247,28 @@ def _one(job: Job, degradation: Degradation, seed: int, compare: bool) -> str:
             raise
         raise InputError(f"{job.input}: {width}x{height} is too large for the memory") from error
     if compare:
-        drawn = [lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for lr in drawn]
+        made = [lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for lr in made]
     original = [hr] if compare else []
     if len(set(job.outputs)) == 1:
-        codec.write(codec.to_image(sheet([*original, *drawn])), job.outputs[0], picture.info)
+        codec.write(codec.to_image(sheet([*original, *made])), job.outputs[0], image.info)
     else:
-        for lr, file in zip(drawn, job.outputs, strict=True):
-            codec.write(codec.to_image(sheet([*original, lr])), file, picture.info)
+        for lr, file in zip(made, job.outputs, strict=True):
+            codec.write(codec.to_image(sheet([*original, lr])), file, image.info)
     if cut == (width, height):
         return ""
     return f"{job.input}: cut from {width}x{height} to {cut[0]}x{cut[1]}, multiples of {scale}"
 
 
-def sheet(tiles: list[Tensor]) -> Tensor:
-    """Lay pictures of one size, ``13HW``, out in rows, about as many as columns, on white."""
+def sheet(images: list[Tensor]) -> Tensor:
+    """Lay images of one size, ``13HW``, out in rows, about as many as columns, on white."""
     import torch
 
-    columns = math.ceil(math.sqrt(len(tiles)))
-    rows = math.ceil(len(tiles) / columns)
-    height, width = tiles[0].shape[-2:]
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    height, width = images[0].shape[-2:]
     size = (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP)
     page = torch.ones(1, 3, *size)
-    for number, tile in enumerate(tiles):
+    for number, image in enumerate(images):
         top, left = (number // columns) * (height + _GAP), (number % columns) * (width + _GAP)
-        page[..., top : top + height, left : left + width] = tile
+        page[..., top : top + height, left : left + width] = image
     return page
