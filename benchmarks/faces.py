@@ -42,7 +42,7 @@ from srkit.faces.frames import longer_side
 from srkit.hookspecs import Face
 from srkit.imaging import codec
 from srkit.inference import arrays
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 from srkit.models import checkpoint
 from srkit.models.load import load
 
@@ -91,7 +91,7 @@ def scenes(files: list[Path], by: int, noise: float, general: Model, seed: int) 
         hr = whole.resize(size, Image.Resampling.LANCZOS) if by > 1 else whole
         box = tuple(v * n / m for v, n, m in zip(face.box, size * 2, whole.size * 2, strict=True))
         lr = degraded(hr, noise, seed + number)
-        sr = pixels(general.enlarge(arrays.to_tensor(lr[None])))
+        sr = pixels(general.upscale(arrays.to_tensor(lr[None])))
         yield Scene(hr, Face(box, face.probability), lr, sr)
 
 
@@ -201,7 +201,7 @@ def main() -> None:
                 "embedder_sha256": embedder.sha256,
                 "model": {"name": model.name, "sha256": model.sha256},
                 "general": {"name": general.name, "sha256": general.sha256},
-                "restorer": restore.FaceRestorer(model).made_by(),
+                "restorer": restore.FaceRestorer(model).key(),
                 "versions": checkpoint.versions(),
             },
             "astronaut": of_astronaut((model, general), embedder),

@@ -22,7 +22,7 @@ from srkit import registry
 from srkit.faces.restore import FaceRestorer
 from srkit.imaging import codec
 from srkit.inference import arrays
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 from srkit.models.load import load
 
 MODEL, GENERAL, SCALE = "faces", "lanczos", 4
@@ -50,7 +50,7 @@ def astronaut(model: Model, general: Model, noise: float) -> dict[str, np.ndarra
     """
     hr = skimage.data.astronaut()
     lr = degraded(Image.fromarray(hr), noise, 0)
-    without = pixels(general.enlarge(arrays.to_tensor(lr[None])))
+    without = pixels(general.upscale(arrays.to_tensor(lr[None])))
     restored = without.copy()
     if not any(f.restored for f in FaceRestorer(model).restore(lr, restored, scale=SCALE)):
         raise RuntimeError("the astronaut's face was not found")

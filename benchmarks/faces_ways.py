@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -10,14 +12,13 @@ import torch
 from faces_picture import SCALE
 from PIL import Image
 from skimage.transform import AffineTransform, SimilarityTransform, warp
-from torch import Tensor
 
 from srkit.faces import align
 from srkit.faces.frames import Frame, framed
-from srkit.faces.patches import Enlarged
+from srkit.faces.patches import Upscaled
 from srkit.faces.restore import FaceRestorer
 from srkit.imaging import codec
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 
 # Of LR pixels and the general result: the restored one, and whether there was a face; None where
 # this way makes no sense.
@@ -26,10 +27,12 @@ Way: TypeAlias = Callable[[np.ndarray, np.ndarray], Restored | None]
 
 
 class Unmirrored(FaceRestorer):
-    """Restores faces by one answer of the model."""
+    """Restores faces by one result of the model."""
 
-    def _made(self, lr: Tensor) -> Tensor:
-        return self.model.enlarge(lr)
+    def __init__(self, model: Model) -> None:
+        generator = copy.deepcopy(model.generator)
+        generator.symmetries = ()  # type: ignore[assignment]
+        super().__init__(replace(model, generator=generator, run=None))
 
 
 class Resampled(FaceRestorer):
@@ -45,19 +48,19 @@ class Resampled(FaceRestorer):
         super().__init__(model)
         self.side, self.spline = side, spline
 
-    def _enlarged(self, frame: Frame, lr_pixels: np.ndarray) -> Enlarged:
+    def _upscaled(self, frame: Frame, lr_pixels: np.ndarray) -> Upscaled:
         side, by = self.side or max(8, round(frame.side)), self.model.scale
-        to_picture = _moved(-side / 2, -side / 2) + _scaled(1 / side) + frame.to_picture()
-        to_crop = SimilarityTransform(matrix=np.linalg.inv(to_picture.params))
+        to_image = _moved(-side / 2, -side / 2) + _scaled(1 / side) + frame.to_image()
+        to_crop = SimilarityTransform(matrix=np.linalg.inv(to_image.params))
         if self.spline:
-            way = _moved(0.5, 0.5) + to_picture + _moved(-0.5, -0.5)
+            way = _moved(0.5, 0.5) + to_image + _moved(-0.5, -0.5)
             lr = lr_pixels.astype(np.float32) / 255
             crop = warp(lr, way, output_shape=(side, side), order=5, mode="edge", clip=False)
             tensor = torch.from_numpy(crop.clip(0, 1).transpose(2, 0, 1).copy())[None].float()
         else:
             placement = align.Placement((side, side), side / frame.side, 0.0, to_crop)
             tensor = codec.to_tensor(align.align(Image.fromarray(lr_pixels), placement))
-        face = self._made(tensor)[0].permute(1, 2, 0).numpy()
+        face = self.model.upscale(tensor, ensemble=True)[0].permute(1, 2, 0).numpy()
         left, top, right, bottom = frame.bounds((lr_pixels.shape[1], lr_pixels.shape[0]), 4)
         back = (
             _moved(0.5, 0.5)
@@ -69,7 +72,7 @@ class Resampled(FaceRestorer):
         )
         shape = ((bottom - top) * by, (right - left) * by)
         values = warp(face, back, output_shape=shape, order=3, mode="edge", clip=False)
-        return Enlarged(values.clip(0, 1).astype(np.float32), (left, top), by)
+        return Upscaled(values.clip(0, 1).astype(np.float32), (left, top), by)
 
 
 def _moved(x: float, y: float) -> AffineTransform:

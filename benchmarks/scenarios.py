@@ -78,7 +78,7 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "ssim": quality.mean(column, "ssim"),
         "psnr_gain_95": quality.gain(column, "psnr"),
         "bicubic_psnr": quality.mean("bicubic", "psnr"),
-        "high_frequency_energy": high_frequency_energy(model.enlarge(lr), protocol.scale) / of_hr,
+        "high_frequency_energy": high_frequency_energy(model.upscale(lr), protocol.scale) / of_hr,
         "bicubic_high_frequency_energy": high_frequency_energy(
             bicubic(lr, protocol.scale).clamp(0, 1), protocol.scale
         )

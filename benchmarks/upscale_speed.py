@@ -43,7 +43,8 @@ from torch import nn
 
 import srkit
 from srkit import registry
-from srkit.inference import memory, upscale
+from srkit.inference import memory
+from srkit.inference.engines import prepared
 from srkit.models.load import load
 
 Pictures = list[np.ndarray]
@@ -108,19 +109,18 @@ def plain(case: str, layout: torch.memory_format) -> Work:
     return work
 
 
-def by_srkit(case: str, backend: str = "torch") -> Work:
+def by_srkit(case: str, engine: str = "torch") -> Work:
     """srkit, as the command line runs it."""
-    if backend == "torch":
+    if engine == "torch":
         memory.keep_memory(all_of_it=False)
-        bare = upscale.Model(case, generator(case), 4)
-        return upscale.prepared(bare, torch.device("cpu")).upscale
+        return prepared(srkit.Model(case, generator(case), 4), "cpu").upscale
     import onnxruntime
 
     from srkit.models.export import export
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
-        export(upscale.Model(case, generator(case), 4), file)
+        export(srkit.Model(case, generator(case), 4), file)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])

@@ -309,36 +309,6 @@ def equal_time() -> str:
     return table(("updates", "steps", "PSNR", "SSIM", "over bicubic [95%]", "D right"), rows)
 
 
-def upscale_speed() -> str:
-    """Return the committed result of benchmarks/upscale_speed.py."""
-    result = committed("upscale_speed")
-    rows = []
-    for case, sizes in result.items():
-        if not isinstance(sizes, dict):
-            continue
-        for size, its in sizes.items():
-            ms, ratios = its["ms_a_picture"], its["times_as_fast_as"]
-            shown = []
-            for who in ("contiguous", "channels_last", "onnxruntime", "realesrgan"):
-                if who in ratios:
-                    low, high = ratios[who]["quartiles"]
-                    shown.append(f"{ratios[who]['ratio']:.2f} [{low:.2f}, {high:.2f}]")
-                else:
-                    shown.append("")
-            rows.append((case, f"{its['pictures']} of {size}", f"{ms['srkit']:.1f}", *shown))
-    heading = (
-        "network",
-        "pictures",
-        "ms each",
-        "eager, contiguous",
-        "eager, channels_last",
-        "onnxruntime",
-        "Real-ESRGAN's loop",
-    )
-    where = f"{result['machine']}, {result['threads']} threads, torch {result['torch']}"
-    return f"Times as fast as ..., on {where}, with quartiles:\n\n{table(heading, rows)}"
-
-
 def upscale_memory() -> str:
     """Return the committed result of benchmarks/upscale_memory.py."""
     result = committed("upscale_memory")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from srkit.evaluation.run import bench
     from srkit.hookspecs import DiscriminatorOutput, Metric, Person, ReadyModel, SetMetric, hookimpl
     from srkit.imaging.codec import bicubic
-    from srkit.inference.upscale import Model
+    from srkit.inference.model import Model
+    from srkit.models.export import export
     from srkit.models.load import load
     from srkit.recipe import Adversarial, Data, Loss, Optimizer, Part, Recipe
     from srkit.training.loop import train
@@ -27,7 +28,7 @@ _WHERE = {
     "InputError": "errors",
     "Loss": "recipe",
     "Metric": "hookspecs",
-    "Model": "inference.upscale",
+    "Model": "inference.model",
     "Optimizer": "recipe",
     "OptionError": "errors",
     "Part": "recipe",
@@ -38,6 +39,7 @@ _WHERE = {
     "SrkitError": "errors",
     "bench": "evaluation.run",
     "bicubic": "imaging.codec",
+    "export": "models.export",
     "hookimpl": "hookspecs",
     "load": "models.load",
     "train": "training.loop",
@@ -62,6 +64,7 @@ __all__ = [
     "__version__",
     "bench",
     "bicubic",
+    "export",
     "hookimpl",
     "load",
     "train",

@@ -18,7 +18,7 @@ from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Report
 from srkit.imaging import codec
 from srkit.imaging.codec import bicubic
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 from srkit.models.load import load
 from srkit.training.loop import Result, train
 from srkit.training.parts import METRICS
@@ -61,7 +61,7 @@ def demo(file: Path = Path("srkit-demo.png"), *, model: Model | None = None) -> 
     protocol = Protocol(framing="square")
     hr = astronaut()
     lr = protocol.degrade(hr)
-    columns = {"bicubic": bicubic(lr, protocol.scale).clamp(0, 1), model.name: model.enlarge(lr)}
+    columns = {"bicubic": bicubic(lr, protocol.scale).clamp(0, 1), model.name: model.upscale(lr)}
     scores = {
         column: {m: float(registry.build("metrics", m)(sr, hr)[0]) for m in METRICS}
         for column, sr in columns.items()

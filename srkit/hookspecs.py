@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from srkit.inference.model import Model
+
 hookspec = pluggy.HookspecMarker("srkit")
 hookimpl = pluggy.HookimplMarker("srkit")
 
@@ -234,6 +236,8 @@ class Generator(Protocol):
     Attributes:
         receptive_radius: How far, in LR pixels, an input pixel can reach in the output;
             None where tiles can only approximate the whole (attention, global pooling).
+        symmetries: Optional: what ``upscale --ensemble`` averages over, of ``"mirror"`` and
+            ``"rotation"`` (quarter turns); ``("mirror",)`` without it.
         alignment: Optional, 1 if absent: tiles begin at multiples of so many LR pixels. A network
             that halves its input twice says 4.
     """
@@ -242,6 +246,26 @@ class Generator(Protocol):
 
     def __call__(self, lr: torch.Tensor) -> torch.Tensor:
         """Map ``lr``, ``B3hw`` in [0, 1], to ``sr``, ``B3HW``, H = scale * h."""
+        ...
+
+
+class Engine(Protocol):
+    """Runs a generator on some kinds of devices.
+
+    Attributes:
+        devices: Of ``"cpu"``, ``"cuda"`` and ``"mps"``, the preferred one first.
+    """
+
+    devices: tuple[str, ...]
+
+    def __call__(self, model: Model) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return what maps lr (``B3hw`` in [0, 1], on the model's device) to sr (``B3HW``).
+
+        It takes any batch, height and width. sr may leave [0, 1].
+
+        Raises:
+            srkit.InputError: It can't run this model.
+        """
         ...
 
 
@@ -373,6 +397,11 @@ def srkit_readers() -> Names:  # type: ignore[empty-body]
     srkit trained it) and ``metadata`` (a mapping of names to what JSON can hold: architecture,
     author and the like).
     """
+
+
+@hookspec
+def srkit_engines() -> Names:  # type: ignore[empty-body]
+    """Engines: ``factory()`` gives an `Engine`, which runs a loaded model; torch is built in."""
 
 
 def kinds() -> tuple[str, ...]:

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage.data
+import torch
 from PIL import Image
 
 from srkit import InputError
 from srkit.batch import jobs as planning
-from srkit.batch import share as shares
-from srkit.batch.manifest import FOLDER
-from srkit.batch.share import Share
+from srkit.batch.jobs import FOLDER, Shard
+from srkit.cli.upscale import _local
 from srkit.errors import OptionError
-from srkit.inference.model import Limits
+from srkit.inference.model import Model
 
 Cli = Callable[..., tuple[int, str, str]]
 Crops = Callable[[Path, int, int], list[Path]]
@@ -33,7 +33,7 @@ BICUBIC = ("--model", "bicubic", "--device", "cpu")
 @pytest.fixture(autouse=True)
 def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith("SLURM_") or name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        if name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
             monkeypatch.delenv(name)
 
 
@@ -62,7 +62,7 @@ def test_a_pattern_keeps_places_below_its_first_wildcard(tmp_path: Path, crops: 
 
 
 def test_a_pattern_that_finds_nothing_says_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\*\.jpg: no picture fits this pattern"):
+    with pytest.raises(InputError, match=r"\*\.jpg: no image fits this pattern"):
         planning.plan([str(tmp_path / "*.jpg")], None, "x4")
 
 
@@ -97,63 +97,87 @@ def test_another_scale_is_in_the_names_and_the_sizes(
         assert image.size == (25, 25)
 
 
-# --- shares -------------------------------------------------------------------------------------
+def test_an_empty_input_is_refused(refused: Callable[..., str]) -> None:
+    assert "an input is empty" in refused("upscale", "", *BICUBIC)
+
+
+@pytest.mark.parametrize("name", ["photo.gif", "photo.jxl", "-"])
+def test_a_file_that_cannot_be_written_is_no_folder(
+    tmp_path: Path, crops: Crops, refused: Callable[..., str], name: str
+) -> None:
+    (file,) = crops(tmp_path, 1, 8)
+    out = "-" if name == "-" else tmp_path / name
+    assert f"can't write {out}; a file ends in .avif, .bmp" in refused(
+        "upscale", file, "-o", out, *BICUBIC
+    )
+
+
+def test_results_that_would_meet_keep_the_old_suffix(tmp_path: Path, crops: Crops) -> None:
+    (file,) = crops(tmp_path / "in", 1, 8)
+    for name in ("000001.jpg", "000001.bmp", "other.jpg"):
+        Image.open(file).save(tmp_path / "in" / name)
+    jobs = planning.plan([str(tmp_path / "in")], tmp_path / "out", "x4", ".png")
+    assert {job.input.name: job.output.name for job in jobs} == {
+        "000001.png": "000001.png",
+        "000001.jpg": "000001-jpg.png",
+        "000001.bmp": "000001-bmp.png",
+        "other.jpg": "other.png",
+    }
+
+
+def test_a_link_to_a_folder_above_gives_no_image_twice(tmp_path: Path, crops: Crops) -> None:
+    crops(tmp_path / "in", 2, 8)
+    (tmp_path / "in" / "up").symlink_to(tmp_path / "in")
+    jobs = planning.plan([str(tmp_path / "in" / "**" / "*.png")], None, "x4")
+    assert [job.input for job in jobs] == sorted((tmp_path / "in").glob("*.png"))
+
+
+def test_inputs_within_the_folder_of_results_are_done(tmp_path: Path, crops: Crops) -> None:
+    crops(tmp_path / "out" / "in", 2, 8)
+    jobs = planning.plan([str(tmp_path / "out" / "in")], tmp_path / "out", "x4")
+    assert [job.output.name for job in jobs] == ["000001.png", "000002.png"]
+
+
+# --- shards -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({}, Share(0, 1)),
-        ({"RANK": "2", "WORLD_SIZE": "4"}, Share(2, 4)),
-        ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "8"}, Share(3, 8)),
-        (
-            {
-                "SLURM_ARRAY_TASK_ID": "14",
-                "SLURM_ARRAY_TASK_COUNT": "3",
-                "SLURM_ARRAY_TASK_MIN": "10",
-                "SLURM_ARRAY_TASK_STEP": "2",
-            },
-            Share(2, 3),
-        ),
-        (
-            {
-                "SLURM_ARRAY_TASK_ID": "1",
-                "SLURM_ARRAY_TASK_COUNT": "3",
-                "RANK": "1",
-                "WORLD_SIZE": "2",
-            },
-            Share(3, 6),
-        ),
-        # A batch script that asked for tasks is itself no task of them.
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Share(0, 1)),
-        ({"RANK": "not a number", "WORLD_SIZE": "4"}, Share(0, 1)),
+        ({}, Shard(0, 1)),
+        ({"RANK": "2", "WORLD_SIZE": "4"}, Shard(2, 4)),
+        ({"RANK": "not a number", "WORLD_SIZE": "4"}, Shard(0, 1)),
     ],
 )
-def test_shares_of_launchers(environment: dict[str, str], expected: Share) -> None:
-    assert shares.of_environment(environment) == expected
+def test_shards_of_torchrun(environment: dict[str, str], expected: Shard) -> None:
+    assert Shard.of(None, environment) == expected
+    assert Shard.of("2/5", environment) == Shard(1, 5)
 
 
 @pytest.mark.parametrize(
     ("rank", "devices", "expected"),
     [(None, 4, "auto"), ("1", 4, "cuda:1"), ("5", 4, "cuda:1"), ("1", 0, "auto")],
 )
-def test_each_process_of_a_launcher_has_a_device(
-    rank: str | None, devices: int, expected: str
+def test_each_process_of_torchrun_has_a_device(
+    rank: str | None, devices: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = {} if rank is None else {"LOCAL_RANK": rank}
-    assert shares.local_device(devices, environment) == expected
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert _local("auto") == expected
+    assert _local("cpu") == "cpu"
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_shares_are_disjoint_and_together_all(count: int) -> None:
-    parts = [[n for n in range(23) if n in Share(i, count)] for i in range(count)]
+def test_shards_are_disjoint_and_together_all(count: int) -> None:
+    parts = [[n for n in range(23) if n in Shard(i, count)] for i in range(count)]
     assert sorted(n for part in parts for n in part) == list(range(23))
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", ""])
-def test_a_share_that_is_none(text: str) -> None:
+def test_a_shard_that_is_none(text: str) -> None:
     with pytest.raises(OptionError, match="2/5"):
-        shares.named(text)
+        Shard.of(text)
 
 
 def test_processes_share_a_folder_and_one_can_finish_for_another(
@@ -167,7 +191,7 @@ def test_processes_share_a_folder_and_one_can_finish_for_another(
         monkeypatch.setenv("RANK", str(rank))
         status, written, err = cli("upscale", tmp_path / "in", "-o", out, *BICUBIC)
         assert status == 0
-        assert f"share {rank + 1}/3 of 7 pictures" in err
+        assert f"shard {rank + 1}/3 of 7 images" in err
         assert len(written.split()) == count
     assert len(names(out)) == 5
     monkeypatch.delenv("WORLD_SIZE")
@@ -216,7 +240,30 @@ def test_beside_a_picture_nothing_is_kept_unless_asked(
     assert redone(cli, file, *BICUBIC) == []
 
 
-def test_a_torn_manifest_costs_one_picture(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+def test_a_pattern_that_finds_its_own_results_goes_on(
+    tmp_path: Path, crops: Crops, cli: Cli, refused: Callable[..., str]
+) -> None:
+    every = [file.name for file in crops(tmp_path, 2, 8)]
+    assert redone(cli, tmp_path / "*.png", *BICUBIC) == every
+    assert redone(cli, tmp_path / "*.png", *BICUBIC) == []
+    (tmp_path / "000001-x4.png").write_bytes((tmp_path / "000002.png").read_bytes())
+    # Now it is somebody's own image.
+    assert "000001-x4.png is an input" in refused("upscale", tmp_path / "*.png", *BICUBIC)
+
+
+def test_a_ledger_that_is_a_link_is_refused(
+    tmp_path: Path, crops: Crops, refused: Callable[..., str]
+) -> None:
+    crops(tmp_path / "in", 1, 8)
+    (tmp_path / "out" / FOLDER).mkdir(parents=True)
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "out" / FOLDER / "1-of-1.jsonl").symlink_to(tmp_path / "notes")
+    line = refused("upscale", tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
+    assert "1-of-1.jsonl is a link" in line
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_a_torn_ledger_costs_one_picture(tmp_path: Path, crops: Crops, cli: Cli) -> None:
     crops(tmp_path / "in", 3, 8)
     command = (tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
     redone(cli, *command)
@@ -254,7 +301,7 @@ def test_faces_are_restored_and_the_rest_is_interpolated(
     assert cli("upscale", portrait, "-o", plain, "--model", "lanczos")[0] == 0
     status, _, err = cli("upscale", portrait, "-o", restored, "--faces", "--device", "cpu")
     assert status == 0
-    assert "no model of general photographs: all but faces is enlarged by lanczos" in err
+    assert "no model of general photographs: all but faces is upscaled by lanczos" in err
     assert "1 of 1 faces restored" in err
     a, b = (np.asarray(Image.open(file)).astype(int) for file in (plain, restored))
     changed = np.abs(a - b).max(axis=2)
@@ -281,7 +328,7 @@ def test_only_faces_are_written_where_that_is_asked(
     status, _, err = cli(*command, "--device", "cpu")
     assert status == 1
     assert "000001.png: no face found in it" in err
-    assert "1 picture of 3 failed" in err
+    assert "1 image of 3 failed" in err
     assert names(tmp_path / "out") == ["astronaut.png", "two-1.png", "two-2.png"]
     for name, mode in (("astronaut", "RGB"), ("two-1", "L"), ("two-2", "L")):
         with Image.open(tmp_path / "out" / f"{name}.png") as image:
@@ -290,6 +337,27 @@ def test_only_faces_are_written_where_that_is_asked(
             assert 100 < image.width < 260
     status, out, _ = cli(*command, "--device", "cpu", "--skip-existing")
     assert out.count("(done before)") == 2
+
+
+def test_numbers_of_faces_never_lead_to_another_images_file(
+    tmp_path: Path, portrait: Path, cli: Cli
+) -> None:
+    team, other = tmp_path / "in" / "team.png", tmp_path / "in" / "team-1.png"
+    team.parent.mkdir()
+    two = Image.new("L", (256, 128))
+    for left in (0, 128):
+        two.paste(Image.open(portrait).convert("L"), (left, 0))
+    two.save(team)
+    other.write_bytes(portrait.read_bytes())
+    status, _, err = cli("upscale", team.parent, "-o", tmp_path / "out", "--faces-only")
+    assert (status, err) == (0, "")
+    assert names(tmp_path / "out") == ["team-1.png", "team-2.png", "team-3.png"]
+    given = other.rename(team.with_name("team-x4-1.png"))
+    status, out, _ = cli("upscale", team, given, "--faces-only")
+    assert [Path(line).name for line in out.split()] == [
+        *("team-x4-2.png", "team-x4-3.png", "team-x4-1-x4.png")
+    ]
+    assert given.read_bytes() == portrait.read_bytes()
 
 
 def test_faces_are_restored_at_another_scale_too(tmp_path: Path, portrait: Path, cli: Cli) -> None:
@@ -301,12 +369,11 @@ def test_faces_are_restored_at_another_scale_too(tmp_path: Path, portrait: Path,
         assert image.size == (384, 384)
 
 
-def test_small_and_doubtful_faces_can_be_left_out(tmp_path: Path, portrait: Path, cli: Cli) -> None:
-    for option in (("--face-least", "60"), ("--face-confidence", "1.0")):
-        out = tmp_path / "out.png"
-        status, _, err = cli("upscale", portrait, "-o", out, "--faces", *option)
-        assert status == 0
-        assert "0 of 0 faces restored" in err
+def test_small_faces_can_be_left_out(tmp_path: Path, portrait: Path, cli: Cli) -> None:
+    out = tmp_path / "out.png"
+    status, _, err = cli("upscale", portrait, "-o", out, "--faces", "--min-face-size", "60")
+    assert status == 0
+    assert "0 of 0 faces restored" in err
 
 
 # --- failures -----------------------------------------------------------------------------------
@@ -321,7 +388,7 @@ def test_broken_pictures_leave_the_rest_alone(tmp_path: Path, crops: Crops, cli:
     assert len(out.splitlines()) == 3
     lines = [line for line in err.splitlines() if line.startswith("srkit: ")]
     assert [files[n].name in line for n, line in zip((0, 3), lines[:2], strict=True)] == [True] * 2
-    assert lines[2] == "srkit: 2 pictures of 5 failed"
+    assert lines[2] == "srkit: 2 images of 5 failed"
     assert names(tmp_path / "out") == [files[n].name for n in (1, 2, 4)]
     assert not list((tmp_path / "out").rglob("*.part"))
 
@@ -333,7 +400,7 @@ def test_a_model_of_small_pictures_says_so_of_large_ones_once(
     crops(tmp_path / "large", 2, 80)
     assert "16x16" not in cli("upscale", tmp_path / "small", "-o", tmp_path / "a")[2]
     _, _, err = cli("upscale", tmp_path / "large", "-o", tmp_path / "b", "--device", "cpu")
-    assert err.count("learned from 16x16 pictures") == 1
+    assert err.count("learned from 16x16 images") == 1
     assert "(such as 000001.png)" in err
 
 
@@ -362,15 +429,14 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would(
     status, out, _ = cli(*command)
     assert status == 0
     assert not (tmp_path / "out").exists()
-    first, second, last = out.splitlines()
+    first, second = out.splitlines()
     assert f"{files[0]} -> {tmp_path / 'out' / files[0].name}  (24x24 to 96x96" in first
     assert "can't be read" in second
-    assert "1 pictures" in last or "1 picture" in last
     status, out, _ = cli(*command, "--json")
     events = [json.loads(line) for line in out.splitlines()]
-    assert [e["event"] for e in events] == ["start", "plan", "plan", "forecast"]
-    assert events[1]["seconds"] > 0
-    assert events[1]["memory"] > 3 * 96 * 96
+    assert [e["event"] for e in events] == ["start", "plan", "plan"]
+    assert (events[1]["size"], events[1]["result"]) == ([24, 24], [96, 96])
+    assert "not a readable picture" in events[2]["error"]
 
 
 def test_a_result_too_large_for_its_format_fails_before_it_is_computed(
@@ -435,13 +501,11 @@ def test_same_sized_pictures_are_computed_together_and_come_out_the_same(
     crops(tmp_path / "in", 9, 16)
     crops(tmp_path / "in" / "other", 2, 20)
     seen: list[int] = []
-    from srkit.inference.upscale import Model
-
     inner = Model._forward
 
-    def watched(self: Model, lr: Any, half: bool, quick: bool) -> Any:
+    def watched(self: Model, lr: Any, half: bool) -> Any:
         seen.append(len(lr))
-        return inner(self, lr, half, quick)
+        return inner(self, lr, half)
 
     monkeypatch.setattr(Model, "_forward", watched)
     model = ("--device", "cpu")
@@ -521,9 +585,5 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, crops: Crops) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     (line,) = [line for line in err.splitlines() if line.startswith("srkit: ")]
-    assert "of 100 pictures done; the same command with --skip-existing goes on" in line
+    assert "of 100 images done; the same command with --skip-existing goes on" in line
     assert not list((tmp_path / "out").rglob("*.part"))
-
-
-def test_limits_begin_without_any() -> None:
-    assert Limits().tile > 10_000

@@ -285,7 +285,7 @@ def test_neither_order_nor_workers_change_a_bit(photos: list[Path]) -> None:
 
 def srkit_model() -> Column:
     model = srkit.load("faces", device="cpu")
-    return Column("faces", model.enlarge, model.sha256)
+    return Column("faces", model.upscale, model.sha256)
 
 
 def test_a_picture_scores_the_same_in_any_company(photos: list[Path]) -> None:
@@ -321,7 +321,7 @@ def test_the_rounding_of_another_device_matters_less_than_the_tolerance(
     noise = torch.Generator().manual_seed(0)
 
     def elsewhere(lr: Tensor) -> Tensor:
-        sr = model.enlarge(lr)
+        sr = model.upscale(lr)
         # TF32, the coarsest of float32's ways, rounds what is summed to 10 bits of fraction.
         return sr * (1 + 2**-13 * torch.randn(sr.shape, generator=noise))
 
@@ -330,7 +330,7 @@ def test_the_rounding_of_another_device_matters_less_than_the_tolerance(
     assert there.scores["faces"] != here.scores["faces"]
     require_near(here, there)
     # A level of 255 everywhere is more than rounding.
-    brighter = replace(model, enlarge=lambda lr: model.enlarge(lr) + 1 / 255)
+    brighter = replace(model, enlarge=lambda lr: model.upscale(lr) + 1 / 255)
     other = measure(compared(brighter), photos, Protocol())
     with pytest.raises(AssertionError):
         require_near(here, other)
@@ -340,7 +340,7 @@ def test_the_rounding_of_another_device_matters_less_than_the_tolerance(
 def test_a_gpu_measures_what_the_cpu_does(photos: list[Path]) -> None:
     cpu = measure(compared(srkit_model()), photos, Protocol())
     model = srkit.load("faces", device="cuda")
-    column = Column("faces", model.enlarge, model.sha256)
+    column = Column("faces", model.upscale, model.sha256)
     gpu = measure(compared(column), photos, Protocol(), device="cuda")
     require_near(cpu, gpu)
 

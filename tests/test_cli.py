@@ -18,8 +18,7 @@ from PIL import Image
 
 import srkit
 from srkit import Recipe, registry
-from srkit.batch.jobs import Job, plan
-from srkit.batch.manifest import FOLDER
+from srkit.batch.jobs import FOLDER, Job, plan
 from srkit.cli import main
 from srkit.hookspecs import kinds
 from srkit.models import checkpoint
@@ -455,7 +454,7 @@ def test_a_broken_picture_fails_and_the_others_come_out(cli: Cli, tmp_path: Path
     assert len(lines) == 3
     assert "notes.png: not a readable picture" in lines[0]
     assert "torn.png: not a readable picture" in lines[1]
-    assert "2 pictures of 3 failed" in lines[2]
+    assert "2 images of 3 failed" in lines[2]
     assert "Traceback" not in err
     assert [p.name for p in shown(tmp_path / "out")] == ["good.png"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,24 +15,18 @@ import srkit
 from srkit import InputError, Model, Recipe, registry
 from srkit.files import sha256
 from srkit.models import export
-from srkit.models.export import TOLERANCE, Format, described
+from srkit.models.export import TOLERANCE, described
 from srkit.models.load import load
 
 Cli = Callable[..., tuple[int, str, str]]
-FORMATS: tuple[Format, ...] = ("onnx", "torchscript")
 # Other sizes than those that `export` compares; a picture of one pixel among them.
 SIZES = ((1, 1, 1), (2, 2, 3), (1, 5, 77), (4, 24, 24))
 
 
-def run(file: Path, to: Format) -> Callable[[Tensor], Tensor]:
+def run(file: Path) -> Callable[[Tensor], Tensor]:
     """Open an exported file with the runtime alone, without srkit."""
-    if to == "onnx":
-        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-        return lambda lr: torch.from_numpy(session.run(["sr"], {"lr": lr.numpy()})[0])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*torch\.jit\.load.* is deprecated")
-        loaded: Callable[[Tensor], Tensor] = torch.jit.load(file)
-    return loaded
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return lambda lr: torch.from_numpy(session.run(["sr"], {"lr": lr.numpy()})[0])
 
 
 def small(name: str, scale: int = 4) -> Model:
@@ -50,14 +42,13 @@ def small(name: str, scale: int = 4) -> Model:
 # --- the same as torch --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("name", registry.offers("generators"))
-def test_every_generator_exports_and_gives_the_same(name: str, to: Format, tmp_path: Path) -> None:
+def test_every_generator_exports_and_gives_the_same(name: str, tmp_path: Path) -> None:
     model = small(name)
-    done = export.export(model, tmp_path / "model", to)
+    done = export.export(model, tmp_path / "model")
     assert done.file == tmp_path / "model"
     assert done.difference <= TOLERANCE
-    other = run(done.file, to)
+    other = run(done.file)
     with torch.no_grad():
         for batch, height, width in SIZES:
             lr = torch.rand(batch, 3, height, width)
@@ -66,11 +57,10 @@ def test_every_generator_exports_and_gives_the_same(name: str, to: Format, tmp_p
             assert float((sr - model.generator(lr)).abs().max()) < TOLERANCE
 
 
-@pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("scale", [2, 3, 5, 8])
-def test_bicubic_is_pillows_at_the_borders_too(scale: int, to: Format, tmp_path: Path) -> None:
+def test_bicubic_is_pillows_at_the_borders_too(scale: int, tmp_path: Path) -> None:
     model = Model("bicubic", registry.build("generators", "bicubic", scale=scale), scale)
-    other = run(export.export(model, tmp_path / "model", to).file, to)
+    other = run(export.export(model, tmp_path / "model").file)
     for height, width in ((3, 4), (11, 6)):
         lr = torch.rand(1, 3, height, width)
         # A border whose kernels aren't cut and made up for is off by hundredths.
@@ -81,38 +71,27 @@ def test_the_shipped_model_exports_from_the_command_line(
     cli: Cli, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for to, name in (("onnx", "faces.onnx"), ("torchscript", "faces.pt")):
-        status, out, err = cli("export", "faces", "--to", to)
-        assert (status, out) == (0, f"{name}\n")
-        assert err.startswith("srkit: differs from torch by at most ")
-        before = (tmp_path / name).read_bytes()
-        assert f"{name} is there already; --force" in refused("export", "faces", "--to", to)
-        assert cli("export", "faces", "--to", to, "--force")[0] == 0
-        if to == "onnx":
-            assert (tmp_path / name).read_bytes() == before  # equal exports are equal files
+    status, out, err = cli("export", "faces")
+    assert (status, out) == (0, "faces.onnx\n")
+    assert err.startswith("srkit: differs from torch by at most ")
+    before = Path("faces.onnx").read_bytes()
+    assert "faces.onnx is there already; --force" in refused("export", "faces")
+    assert cli("export", "faces", "--force")[0] == 0
+    assert Path("faces.onnx").read_bytes() == before  # equal exports are equal files
     lr = torch.rand(1, 3, 20, 13)
     ours, theirs = (load(name, device="cpu") for name in ("faces", "faces.onnx"))
-    assert torch.allclose(theirs.enlarge(lr), ours.enlarge(lr), atol=1e-4)
+    assert torch.allclose(theirs.upscale(lr), ours.upscale(lr), atol=1e-4)
     assert theirs.recipe == ours.recipe
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.onnx", "faces.pt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["faces.onnx"]
 
 
 # --- what a file says ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("to", FORMATS)
-def test_a_file_says_what_is_known_of_the_model(to: Format, tmp_path: Path) -> None:
+def test_a_file_says_what_is_known_of_the_model(tmp_path: Path) -> None:
     model = load("faces", device="cpu")
-    file = export.export(model, tmp_path / "model", to).file
-    if to == "onnx":
-        props = onnx.load(file).metadata_props
-        said = {each.key.removeprefix("srkit."): each.value for each in props}
-    else:
-        extra = {export.EXTRA_FILE: ""}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r".*torch\.jit\.load.* is deprecated")
-            torch.jit.load(file, _extra_files=extra)
-        said = json.loads(extra[export.EXTRA_FILE])
+    props = onnx.load(export.export(model, tmp_path / "model").file).metadata_props
+    said = {each.key.removeprefix("srkit."): each.value for each in props}
     assert Recipe.from_toml(said.pop("recipe")) == model.recipe
     assert said == {
         "version": srkit.__version__,
@@ -126,7 +105,7 @@ def test_a_file_says_what_is_known_of_the_model(to: Format, tmp_path: Path) -> N
 
 
 def test_what_is_not_known_is_left_empty() -> None:
-    model = Model("x", nn.Upsample(scale_factor=4), 4, metadata={"pinned": "hf://a/b"})
+    model = Model("x", nn.Upsample(scale_factor=4), 4, metadata={"source": "hf://a/b"})
     said = described(model)
     assert (said["receptive_radius"], said["sha256"], said["recipe"]) == ("", "", "")
     assert said["source"] == "hf://a/b"
@@ -140,20 +119,6 @@ def test_a_file_tells_nothing_of_the_machine_that_wrote_it(tmp_path: Path) -> No
 
 
 # --- what is refused ----------------------------------------------------------------------------
-
-
-class Sized(nn.Module):
-    """Adds something that only the size it is first called with decides."""
-
-    receptive_radius = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Conv2d(3, 3, 1)
-
-    def forward(self, lr: Tensor) -> Tensor:
-        lr = self.layer(lr) + float(lr.shape[-1])
-        return lr.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
 
 class Windowed(nn.Module):
@@ -174,31 +139,21 @@ class Untraceable(nn.Module):
         raise RuntimeError("two\nlines of a reason")
 
 
-@pytest.mark.parametrize(
-    ("network", "to"),
-    [
-        (Sized, "torchscript"),  # the exporter to ONNX follows such a size
-        (Windowed, "torchscript"),
-        (Windowed, "onnx"),
-        (Untraceable, "torchscript"),
-        (Untraceable, "onnx"),
-    ],
-)
+@pytest.mark.parametrize("network", [Windowed, Untraceable])
 def test_a_network_that_would_not_be_the_same_is_refused(
-    network: type[nn.Module], to: Format, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    network: type[nn.Module], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(InputError, match=f"'x'.* exported to {to}") as raised:
-        export.export(Model("x", network().eval(), 2), tmp_path / "model", to)
+    with pytest.raises(InputError, match=r"'x'.* exported to onnx") as raised:
+        export.export(Model("x", network().eval(), 2), tmp_path / "model")
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("to", FORMATS)
 def test_a_difference_beyond_the_tolerance_is_refused_and_stated(
-    to: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader = export._read_onnx if to == "onnx" else export._read_script
+    reader = export._read
 
     def wrong(file: Path) -> Callable[[Tensor], Tensor]:
         right = reader(file)
@@ -210,9 +165,9 @@ def test_a_difference_beyond_the_tolerance_is_refused_and_stated(
 
         return shifted
 
-    monkeypatch.setattr(export, "_read_onnx" if to == "onnx" else "_read_script", wrong)
+    monkeypatch.setattr(export, "_read", wrong)
     with pytest.raises(InputError, match=r"differs from torch by 0\.01 \(at most 0\.0001 is"):
-        export.export(small("face-residual"), tmp_path / "model", to)
+        export.export(small("face-residual"), tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -222,7 +177,7 @@ def test_values_that_are_no_numbers_are_a_difference(
     def undefined(lr: Tensor) -> Tensor:
         return srkit.bicubic(lr, 4) * torch.nan
 
-    monkeypatch.setattr(export, "_read_onnx", lambda file: undefined)
+    monkeypatch.setattr(export, "_read", lambda file: undefined)
     with pytest.raises(InputError, match="differs from torch by nan"):
         export.export(small("bicubic"), tmp_path / "model")
 
@@ -230,9 +185,8 @@ def test_values_that_are_no_numbers_are_a_difference(
 def test_what_is_onnx_already_is_not_exported(tmp_path: Path) -> None:
     export.export(small("bicubic"), tmp_path / "model.onnx")
     model = load(tmp_path / "model.onnx", device="cpu")
-    for to in FORMATS:
-        with pytest.raises(InputError, match="is an ONNX file already"):
-            export.export(model, tmp_path / "again", to)
+    with pytest.raises(InputError, match="is an ONNX file already"):
+        export.export(model, tmp_path / "again")
 
 
 def test_nothing_is_written_over(
@@ -243,13 +197,8 @@ def test_nothing_is_written_over(
     assert "is there already" in refused("export", "bicubic")
     assert "bicubic.onnx is the model itself" in refused("export", "bicubic.onnx", "--force")
     assert "is a folder" in refused("export", "bicubic", "--out", tmp_path, "--force")
-    assert "can't export to 'tflite', only to onnx or torchscript" in refused(
-        "export", "bicubic", "--to", "tflite"
-    )
     assert "can't write" in refused("export", "bicubic", "--out", "bicubic.onnx/x.onnx")
     assert Path("bicubic.onnx").read_text() == "mine"
-    with pytest.raises(InputError, match="can't export to 'tflite'"):
-        export.export(small("bicubic"), tmp_path / "x", "tflite")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +208,7 @@ def test_nothing_is_written_over(
         ("runs/faces-tiny", "faces-tiny"),
         ("some/x4.v2.safetensors", "x4.v2"),
         ("hf://owner/name", "name"),
-        ("hf://owner/name/sub/net.pth@v1#sha256=00", "net"),
+        ("hf://owner/name/sub/net.pth@v1", "net"),
         (".", "model"),
     ],
 )

@@ -1,14 +1,11 @@
-"""Models from the Hub: pinned at their first use, checked ever after, and clear when it fails.
+"""Models from the Hub: which commit a name means, what is kept, and clear lines when it fails.
 
 A server of this process answers; the library that asks is the real one.
 """
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +23,14 @@ from srkit import InputError, registry
 from srkit.files import sha256
 from srkit.imaging import codec
 from srkit.models import hub as hf
-from srkit.models import pins
 
 Cli = Callable[..., tuple[int, str, str]]
 NAME = "hf://somebody/faces"
+CARD = b"---\nlicense: mit\n---\nHello"
 
 
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SRKIT_PINS", str(tmp_path / "data" / "pins.json"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
 
@@ -67,11 +63,6 @@ def other(weights: bytes, tmp_path: Path) -> bytes:
         return save(tensors, handle.metadata())
 
 
-def stored() -> dict[str, dict[str, str]]:
-    rows: dict[str, dict[str, str]] = json.loads(pins.location().read_text())
-    return rows
-
-
 # --- names --------------------------------------------------------------------------------------
 
 
@@ -82,14 +73,13 @@ def stored() -> dict[str, dict[str, str]]:
         ("hf://a/b@v1.0", hf.Reference("a/b", None, "v1.0")),
         ("hf://a/b@refs/pr/3", hf.Reference("a/b", None, "refs/pr/3")),
         ("hf://a/b/x/y.pth@main", hf.Reference("a/b", "x/y.pth", "main")),
-        (f"hf://a-1/b_2.c#sha256={'Ab' * 32}", hf.Reference("a-1/b_2.c", None, None, "ab" * 32)),
-        (f"hf://a/b/c.onnx@d#sha256={'0' * 64}", hf.Reference("a/b", "c.onnx", "d", "0" * 64)),
+        ("hf://a-1/b_2.c/c.onnx@d", hf.Reference("a-1/b_2.c", "c.onnx", "d")),
     ],
 )
 def test_a_name_is_taken_apart(name: str, expected: hf.Reference) -> None:
     found = hf.parse(name)
     assert found == expected
-    assert hf.parse(str(found)) == hf.Reference(found.repo, found.file, found.revision)
+    assert str(found) == name
 
 
 @pytest.mark.parametrize(
@@ -104,7 +94,6 @@ def test_a_name_is_taken_apart(name: str, expected: hf.Reference) -> None:
         "hf://a/b/../../c.pth",
         "hf://a/b@../x",
         "hf://a/b#sha256=12",
-        "hf://a/b#md5=12",
         "hf://a/b c",
         "hf://a/b\n",
     ],
@@ -114,141 +103,52 @@ def test_a_name_that_is_none_says_the_form(name: str) -> None:
         srkit.load(name)
 
 
-# --- pins ---------------------------------------------------------------------------------------
+# --- commits ------------------------------------------------------------------------------------
 
 
-def test_the_first_use_pins_and_the_second_asks_nobody(
-    server: hub.Hub, weights: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_without_a_commit_the_newest_is_taken_and_said(
+    server: hub.Hub,
+    weights: bytes,
+    tmp_path: Path,
+    cli: Cli,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     repository = server.repository("somebody/faces")
-    repository.card = {"license": "mit"}
-    commit = repository.commit({"model.safetensors": weights, "README.md": b"Hello"})
-    first = srkit.load(NAME, device="cpu")
-    plain = srkit.load("faces", device="cpu")
+    commit = repository.commit({"model.safetensors": weights, "README.md": CARD})
+    first, plain = srkit.load(NAME, device="cpu"), srkit.load("faces", device="cpu")
     assert (first.name, first.scale, first.licence) == (NAME, 4, "mit")
     assert first.sha256 == plain.sha256
     lr = torch.rand(1, 3, 8, 8)
-    assert torch.equal(first.enlarge(lr), plain.enlarge(lr))
-    full = f"{NAME}/model.safetensors@{commit}#sha256={plain.sha256}"
-    assert first.metadata["pinned"] == full
-    assert (
-        stored()[NAME].items()
-        >= {
-            "commit": commit,
-            "file": "model.safetensors",
-            "sha256": plain.sha256,
-            "licence": "mit",
-        }.items()
-    )
-    asked = len(server.requests)
-    assert asked
-    assert srkit.load(NAME, device="cpu").metadata["pinned"] == full
-    assert srkit.load(f"{NAME}#sha256={plain.sha256}", device="cpu").sha256 == plain.sha256
-    assert len(server.requests) == asked
-    assert srkit.load(full, device="cpu").sha256 == plain.sha256  # a name of its own
+    assert torch.equal(first.upscale(lr), plain.upscale(lr))
+    assert first.metadata["source"] == f"{NAME}/model.safetensors@{commit}"
     assert capsys.readouterr() == ("", "")
+    newer = repository.commit({"model.safetensors": other(weights, tmp_path)})
+    codec.to_image(torch.rand(3, 8, 8)).save(tmp_path / "face.png")
+    status, _, err = cli("upscale", tmp_path / "face.png", "--model", NAME, "--device", "cpu")
+    assert status == 0
+    assert f"model {NAME}/model.safetensors@{newer}" in err
+    assert srkit.load(f"{NAME}@{commit}", device="cpu").sha256 == plain.sha256
 
 
-def test_a_branch_that_moves_does_not_move_what_is_pinned(
-    server: hub.Hub, weights: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_commit_needs_no_network_and_other_names_say_that_they_do(
+    weights: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repository = server.repository("somebody/faces")
-    first = repository.commit({"model.safetensors": weights})
-    pinned = srkit.load(NAME, device="cpu")
-    second = repository.commit({"model.safetensors": other(weights, tmp_path)})
-    assert srkit.load(NAME, device="cpu").sha256 == pinned.sha256
-    # Another machine's cache: downloaded again, from the pinned commit.
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub 2"))
-    again = srkit.load(NAME, device="cpu")
-    assert again.sha256 == pinned.sha256
-    assert f"@{first}#" in again.metadata["pinned"]
-    named = srkit.load(f"{NAME}@{second}", device="cpu")
-    assert named.sha256 != pinned.sha256
-    assert pins.forget(NAME).commit == first
-    assert srkit.load(NAME, device="cpu").sha256 == named.sha256
-
-
-def test_bytes_that_changed_are_refused(server: hub.Hub, weights: bytes, tmp_path: Path) -> None:
-    server.repository("somebody/faces").commit({"model.safetensors": weights})
-    srkit.load(NAME, device="cpu")
-    found = hf.cached(NAME, pins.read()[NAME])
-    assert found is not None
-    blob = found.resolve()
-    blob.write_bytes(other(weights, tmp_path))
-    with pytest.raises(InputError, match=r"the bytes have changed .*; delete .* to download") as e:
-        srkit.load(NAME, device="cpu")
-    assert "\n" not in str(e.value)
-    assert str(blob) in str(e.value)
-    blob.unlink()  # as the line says
-    assert srkit.load(NAME, device="cpu").sha256 == sha256(shipped())
-
-
-def test_a_hub_that_serves_other_bytes_for_a_pinned_commit_is_refused(
-    server: hub.Hub, weights: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repository = server.repository("somebody/faces")
-    commit = repository.commit({"model.safetensors": weights})
-    srkit.load(NAME, device="cpu")
-    repository.commits[commit]["model.safetensors"] = other(weights, tmp_path)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
-    with pytest.raises(InputError, match="the bytes have changed"):
-        srkit.load(NAME, device="cpu")
-
-
-def test_a_sum_in_the_name_is_checked_before_anything_is_pinned(
-    server: hub.Hub, weights: bytes
-) -> None:
-    server.repository("somebody/faces").commit({"model.safetensors": weights})
-    wrong = f"{NAME}#sha256={'0' * 64}"
-    with pytest.raises(InputError, match=f"has sha256 [0-9a-f]+, not {'0' * 64}"):
-        srkit.load(wrong)
-    assert pins.read() == {}
-    srkit.load(NAME, device="cpu")
-    with pytest.raises(InputError, match=f"is pinned to sha256 [0-9a-f]+, not {'0' * 64}"):
-        srkit.load(wrong)
-
-
-def test_pins_that_cannot_be_read_are_not_passed_over(server: hub.Hub, weights: bytes) -> None:
-    server.repository("somebody/faces").commit({"model.safetensors": weights})
-    pins.location().parent.mkdir()
-    for text in ("{", "[1]", '{"hf://somebody/faces": {"commit": 3}}'):
-        pins.location().write_text(text)
-        with pytest.raises(InputError, match=r"pins\.json: pins that can't be read"):
-            srkit.load(NAME)
-        assert pins.location().read_text() == text
-
-
-def test_pins_that_cannot_be_written_say_so(
-    server: hub.Hub, weights: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.repository("somebody/faces").commit({"model.safetensors": weights})
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("SRKIT_PINS", str(tmp_path / "file" / "pins.json"))
-    with pytest.raises(InputError, match=r"can't write pins to .*set SRKIT_PINS"):
-        srkit.load(NAME)
-
-
-def test_of_two_that_pin_at_once_one_waits_and_takes_the_others_pin() -> None:
-    entered, go_on = threading.Event(), threading.Event()
-    made = pins.Pin("c" * 40, "model.safetensors", "0" * 64, "mit", "2026-01-01")
-
-    def slowly() -> pins.Pin:
-        entered.set()
-        assert go_on.wait(30)
-        return made
-
-    def never() -> pins.Pin:
-        raise AssertionError("asked the Hub although another was about to pin")
-
-    with ThreadPoolExecutor() as pool:
-        first = pool.submit(pins.add, NAME, slowly)
-        assert entered.wait(30)
-        second = pool.submit(pins.add, NAME, never)
-        with pytest.raises(TimeoutError):
-            second.result(timeout=0.3)
-        go_on.set()
-        assert first.result(30) == second.result(30) == made
-    assert pins.read() == {NAME: made}
+    with hub.running() as started:
+        monkeypatch.setenv("HF_ENDPOINT", started.url)
+        repository = started.repository("somebody/faces")
+        commit = repository.commit({"model.safetensors": weights, "README.md": CARD})
+        model = srkit.load(NAME, device="cpu")
+        asked = len(started.requests)
+        again = srkit.load(model.metadata["source"], device="cpu")
+        assert len(started.requests) == asked
+    for name in (f"{NAME}@{commit}", model.metadata["source"]):
+        again = srkit.load(name, device="cpu")
+        assert (again.sha256, again.licence) == (sha256(shipped()), "mit")
+        assert again.metadata == model.metadata
+    for name in (NAME, f"{NAME}@main", f"{NAME}/other.safetensors@{commit}"):
+        with pytest.raises(InputError, match=r"isn't in the cache, and http://127.* fails: ") as e:
+            srkit.load(name)
+        assert "\n" not in str(e.value)
 
 
 def test_the_librarys_progress_bars_and_warnings_are_off_only_meanwhile(
@@ -274,12 +174,12 @@ def test_the_librarys_progress_bars_and_warnings_are_off_only_meanwhile(
 def test_which_file_is_meant(server: hub.Hub, weights: bytes) -> None:
     repository = server.repository("somebody/faces")
     repository.commit({"config.json": b"{}", "sub/x4.safetensors": weights})
-    assert "/sub/x4.safetensors@" in srkit.load(NAME, device="cpu").metadata["pinned"]
+    assert "/sub/x4.safetensors@" in srkit.load(NAME, device="cpu").metadata["source"]
     repository.commit({"a.safetensors": weights, "b.safetensors": weights}, "two")
     with pytest.raises(InputError, match=r"several weights.*: a\.safetensors, b\.safetensors"):
         srkit.load(f"{NAME}@two")
     chosen = srkit.load(f"{NAME}/b.safetensors@two", device="cpu")
-    assert "/b.safetensors@" in chosen.metadata["pinned"]
+    assert "/b.safetensors@" in chosen.metadata["source"]
     assert chosen.licence == "unknown"
     with pytest.raises(InputError, match=r"no such file in it \(did you mean 'b\.safetensors'"):
         srkit.load(f"{NAME}/c.safetensors@two")
@@ -295,10 +195,17 @@ def test_the_card_says_the_licence_and_else_the_file(server: hub.Hub, tmp_path: 
     state = Compact(num_feat=4, num_conv=1, upscale=2).state_dict()
     save_file(state, file, {"modelspec.license": "CC-BY-4.0"})
     repository = server.repository("somebody/net")
-    repository.commit({"net.safetensors": file.read_bytes()})
+    files = {"net.safetensors": file.read_bytes()}
+    repository.commit(files)
     assert srkit.load("hf://somebody/net", device="cpu").licence == "CC-BY-4.0"
-    repository.card = {"license": "other", "license_name": "faces-only"}
-    assert srkit.load("hf://somebody/net@main", device="cpu").licence == "faces-only"
+    for card, licence in (
+        (b"---\nlicense: other\nlicense_name: faces-only\n---\n", "faces-only"),
+        (b"---\nlicense: [mit, cc0-1.0]\n---\n", "mit, cc0-1.0"),
+        (b"---\nlicense: [\n---\n", "CC-BY-4.0"),
+        (b"No metadata.", "CC-BY-4.0"),
+    ):
+        repository.commit({**files, "README.md": card})
+        assert srkit.load("hf://somebody/net", device="cpu").licence == licence
 
 
 # --- what goes wrong ----------------------------------------------------------------------------
@@ -322,49 +229,26 @@ def test_what_is_not_there_is_one_line(
 ) -> None:
     server.repository("somebody/faces").commit({"model.safetensors": weights})
     server.repository("somebody/gated").gated = True
-    picture = tmp_path / "face.png"
-    codec.to_image(torch.rand(3, 8, 8)).save(picture)
-    assert said in refused("upscale", picture, "--model", name)
-    assert pins.read() == {}
+    image = tmp_path / "face.png"
+    codec.to_image(torch.rand(3, 8, 8)).save(image)
+    assert said in refused("upscale", image, "--model", name)
 
 
-def test_a_pinned_model_needs_no_network_and_a_new_one_says_that_it_does(
-    weights: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with hub.running() as started:
-        monkeypatch.setenv("HF_ENDPOINT", started.url)
-        started.repository("somebody/faces").commit({"model.safetensors": weights})
-        srkit.load(NAME, device="cpu")
-    assert srkit.load(NAME, device="cpu").scale == 4
-    for name in (f"{NAME}@main", "hf://somebody/other"):
-        with pytest.raises(InputError, match=r"isn't in the cache, and http://127.* fails: ") as e:
-            srkit.load(name)
-        assert "\n" not in str(e.value)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
-    with pytest.raises(InputError, match=r"isn't in the cache, and http://127"):
-        srkit.load(NAME)
-
-
-def test_models_lists_what_is_pinned_and_forgets_it(
-    server: hub.Hub, weights: bytes, cli: Cli, refused: Callable[..., str]
+def test_a_hub_that_names_no_commit_writes_nowhere(
+    server: hub.Hub, weights: bytes, tmp_path: Path
 ) -> None:
     repository = server.repository("somebody/faces")
-    repository.card = {"license": "mit"}
-    commit = repository.commit({"model.safetensors": weights})
-    srkit.load(NAME, device="cpu")
-    status, out, err = cli("models")
-    assert (status, err) == (0, "")
-    (row,) = (line for line in out.splitlines() if line.startswith(NAME))
-    assert row.split()[1:5] == ["4", "2.8", "MB", "mit"]
-    assert commit[:12] in row
+    repository.commits["../../../evil"] = {"model.safetensors": weights}
+    repository.refs["main"] = "../../../evil"
+    with pytest.raises(InputError, match=r"the Hub names no commit \(\.\./\.\./\.\./evil\)"):
+        srkit.load(NAME)
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_what_is_known_of_it_is_shown(server: hub.Hub, weights: bytes, cli: Cli) -> None:
+    repository = server.repository("somebody/faces")
+    commit = repository.commit({"model.safetensors": weights, "README.md": CARD})
     status, out, _ = cli("info", NAME)
     assert status == 0
-    assert f"{NAME}/model.safetensors@{commit}#sha256=" in out
+    assert f"{NAME}/model.safetensors@{commit}" in out
     assert "704,355" in out
-    assert "isn't pinned (did you mean 'hf://somebody/faces'?)" in refused(
-        "models", "--forget", "hf://somebody/face"
-    )
-    status, out, _ = cli("models", "--forget", NAME)
-    assert status == 0
-    assert commit in out
-    assert pins.read() == {}

@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from srkit import InputError, Model, registry
 from srkit.errors import OptionError
+from srkit.imaging import codec
 from srkit.inference import consistency, memory
-from srkit.inference.folding import folded
-from srkit.inference.model import LEAST_TILE, Settings
+from srkit.inference.engines import prepared
+from srkit.inference.model import LEAST_TILE, Limits, Settings
 from srkit.inference.tiling import BLEND
-from srkit.inference.upscale import prepared
-
-CPU = torch.device("cpu")
 
 
 class Nearest(nn.Module):
@@ -50,20 +49,20 @@ def test_out_of_memory_halves_the_tile_and_remembers_it() -> None:
     generator = Small(40 * 40)
     model = Model("small", generator, 4)
     pixels = picture(150, 130)
-    sr = model.enlarge_pixels(pixels, Settings(tile=128))
+    sr = model.upscale(pixels, tile=128)
     assert np.array_equal(sr, pixels.repeat(4, 0).repeat(4, 1))
     assert model.limits.tile <= 32
     assert len(model.limits.notes) >= 1
     assert "out of memory on cpu; going on with tiles of" in model.limits.notes[0]
     before = len(generator.asked)
-    model.enlarge_pixels(pixels, Settings(tile=128))
+    model.upscale(pixels, tile=128)
     assert max(generator.asked[before:]) <= 40 * 40  # what was too much is not tried again
 
 
 def test_out_of_memory_with_the_smallest_tile_is_one_clear_line() -> None:
     model = Model("small", Small(10), 4)
     with pytest.raises(InputError, match="not enough memory on cpu, even with small tiles"):
-        model.enlarge_pixels(picture(90, 90))
+        model.upscale(picture(90, 90))
     assert model.limits.tile == LEAST_TILE
 
 
@@ -73,7 +72,7 @@ def test_another_error_is_no_lack_of_memory() -> None:
             raise RuntimeError("size of tensor a must match")
 
     with pytest.raises(RuntimeError, match="must match"):
-        Model("broken", Broken(), 4).enlarge_pixels(picture(8, 8))
+        Model("broken", Broken(), 4).upscale(picture(8, 8))
 
 
 @pytest.mark.parametrize(
@@ -87,6 +86,8 @@ def test_another_error_is_no_lack_of_memory() -> None:
             ),
             True,
         ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
         (RuntimeError("MPS backend out of memory"), True),
         (RuntimeError("shape"), False),
         (ValueError("out of memory"), False),
@@ -123,7 +124,7 @@ def test_an_answer_beyond_half_precision_is_computed_again_in_float32() -> None:
     model.limits.dtype = torch.bfloat16
     pixels = picture(60, 40)
     for _ in range(2):
-        sr = model.enlarge_pixels(pixels, Settings(tile=16))
+        sr = model.upscale(pixels, tile=16)
         assert np.array_equal(sr, pixels.repeat(4, 0).repeat(4, 1))
     assert generator.halves == 1  # one tile, and never again
     assert model.limits.dtype == torch.float32
@@ -136,8 +137,8 @@ def test_sixteen_bits_and_tensors_never_go_through_half_precision() -> None:
     generator = Coarse()
     model = Model("coarse", generator, 4)
     model.limits.dtype = torch.bfloat16
-    model.enlarge_pixels(picture(20, 20).astype(np.uint16) * 257)
-    model.enlarge(torch.rand(1, 3, 8, 8))
+    model.upscale(picture(20, 20).astype(np.uint16) * 257)
+    model.upscale(torch.rand(1, 3, 8, 8))
     assert generator.halves == 0
 
 
@@ -149,29 +150,31 @@ def test_an_answer_that_is_not_finite_is_no_result() -> None:
             return sr
 
     with pytest.raises(InputError, match="values that are not finite"):
-        Model("holed", Holed(), 4).enlarge_pixels(picture(70, 70), Settings(tile=32))
+        Model("holed", Holed(), 4).upscale(picture(70, 70), tile=32)
 
 
 def test_half_precision_on_a_cpu_is_refused() -> None:
     for precision in ("fp16", "bf16"):
         with pytest.raises(OptionError, match="is for GPUs"):
-            prepared(Model("x", Nearest(), 4), CPU, precision)
+            prepared(Model("x", Nearest(), 4), "cpu", precision)
     with pytest.raises(OptionError, match="precision is one of"):
-        prepared(Model("x", Nearest(), 4), CPU, "fp8")
-    assert prepared(Model("x", Nearest(), 4), CPU).limits.dtype == torch.float32
+        prepared(Model("x", Nearest(), 4), "cpu", "fp8")
+    assert prepared(Model("x", Nearest(), 4), "cpu").limits.dtype == torch.float32
 
 
 def test_progress_adds_up_to_the_picture() -> None:
-    told: list[int] = []
-    Model("n", Nearest(), 4).enlarge_pixels(picture(101, 67), Settings(tile=24), told.append)
-    assert len(told) > 10
-    assert sum(told) == 101 * 67
-    assert min(told) >= 0
-    told.clear()
-    Model("small", Small(40 * 40), 4).enlarge_pixels(
-        picture(101, 67), Settings(tile=64), told.append
-    )
-    assert sum(told) == 101 * 67
+    class Late(Small):
+        def forward(self, lr: Tensor) -> Tensor:
+            self.room = 0 if len(self.asked) == 5 else 1 << 20
+            return super().forward(lr)
+
+    for model in (Model("n", Nearest(), 4), Model("late", Late(0), 4)):
+        told: list[float] = []
+        pictures = [codec.unpack(Image.fromarray(picture(101, 67)))] * 3
+        model.upscale_pictures(pictures, Settings(tile=24), told.append)
+        assert len(told) > 10
+        assert sum(told) == pytest.approx(3)
+    assert min(told) < 0  # what had been done when memory ran out
 
 
 def test_beside_the_result_only_seams_are_held() -> None:
@@ -188,72 +191,6 @@ def test_beside_the_result_only_seams_are_held() -> None:
         alive.append(part.numel())
     assert (covered == 1).all()
     assert max(alive) <= 3 * (4 * (64 + 2 * BLEND)) ** 2
-
-
-# --- folding ------------------------------------------------------------------------------------
-
-
-def settled(network: nn.Module) -> nn.Module:
-    """Give batch normalisation the statistics of some training."""
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.2)  # type: ignore[union-attr, operator]
-                module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
-                module.weight.uniform_(0.5, 2)
-                module.bias.normal_(0, 0.2)
-    return network.eval()
-
-
-def norms(network: nn.Module) -> int:
-    return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-
-
-def test_batch_normalisation_of_the_papers_generator_is_folded_away() -> None:
-    network = settled(registry.build("generators", "inception-residual", scale=4, width=0.1))
-    quick = folded(network)
-    assert norms(network) == 10
-    assert norms(quick) == 0
-    lr = torch.rand(2, 3, 13, 9)
-    assert torch.allclose(network(lr), quick(lr), atol=1e-5)
-
-
-def test_what_is_read_elsewhere_too_is_not_folded() -> None:
-    class Shared(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.conv(x)
-            return self.norm(y) + y
-
-    network = settled(Shared())
-    assert folded(network) is network
-
-
-def test_a_network_that_cannot_be_traced_is_folded_in_its_sequences() -> None:
-    class Branching(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
-            self.tail = nn.Conv2d(4, 3, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            if x.mean() > 0:
-                x = self.body(x)
-            return self.tail(x)
-
-    network = settled(Branching())
-    quick = folded(network)
-    assert norms(quick) == 0
-    lr = torch.rand(1, 3, 7, 8)
-    assert torch.allclose(network(lr), quick(lr), atol=1e-5)
-
-
-def test_a_network_without_batch_normalisation_stays_itself() -> None:
-    network = registry.build("generators", "face-residual", width=8, blocks=1)
-    assert folded(network) is network
 
 
 # --- consistency and ensembles ------------------------------------------------------------------
@@ -283,10 +220,9 @@ def test_a_consistent_result_is_left_alone() -> None:
 def test_projected_tiles_are_the_projected_whole() -> None:
     model = Model("lanczos", registry.build("generators", "lanczos", scale=4), 4)
     lr = torch.rand(1, 3, 90, 110)
-    how = Settings(consistent=True)
-    whole, tiled = model.enlarge(lr, settings=how), model.enlarge(lr, tile=24, settings=how)
+    whole, tiled = (model.upscale(lr, tile=tile, consistent=True) for tile in (None, 24))
     assert (whole - tiled).abs().max() < 1e-4
-    assert (reduced(whole) - lr).abs().mean() < (reduced(model.enlarge(lr)) - lr).abs().mean() / 3
+    assert (reduced(whole) - lr).abs().mean() < (reduced(model.upscale(lr)) - lr).abs().mean() / 3
 
 
 def test_a_shift_of_colour_is_removed() -> None:
@@ -296,7 +232,7 @@ def test_a_shift_of_colour_is_removed() -> None:
 
     model = Model("reddish", Reddish(), 4)
     pixels = picture(30, 30) // 2 + 50
-    plain, right = (model.enlarge_pixels(pixels, Settings(consistent=c)) for c in (False, True))
+    plain, right = (model.upscale(pixels, consistent=c) for c in (False, True))
     assert consistency.residual(plain, pixels) > 5
     assert consistency.residual(right, pixels) < 1.5
     shift = right.mean((0, 1)) - pixels.mean((0, 1))
@@ -312,24 +248,60 @@ def test_the_residual_is_in_255ths_at_any_depth() -> None:
     assert consistency.residual(np.full((32, 32, 3), 103, np.uint8), flat) == pytest.approx(3)
 
 
-def test_an_ensemble_turns_with_the_picture() -> None:
+@pytest.mark.parametrize(
+    ("symmetries", "turns", "mirrored"),
+    [(None, 1, True), ((), 1, False), (("mirror",), 1, True), (("mirror", "rotation"), 4, True)],
+)
+def test_an_ensemble_has_the_symmetries_that_the_model_states(
+    symmetries: tuple[str, ...] | None, turns: int, mirrored: bool
+) -> None:
     torch.manual_seed(1)
     network = registry.build("generators", "face-residual", width=8, blocks=1)
     with torch.no_grad():
         for weight in network.parameters():
             weight.normal_(0, 0.2)
+    if symmetries is not None:
+        network.symmetries = symmetries
     model = Model("turning", network.eval(), 4)
-    lr, how = torch.rand(1, 3, 12, 17), Settings(ensemble=True)
-    sr = model.enlarge(lr, settings=how)
-    assert (sr - model.enlarge(lr)).abs().max() > 1e-3
-    for turn in range(4):
-        turned = model.enlarge(lr.rot90(turn, (-2, -1)), settings=how)
-        assert torch.allclose(turned.rot90(-turn, (-2, -1)), sr, atol=1e-5)
-    assert torch.allclose(model.enlarge(lr.mT, settings=how).mT, sr, atol=1e-5)
+    lr = torch.rand(1, 3, 12, 17)
+    sr = model.upscale(lr, ensemble=True)
+    assert ((sr - model.upscale(lr)).abs().max() > 1e-3) == (symmetries != ())
+    views = [lr.rot90(turn, (-2, -1)) for turn in range(4)]
+    back = [model.upscale(v, ensemble=True).rot90(-t, (-2, -1)) for t, v in enumerate(views)]
+    same = [torch.allclose(each, sr, atol=1e-5) for each in back]
+    assert same == [turn < turns for turn in range(4)]
+    mirror = model.upscale(lr.flip(-1), ensemble=True).flip(-1)
+    assert torch.allclose(mirror, sr, atol=1e-5) == mirrored
 
 
 def test_an_ensemble_of_interpolation_is_interpolation() -> None:
     model = Model("bicubic", registry.build("generators", "bicubic", scale=4), 4)
     lr = torch.rand(1, 3, 9, 14)
-    sr = model.enlarge(lr, settings=Settings(ensemble=True))
-    assert torch.allclose(sr, model.enlarge(lr), atol=1e-5)
+    assert torch.allclose(model.upscale(lr, ensemble=True), model.upscale(lr), atol=1e-5)
+
+
+def test_consistent_results_are_not_smaller_than_the_input() -> None:
+    with pytest.raises(OptionError, match=r"a scale of 1 or more, not 0\.5"):
+        Model("n", Nearest(), 4).upscale(picture(8, 8), consistent=True, scale=0.5)
+
+
+def test_another_scale_than_stated_is_one_clear_line() -> None:
+    with pytest.raises(InputError, match=r"gives \(1, 3, 32, 32\) for .*; its scale should be 3"):
+        Model("n", Nearest(), 3).upscale(picture(8, 8))
+
+
+def test_a_batch_that_is_too_much_is_halved_before_tiles_are() -> None:
+    class Few(Nearest):
+        def forward(self, lr: Tensor) -> Tensor:
+            if len(lr) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(lr)
+
+    model = Model("few", Few(), 4)
+    pixels = [picture(16, 16, seed) for seed in range(20)]
+    assert all(
+        np.array_equal(sr, lr.repeat(4, 0).repeat(4, 1))
+        for sr, lr in zip(model.upscale(pixels), pixels, strict=True)
+    )
+    assert (model.limits.batch, model.limits.tile) == (2, Limits().tile)
+    assert model.limits.notes[-1] == "out of memory on cpu; going on with 2 at a time"

@@ -1,4 +1,4 @@
-"""Where a model comes from: names, files, runs, readers and backends, and what is said of it."""
+"""Where a model comes from: names, files, runs, readers and engines, and what is said of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import srkit
 from srkit import Data, InputError, Loss, Model, Part, Recipe, registry
 from srkit.errors import UnknownNameError
 from srkit.files import sha256
-from srkit.models import card, checkpoint, export
+from srkit.models import card, checkpoint
 from srkit.models.load import load
 
 Install = Callable[..., Path]
@@ -355,19 +355,42 @@ def test_a_missing_extra_is_named_where_it_would_help(
         assert f"{name}: " in line
         assert f"pip install 'srkit[{extra}]'" in line
     assert "pip install 'srkit[onnx]'" in refused("export", "bicubic", "--out", tmp_path / "b.onnx")
-    with pytest.raises(InputError, match=r"pip install 'srkit\[onnx\]'"):
-        load("bicubic", backend="onnx")
+    with pytest.raises(UnknownNameError, match=r"'onnxruntime'.* more with .*srkit\[onnx\]"):
+        load("bicubic", engine="onnxruntime")
     assert load("bicubic", device="cpu").scale == 4
 
 
-# --- backends -----------------------------------------------------------------------------------
+# --- engines ------------------------------------------------------------------------------------
 
 
-def test_a_backend_that_is_none() -> None:
-    with pytest.raises(InputError, match="no backend 'tensorrt', only torch and onnx"):
-        load("bicubic", backend="tensorrt")
-    with pytest.raises(InputError, match="backend onnx computes on the CPU, not on 'cuda'"):
-        load("bicubic", device="cuda", backend="onnx")
+def test_an_engine_that_is_none() -> None:
+    with pytest.raises(UnknownNameError, match="unknown engine 'tensorrt'"):
+        load("bicubic", engine="tensorrt")
+    with pytest.raises(InputError, match="engine 'onnxruntime' computes on cpu, not on 'cuda'"):
+        load("bicubic", device="cuda", engine="onnxruntime")
+
+
+ENGINE = """
+import srkit
+
+class Doubled:
+    "Runs the generator, and says so."
+
+    devices = ("cpu",)
+
+    def __call__(self, model):
+        return lambda lr: model.generator(lr) * 0 + 0.25
+
+@srkit.hookimpl
+def srkit_engines():
+    return {"flat": Doubled}
+"""
+
+
+def test_an_engine_of_a_plugin_runs_the_model(fake_distribution: Install) -> None:
+    fake_distribution("srkit-flat", {"flat_plugin": ENGINE})
+    model = load("bicubic", engine="flat")
+    assert (model.upscale(torch.rand(1, 3, 5, 6)) == 0.25).all()
 
 
 @pytest.fixture
@@ -381,36 +404,35 @@ def test_by_onnx_runtime_a_model_is_exported_once_and_gives_the_same(
 ) -> None:
     file = save(tmp_path / "some.safetensors", 0.02)
     ours = load(file, device="cpu")
-    theirs = load(file, backend="onnx")
-    assert type(theirs.generator).__name__ == "OnnxGenerator"
+    theirs = load(file, engine="onnxruntime")
+    assert type(theirs.run).__name__ == "OnnxGenerator"
     assert (theirs.name, theirs.scale, theirs.sha256) == (ours.name, ours.scale, ours.sha256)
     assert theirs.recipe == ours.recipe
-    assert theirs.metadata == {**ours.metadata, "backend": "onnx"}
-    assert theirs.generator.receptive_radius == ours.generator.receptive_radius
+    assert theirs.metadata == ours.metadata
     lr = torch.rand(2, 3, 21, 34)
-    assert torch.allclose(theirs.enlarge(lr), ours.enlarge(lr), atol=1e-5)
+    assert torch.allclose(theirs.upscale(lr), ours.upscale(lr), atol=1e-5)
     (kept,) = cache.glob("*.onnx")
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("exported again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(export, "export", never)
-        load(file, backend="onnx")
+        patch.setattr(srkit, "export", never)
+        load(file, engine="onnxruntime")
     whole = kept.read_bytes()
     kept.write_bytes(whole[: len(whole) // 2])  # a disk that lost a part of it
-    assert torch.allclose(load(file, backend="onnx").enlarge(lr), ours.enlarge(lr), atol=1e-5)
+    assert torch.allclose(load(file, engine="onnxruntime").upscale(lr), ours.upscale(lr), atol=1e-5)
     save(file, 0.03)
-    changed = load(file, backend="onnx")
-    assert not torch.allclose(changed.enlarge(lr), ours.enlarge(lr), atol=1e-3)
+    changed = load(file, engine="onnxruntime")
+    assert not torch.allclose(changed.upscale(lr), ours.upscale(lr), atol=1e-3)
     assert len(list(cache.glob("*.onnx"))) == 2
 
 
 def test_models_without_weights_are_told_apart_in_the_cache(cache: Path) -> None:
     lr = torch.rand(1, 3, 9, 14)
     for name in ("bicubic", "lanczos"):
-        found = load(name, backend="onnx").enlarge(lr)
-        assert torch.allclose(found, load(name, device="cpu").enlarge(lr), atol=1e-6)
+        found = load(name, engine="onnxruntime").upscale(lr)
+        assert torch.allclose(found, load(name, device="cpu").upscale(lr), atol=1e-6)
     assert len(list(cache.glob("*.onnx"))) == 2
 
 
@@ -463,7 +485,7 @@ def test_what_is_known_of_a_file_is_shown(cli: Cli, tmp_path: Path) -> None:
     assert (status, err) == (0, "")
     for text in (
         sha256(file),
-        "tiny, 7 batches",
+        "tiny, 7 steps",
         "for a test",
         "generators/face-residual srkit",
         f"torch {torch.__version__}",
@@ -481,13 +503,13 @@ def test_what_is_known_of_a_run_is_shown(
     for name in ("mine", "runs/mine"):
         status, out, _ = cli("info", name)
         assert status == 0
-        assert "tiny, 7 batches" in out
+        assert "tiny, 7 steps" in out
 
 
 def test_what_is_known_of_a_ready_model_is_shown(cli: Cli) -> None:
     _, out, _ = cli("info", "faces")
     assert "704,355" in out
-    assert "faces, 8,000 batches" in out
+    assert "faces, 8,000 steps" in out
     assert "19 LR pixels: tiles exact" in out
     _, out, _ = cli("info", "bicubic")
     assert "no weights" in out

@@ -21,7 +21,7 @@ from srkit.faces.restore import FaceRestorer
 from srkit.hookspecs import Face
 from srkit.imaging import codec
 from srkit.inference import arrays
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 from srkit.models.load import load
 
 # The astronaut's head in scikit-image's picture, and in half of that, her box and landmarks.
@@ -88,7 +88,7 @@ def deep(pixels: np.ndarray) -> np.ndarray:
 
 
 def general(model: Model, lr: np.ndarray, scale: float = 4) -> np.ndarray:
-    made = arrays.to_pixels(model.enlarge(arrays.to_tensor(lr[None])), lr.dtype)[0]
+    made = arrays.to_pixels(model.upscale(arrays.to_tensor(lr[None])), lr.dtype)[0]
     size = round(lr.shape[1] * scale), round(lr.shape[0] * scale)
     return np.array(arrays.resized(made, size))
 
@@ -97,7 +97,7 @@ def within(frame: Frame, shape: tuple[int, ...], scale: float) -> np.ndarray:
     """Return how far each SR pixel is within the frame, in its sides; negative is beyond."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     places = np.stack([(x + 0.5) / scale, (y + 0.5) / scale], axis=-1).reshape(-1, 2)
-    away = np.abs(frame.to_picture().inverse(places)).max(axis=1)
+    away = np.abs(frame.to_image().inverse(places)).max(axis=1)
     return (0.5 - away).reshape(shape[:2])
 
 
@@ -501,7 +501,7 @@ def test_beyond_the_picture_a_crop_repeats_its_border(lanczos: Model, head: np.n
 
 
 def test_what_decides_a_result_is_told(shipped: Model) -> None:
-    assert FaceRestorer(shipped, least=9, confidence=0.8).made_by() == {
+    assert FaceRestorer(shipped, least=9, confidence=0.8).key() == {
         "model": shipped.sha256,
         "least": 9,
         "confidence": 0.8,

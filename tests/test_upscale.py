@@ -47,7 +47,7 @@ def small_generator(name: str) -> nn.Module:
 @torch.no_grad()
 def difference(model: Model, lr: Tensor, tile: int) -> float:
     whole = model.generator(lr).clamp(0, 1)
-    tiled = model.enlarge(lr, tile=tile)
+    tiled = model.upscale(lr, tile=tile)
     assert tiled.shape == whole.shape
     return float((tiled - whole).abs().max())
 
@@ -152,7 +152,7 @@ def test_an_unknown_radius_runs_all_the_same(generator: nn.Module) -> None:
     model = Model("unknown", generator, 4)
     assert not model.exact_tiles
     lr = torch.rand(1, 3, 61, 90)
-    sr = model.enlarge(lr, tile=16)
+    sr = model.upscale(lr, tile=16)
     assert sr.shape == (1, 3, 244, 360)
     assert sr.isfinite().all()
     if isinstance(generator, Silent):
@@ -167,7 +167,7 @@ def test_what_leaves_is_clamped() -> None:
             return super().forward(lr) * 4 - 1
 
     for tile in (16, 128):
-        sr = Model("loud", Loud(), 4).enlarge(torch.rand(1, 3, 40, 40), tile=tile)
+        sr = Model("loud", Loud(), 4).upscale(torch.rand(1, 3, 40, 40), tile=tile)
         assert (sr.min(), sr.max()) == (0, 1)
 
 

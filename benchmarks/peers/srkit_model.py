@@ -26,7 +26,7 @@ def load(arguments: argparse.Namespace) -> folder.Program:
 
     def enlarge(lr: np.ndarray) -> np.ndarray:
         inputs = torch.from_numpy(lr.copy()).permute(2, 0, 1)[None].float() / 255
-        return folder.eight_bits(model.enlarge(inputs)[0].permute(1, 2, 0).numpy())
+        return folder.eight_bits(model.upscale(inputs)[0].permute(1, 2, 0).numpy())
 
     return folder.Program(
         f"srkit {model.name}",

@@ -42,7 +42,7 @@ class OnnxGenerator(nn.Module):
         file: Read again by copies of this module, and for another number of threads.
 
     Attributes:
-        scale: Enlargement factor; 0 where it isn't known yet, and sr may have any size.
+        scale: Scale; 0 where it isn't known yet, and sr may have any size.
         receptive_radius: In LR pixels; None where tiles only approximate.
         licence: Of the weights.
         recipe: What it was trained by, as TOML; empty if that isn't known.
@@ -75,17 +75,17 @@ class OnnxGenerator(nn.Module):
         """Map ``lr`` (B3hw in [0, 1]) to ``sr`` (B3HW), float32 on lr's device.
 
         Raises:
-            InputError: The network can't take pictures of this size.
+            InputError: The network can't take images of this size.
             MemoryError: There isn't enough memory for it.
         """
         session = self.session
         its = session.get_inputs()[0]
         kind = np.float16 if its.type == "tensor(float16)" else np.float32
         given = lr.detach().float().cpu().contiguous().numpy().astype(kind, copy=False)
-        # A network made for one picture at a time takes a batch one by one.
+        # A network made for one image at a time takes a batch one by one.
         parts = np.split(given, len(given)) if its.shape[0] == 1 else [given]
         try:
-            made = [session.run(None, {its.name: part})[0] for part in parts]
+            results = [session.run(None, {its.name: part})[0] for part in parts]
         except Exception as error:
             if "allocate memory" in str(error) or "bad_alloc" in str(error):
                 raise MemoryError(_first_line(error)) from error
@@ -93,12 +93,12 @@ class OnnxGenerator(nn.Module):
                 f"{self.file}: ONNX Runtime can't run it on {_sides(lr.shape)} pixels "
                 f"({_first_line(error)})"
             ) from error
-        sr = torch.from_numpy(np.concatenate(made).astype(np.float32, copy=False))
+        sr = torch.from_numpy(np.concatenate(results).astype(np.float32, copy=False))
         wanted = (*lr.shape[:2], lr.shape[-2] * self.scale, lr.shape[-1] * self.scale)
         if self.scale and sr.shape != wanted:
             raise InputError(
                 f"{self.file}: makes {_sides(sr.shape)} pixels of {_sides(lr.shape)} where "
-                f"{_sides(wanted)} were due; it can't take pictures of any size"
+                f"{_sides(wanted)} were due; it can't take images of any size"
             )
         return sr.to(lr.device)
 

@@ -13,14 +13,14 @@ from srkit_onnx.generator import OnnxGenerator
 OURS = "srkit."  # before the keys that `srkit export` writes
 PROBE = (48, 64)  # height and width: multiples of 16, which some networks want
 GREY = 0.5
-KEPT = 0.25  # how far from GREY a grey picture's mean may come out
+KEPT = 0.25  # how far from GREY a grey image's mean may come out
 
 
 def read(file: Path) -> OnnxGenerator | None:
-    """Read an ONNX file of a network that enlarges pictures.
+    """Read an ONNX file of a network that upscales images.
 
     What ``srkit export`` wrote says its scale, licence and receptive radius. Of a foreign file
-    the scale is found by running it once on a grey picture. It has to map one float picture,
+    the scale is found by running it once on a grey image. It has to map one float image,
     RGB in [0, 1], ``B3hw`` with free height and width, to another.
 
     Args:
@@ -32,7 +32,7 @@ def read(file: Path) -> OnnxGenerator | None:
     if file.suffix.lower() != ".onnx":
         return None
     generator = OnnxGenerator(file)
-    _require_picture(file, generator.session)
+    _require_image(file, generator.session)
     meta = generator.session.get_modelmeta()
     said = dict(meta.custom_metadata_map)
     ours = {key.removeprefix(OURS): said[key] for key in said if key.startswith(OURS)}
@@ -52,27 +52,27 @@ def read(file: Path) -> OnnxGenerator | None:
     return generator
 
 
-def _require_picture(file: Path, session: Any) -> None:
-    """See that a session takes pictures of any size, and nothing else."""
+def _require_image(file: Path, session: Any) -> None:
+    """See that a session takes images of any size, and nothing else."""
     inputs = session.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(each.name for each in inputs)
         raise InputError(f"{file}: wants {len(inputs)} inputs ({names}); srkit gives one, RGB")
     (its,) = inputs
     if its.type not in ("tensor(float)", "tensor(float16)"):
-        raise InputError(f"{file}: wants {its.type}; srkit gives float pictures in [0, 1]")
+        raise InputError(f"{file}: wants {its.type}; srkit gives float images in [0, 1]")
     shape = list(its.shape)
     if len(shape) != 4 or (shape[1] != 3 and (isinstance(shape[1], int) or shape[3] == 3)):
         raise InputError(f"{file}: wants an input of shape {shape}; srkit gives RGB as B3hw")
     if any(isinstance(side, int) for side in shape[2:]):
         raise InputError(
-            f"{file}: takes pictures of {shape[2]}x{shape[3]} (height x width) alone; "
+            f"{file}: takes images of {shape[2]}x{shape[3]} (height x width) alone; "
             "export it again with free height and width"
         )
 
 
 def _probed(file: Path, generator: OnnxGenerator) -> int:
-    """Run a foreign network on a grey picture, and return by how much it enlarges."""
+    """Run a foreign network on a grey image, and return its scale."""
     height, width = PROBE
     try:
         sr = generator(torch.full((1, 3, height, width), GREY))

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 # Convolutions throughout: they take any batch, and are faster in channels_last. Of the others
-# many cut pictures into windows by ``view``; they run as spandrel tests them, contiguous and
-# picture by picture.
+# many cut images into windows by ``view``; they run as spandrel tests them, contiguous and
+# image by image.
 CONVOLUTIONAL = frozenset({"Compact", "ESRGAN", "MoSR", "PLKSR", "RCAN", "SPAN", "SwiftSRGAN"})
 DRAWING = frozenset({"AuraSR"})  # they draw a part of their input at random
 _drawing = threading.Lock()  # the state of torch's generator is everybody's
@@ -25,10 +25,10 @@ class Community(nn.Module):
     the bottom, by reflection and, where that isn't enough, by their last pixels, and sr is cut
     accordingly. A network of one channel is run for red, green and blue; one of four is given
     opaque alpha, and its own alpha is dropped. A network that draws at random draws the same
-    for every picture.
+    for every image.
 
     Attributes:
-        scale: Enlargement factor.
+        scale: Scale.
         receptive_radius: Known of ``Compact`` alone: its 3x3 convolutions. The others reach
             further than a tile, or look at whole windows.
         licence: As its file states it.

@@ -38,7 +38,7 @@ def read(file: Path) -> Community | None:
 
     Raises:
         InputError: A pickle that can't be read without executing it, a network that spandrel
-            doesn't know or that doesn't enlarge pictures, or weights that don't fit it.
+            doesn't know or that doesn't upscale images, or weights that don't fit it.
     """
     suffix = file.suffix.lower()
     if suffix != SAFE and suffix not in PICKLES:
@@ -53,7 +53,7 @@ def read(file: Path) -> Community | None:
     if known is None:
         what = "safetensors, but" if suffix == SAFE else "a file of weights, but"
         raise InputError(f"{file}: {what} not an srkit checkpoint, nor a network spandrel knows")
-    _require_enlarging(file, known)
+    _require_upscaling(file, known)
     metadata = {
         "architecture": known.architecture.name,
         "tags": list(known.tags),
@@ -110,15 +110,15 @@ def _network(file: Path, state: Any) -> Any:
         raise InputError(f"{file}: spandrel can't build this network: {why:.200}") from error
 
 
-def _require_enlarging(file: Path, known: Any) -> None:
-    """See that a network gives a larger picture of a picture, and of nothing else."""
+def _require_upscaling(file: Path, known: Any) -> None:
+    """See that a network gives a larger image of an image, and of nothing else."""
     what = f"{file}: {known.architecture.name} "
     if not isinstance(known, spandrel.ImageModelDescriptor):
-        raise InputError(f"{what}fills in masked parts of pictures; srkit enlarges pictures")
+        raise InputError(f"{what}fills in masked parts of images; srkit upscales images")
     if known.purpose not in ("SR", "FaceSR") or known.scale == 1:
-        raise InputError(f"{what}restores pictures at their size; srkit enlarges pictures")
+        raise InputError(f"{what}restores images at their size; srkit upscales images")
     if known.scale != int(known.scale) or known.scale < 1:
-        raise InputError(f"{what}enlarges by {known.scale}; srkit wants a whole number")
+        raise InputError(f"{what}upscales by {known.scale}; srkit wants a whole number")
     channels = (known.input_channels, known.output_channels)
     if channels not in ((1, 1), (3, 3), (4, 3), (4, 4)):
         raise InputError(

@@ -1,25 +1,34 @@
-"""Which pictures a batch takes, and where each result goes: decided before anything is computed."""
+"""Which images a batch takes, and where each result goes: decided before anything is computed."""
 
 from __future__ import annotations
 
 import glob
-from dataclasses import dataclass
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from srkit.errors import InputError
+from PIL import Image
+
+from srkit.batch.ledger import Ledger
+from srkit.errors import InputError, OptionError
 from srkit.files import require_apart
 from srkit.imaging import codec, formats
+
+FOLDER = ".srkit-upscale"  # of the ledger, in the results' folder
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture and where its result goes.
+    """One image and where its result goes.
 
     Attributes:
-        input: The picture.
+        input: The image.
         output: Its result.
-        root: The folder that keeps the batch's manifest; None where the result of a single
-            picture lies beside it.
+        root: The folder that keeps the batch's ledger; None where the result of a single
+            image lies beside it.
     """
 
     input: Path
@@ -27,16 +36,50 @@ class Job:
     root: Path | None = None
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One of ``count`` equal parts of a batch; ``index`` counts from 0."""
+
+    index: int = 0
+    count: int = 1
+
+    def __contains__(self, number: int) -> bool:
+        """Return whether the job of this number is in it."""
+        return number % self.count == self.index
+
+    def __str__(self) -> str:
+        return f"{self.index + 1}/{self.count}"
+
+    @classmethod
+    def of(cls, text: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
+        """Return the shard that a user writes as ``2/5``, or else that of torchrun's process.
+
+        Raises:
+            OptionError: It is no shard.
+        """
+        if text is None:
+            rank, count = (environment.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+            if rank.isdecimal() and count.isdecimal() and int(rank) < int(count):
+                return cls(int(rank), int(count))
+            return cls()
+        found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        index, size = (int(number) for number in found.groups()) if found else (0, 0)
+        if not 1 <= index <= size:
+            raise OptionError(f"a shard is written as 2/5, the second of five, not '{text}'")
+        return cls(index - 1, size)
+
+
 def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = None) -> list[Job]:
     """Decide where every result goes.
 
-    A picture ``face.png`` becomes ``face-x4.png`` beside it, a folder ``faces`` the folder
-    ``faces-x4`` with the same tree. With ``out``: a single picture goes to that file, if its
-    suffix is a picture's, and all else into that folder under its own name. What a pattern finds
-    keeps its place below the pattern's first folder with a wildcard.
+    An image ``face.png`` becomes ``face-x4.png`` beside it, a folder ``faces`` the folder
+    ``faces-x4`` with the same tree. With ``out``: a single image goes to that file, if its
+    suffix is an image's, and all else into that folder under its own name. What a pattern finds
+    keeps its place below the pattern's first folder with a wildcard. Where ``a.jpg`` and ``a.bmp``
+    would both become ``a.png``, they become ``a-jpg.png`` and ``a-bmp.png``.
 
     Args:
-        inputs: Pictures, folders of pictures, and patterns (``photos/**/*.jpg``).
+        inputs: Images, folders of images, and patterns (``photos/**/*.jpg``).
         out: As above.
         label: Goes into names, as ``x4``.
         suffix: Of all results, with its dot; that of the input if None, or PNG where the input's
@@ -48,6 +91,8 @@ def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = N
     jobs: list[Job] = []
     for given in inputs:
         path = Path(given)
+        if not given:
+            raise InputError("an input is empty; name a file or a folder, '.' for this one")
         if path.is_dir():
             jobs += _of_folder(path, out, label, suffix)
         elif path.is_file():
@@ -56,7 +101,7 @@ def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = N
             jobs += _of_pattern(given, out, label, suffix)
         else:
             raise InputError(f"{given}: no such file or folder")
-    jobs = list(dict.fromkeys(jobs))
+    jobs = _apart(list(dict.fromkeys(jobs)))
     require_apart(
         ((job.input, [job.output]) for job in jobs),
         elsewhere="with --out",
@@ -65,42 +110,71 @@ def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = N
     return jobs
 
 
+def _apart(jobs: list[Job]) -> list[Job]:
+    """Add the old suffix to the names of results that would meet because they get a new one."""
+    count = Counter(job.output for job in jobs)
+
+    def renamed(job: Job) -> Job:
+        old = job.input.suffix
+        if count[job.output] == 1 or old.lower() == job.output.suffix.lower():
+            return job
+        return replace(job, output=job.output.with_stem(f"{job.output.stem}-{old[1:]}"))
+
+    return [renamed(job) for job in jobs]
+
+
 def _of_file(file: Path, out: Path | None, label: str, suffix: str | None) -> Job:
     ending = suffix or writable_suffix(file)
     if out is None:
         return Job(file, file.with_name(f"{file.stem}-{label}{ending}"))
-    if out.suffix.lower() in formats.SUFFIXES and not out.is_dir():
+    if not out.is_dir() and (out == Path("-") or out.suffix.lower() in _image_suffixes()):
+        if out.suffix.lower() not in formats.WRITABLE:
+            known = ", ".join(sorted(formats.WRITABLE))
+            raise InputError(f"can't write {out}; a file ends in {known}")
         return Job(file, out.with_suffix(suffix) if suffix else out)
     return Job(file, out / f"{file.stem}{ending}", out)
+
+
+def _image_suffixes() -> set[str]:
+    """Return the suffixes by which people mean a file: no folder is called ``photo.gif``."""
+    return {*Image.registered_extensions(), *formats.SUFFIXES, ".heic", ".heif", ".jxl", ".svg"}
 
 
 def _of_folder(folder: Path, out: Path | None, label: str, suffix: str | None) -> list[Job]:
     whole = folder.resolve()
     root = out or whole.with_name(f"{whole.name}-{label}")
-    if root.suffix.lower() in formats.SUFFIXES and not root.is_dir() and out is not None:
+    if out is not None and out.suffix.lower() in _image_suffixes() and not out.is_dir():
         raise InputError(f"{folder} is a folder; --out {out} must be a folder, too")
     resolved = root.resolve()
+    # A second run must not take the first one's results for inputs.
+    inside = whole in resolved.parents
     return [
         Job(file, _renamed(root / file.relative_to(folder), file, suffix), root)
         for file in codec.listed(folder)
-        # A second run must not take the first one's results for inputs.
-        if resolved == whole or resolved not in file.resolve().parents
+        if not inside or resolved not in file.resolve().parents
     ]
 
 
 def _of_pattern(pattern: str, out: Path | None, label: str, suffix: str | None) -> list[Job]:
     # hidden files stay out, as everywhere
-    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207
-    resolved = out.resolve() if out else None
-    files = [
-        file
-        for file in found
-        if file.is_file()
-        and file.suffix.lower() in formats.SUFFIXES
-        and (resolved is None or resolved not in file.resolve().parents)
-    ]
+    found = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+    # The shortest way to a file: links to folders may go round in circles.
+    ways = {
+        (file.parent.resolve(), file.name): file
+        for file in sorted(found, key=lambda file: (-len(file.parts), file))
+        if file.is_file() and file.suffix.lower() in formats.SUFFIXES
+    }
+    # A second run must not take the first one's results for inputs.
+    if out is None:
+        folders = {file.parent for file in ways.values()}
+        results = set().union(*(Ledger(folder, FOLDER).files() for folder in folders))
+        files = [file for file in ways.values() if file not in results]
+    else:
+        root = out.resolve()
+        files = [file for file in ways.values() if root not in file.resolve().parents]
     if not files:
-        raise InputError(f"{pattern}: no picture fits this pattern")
+        raise InputError(f"{pattern}: no image fits this pattern")
+    files.sort()
     if out is None:
         return [_of_file(file, None, label, suffix) for file in files]
     plain: list[str] = []
@@ -118,6 +192,6 @@ def _renamed(output: Path, given: Path, suffix: str | None) -> Path:
 
 
 def writable_suffix(file: Path) -> str:
-    """Return the suffix under which a picture like this one can be written."""
+    """Return the suffix under which an image like this one can be written."""
     suffix = file.suffix.lower()
     return suffix if suffix in formats.WRITABLE else ".png"

@@ -1,9 +1,10 @@
-"""What is done to each picture of a batch, and what is written of it."""
+"""What is done to each image of a batch, and what is written of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,7 @@ from srkit.imaging import codec, formats
 from srkit.imaging.codec import Picture
 from srkit.imaging.provenance import Origin
 from srkit.inference import consistency
-from srkit.inference.model import Settings
-from srkit.inference.upscale import Model, wanted_size
+from srkit.inference.model import Model, Progress, Settings
 
 if TYPE_CHECKING:
     from srkit.faces.restore import FaceRestorer
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """One picture's outcome, before it is written.
+    """One image's outcome, before it is written.
 
     Attributes:
-        pictures: What to write: the whole picture, or its faces.
-        residual: How far it is from its input when reduced again, in 255ths; None where nobody
+        pictures: What to write: the whole image, or its faces.
+        residual: How far it is from its input when downscaled, in 255ths; None where nobody
             asked.
         faces: How many faces were restored, and how many were found; None without faces.
         notes: What the user should know.
@@ -42,15 +42,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Work:
-    """What is done to each picture.
+    """What is done to each image.
 
     Attributes:
-        model: Enlarges the whole picture.
+        model: Upscales the whole image.
         settings: How.
         restorer: Finds and restores faces; None without.
-        faces_only: Write the restored faces instead of the picture.
+        faces_only: Write the restored faces instead of the image.
         report: Measure the residual.
-        tag: Write into each result what made it.
+        tag: Embed provenance in each result.
     """
 
     model: Model
@@ -60,7 +60,7 @@ class Work:
     report: bool = False
     tag: bool = True
 
-    def made_by(self) -> dict[str, Any]:
+    def key(self) -> dict[str, Any]:
         """Return all that decides a result, but for the input."""
         settings = asdict(self.settings)
         if self.model.exact_tiles:
@@ -69,13 +69,13 @@ class Work:
             "srkit": srkit.__version__,
             "model": self.model.sha256 or self.model.name,
             "settings": settings,
-            "faces": self.restorer.made_by() if self.restorer else None,
+            "faces": self.restorer.key() if self.restorer else None,
             "faces_only": self.faces_only,
             "tag": self.tag,
         }
 
     def origin(self) -> Origin | None:
-        """Return what is written into results."""
+        """Return the provenance that is embedded in results."""
         if not self.tag:
             return None
         models = [self.model] if not self.faces_only else []
@@ -96,48 +96,41 @@ class Work:
             InputError: It can't.
         """
         if not self.faces_only:
-            formats.require_writable(output, wanted_size(size, self.model, self.settings))
+            formats.require_writable(output, self.model.size(size, self.settings))
 
-    def at_once(self, size: tuple[int, int]) -> int:
-        """Return how many pictures of a size are computed together."""
-        return 1 if self.restorer else self.model.at_once(size)
+    def batch_size(self, size: tuple[int, int]) -> int:
+        """Return how many images of a size are computed together."""
+        return 1 if self.restorer else self.model.batch_size(size)
 
     def do(
-        self, pictures: Sequence[Picture], progress: Callable[[int], None] = lambda pixels: None
+        self, pictures: Sequence[Picture], progress: Progress = lambda images: None
     ) -> list[Result]:
-        """Do one picture, or several of one size.
+        """Do one image, or several of one size.
 
         Raises:
-            InputError: Not enough memory, or a network whose answer is not finite.
+            InputError: Not enough memory, or a network whose result makes no sense.
         """
         if self.faces_only:
             return [self._only_faces(picture) for picture in pictures]
-        if len(pictures) > 1:
-            made = self.model.upscale_pictures(pictures, self.settings)
-            progress(sum(picture.size[0] * picture.size[1] for picture in pictures))
-        else:
-            made = [self.model.upscale_picture(pictures[0], self.settings, progress)]
-        return [
-            self._finished(picture, result) for picture, result in zip(pictures, made, strict=True)
-        ]
+        upscaled = self.model.upscale_pictures(pictures, self.settings, progress)
+        return [self._finished(lr, sr) for lr, sr in zip(pictures, upscaled, strict=True)]
 
-    def _finished(self, picture: Picture, made: Picture) -> Result:
-        faces, notes = None, [*picture.notes, *self._notes(picture.size)]
+    def _finished(self, lr: Picture, sr: Picture) -> Result:
+        faces, notes = None, [*lr.notes, *self._notes(lr.size)]
         if self.restorer:
-            scale = made.size[0] / picture.size[0]
             # its own pixels, not yet seen by anyone else
-            found = self.restorer.restore(picture.pixels, made.pixels, scale=scale)
+            found = self.restorer.restore(lr.pixels, sr.pixels, scale=sr.size[0] / lr.size[0])
             faces = (sum(face.restored for face in found), len(found))
             notes += dict.fromkeys(face.note for face in found if face.note)
-        residual = consistency.residual(made.pixels, picture.pixels) if self.report else None
-        return Result((made,), residual, faces, tuple(notes))
+        residual = consistency.residual(sr.pixels, lr.pixels) if self.report else None
+        return Result((sr,), residual, faces, tuple(notes))
 
     def _notes(self, size: tuple[int, int]) -> list[str]:
         recipe = self.model.recipe
         if recipe is None or max(size) <= 4 * (side := recipe.data.size // self.model.scale):
             return []
         return [
-            f"model '{self.model.name}' learned from {side}x{side} pictures; on much larger ones "
+            f"model '{self.model.name}' learned from {side}x{side} images; on much larger ones "
             "it sharpens edges but adds no facial detail"
         ]
 
@@ -146,12 +139,19 @@ class Work:
         crops = self.restorer.crops(picture.pixels)
         if not crops:
             raise InputError("no face found in it")
-        about = {k: v for k, v in picture.info.items() if k in ("icc_profile", "dpi")}
-        made = tuple(Picture(np.ascontiguousarray(c), None, picture.grey, about) for c in crops)
-        return Result(made, faces=(len(made), len(made)), notes=picture.notes)
+        info = {k: v for k, v in picture.info.items() if k in ("icc_profile", "dpi")}
+        faces = tuple(Picture(np.ascontiguousarray(c), None, picture.grey, info) for c in crops)
+        return Result(faces, faces=(len(faces), len(faces)), notes=picture.notes)
 
-    def write(self, result: Result, output: Path) -> tuple[list[Path], list[str]]:
+    def write(
+        self, result: Result, output: Path, taken: Collection[Path] = ()
+    ) -> tuple[list[Path], list[str]]:
         """Write a result; of several faces each under a number.
+
+        Args:
+            result: From `do`.
+            output: Its file.
+            taken: Files that a number must not lead to: inputs, and other images' results.
 
         Returns:
             The files, and what their format has no place for, a line each.
@@ -161,8 +161,9 @@ class Work:
         """
         files = [output]
         if len(result.pictures) > 1:
-            count = len(result.pictures)
-            files = [output.with_stem(f"{output.stem}-{n}") for n in range(1, count + 1)]
+            numbered = (output.with_stem(f"{output.stem}-{number}") for number in count(1))
+            free = (file for file in numbered if file.resolve() not in taken)
+            files = list(islice(free, len(result.pictures)))
         lost: list[str] = []
         for picture, file in zip(result.pictures, files, strict=True):
             lost += codec.save(picture, file, origin=self.origin())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from srkit.cli import pictures
+from srkit.cli import images
 from srkit.errors import InputError, OptionError
 from srkit.files import require_apart
 
@@ -71,11 +71,11 @@ def degrade(
 
     def one(number: int, job: Job) -> Iterable[Path]:
         if note := _one(job, chosen, seed, compare):
-            pictures.tell(console, note)
+            images.tell(console, note)
         return dict.fromkeys(job.outputs)
 
     quiet = len(jobs) < 2 or not console.is_terminal
-    pictures.each(jobs, one, "degrade", console, quiet=quiet)
+    images.each(jobs, one, "degrade", console, quiet=quiet)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
-"""``srkit models``: what there is to enlarge with, and what was pinned on the Hub; no torch."""
+"""``srkit models``: what there is to upscale with; no torch."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
@@ -16,46 +14,19 @@ from rich.text import Text
 from srkit import registry
 from srkit.errors import SrkitError
 from srkit.hookspecs import ReadyModel
-from srkit.models import hub, pins
 from srkit.recipe import Recipe
 
 UNBROKEN = 1000  # columns: a row stays a line where programs read it
 
 
-def models(
-    forget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="hf://OWNER/NAME",
-            help="Remove a pin: the next use takes what the Hub has then.",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
-    """List the models that have a name, and those pinned on the Hugging Face Hub."""
-    if forget is not None:
-        name = str(hub.parse(forget))
-        pin = pins.forget(name)
-        typer.echo(f"{name} is no longer pinned; it was {pin.file} of commit {pin.commit}")
-        return
+def models() -> None:
+    """List the models that have a name."""
     console = Console()
     if not console.is_terminal:
         console.width = UNBROKEN
-    console.print(_named())
-    if known := pins.read():
-        console.print(f"\npinned on the Hub ({escape(str(pins.location()))}):", highlight=False)
-        console.print(_pinned(known))
-
-
-def _table(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
+    for heading in ("name", "scale", "size", "licence", "description", "card", "provided by"):
         table.add_column(heading, overflow="fold")
-    return table
-
-
-def _named() -> Table:
-    table = _table("name", "scale", "size", "licence", "description", "card", "provided by")
     for name, offer in registry.offers("models").items():
         owner = " and ".join(f"{p.distribution} {p.version}" for p in offer.plugins)
         try:
@@ -67,17 +38,7 @@ def _named() -> Table:
         size = "no weights" if ready.file is None else _size(ready.file)
         row = map(escape, (name, scale, size, ready.licence, ready.description))
         table.add_row(*row, _card(ready.card), escape(owner))
-    return table
-
-
-def _pinned(known: dict[str, pins.Pin]) -> Table:
-    table = _table("name", "scale", "size", "licence", "file", "commit", "since", "sha256")
-    for name, pin in sorted(known.items()):
-        file = hub.cached(name, pin)
-        scale, size = (_scale(file), _size(file)) if file else ("", "not here")
-        row = (name, scale, size, pin.licence, pin.file, pin.commit[:12], pin.date, pin.sha256[:12])
-        table.add_row(*map(escape, row))
-    return table
+    console.print(table)
 
 
 def _card(card: Path | None) -> Text:

@@ -1,18 +1,17 @@
-"""``srkit upscale``: pictures in, larger pictures out; no input is ever written over."""
+"""``srkit upscale``: images in, larger images out; no input is ever written over."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srkit.cli.told import Said
 from srkit.errors import OptionError
 
 if TYPE_CHECKING:
-    from srkit.inference.upscale import Model
+    from srkit.faces.restore import FaceRestorer
 
 GENERAL = "lanczos"  # stands in for a model of general photographs
 FACES = "faces"
@@ -21,14 +20,14 @@ FACES = "faces"
 def upscale(
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Pictures, folders of pictures, patterns like 'in/**/*.jpg'."),
+        typer.Argument(help="Images, folders of images, patterns like 'in/**/*.jpg'."),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="A file for one picture, else a folder; beside the input if not given.",
+            help="A file for one image, else a folder; beside the input if not given.",
             show_default=False,
         ),
     ] = None,
@@ -42,30 +41,28 @@ def upscale(
     scale: Annotated[
         float | None,
         typer.Option(
-            help="Enlargement; if not the model's, resampled.", show_default="the model's"
+            help="Scale of the results; if not the model's, resampled.", show_default="the model's"
         ),
     ] = None,
     faces: Annotated[
         bool, typer.Option("--faces", help="Find faces and restore them by --face-model.")
     ] = False,
     faces_only: Annotated[
-        bool, typer.Option("--faces-only", help="Write the restored faces, not the picture.")
+        bool, typer.Option("--faces-only", help="Write the restored faces, not the image.")
     ] = False,
     face_model: Annotated[str, typer.Option(help="As --model, for faces.")] = FACES,
-    face_least: Annotated[
+    min_face_size: Annotated[
         int, typer.Option(min=8, help="Smallest face looked for, in input pixels.")
     ] = 8,
-    face_confidence: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Leave faces of a lower probability alone.")
-    ] = 0.9,
     consistent: Annotated[
         bool,
         typer.Option(
-            "--consistent", help="Take out what contradicts the input when reduced again."
+            "--consistent", help="Back-project, so that the downscaled result equals the input."
         ),
     ] = False,
     ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Average over 8 turns and flips: 8 times the work.")
+        bool,
+        typer.Option("--ensemble", help="Average over the model's symmetries, such as mirroring."),
     ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Measure how far each result is from its input.")
@@ -73,14 +70,12 @@ def upscale(
     suffix: Annotated[
         str | None,
         typer.Option(
-            "--format", help="Of results: png, jpg, webp, tif...", show_default="the input's"
+            "--format", help="Format of results: png, jpg, webp...", show_default="the input's"
         ),
     ] = None,
     tag: Annotated[
         bool,
-        typer.Option(
-            "--tag/--no-tag", help="Write into each result that, and by what, it was made."
-        ),
+        typer.Option("--tag/--no-tag", help="Embed provenance (IPTC source type, model, SHA-256)."),
     ] = True,
     skip_existing: Annotated[
         bool,
@@ -89,18 +84,14 @@ def upscale(
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list what would happen, with time and memory.")
+        bool, typer.Option("--dry-run", help="Only list what would be written.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what happens as a JSON object a line.")
     ] = False,
-    share: Annotated[
+    shard: Annotated[
         str | None,
-        typer.Option(
-            metavar="I/N",
-            help="Do only the I-th of N parts.",
-            show_default="torchrun's or the SLURM array's",
-        ),
+        typer.Option(metavar="I/N", help="Do only the I-th of N parts.", show_default="torchrun's"),
     ] = None,
     tile: Annotated[
         int | None,
@@ -112,65 +103,65 @@ def upscale(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[
-        str, typer.Option(help="auto, fp32, fp16, bf16; half only on GPUs, of 8-bit pictures.")
+        str, typer.Option(help="auto, fp32, fp16, bf16; half only on GPUs, for 8-bit images.")
     ] = "auto",
-    backend: Annotated[str, typer.Option(help="torch, or onnx for onnxruntime.")] = "torch",
-    cpu_fallback: Annotated[
-        bool, typer.Option("--cpu-fallback", help="Go on on the CPU if the device has no memory.")
-    ] = False,
+    engine: Annotated[str, typer.Option(help="What runs the model: torch, onnxruntime.")] = "torch",
 ) -> None:
-    """Enlarge pictures. Alpha, 16 bits, profile, EXIF and resolution stay; turned upright."""
-    import torch
-
-    from srkit import batch
-    from srkit.batch import share as shares
+    """Upscale images. Alpha, 16 bits, profile, EXIF and resolution stay; turned upright."""
+    from srkit.batch.jobs import Shard, plan
+    from srkit.batch.run import run
+    from srkit.batch.work import Work
+    from srkit.cli.reporter import Reporter
     from srkit.inference import memory
     from srkit.inference.model import Settings
+    from srkit.models.load import load
 
     faces = faces or faces_only
     settings = Settings(scale, ensemble, consistent, tile)
-    part = shares.named(share) if share else shares.of_environment()
-    if device == "auto":
-        device = shares.local_device(torch.cuda.device_count())
-    loaded = _load(model or (GENERAL if faces else FACES), device, precision, backend)
-    loaded.limits.fall_back = cpu_fallback
-    factor = settings.scale or loaded.scale
-    jobs = batch.plan(inputs, out, f"x{factor:g}", _suffix(suffix))
+    part = Shard.of(shard)
+    device = _local(device)
+    name = model or (GENERAL if faces else FACES)
+    loaded = load(name, device=device, precision=precision, engine=engine)
+    jobs = plan(inputs, out, f"x{settings.scale or loaded.scale:g}", _suffix(suffix))
+    restorer = _restorer(face_model, device, min_face_size) if faces else None
     memory.keep_memory(all_of_it=False)
-    work = batch.Work(loaded, settings, faces_only=faces_only, report=report, tag=tag)
-    if faces:
-        work = replace(work, restorer=_restorer(face_model, device, face_least, face_confidence))
-    said = Said(work, part, len(jobs), as_json)
-    said.begin(general=faces and model is None)
+    work = Work(loaded, settings, restorer, faces_only, report, tag)
+    own = [job for number, job in enumerate(jobs) if number in part]
+    reporter = Reporter(work, part, len(jobs), as_json)
+    reporter.begin(general=faces and not faces_only and model is None)
     if dry_run:
-        said.forecast([job for number, job in enumerate(jobs) if number in part])
+        reporter.plan(own)
         return
-    with said.progress(jobs) as progress:
-        totals = batch.run(
+    with reporter.progress(len(own)) as progress:
+        totals = run(
             jobs,
             work,
-            share=part,
+            shard=part,
             skip_existing=skip_existing,
-            tell=said.event,
+            tell=reporter.event,
             progress=progress,
         )
-    said.end(totals)
+    reporter.end(totals)
     if totals.failed:
         raise typer.Exit(1)
 
 
-def _load(name: str, device: str, precision: str, backend: str) -> Model:
-    from srkit.models.load import load
+def _local(device: str) -> str:
+    """Return the CUDA device of this process where torchrun started one for each."""
+    import torch
 
-    return load(name, device=device, precision=precision, backend=backend)
+    rank, count = os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count()
+    return (
+        f"cuda:{int(rank) % count}" if device == "auto" and rank.isdecimal() and count else device
+    )
 
 
-def _restorer(name: str, device: str, least: int, confidence: float) -> Any:
+def _restorer(name: str, device: str, least: int) -> FaceRestorer:
     from srkit.faces.restore import FaceRestorer
     from srkit.models.load import load
 
     model = load(name, device=device)
-    return FaceRestorer(model, least=least, confidence=confidence, device=model.device)
+    return FaceRestorer(model, least=least, device=model.device)
 
 
 def _suffix(text: str | None) -> str | None:

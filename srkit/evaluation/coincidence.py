@@ -8,7 +8,7 @@ from typing import Any
 
 from srkit import registry
 from srkit.errors import SrkitError
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 
 SUMS = ("sha256", "values_sha256")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from srkit import registry
 from srkit.errors import InputError
 from srkit.imaging import codec
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 
 NEAREST, BICUBIC, LANCZOS = "nearest", "bicubic", "lanczos"
 # What every table has, whatever else it compares: registered generators without weights.
@@ -94,4 +94,4 @@ def columns(made: Sequence[Model | Column], scale: int) -> list[Column]:
 def _of(model: Model, scale: int) -> Column:
     if model.scale != scale:
         raise InputError(f"model '{model.name}' enlarges by {model.scale}, the protocol by {scale}")
-    return Column(model.name, model.enlarge, model.sha256, model.licence, model.metadata)
+    return Column(model.name, model.upscale, model.sha256, model.licence, model.metadata)

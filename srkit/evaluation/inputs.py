@@ -18,7 +18,7 @@ from srkit.evaluation.protocol import Protocol
 from srkit.hookspecs import Person
 from srkit.imaging import codec
 from srkit.inference.device import device_named
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 from srkit.models.load import DEFAULT_MODEL, load
 
 PHOTOS = 3  # a base and two probes, as in section IV-B

@@ -24,7 +24,7 @@ from srkit.evaluation.report import Report
 from srkit.evaluation.store import Store, default_store
 from srkit.imaging import codec
 from srkit.inference.device import device_named
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 
 __all__ = ["PARTIAL", "Faces", "Progress", "bench", "ignore", "lr_pictures", "machine"]
 
@@ -162,7 +162,7 @@ def machine(device: str = "auto") -> dict[str, Any]:
 
 
 def _about(column: Column) -> dict[str, Any]:
-    known = {k: column.metadata[k] for k in ("provider", "step", "pinned") if k in column.metadata}
+    known = {k: column.metadata[k] for k in ("provider", "step", "source") if k in column.metadata}
     return {"sha256": column.sha256, "licence": column.licence, **known}
 
 

@@ -1,6 +1,6 @@
-"""Where a face lies in its picture: the frame that a model of faces was trained on.
+"""Where a face lies in its image: the frame that a model of faces was trained on.
 
-Places are continuous, as in `srkit.faces.align`: (0, 0) is the upper left corner of the picture.
+Places are continuous, as in `srkit.faces.align`: (0, 0) is the upper left corner of the image.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Bounds = tuple[int, int, int, int]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Frame:
-    """CelebA's centre square around a face, in LR pixels; (0, 0) is the picture's upper left.
+    """CelebA's centre square around a face, in LR pixels; (0, 0) is the image's upper left.
 
     Attributes:
         x: Of its centre.
@@ -49,17 +49,17 @@ class Frame:
         """Quarter turns against the clock that bring the face nearest to upright, 0 to 3."""
         return round(self.angle / (math.pi / 2)) % 4
 
-    def to_picture(self) -> Any:
+    def to_image(self) -> Any:
         """Return scikit-image's similarity from [-1/2, 1/2] within the frame to LR pixels."""
         return SimilarityTransform(
             scale=self.side, rotation=self.angle, translation=(self.x, self.y)
         )
 
     def bounds(self, size: tuple[int, int], margin: int = 0) -> Bounds:
-        """Return left, top, right, bottom of whole pixels around it, cut at the picture's borders.
+        """Return left, top, right, bottom of whole pixels around it, cut at the image's borders.
 
         Args:
-            size: Width and height of the picture.
+            size: Width and height of the image.
             margin: LR pixels more on each side.
         """
         reach = self.side / 2 * (abs(math.cos(self.angle)) + abs(math.sin(self.angle))) + margin
@@ -89,7 +89,7 @@ def framed(face: Face, size: tuple[int, int]) -> Frame:
 
     Args:
         face: Face of a detector.
-        size: Width and height of the picture.
+        size: Width and height of the image.
     """
     left, top, right, bottom = face.box
     longer = longer_side(face)
@@ -111,7 +111,7 @@ def longer_side(face: Face) -> float:
 
 
 def outside(face: Face, size: tuple[int, int]) -> float:
-    """Return the share of a face's box beyond the borders of a picture, in [0, 1]."""
+    """Return the share of a face's box beyond the borders of an image, in [0, 1]."""
     left, top, right, bottom = face.box
     width = max(0.0, min(right, size[0]) - max(left, 0.0))
     height = max(0.0, min(bottom, size[1]) - max(top, 0.0))

@@ -1,4 +1,4 @@
-"""An enlarged face in the colours of what it is pasted into."""
+"""An upscaled face in the colours of what it is pasted into."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
-class Enlarged:
-    """What a model made of a part of an LR picture.
+class Upscaled:
+    """What a model made of a part of an LR image.
 
     Attributes:
         values: ``HW3`` in [0, 1].
@@ -49,11 +49,11 @@ class Patch:
         face: From the model of faces.
         sr_pixels: The general result, ``HW3``, not yet painted; only the frame is looked at.
         frame: Of the face.
-        size: Width and height of the LR picture.
+        size: Width and height of the LR image.
     """
 
     def __init__(
-        self, face: Enlarged, sr_pixels: np.ndarray, frame: Frame, size: tuple[int, int]
+        self, face: Upscaled, sr_pixels: np.ndarray, frame: Frame, size: tuple[int, int]
     ) -> None:
         self.face, self.levels = face, np.iinfo(sr_pixels.dtype).max
         box = left, top, right, bottom = frame.bounds(size)
@@ -76,7 +76,7 @@ def _times(box: Box, x: float, y: float) -> Box:
 
 
 def sampled(pixels: np.ndarray, box: Box, shape: tuple[int, ...]) -> Array:
-    """Return a box of a picture at another size, by antialiased bicubic (Pillow's).
+    """Return a box of an image at another size, by antialiased bicubic (Pillow's).
 
     Args:
         pixels: ``HW3`` of any type; only what the kernel reaches is converted.

@@ -1,10 +1,11 @@
-"""Faces of a picture through a model of faces, and back into their place without a border.
+"""Faces of an image through a model of faces, and back into their place without a border.
 
 A face's landmarks give its frame: CelebA's centre square, turned as the face is. What the network
-gets is that part of the picture at its own resolution, on its own grid, in the quarter turn that
-brings the face nearest to upright, and once more mirrored; both answers are averaged. It isn't
-resampled to the frame, as is usual, because ``benchmarks/faces.py`` measures what that costs. The
-frame decides what is painted: the mask is computed in the frame's coordinates for each SR pixel.
+gets is that part of the image at its own resolution, on its own grid, in the quarter turn that
+brings the face nearest to upright, and, if mirroring is one of its symmetries, once more mirrored;
+results are averaged. It isn't resampled to the frame, as is usual, because ``benchmarks/faces.py``
+measures what that costs. The frame decides what is painted: the mask is computed in the frame's
+coordinates for each SR pixel.
 """
 
 from __future__ import annotations
@@ -17,21 +18,20 @@ import numpy as np
 import torch
 from PIL import Image
 from skimage.transform import AffineTransform, warp
-from torch import Tensor
 
 from srkit.faces.align import detector
 from srkit.faces.frames import Array, Frame, framed, longer_side, outside
-from srkit.faces.patches import Enlarged, Patch
+from srkit.faces.patches import Patch, Upscaled
 from srkit.hookspecs import Face
 from srkit.inference import arrays
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 
 LEAST = 8  # LR pixels along the longer side of MTCNN's box
 # Larger faces are left alone: the benchmark has none, and there is little that they lack.
 MOST = 256
-# Larger pictures are searched in a reduced copy: about 3 seconds and 0.6 GB on one core.
+# Larger images are searched in a reduced copy: about 3 seconds and 0.6 GB on one core.
 SEARCHED = 4_000_000
-# Share of a face's box beyond the picture's borders above which it is left alone. Of the frame more
+# Share of a face's box beyond the image's borders above which it is left alone. Of the frame more
 # may be beyond: in a portrait that is cut close, it is.
 OUTSIDE = 0.5
 STRIP = 256  # rows of SR pixels that are painted at once, so that large results need little memory
@@ -42,7 +42,7 @@ class FaceResult:
     """A face that was found, and what became of it.
 
     Attributes:
-        box: MTCNN's: left, top, right, bottom in LR pixels; may reach beyond the picture.
+        box: MTCNN's: left, top, right, bottom in LR pixels; may reach beyond the image.
         probability: The detector's, in [0, 1].
         size: The box's longer side in LR pixels.
         restored: Whether it was painted.
@@ -57,10 +57,10 @@ class FaceResult:
 
 
 class FaceRestorer:
-    """Finds faces and enlarges them by a model of faces.
+    """Finds faces and upscales them by a model of faces.
 
     Args:
-        model: Of faces; its scale need not be that of the picture's result.
+        model: Of faces; its scale need not be that of the image's result.
         least: Smallest face looked for: the longer side of MTCNN's box in LR pixels.
         confidence: Faces of a lower probability are left out, in [0, 1].
         most: Larger faces are left as they are.
@@ -81,8 +81,8 @@ class FaceRestorer:
             device or "cpu", min_size=least, confidence=confidence, max_pixels=SEARCHED
         )
 
-    def made_by(self) -> dict[str, Any]:
-        """Return all that decides a result, but for the pictures."""
+    def key(self) -> dict[str, Any]:
+        """Return all that decides a result, but for the images."""
         return {
             "model": self.model.sha256 or self.model.name,
             "least": self.least,
@@ -93,15 +93,15 @@ class FaceRestorer:
     def restore(
         self, lr_pixels: np.ndarray, sr_pixels: np.ndarray, *, scale: float
     ) -> list[FaceResult]:
-        """Paint the faces of a picture into its enlarged result, in place.
+        """Paint the faces of an image into its upscaled result, in place.
 
-        Nothing outside of the faces' frames is touched, and neither picture is copied as a whole.
+        Nothing outside of the faces' frames is touched, and neither image is copied as a whole.
         Large faces come first: where two meet, the smaller one is painted whole over the larger.
 
         Args:
-            lr_pixels: The picture, ``hw3``, uint8 or uint16.
-            sr_pixels: The same, enlarged, ``HW3``, of the same type; changed in place.
-            scale: By which it was enlarged; any factor.
+            lr_pixels: The image, ``hw3``, uint8 or uint16.
+            sr_pixels: The same, upscaled, ``HW3``, of the same type; changed in place.
+            scale: That of the result; any factor.
 
         Returns:
             Every face found, the largest first.
@@ -114,7 +114,7 @@ class FaceRestorer:
         if lr_pixels.dtype != sr_pixels.dtype or max(apart) > 1:
             raise ValueError(
                 f"{sr_pixels.shape} {sr_pixels.dtype} is not {lr_pixels.shape} "
-                f"{lr_pixels.dtype} enlarged by {scale:g}"
+                f"{lr_pixels.dtype} upscaled by {scale:g}"
             )
         results = []
         for face, frame, note in self._found(lr_pixels):
@@ -125,12 +125,12 @@ class FaceRestorer:
         return results
 
     def crops(self, lr_pixels: np.ndarray) -> list[np.ndarray]:
-        """Return the faces of a picture alone, upright, framed, and enlarged by the model's scale.
+        """Return the faces of an image alone, upright, framed, and upscaled by the model's scale.
 
-        Beyond the picture, its border's pixels are repeated.
+        Beyond the image, its border's pixels are repeated.
 
         Args:
-            lr_pixels: The picture, ``hw3``, uint8 or uint16.
+            lr_pixels: The image, ``hw3``, uint8 or uint16.
 
         Returns:
             Squares, ``SS3`` of the same type, the largest first; those that `restore` would leave
@@ -156,32 +156,27 @@ class FaceRestorer:
                 f"those of up to {self.most}"
             )
         if (share := outside(face, size)) > OUTSIDE:
-            return f"a face was left as it is: {share:.0%} of it lies outside of the picture"
+            return f"a face was left as it is: {share:.0%} of it lies outside of the image"
         return ""
 
-    def _enlarged(self, frame: Frame, lr_pixels: np.ndarray) -> Enlarged:
+    def _upscaled(self, frame: Frame, lr_pixels: np.ndarray) -> Upscaled:
         """Return what the model makes of a frame and its context.
 
-        The context is cut off where the picture ends, as it is for a whole picture.
+        The context is cut off where the image ends, as it is for a whole image.
         """
         left, top, right, bottom = frame.bounds(_size(lr_pixels), self.model.context)
         part = lr_pixels[top:bottom, left:right]
         lr = torch.rot90(arrays.to_tensor(part[None]), frame.quarters, (2, 3))
-        sr = torch.rot90(self._made(lr), -frame.quarters, (2, 3))
+        sr = torch.rot90(self.model.upscale(lr, ensemble=True), -frame.quarters, (2, 3))
         values: Array = sr[0].permute(1, 2, 0).cpu().numpy()
-        if (part == part[..., :1]).all():  # a grey picture stays grey
+        if (part == part[..., :1]).all():  # a grey image stays grey
             values = np.repeat(values.mean(axis=2, keepdims=True), 3, axis=2)
-        return Enlarged(values, (left, top), self.model.scale)
-
-    def _made(self, lr: Tensor) -> Tensor:
-        """Return the mean of what the model makes of a face and of its mirrored twin."""
-        sr = self.model.enlarge(torch.cat([lr, lr.flip(3)]))
-        return (sr[:1] + sr[1:].flip(3)) / 2
+        return Upscaled(values, (left, top), self.model.scale)
 
     def _paint(self, frame: Frame, lr_pixels: np.ndarray, sr_pixels: np.ndarray) -> None:
         (height, width), (rows, columns) = sr_pixels.shape[:2], lr_pixels.shape[:2]
         x, y = width / columns, height / rows  # nearly the same, but sides are whole pixels
-        patch = Patch(self._enlarged(frame, lr_pixels), sr_pixels, frame, (columns, rows))
+        patch = Patch(self._upscaled(frame, lr_pixels), sr_pixels, frame, (columns, rows))
         left, top, right, bottom = frame.bounds((columns, rows))
         first, last = math.floor(left * x), min(width, math.ceil(right * x))
         start, end = math.floor(top * y), min(height, math.ceil(bottom * y))
@@ -196,20 +191,20 @@ class FaceRestorer:
             part[...] = mixed.round().clip(0, np.iinfo(part.dtype).max).astype(part.dtype)
 
     def _upright(self, frame: Frame, lr_pixels: np.ndarray) -> np.ndarray:
-        enlarged = self._enlarged(frame, lr_pixels)
-        left, top = enlarged.origin
+        upscaled = self._upscaled(frame, lr_pixels)
+        left, top = upscaled.origin
         side = max(1, round(frame.side * self.model.scale))
         # From the crop's pixels (scikit-image counts from the middle of the first) to the frame,
-        # the picture, and the pixels of what the model made.
+        # the image, and the pixels of what the model made.
         to_values = (
             AffineTransform(translation=(0.5 - side / 2, 0.5 - side / 2))
             + AffineTransform(scale=1 / side)
-            + frame.to_picture()
+            + frame.to_image()
             + AffineTransform(translation=(-left, -top))
             + AffineTransform(scale=self.model.scale)
             + AffineTransform(translation=(-0.5, -0.5))
         )
-        upright = warp(enlarged.values, to_values, output_shape=(side, side), order=3, mode="edge")
+        upright = warp(upscaled.values, to_values, output_shape=(side, side), order=3, mode="edge")
         most = np.iinfo(lr_pixels.dtype).max
         pixels: np.ndarray = (upright.clip(0, 1) * most).round().astype(lr_pixels.dtype)
         return pixels

@@ -1,4 +1,4 @@
-"""Arrays of pixels <-> tensors, and arrays as pictures."""
+"""Arrays of pixels <-> tensors, and arrays as images."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return values.div_(np.iinfo(pixels.dtype).max).permute(0, 3, 1, 2)
 
 
-def to_pixels(pictures: Tensor, dtype: Any) -> np.ndarray:
-    """Round pictures (``B3HW``, what leaves [0, 1] is clamped) to pixels, ``BHW3``."""
+def to_pixels(sr: Tensor, dtype: Any) -> np.ndarray:
+    """Round images (``B3HW``, what leaves [0, 1] is clamped) to pixels, ``BHW3``."""
     top = np.iinfo(dtype).max
-    values = pictures.permute(0, 2, 3, 1).mul(top).clamp_(0, top).round_()
+    values = sr.permute(0, 2, 3, 1).mul(top).clamp_(0, top).round_()
     # torch has few operations on uint16, and 65535 fits its int32.
     whole = values.to(torch.uint8) if top == 255 else values.to(torch.int32)
     return whole.cpu().numpy().astype(dtype, copy=False)
@@ -50,14 +50,14 @@ def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
 
 
 def resized_tensor(sr: Tensor, size: Size) -> Tensor:
-    """Bring pictures (``B3HW``) to a height and width by antialiased bicubic, clamped."""
+    """Bring images (``B3HW``) to a height and width by antialiased bicubic, clamped."""
     if tuple(sr.shape[-2:]) == size:
         return sr
     return interpolate(sr, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def wrapped(array: Any) -> tuple[Picture, Callable[[Picture], np.ndarray]]:
-    """Return an array as a picture, and how to make its like of another picture.
+    """Return an array as a decoded image, and how to make its like of another one.
 
     Args:
         array: ``hw``, ``hw1``, ``hw3`` or ``hw4``; uint8, uint16, or floats in [0, 1].

@@ -1,12 +1,12 @@
 """Whether a result agrees with its input, and the nearest one that does.
 
-A result is consistent if reducing it again gives the input. The set of such results is a plane:
-with A the reduction along an axis, the nearest point of it is
+A result is consistent if downscaling it gives the input. The set of such results is a plane:
+with A the downscaling of an axis, the nearest point of it is
 ``sr + P (lr - A sr A') P'`` where ``P = A' (A A')^-1``. What a network has invented between the
 input's pixels stays, what contradicts them (a shift of colour, most often) is taken out. That is
 back-projection (Irani and Peleg, 1991) carried to its limit in one step.
 
-The reduction is the antialiased bicubic one of Pillow and of srkit's protocols.
+The downscaling is the antialiased bicubic one of Pillow and of srkit's protocols.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-# LR pixels of context that make a projected tile that of the whole picture, to 1e-5: P falls off
+# LR pixels of context that make a projected tile that of the whole image, to 1e-5: P falls off
 # by a factor of about 3 a pixel.
 REACH = 12
 ROUNDS = 3  # clamping to [0, 1] undoes a little of each projection
@@ -27,7 +27,7 @@ ROUNDS = 3  # clamping to [0, 1] undoes a little of each projection
 
 @lru_cache(maxsize=16)
 def _operators(length: int, scale: int) -> tuple[Tensor, Tensor]:
-    """Return the reduction of an axis of ``length * scale`` pixels and its pseudo-inverse."""
+    """Return the downscaling of an axis of ``length * scale`` pixels and its pseudo-inverse."""
     identity = torch.eye(length * scale, dtype=torch.float64)[None, None]
     size = (length, length * scale)
     reduce = interpolate(identity, size=size, mode="bicubic", antialias=True)[0, 0]
@@ -41,7 +41,7 @@ def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
     Args:
         sr: ``B3HW``, H = scale * h.
         lr: ``B3hw`` in [0, 1].
-        scale: Enlargement factor.
+        scale: That of the result.
     """
     (rows, back_rows), (columns, back_columns) = (
         [matrix.to(sr) for matrix in _operators(side, scale)] for side in lr.shape[-2:]
@@ -53,7 +53,7 @@ def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
 
 
 def residual(sr: np.ndarray, lr: np.ndarray) -> float:
-    """Return how far a result, reduced again, is from its input: RMS, in 255ths.
+    """Return how far a downscaled result is from its input: RMS, in 255ths.
 
     Args:
         sr: Pixels, HW3, of 8 or 16 bits.

@@ -9,7 +9,7 @@ import gc
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
-LARGE = 1 << 28  # bytes: blocks of whole pictures, not of a tile's feature maps
+LARGE = 1 << 28  # bytes: blocks of whole images, not of a tile's feature maps
 
 
 def keep_memory(*, all_of_it: bool = True) -> None:
@@ -21,7 +21,7 @@ def keep_memory(*, all_of_it: bool = True) -> None:
 
     Args:
         all_of_it: Otherwise blocks of 256 MiB and more are given back all the same: a large
-            picture should not stay after it has been written.
+            image should not stay after it has been written.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
@@ -39,7 +39,10 @@ def ran_out(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+        "out of memory" in text
+        or "can't allocate memory" in text
+        or "not enough memory" in text
+        or "_status_alloc_failed" in text  # cuDNN and cuBLAS
     )
 
 

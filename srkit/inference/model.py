@@ -1,36 +1,44 @@
-"""Tensors and arrays of any size through a network, as much at a time as memory allows."""
+"""Model + image -> image: an image of any size and kind through a network, as memory allows."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from itertools import chain
-from typing import TypeVar
+from dataclasses import dataclass, field
+from itertools import chain, groupby, product
+from typing import Any, overload
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from srkit.errors import InputError, OptionError
-from srkit.inference import arrays, consistency, memory, tiling, winograd
+from srkit.imaging.codec import Picture, unpack
+from srkit.inference import arrays, consistency, memory, tiling
+from srkit.recipe import Recipe
 
-T = TypeVar("T")
 TILE = 256  # LR pixels: margins cost a third of the time at a radius of 19
 LEAST_TILE = 2 * tiling.BLEND
 UNKNOWN_RADIUS = 16  # LR pixels of context for a generator that states none
+# LR pixels of small images computed at once: enough to keep the cores busy, few enough for feature
+# maps to stay in their caches.
+BATCH_PIXELS = {"cpu": 1 << 14, "cuda": 1 << 18, "mps": 1 << 16}
+
+Run = Callable[[Tensor], Tensor]
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How pictures are enlarged.
+    """How images are upscaled.
 
     Attributes:
-        scale: Enlargement wanted; the model's own if None. Another is resampled from the model's
-            result by Lanczos.
-        ensemble: Average what the model makes of the picture's eight turns and flips.
-        consistent: Take out what contradicts the input; see `srkit.inference.consistency`.
+        scale: Wanted scale; the model's own if None. Another is resampled from the model's result
+            by Lanczos.
+        ensemble: Average over the symmetries that the model states.
+        consistent: Back-project, so that the downscaled result equals the input; see
+            `srkit.inference.consistency`.
         tile: Side of a tile in LR pixels, without its margins, at least 16; `TILE` if None.
     """
 
@@ -42,6 +50,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.scale is not None and not 0 < self.scale <= 64:
             raise OptionError(f"scale must be above 0 and at most 64, not {self.scale:g}")
+        if self.consistent and self.scale is not None and self.scale < 1:
+            raise OptionError(f"consistent results need a scale of 1 or more, not {self.scale:g}")
         if self.tile is not None and self.tile < 1:
             raise OptionError(f"tile must be 1 or more, not {self.tile}")
 
@@ -52,35 +62,55 @@ class Limits:
 
     Attributes:
         tile: Largest side of a tile in LR pixels.
-        dtype: In which the network computes.
-        fall_back: Go on on the CPU when even the smallest tile is too much for the device.
+        batch: Most tiles at once.
+        dtype: In which the network computes images of 8 bits.
         notes: What the user should be told, not yet told.
     """
 
     tile: int = 1 << 30
+    batch: int = 1 << 30
     dtype: torch.dtype = torch.float32
-    fall_back: bool = False
     notes: list[str] = field(default_factory=list)
+
+    def shrink(self, device: torch.device, count: int, tile: int) -> bool:
+        """Halve the batch, or else the tile, that was too much; return whether there is a rest."""
+        if (count := min(count, self.batch)) > 1:
+            self.batch = count // 2
+            rest = f"{self.batch} at a time"
+        elif (tile := min(tile, self.tile)) > LEAST_TILE:
+            self.tile = max(LEAST_TILE, tile // 2)
+            rest = f"tiles of {self.tile} pixels"
+        else:
+            return False
+        self.notes.append(f"out of memory on {device}; going on with {rest}")
+        return True
 
 
 @dataclass(frozen=True)
-class Network:
-    """A generator that enlarges tensors and arrays of any size.
+class Model:
+    """A generator ready to upscale images, and where it came from.
 
     Attributes:
         name: As asked for.
         generator: In evaluation mode, on its device.
-        scale: Enlargement factor.
+        scale: Its scale.
+        licence: Terms of the weights, as far as known.
+        sha256: Checksum of the weights' file; None for a generator without weights.
+        recipe: What it was trained by, if known.
+        metadata: The rest of what its file says.
+        run: The generator, run by an engine; the generator itself if None.
         limits: What its device stands.
-        quick: A copy for single threads of the CPU, see `srkit.inference.winograd`; None where
-            there is nothing to gain.
     """
 
     name: str
     generator: nn.Module
     scale: int
+    licence: str = "unknown"
+    sha256: str | None = None
+    recipe: Recipe | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    run: Run | None = field(default=None, kw_only=True)
     limits: Limits = field(default_factory=Limits, kw_only=True)
-    quick: nn.Module | None = field(default=None, kw_only=True)
 
     @property
     def device(self) -> torch.device:
@@ -90,175 +120,240 @@ class Network:
         return torch.device("cpu") if first is None else first.device
 
     @property
+    def generates(self) -> bool:
+        """Whether it draws what it has learned, rather than interpolate."""
+        return self.sha256 is not None
+
+    @property
     def exact_tiles(self) -> bool:
-        """Whether tiles give what the whole picture would; if not, they approximate it."""
+        """Whether tiles give what the whole image would; if not, they approximate it."""
         return getattr(self.generator, "receptive_radius", None) is not None
 
     @property
-    def threads(self) -> int:
-        """How many threads can use `quick`, each on pieces of its own; 0 for none."""
-        return winograd.workers() if self.quick is not None and self.device.type == "cpu" else 0
-
-    @property
     def context(self) -> int:
-        """How many LR pixels around it a part of a picture needs; a guess where none is stated."""
+        """How many LR pixels around it a part of an image needs; a guess where none is stated."""
         radius = getattr(self.generator, "receptive_radius", None)
         return UNKNOWN_RADIUS if radius is None else int(radius)
 
-    def spans(self, size: Sequence[int], settings: Settings) -> list[list[tiling.Span]]:
-        """Return how each side of a picture is cut into tiles."""
-        margin = self.context + (consistency.REACH if settings.consistent else 0)
-        tile = min(settings.tile or TILE, self.limits.tile)
-        alignment = int(getattr(self.generator, "alignment", 1))
-        return [tiling.spans(length, tile, margin, alignment) for length in size]
+    def size(self, size: tuple[int, int], settings: Settings) -> tuple[int, int]:
+        """Return the width and height of the result for an image, at least one pixel each."""
+        scale = settings.scale or self.scale
+        width, height = (max(1, round(side * scale)) for side in size)
+        return width, height
 
-    @torch.inference_mode()
-    def enlarge(
-        self, lr: Tensor, *, tile: int | None = None, settings: Settings | None = None
-    ) -> Tensor:
-        """Enlarge tensors by the model's own scale, in float32.
+    def batch_size(self, size: tuple[int, int]) -> int:
+        """Return how many images of one size (width, height) are best computed together."""
+        return max(1, BATCH_PIXELS.get(self.device.type, 1 << 16) // (size[0] * size[1]))
+
+    @overload
+    def upscale(self, image: Image.Image, **how: Any) -> Image.Image: ...
+    @overload
+    def upscale(self, image: np.ndarray, **how: Any) -> np.ndarray: ...
+    @overload
+    def upscale(self, image: Tensor, **how: Any) -> Tensor: ...
+    @overload
+    def upscale(self, image: Sequence[Any], **how: Any) -> list[Any]: ...
+
+    def upscale(self, image: Any, **how: Any) -> Any:
+        """Upscale one image or many; what comes in comes out.
 
         Args:
-            lr: ``B3hw`` in [0, 1], on any device.
-            tile: Side of a tile in LR pixels, without its margins; `TILE` if None.
-            settings: ``ensemble`` and ``consistent``.
+            image: A Pillow image of any mode; an array, ``hw``, ``hw1``, ``hw3`` or ``hw4``
+                (RGB, RGBA), of uint8, uint16, or floats in [0, 1]; a tensor, ``3hw`` or ``B3hw``
+                in [0, 1], on any device; or a list of such.
+            **how: The fields of `Settings`.
 
         Returns:
-            ``B3HW`` on lr's device, clamped to [0, 1].
+            The same kind, clamped. Of a Pillow image, alpha and greyness are kept, EXIF orientation
+            is applied, and what its file said beyond pixels is in ``info`` as ``icc_profile``,
+            ``exif``, ``xmp`` and ``dpi``. Pillow writes the profile by itself; hand it the
+            others: ``result.save(file, exif=result.info["exif"])``.
 
         Raises:
-            InputError: The device has no memory for the smallest tile, or the network's answer is
-                not finite.
+            OptionError: A setting that makes no sense.
+            InputError: An array or tensor of another shape or type, not enough memory for the
+                smallest tile, or a network whose result is not finite or of another scale.
         """
-        settings = settings or Settings()
-        settings = replace(settings, tile=tile or settings.tile)
+        try:
+            settings = Settings(**how)
+        except TypeError as error:
+            known = ", ".join(Settings.__dataclass_fields__)
+            raise OptionError(f"upscale takes {known}: {error}") from error
+        if isinstance(image, Tensor):
+            return self._upscale_tensor(image, settings)
+        if not isinstance(image, list | tuple):
+            return self.upscale([image], **how)[0]
+        if any(isinstance(each, Tensor) for each in image):
+            return [self.upscale(each, **how) for each in image]
+        wrapped = [
+            (unpack(each), Picture.to_image)
+            if isinstance(each, Image.Image)
+            else arrays.wrapped(each)
+            for each in image
+        ]
+        results = self.upscale_pictures([picture for picture, _ in wrapped], settings)
+        return [back(picture) for picture, (_, back) in zip(results, wrapped, strict=True)]
 
-        def attempt() -> Tensor:
-            size = (lr.shape[-2] * self.scale, lr.shape[-1] * self.scale)
-            sr = lr.new_empty(*lr.shape[:2], *size)
-            shape = (len(lr), *lr.shape[-2:])
-            parts = self._parts(shape, lambda its, y, x: lr[its, :, y, x], settings)
-            for rows, columns, part in parts:
-                sr[..., rows, columns] = part
-            return sr.clamp_(0, 1)
-
-        return self._as_memory_allows(attempt)
-
-    @torch.inference_mode()
-    def enlarge_pixels(
+    def upscale_pictures(
         self,
-        pixels: np.ndarray,
+        pictures: Sequence[Picture],
         settings: Settings | None = None,
-        progress: Callable[[int], None] = lambda pixels: None,
-    ) -> np.ndarray:
-        """Enlarge pixels of any number by the model's own scale; the result is assembled once.
+        progress: Progress = lambda images: None,
+    ) -> list[Picture]:
+        """Upscale decoded images; alpha, greyness, depth and metadata are kept.
 
-        Beside the result, memory holds one tile's feature maps and one row of seams. 8 bits may
-        be computed in half precision, where the device has it; 16 bits never are.
+        Neighbours of one size are computed together while that pays.
 
         Args:
-            pixels: ``hw3`` or ``Bhw3``, uint8 or uint16, in the machine's memory.
-            settings: See `Settings`; ``scale`` is left to `resized`.
-            progress: Told how many LR pixels have been done since it was last told.
-
-        Returns:
-            The same type, ``HW3`` or ``BHW3``.
+            pictures: From `srkit.imaging.codec.read`.
+            settings: How.
+            progress: Called with the number of images done since it was last called, in fractions.
 
         Raises:
-            InputError: As `enlarge`.
+            InputError: See `upscale`.
         """
         settings = settings or Settings()
-        stack = pixels if pixels.ndim == 4 else pixels[None]
-        count, height, width, _ = stack.shape
+        results: list[Picture] = []
+        for (size, _), alike in groupby(pictures, lambda p: (p.size, p.pixels.dtype)):
+            left = list(alike)
+            while left:
+                batch = left[: self.batch_size(size)]
+                del left[: len(batch)]
+                pixels = [picture.pixels for picture in batch]
+                # One alone may be large: no copy of it.
+                lr = np.stack(pixels) if len(pixels) > 1 else pixels[0][None]
+                sr = self._upscale_pixels(lr, settings, progress)
+                wanted = self.size(size, settings)
+                results += [
+                    picture.upscaled(arrays.resized(result, wanted))
+                    for picture, result in zip(batch, sr, strict=True)
+                ]
+        return results
 
-        told = 0
+    def _upscale_pixels(self, lr: np.ndarray, settings: Settings, progress: Progress) -> np.ndarray:
+        """Upscale pixels (``Bhw3``) by the model's own scale.
 
-        def attempt() -> np.ndarray:
-            nonlocal told
-            progress(-told)  # what an attempt has done that then ran out of memory
-            told = 0
-            size = (height * self.scale, width * self.scale)
-            sr = np.empty((count, *size, 3), pixels.dtype)
-            parts = self._parts(
-                (count, height, width),
-                lambda its, y, x: arrays.to_tensor(stack[its, y, x]),
-                settings,
-                half=pixels.dtype == np.uint8,
+        Beside the result, memory holds one tile's feature maps and one row of seams. 8 bits may be
+        computed in half precision, where the device has it; 16 bits never are.
+        """
+        count, height, width, _ = lr.shape
+        sr = np.empty((count, height * self.scale, width * self.scale, 3), lr.dtype)
+
+        def read(rows: slice, columns: slice) -> Tensor:
+            return arrays.to_tensor(lr[:, rows, columns])
+
+        def write(rows: slice, columns: slice, part: Tensor) -> None:
+            sr[:, rows, columns] = arrays.to_pixels(part, lr.dtype)
+
+        half = lr.dtype == np.uint8
+        self._upscale((count, height, width), read, write, settings, progress, half=half)
+        return sr
+
+    def _upscale_tensor(self, lr: Tensor, settings: Settings) -> Tensor:
+        if lr.ndim not in (3, 4) or lr.shape[-3] != 3 or not lr.is_floating_point():
+            raise InputError(
+                f"a tensor is 3hw or B3hw of floats in [0, 1], not {tuple(lr.shape)} {lr.dtype}"
             )
-            for rows, columns, part in parts:
-                sr[:, rows, columns] = arrays.to_pixels(part, pixels.dtype)
-                done = (rows.stop - rows.start) * (columns.stop - columns.start) * count
-                progress(done // self.scale**2)
-                told += done // self.scale**2
-            progress(count * height * width - told)  # what rounding down has left
-            return sr
+        if lr.ndim == 3:
+            return self._upscale_tensor(lr[None], settings)[0]
+        count, _, height, width = lr.shape
+        sr = lr.new_empty(count, 3, height * self.scale, width * self.scale)
 
-        sr = self._as_memory_allows(attempt)
-        return sr if pixels.ndim == 4 else sr[0]
+        def read(rows: slice, columns: slice) -> Tensor:
+            return lr[:, :, rows, columns].float()
 
-    def _parts(
+        def write(rows: slice, columns: slice, part: Tensor) -> None:
+            sr[:, :, rows, columns] = part
+
+        self._upscale((count, height, width), read, write, settings)
+        width, height = self.size((width, height), settings)
+        return arrays.resized_tensor(sr.clamp_(0, 1), (height, width))
+
+    @torch.inference_mode()
+    def _upscale(
         self,
-        shape: Sequence[int],
-        read: Callable[[slice, slice, slice], Tensor],
+        shape: tuple[int, int, int],
+        read: Callable[[slice, slice], Tensor],
+        write: Callable[[slice, slice, Tensor], None],
         settings: Settings,
+        progress: Progress = lambda images: None,
         *,
         half: bool = False,
-    ) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Yield finished parts of the result, on the device of what ``read`` gives.
+    ) -> None:
+        """Upscale tile by tile; where memory runs out, once more in smaller parts.
 
         Args:
-            shape: Number of pictures, height and width.
-            read: Gives some pictures, rows and columns of the input.
-            settings: How.
+            shape: Number of images, height and width.
+            read: Gives rows and columns of the input, ``B3hw``.
+            write: Takes rows and columns of the output with their values, ``B3HW``.
+            settings: How; ``scale`` is left to others.
+            progress: See `upscale_pictures`.
             half: Whether half precision is allowed.
         """
-        count, *size = shape
-        rows, columns = self.spans(size, settings)
-        places = [(row.read, column.read) for row in rows for column in columns]
-        threads = self._threads(len(places) * count, size)
-        # Few places and several pictures: each thread has some of the pictures.
-        share = math.ceil(count / threads) if threads > len(places) else count
-        pictures = [slice(first, first + share) for first in range(0, count, share)]
+        count, height, width = shape
+        margin = self.context + (consistency.REACH if settings.consistent else 0)
+        alignment = int(getattr(self.generator, "alignment", 1))
+        while True:
+            tile, done = min(settings.tile or TILE, self.limits.tile), 0.0
+            rows, columns = (
+                tiling.spans(side, tile, margin, alignment) for side in (height, width)
+            )
+            places = product(rows, columns)
+            results = (self._result(read(y.read, x.read), settings, half) for y, x in places)
+            try:
+                for ys, xs, part in tiling.parts(results, rows, columns, self.scale):
+                    write(ys, xs, part)
+                    share = part.shape[-2] * part.shape[-1] / (height * width * self.scale**2)
+                    progress(count * share)
+                    done += count * share
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not memory.ran_out(error):
+                    raise
+                why = " ".join(str(error).split())[:80]
+            progress(-done)
+            memory.release(self.device)
+            if not self.limits.shrink(self.device, count, tile):
+                raise InputError(
+                    f"not enough memory on {self.device}, even with small tiles ({why})"
+                )
 
-        def answer(place: tuple[slice, slice, slice]) -> Tensor:
-            lr = read(*place)
-            return self._answer(lr.to(self.device), settings, half, threads > 0).to(lr.device)
+    def _result(self, lr: Tensor, settings: Settings, half: bool) -> Tensor:
+        lr = lr.to(self.device)
+        return torch.cat(
+            [self._batch(each, settings, half) for each in lr.split(self.limits.batch)]
+        )
 
-        each = ((its, y, x) for y, x in places for its in pictures)
-        answers = winograd.in_parallel(answer, each, threads) if threads > 1 else map(answer, each)
-        if len(pictures) > 1:
-            apart = answers
-            answers = (torch.cat([next(apart) for _ in pictures]) for _ in places)
-        yield from tiling.parts(answers, rows, columns, self.scale)
-
-    def _threads(self, pieces: int, size: Sequence[int]) -> int:
-        """Return how many threads are to use `quick`, each on pieces of its own; 0 for none."""
-        pixels = size[0] * size[1]
-        if self.quick is not None and winograd.is_for_small_pictures(self.quick):
-            pixels = min(pixels, TILE**2) * pieces // max(1, self.threads)
-        enough = pixels >= winograd.LEAST_PIXELS and pieces >= self.threads
-        return self.threads if enough else 0
-
-    def _answer(self, lr: Tensor, settings: Settings, half: bool, quick: bool) -> Tensor:
-        sr = self._forward(lr, half, quick)
+    def _batch(self, lr: Tensor, settings: Settings, half: bool) -> Tensor:
+        sr = self._forward(lr, half)
         if settings.ensemble:
-            for turn in range(1, 8):
-                turned = (lr if turn < 4 else lr.mT).rot90(turn, (-2, -1))
-                back = self._forward(turned, half, quick).rot90(-turn, (-2, -1))
-                sr = sr + (back if turn < 4 else back.mT)
-            sr = sr / 8
+            views = self._symmetries()
+            for turn, mirrored in views[1:]:
+                view = (lr.flip(-1) if mirrored else lr).rot90(turn, (-2, -1))
+                back = self._forward(view, half).rot90(-turn, (-2, -1))
+                sr = sr + (back.flip(-1) if mirrored else back)
+            sr = sr / len(views)
         return consistency.project(sr, lr, self.scale) if settings.consistent else sr
 
-    def _forward(self, lr: Tensor, half: bool, quick: bool) -> Tensor:
-        """Return the network's answer in float32; once more in float32 where it isn't finite."""
-        generator, layout = self.generator, torch.channels_last
-        if quick and self.quick is not None:
-            generator, layout = self.quick, torch.contiguous_format
-        given = lr.contiguous(memory_format=layout)
+    def _symmetries(self) -> list[tuple[int, bool]]:
+        """Return quarter turns and mirrorings under which the network does equally well.
+
+        A network that states nothing has learned from upright images, of which a mirror image is
+        one more.
+        """
+        stated = getattr(self.generator, "symmetries", ("mirror",))
+        turns = range(4 if "rotation" in stated else 1)
+        mirrored = (False, True) if "mirror" in stated else (False,)
+        return [(turn, mirror) for mirror in mirrored for turn in turns]
+
+    def _forward(self, lr: Tensor, half: bool) -> Tensor:
+        """Return the network's result in float32; once more in float32 where it isn't finite."""
+        run = self.run or self.generator
         for dtype in dict.fromkeys((self.limits.dtype if half else torch.float32, torch.float32)):
             short = dtype != torch.float32
             with torch.autocast(lr.device.type, dtype) if short else nullcontext():
-                sr: Tensor = generator(given).float()
+                sr: Tensor = run(lr).float()
+            self._require_scale(lr, sr)
             if bool(sr.sum().isfinite()):  # one value that isn't finite makes the sum so, too
                 return sr
             if short:
@@ -267,29 +362,12 @@ class Network:
                     f"model '{self.name}' leaves the range of {str(dtype).removeprefix('torch.')}; "
                     "computing in float32 from here on"
                 )
-        raise InputError(f"model '{self.name}' gives values that are not finite for this picture")
+        raise InputError(f"model '{self.name}' gives values that are not finite for this image")
 
-    def _as_memory_allows(self, attempt: Callable[[], T]) -> T:
-        """Halve the tile until it fits; what was too much once is not tried again."""
-        tile = TILE
-        while True:
-            where = self.device
-            try:
-                return attempt()
-            except (RuntimeError, MemoryError) as error:
-                if not memory.ran_out(error):
-                    raise
-                why = " ".join(str(error).split())[:80]
-            memory.release(where)
-            tile = min(tile, self.limits.tile)
-            if tile > LEAST_TILE:
-                self.limits.tile = max(LEAST_TILE, tile // 2)
-                self.limits.notes.append(
-                    f"out of memory on {where}; going on with tiles of {self.limits.tile} pixels"
-                )
-            elif where.type != "cpu" and self.limits.fall_back:
-                self.generator.to("cpu")
-                self.limits.dtype, self.limits.tile = torch.float32, TILE
-                self.limits.notes.append(f"out of memory on {where}; going on on the CPU")
-            else:
-                raise InputError(f"not enough memory on {where}, even with small tiles ({why})")
+    def _require_scale(self, lr: Tensor, sr: Tensor) -> None:
+        height, width = lr.shape[-2:]
+        if sr.shape != (*lr.shape[:2], height * self.scale, width * self.scale):
+            raise InputError(
+                f"model '{self.name}' gives {tuple(sr.shape)} for {tuple(lr.shape)}; "
+                f"its scale should be {self.scale}"
+            )

@@ -1,4 +1,4 @@
-"""Tiles: a picture of any size through a network, a part at a time, without seams.
+"""Tiles: an image of any size through a network, a part at a time, without seams.
 
 Each tile is given a margin of context that is computed and thrown away. Where two tiles meet they
 fade into each other over `BLEND` LR pixels on each side: nothing where margins make tiles exact,
@@ -89,7 +89,7 @@ def spans(length: int, tile: int, margin: int, alignment: int = 1) -> list[Span]
 
 
 def parts(
-    answers: Iterator[Tensor], rows: list[Span], columns: list[Span], scale: int
+    results: Iterator[Tensor], rows: list[Span], columns: list[Span], scale: int
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Yield what tiles have finished of the output: each pixel once, seams blended.
 
@@ -97,7 +97,7 @@ def parts(
     row of seams is held.
 
     Args:
-        answers: What the network gives for the `Span.read` of each row and column (B3HW), row by
+        results: What the network gives for the `Span.read` of each row and column (B3HW), row by
             row from the left.
         rows: From `spans`, as ``columns``.
         columns: See ``rows``.
@@ -112,7 +112,7 @@ def parts(
         below: Tensor | None = None
         beside: Tensor | None = None  # the right seam of the tile before
         for column in columns:
-            tile = next(answers)[..., row.inner(scale), column.inner(scale)]
+            tile = next(results)[..., row.inner(scale), column.inner(scale)]
             # Multiplied only where there is a seam: other values stay as they are, to the bit.
             if len(rows) > 1:
                 tile = tile * row.ramp(scale).to(tile)[:, None]

@@ -1,14 +1,11 @@
-"""A model -> a file that other software runs: ONNX or TorchScript, checked against torch."""
+"""A model -> an ONNX file that other software runs, checked against torch."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
 import io
-import json
 import logging
-import os
 import shutil
 import tempfile
 import warnings
@@ -16,9 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-import platformdirs
 import torch
 from torch import Tensor, nn
 
@@ -26,18 +22,15 @@ import srkit
 from srkit import registry
 from srkit.errors import InputError
 from srkit.files import atomic
-from srkit.inference.upscale import Model
+from srkit.inference.model import Model
 
-Format = Literal["onnx", "torchscript"]
-SUFFIXES: dict[str, str] = {"onnx": ".onnx", "torchscript": ".pt"}
 # Largest difference from torch in units of [0, 1]; half of an 8-bit step is 0.00196.
 TOLERANCE = 1e-4
-# Batch, height and width of the pictures compared: odd sides, neither way's multiples.
+# Batch, height and width of the images compared: odd sides, neither way's multiples.
 SIZES = ((1, 17, 23), (2, 31, 8), (3, 9, 40), (1, 61, 33))
 EXAMPLE = (2, 3, 19, 26)  # what the graph is recorded with; none of the sizes above
 READER = "onnx"  # which reads ONNX files, if its extra is installed
 SHOWN = 150  # characters of a message
-EXTRA_FILE = "srkit.json"  # within a TorchScript archive
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Exported:
     Attributes:
         file: Where it is.
         difference: Largest found, in units of [0, 1].
-        sizes: Batch, height and width of the pictures compared.
+        sizes: Batch, height and width of the images compared.
     """
 
     file: Path
@@ -55,42 +48,38 @@ class Exported:
     sizes: tuple[tuple[int, int, int], ...] = SIZES
 
 
-def export(model: Model, file: Path, to: Format = "onnx", *, force: bool = False) -> Exported:
-    """Write a model for other software; batch, height and width stay free.
+def export(model: Model, file: Path, *, force: bool = False) -> Exported:
+    """Write a model as ONNX; batch, height and width stay free.
 
-    The written file is run on pictures of `SIZES`, and appears under its name only if it agrees
+    The written file is run on images of `SIZES`, and appears under its name only if it agrees
     with torch within `TOLERANCE`. Input ``lr`` and output ``sr`` are float32 RGB in [0, 1],
-    ``B3hw`` and ``B3HW``; as within srkit, sr may leave [0, 1]. The file also says scale, name,
-    licence, receptive radius, recipe, the sha256 of the weights and srkit's version: an ONNX file
-    in its metadata under ``srkit.*``, a TorchScript file as the extra file ``srkit.json``.
+    ``B3hw`` and ``B3HW``; as within srkit, sr may leave [0, 1]. The file's metadata say, under
+    ``srkit.*``, scale, name, licence, receptive radius, recipe, the sha256 of the weights and
+    srkit's version.
 
     Args:
         model: From `srkit.load`.
         file: To write.
-        to: ``onnx`` or ``torchscript``.
         force: Write over a file of that name.
 
     Raises:
         InputError: The file exists, the extra is missing, the model is an ONNX file, its network
-            can't be exported for pictures of all sizes, or the result isn't the same.
+            can't be exported for images of all sizes, or the result isn't the same.
     """
-    if to not in get_args(Format):
-        raise InputError(f"can't export to '{to}', only to {' or '.join(get_args(Format))}")
-    if "onnx" in (model.metadata.get("reader"), model.metadata.get("backend")):
+    if model.metadata.get("reader") == READER:
         raise InputError(f"'{model.name}' is an ONNX file already; export what that was made of")
     require_free(file, force=force)
     generator = copy.deepcopy(model.generator).cpu().float().eval()
     generator.requires_grad_(False).to(memory_format=torch.contiguous_format)
-    write, read = (_write_onnx, _read_onnx) if to == "onnx" else (_write_script, _read_script)
     with tempfile.TemporaryDirectory(prefix="srkit-") as folder:
-        draft = Path(folder) / f"draft{SUFFIXES[to]}"
-        with _one_line(f"'{model.name}' can't be exported to {to}", draft):
-            write(generator, draft, described(model))
-        with _one_line(f"'{model.name}', exported to {to}, doesn't run", draft):
-            difference = _difference(generator, read(draft))
+        draft = Path(folder) / "draft.onnx"
+        with _one_line(f"'{model.name}' can't be exported to onnx", draft):
+            _write(generator, draft, described(model))
+        with _one_line(f"'{model.name}', exported to onnx, doesn't run", draft):
+            difference = _difference(generator, _read(draft))
         if not difference <= TOLERANCE:
             raise InputError(
-                f"'{model.name}', exported to {to}, differs from torch by {difference:.3g} "
+                f"'{model.name}', exported to onnx, differs from torch by {difference:.3g} "
                 f"(at most {TOLERANCE:g} is allowed, in units of [0, 1]); nothing was written"
             )
         try:
@@ -123,45 +112,14 @@ def described(model: Model) -> dict[str, str]:
         "licence": model.licence,
         "sha256": model.sha256 or "",
         "receptive_radius": "" if radius is None else str(radius),
-        "source": str(model.metadata.get("pinned", "")),
+        "source": str(model.metadata.get("source", "")),
         "recipe": model.recipe.to_toml() if model.recipe else "",
     }
 
 
-def kept(model: Model) -> Path:
-    """Return a model's ONNX file in the cache, exported if it isn't there yet.
-
-    Its name is a digest of the weights' sha256, of what else is known of the model (who provides
-    its network among it), and of the versions of srkit and torch.
-
-    Raises:
-        InputError: See `export`.
-    """
-    chosen = os.environ.get("SRKIT_CACHE")
-    folder = Path(chosen) if chosen else platformdirs.user_cache_path("srkit") / "exported"
-    about = json.dumps(model.metadata, sort_keys=True, default=str)
-    lines = [srkit.__version__, str(torch.__version__), str(model.sha256), str(model.scale), about]
-    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    file = folder / f"{digest[:32]}.onnx"
-    if not file.is_file():
-        export(model, file, force=True)
-    return file
-
-
-def reader() -> Callable[[Path], nn.Module | None]:
-    """Return what reads ONNX files.
-
-    Raises:
-        InputError: The extra is missing.
-    """
-    if READER not in registry.offers("readers"):
-        raise InputError("ONNX needs srkit[onnx]: pip install 'srkit[onnx]'")
-    return registry.find("readers", READER)
-
-
 @torch.no_grad()
 def _difference(generator: nn.Module, other: Callable[[Tensor], Tensor]) -> float:
-    """Return the largest difference between two generators on random pictures of all sizes."""
+    """Return the largest difference between two generators on random images of all sizes."""
     random = torch.Generator().manual_seed(0)
     worst = 0.0
     for batch, height, width in SIZES:
@@ -174,8 +132,9 @@ def _difference(generator: nn.Module, other: Callable[[Tensor], Tensor]) -> floa
     return worst
 
 
-def _write_onnx(generator: nn.Module, file: Path, about: dict[str, str]) -> None:
-    reader()  # says what to install
+def _write(generator: nn.Module, file: Path, metadata: dict[str, str]) -> None:
+    if READER not in registry.offers("readers"):
+        raise InputError("ONNX needs srkit[onnx]: pip install 'srkit[onnx]'")
     from torch.export import Dim
 
     free = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
@@ -193,41 +152,18 @@ def _write_onnx(generator: nn.Module, file: Path, about: dict[str, str]) -> None
     for node in program.model.graph:
         node.metadata_props.clear()  # lines of source code, with this machine's paths
     program.model.metadata_props.clear()
-    program.model.metadata_props.update({f"srkit.{key}": value for key, value in about.items()})
+    program.model.metadata_props.update({f"srkit.{key}": value for key, value in metadata.items()})
     proto = program.model_proto
     sides = proto.graph.input[0].type.tensor_type.shape.dim
     if any(sides[axis].HasField("dim_value") for axis in free):
-        raise RuntimeError("what it computes is fixed to one size of picture")
+        raise RuntimeError("what it computes is fixed to one size of image")
     importlib.import_module("onnx").checker.check_model(proto, full_check=True)
     file.write_bytes(proto.SerializeToString(deterministic=True))
 
 
-def _read_onnx(file: Path) -> Callable[[Tensor], Tensor]:
-    made = reader()(file)
-    assert made is not None  # its name ends in .onnx
-    return made
-
-
-def _write_script(generator: nn.Module, file: Path, about: dict[str, str]) -> None:
-    with _deprecated():
-        traced = torch.jit.trace(generator, torch.rand(EXAMPLE), check_trace=False)
-        text = json.dumps(about, sort_keys=True, indent=1)
-        torch.jit.save(traced, file, _extra_files={EXTRA_FILE: text})
-
-
-def _read_script(file: Path) -> Callable[[Tensor], Tensor]:
-    with _deprecated():
-        loaded: Callable[[Tensor], Tensor] = torch.jit.load(file)
-    return loaded
-
-
-@contextmanager
-def _deprecated() -> Iterator[None]:
-    """TorchScript is deprecated, and asked for all the same; what tracing fixes is compared."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*torch\.jit\..* is deprecated")
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        yield
+def _read(file: Path) -> Callable[[Tensor], Tensor]:
+    read: Callable[[Path], Callable[[Tensor], Tensor]] = registry.find("readers", READER)
+    return read(file)
 
 
 @contextmanager

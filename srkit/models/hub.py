@@ -1,17 +1,15 @@
-"""Models from the Hugging Face Hub, pinned: from its first use on, a name means the same bytes.
+"""Models from the Hugging Face Hub: ``hf://OWNER/NAME[/FILE][@REVISION]``.
 
-The first use of ``hf://owner/name`` asks the Hub which commit that is, and writes commit, file and
-sha256 down; later ones take that commit and check the sum, whatever the repository's branches
-point to by then. What is pinned and was downloaded once needs no network.
+Without a revision the newest commit is taken, and a model's metadata say which. A name with file
+and commit means the same bytes for ever, and needs no network once they are here.
 
 Environment:
     HF_ENDPOINT: Another Hub, a mirror for instance.
-    SRKIT_PINS: The file of pins; see `srkit.models.pins`.
+    HF_HUB_OFFLINE: Never ask it.
 """
 
 from __future__ import annotations
 
-import datetime
 import os
 import re
 import warnings
@@ -21,20 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srkit.errors import InputError, nearest
-from srkit.files import sha256
-from srkit.models import pins
-from srkit.models.pins import Pin
 
 PREFIX = "hf://"
-FORM = "hf://OWNER/NAME[/FILE][@REVISION][#sha256=HEX]"
+FORM = "hf://OWNER/NAME[/FILE][@REVISION]"
 DEFAULT_FILE = "model.safetensors"
 WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".onnx")
+CARD = "README.md"
 TIMEOUT = 20.0  # seconds for the Hub to answer
 _PART = r"[A-Za-z0-9_.-]+"
 _NAME = re.compile(
-    rf"(?P<repo>{_PART}/{_PART})(?P<file>(/{_PART})+)?(@(?P<revision>{_PART}(/{_PART})*))?"
-    r"(#sha256=(?P<sha256>[0-9a-fA-F]{64}))?"
+    rf"(?P<repo>{_PART}/{_PART})(/(?P<file>{_PART}(/{_PART})*))?(@(?P<revision>{_PART}(/{_PART})*))?"
 )
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -43,20 +39,32 @@ class Reference:
 
     Attributes:
         repo: ``owner/name``.
-        file: In the repository; None for its only weights.
+        file: Path in the repository; None for its only weights.
         revision: Branch, tag or commit; None for the default branch.
-        sha256: What the file's must be, in lower case; None where the name doesn't say.
     """
 
     repo: str
     file: str | None = None
     revision: str | None = None
-    sha256: str | None = None
 
     def __str__(self) -> str:
-        """Return the name without the sum: what is pinned."""
         file = f"/{self.file}" if self.file else ""
         return f"{PREFIX}{self.repo}{file}" + (f"@{self.revision}" if self.revision else "")
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file from the Hub.
+
+    Attributes:
+        file: In the Hub's cache.
+        name: Its whole name, with file and commit.
+        licence: As the model card's metadata state it, or ``unknown``.
+    """
+
+    file: Path
+    name: str
+    licence: str
 
 
 def parse(name: str) -> Reference:
@@ -66,71 +74,58 @@ def parse(name: str) -> Reference:
         InputError: It isn't of the form `FORM`.
     """
     found = _NAME.fullmatch(name.removeprefix(PREFIX))
-    if not name.startswith(PREFIX) or found is None or ".." in re.split(r"[/@#]", name):
+    if not name.startswith(PREFIX) or found is None or ".." in re.split(r"[/@]", name):
         raise InputError(f"'{name}' is no model on the Hub; the form is {FORM}")
-    sum_ = found["sha256"]
-    file = found["file"].removeprefix("/") if found["file"] else None
-    return Reference(found["repo"], file, found["revision"], sum_.lower() if sum_ else None)
+    return Reference(found["repo"], found["file"], found["revision"])
 
 
-def obtain(name: str) -> tuple[Path, Pin]:
-    """Return the file that a name means, and its pin; pin the name if this is its first use.
+def download(name: str) -> Download:
+    """Return the file that a name means, from the Hub's cache if it is there.
 
     Args:
         name: See `FORM`.
 
     Raises:
-        InputError: No such repository, revision or file, several weights to choose from, no way to
-            the Hub, or bytes that aren't those of the pin.
+        InputError: No such repository, revision or file, several weights to choose from, or no way
+            to the Hub.
     """
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+
     reference = parse(name)
-    pin = pins.read().get(str(reference)) or pins.add(str(reference), lambda: _resolved(reference))
-    if reference.sha256 not in (None, pin.sha256):
-        raise InputError(f"{reference} is pinned to sha256 {pin.sha256}, not {reference.sha256}")
-    file = _downloaded(reference, pin.file, pin.commit)
-    if (found := sha256(file)) != pin.sha256:
-        raise InputError(
-            f"{reference}: the bytes have changed (sha256 {found}, pinned {pin.sha256}); "
-            f"delete {file.resolve()} to download it again"
+    repo, commit, file = reference.repo, reference.revision or "", reference.file or DEFAULT_FILE
+    cached = _COMMIT.fullmatch(commit) and try_to_load_from_cache(repo, file, revision=commit)
+    if isinstance(cached, str):
+        card = try_to_load_from_cache(repo, CARD, revision=commit)
+        return _download(reference, file, commit, cached, card)
+    with _one_line(reference):
+        endpoint = os.environ.get("HF_ENDPOINT") or None
+        found = HfApi(endpoint=endpoint).model_info(
+            repo, revision=reference.revision, timeout=TIMEOUT
         )
-    return file, pin
+        commit, names = str(found.sha), [each.rfilename for each in found.siblings or ()]
+        if not _COMMIT.fullmatch(commit):
+            raise InputError(f"{reference}: the Hub names no commit ({commit:.60})")
+        file = _chosen(reference, names)
+        given = {"repo_id": repo, "revision": commit, "endpoint": endpoint}
+        card = hf_hub_download(filename=CARD, **given) if CARD in names else None
+        return _download(reference, file, commit, hf_hub_download(filename=file, **given), card)
 
 
-def full_name(reference: Reference, pin: Pin) -> str:
-    """Return the name that leaves nothing open: file, commit and sum."""
-    return f"{PREFIX}{reference.repo}/{pin.file}@{pin.commit}#sha256={pin.sha256}"
+def _download(reference: Reference, file: str, commit: str, path: str, card: object) -> Download:
+    name = str(Reference(reference.repo, file, commit))
+    return Download(Path(path), name, _licence(Path(card)) if isinstance(card, str) else "unknown")
 
 
-def cached(name: str, pin: Pin) -> Path | None:
-    """Return a pinned file if it has been downloaded."""
-    from huggingface_hub import try_to_load_from_cache
+def _licence(card: Path) -> str:
+    """Return the licence in a model card's metadata."""
+    from huggingface_hub import metadata_load
 
-    found = try_to_load_from_cache(parse(name).repo, pin.file, revision=pin.commit)
-    return Path(found) if isinstance(found, str) else None
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("HF_ENDPOINT") or None
-
-
-def _resolved(reference: Reference) -> Pin:
-    """Ask the Hub what a name means now, and download it."""
-    from huggingface_hub import HfApi
-
-    with _clear(reference):
-        about = HfApi(endpoint=_endpoint()).model_info(
-            reference.repo, revision=reference.revision, timeout=TIMEOUT
-        )
-    names = [sibling.rfilename for sibling in about.siblings or ()]
-    file = _chosen(reference, names)
-    commit = str(about.sha)
-    found = sha256(_downloaded(reference, file, commit))
-    if reference.sha256 not in (None, found):
-        raise InputError(f"{reference}: {file} has sha256 {found}, not {reference.sha256}")
-    card = about.card_data.to_dict() if about.card_data else {}
-    terms = card.get("license_name") or card.get("license") or "unknown"
-    licence = ", ".join(map(str, terms)) if isinstance(terms, list) else str(terms)
-    return Pin(commit, file, found, licence, datetime.date.today().isoformat())
+    try:
+        terms = metadata_load(card) or {}
+    except Exception:  # somebody's YAML
+        return "unknown"
+    stated = terms.get("license_name") or terms.get("license") or "unknown"
+    return ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated)
 
 
 def _chosen(reference: Reference, names: list[str]) -> str:
@@ -150,30 +145,17 @@ def _chosen(reference: Reference, names: list[str]) -> str:
     raise InputError(f"{reference}: several weights in it; name one as {FORM}: {shown}")
 
 
-def _downloaded(reference: Reference, file: str, commit: str) -> Path:
-    """Return a file of a commit from the Hub's cache; a commit never changes."""
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    given = {"repo_id": reference.repo, "filename": file, "revision": commit}
-    with _clear(reference):
-        try:
-            return Path(hf_hub_download(**given, local_files_only=True))
-        except LocalEntryNotFoundError:
-            # Downloads are tried again for a minute; this says at once whether there is a way.
-            HfApi(endpoint=_endpoint()).model_info(reference.repo, revision=commit, timeout=TIMEOUT)
-            return Path(hf_hub_download(**given, endpoint=_endpoint()))
-
-
 @contextmanager
-def _clear(reference: Reference) -> Iterator[None]:
+def _one_line(reference: Reference) -> Iterator[None]:
     """Say in one line what is wrong, and keep the library from printing."""
     from huggingface_hub import constants, errors
 
-    host = _endpoint() or constants.ENDPOINT
+    host = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
     try:
         with _quiet():
             yield
+    except InputError:
+        raise
     except errors.GatedRepoError as error:
         raise InputError(
             f"{reference}: accept its terms at {host}/{reference.repo}, then `hf auth login`"
@@ -184,8 +166,6 @@ def _clear(reference: Reference) -> Iterator[None]:
         ) from error
     except errors.RevisionNotFoundError as error:
         raise InputError(f"{reference}: no such revision in it") from error
-    except errors.RemoteEntryNotFoundError as error:
-        raise InputError(f"{reference}: the file is no longer there") from error
     # What else comes through depends on the library's version and on that of its HTTP client.
     except Exception as error:
         why = (str(error).strip() or type(error).__name__).splitlines()[0]

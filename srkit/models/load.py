@@ -6,18 +6,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from srkit import plugins, registry
 from srkit.errors import InputError, UnknownNameError, nearest
 from srkit.files import sha256
 from srkit.hookspecs import ReadyModel
-from srkit.inference.device import device_named
-from srkit.inference.upscale import Model, prepared
-from srkit.models import checkpoint, export, hub
+from srkit.inference.engines import TORCH, prepared
+from srkit.inference.model import Model
+from srkit.models import checkpoint, hub
 from srkit.recipe import Recipe
 
-BACKENDS = ("torch", "onnx")
 DEFAULT_MODEL = "faces"
 # The extra of srkit whose plugin reads files of other projects.
 EXTRAS = {
@@ -34,34 +31,25 @@ def load(
     *,
     device: str = "auto",
     precision: str = "auto",
-    backend: str = "torch",
+    engine: str = TORCH,
 ) -> Model:
-    """Return a model, ready to enlarge pictures.
+    """Return a model, ready to upscale images.
 
     Args:
         name: A ready model's name, a checkpoint file, a run's folder, the name of a run under
             ``runs/``, a file that a plugin's reader knows, or ``hf://owner/name``
             (`srkit.models.hub`); the shipped default where None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; see `srkit.inference.upscale.prepared`.
-        backend: ``torch``, or ``onnx``: exported once into the cache, and run by ONNX Runtime on
-            the CPU.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; see `srkit.inference.engines.prepared`.
+        engine: ``torch``, or one of a plugin (``onnxruntime``).
 
     Raises:
-        UnknownNameError: Nothing of that name or at that path.
-        InputError: The file is damaged, not what its sum says, or no checkpoint; an extra is
-            missing; the model can't be exported.
+        UnknownNameError: Nothing of that name or at that path; no such engine.
+        InputError: The file is damaged, not what its checksum says, or no checkpoint; an extra is
+            missing; the engine can't run the model.
         OptionError: A precision that the device hasn't got.
     """
-    name = str(name or DEFAULT_MODEL)
-    if backend not in BACKENDS:
-        raise InputError(f"no backend '{backend}', only {' and '.join(BACKENDS)}")
-    if backend == "onnx":
-        if device not in ("auto", "cpu"):
-            raise InputError(f"backend onnx computes on the CPU, not on '{device}'")
-        return prepared(_by_onnx_runtime(find(name)), torch.device("cpu"), precision)
-    where = device_named(device)
-    return prepared(find(name), where, precision)
+    return prepared(find(str(name or DEFAULT_MODEL)), device, precision, engine)
 
 
 def find(name: str) -> Model:
@@ -71,20 +59,16 @@ def find(name: str) -> Model:
         UnknownNameError, InputError: As `load`.
     """
     if name.startswith(hub.PREFIX):
-        file, pin = hub.obtain(name)
-        model = _from_file(name, file, pin.licence)
-        pinned = hub.full_name(hub.parse(name), pin)
-        return replace(model, metadata={**model.metadata, "pinned": pinned})
+        found = hub.download(name)
+        model = _from_file(name, found.file, found.licence)
+        return replace(model, metadata={**model.metadata, "source": found.name})
     if name in registry.offers("models"):
         return _ready(name)
-    for file in (
-        Path(name),
-        Path(name) / checkpoint.MODEL,
-        checkpoint.default_folder(name) / checkpoint.MODEL,
-    ):
+    runs = (Path(name), checkpoint.default_folder(name))
+    for file in (Path(name), *(folder / checkpoint.MODEL for folder in runs)):
         if file.is_file():
             return _from_file(name, file, "unknown")
-    for folder in (Path(name), checkpoint.default_folder(name)):
+    for folder in runs:
         if newest := checkpoint.checkpoints(folder)[-1:]:
             raise InputError(
                 f"the run in {folder} isn't finished; --resume it, or take {newest[0]} as it is"
@@ -97,16 +81,16 @@ def find(name: str) -> Model:
 
 
 def _ready(name: str) -> Model:
-    """Return a registered model: its file, checked against its sum, or its bare generator."""
+    """Return a registered model: its file, checked against its checksum, or its bare generator."""
     ready: ReadyModel = registry.build("models", name)
     if ready.generator is not None:
-        made = registry.build_scaled("generators", ready.generator, ready.scale, ready.options)
-        about = {
+        built = registry.build_scaled("generators", ready.generator, ready.scale, ready.options)
+        metadata = {
             "generator": ready.generator,
             "options": dict(ready.options),
             "provider": registry.provenance("generators", ready.generator),
         }
-        return Model(name, made, ready.scale, licence=ready.licence, metadata=about)
+        return Model(name, built, ready.scale, ready.licence, metadata=metadata)
     assert ready.file is not None  # a ReadyModel has one or the other
     if not ready.file.is_file():
         raise InputError(f"the weights of '{name}' are missing ({ready.file}); reinstall it")
@@ -119,51 +103,28 @@ def _ready(name: str) -> Model:
     return model
 
 
-def _by_onnx_runtime(model: Model) -> Model:
-    """Return a model whose generator is its exported self, run by ONNX Runtime."""
-    reader = export.reader()
-    if model.metadata.get("reader") == export.READER:
-        return model
-    file = export.kept(model)
-    try:
-        generator = reader(file)
-    except InputError:  # damaged in the cache
-        file.unlink()
-        generator = reader(export.kept(model))
-    assert generator is not None  # its name ends in .onnx
-    return replace(model, generator=generator, metadata={**model.metadata, "backend": "onnx"})
-
-
 def _from_file(name: str, file: Path, licence: str) -> Model:
-    sum_ = sha256(file)
+    digest = sha256(file)
     try:
-        its = checkpoint.read(file, only=("generator", "ema"))
+        stored = checkpoint.read(file, only=("generator", "ema"))
     except InputError as error:
-        if foreign := _foreign(name, file, licence, sum_):
+        if foreign := _foreign(name, file, licence, digest):
             return foreign
         raise _refusal(file, error) from error
-    generator = checkpoint.generator(its.recipe)
+    generator = checkpoint.generator(stored.recipe)
     # A training checkpoint carries both; the average is the one that was validated.
     weights = {
         key.removeprefix("module."): value
-        for key, value in its.part("ema").items()
+        for key, value in stored.part("ema").items()
         if key.startswith("module.")
-    } or its.part("generator")
+    } or stored.part("generator")
     checkpoint.load_weights(generator, weights, str(file))
-    provider = registry.provenance("generators", its.recipe.generator.name)
-    metadata = {**its.metadata, "step": its.step, "provider": provider}
-    return Model(
-        name,
-        generator,
-        its.recipe.scale,
-        licence=licence,
-        sha256=sum_,
-        recipe=its.recipe,
-        metadata=metadata,
-    )
+    provider = registry.provenance("generators", stored.recipe.generator.name)
+    metadata = {**stored.metadata, "step": stored.step, "provider": provider}
+    return Model(name, generator, stored.recipe.scale, licence, digest, stored.recipe, metadata)
 
 
-def _foreign(name: str, file: Path, licence: str, sum_: str) -> Model | None:
+def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
     """Ask the plugins' readers, one by one, whether a file is theirs.
 
     Raises:
@@ -177,21 +138,14 @@ def _foreign(name: str, file: Path, licence: str, sum_: str) -> Model | None:
                 continue
             if licence == "unknown":
                 licence = str(getattr(generator, "licence", licence))
-            about = {
+            metadata = {
                 **getattr(generator, "metadata", {}),
                 "reader": reader,
                 "provider": registry.provenance("readers", reader),
             }
-            recipe = getattr(generator, "recipe", "")
-            return Model(
-                name,
-                generator,
-                generator.scale,
-                licence=licence,
-                sha256=sum_,
-                recipe=Recipe.from_toml(recipe, str(file)) if recipe else None,
-                metadata=about,
-            )
+            toml = getattr(generator, "recipe", "")
+            recipe = Recipe.from_toml(toml, str(file)) if toml else None
+            return Model(name, generator, generator.scale, licence, digest, recipe, metadata)
         except InputError as error:
             refusals.append(error)
         except Exception as error:  # a stranger's reader must not keep the others from the file

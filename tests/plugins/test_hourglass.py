@@ -40,7 +40,7 @@ def test_receptive_radius_is_true_and_tight(blocks: tuple[int, int, int]) -> Non
 @pytest.mark.parametrize("size", [(150, 141), (93, 200)])
 def test_tiles_are_the_whole_to_rounding(size: tuple[int, int]) -> None:
     model, lr = Model("hourglass", small(), 4), torch.rand(1, 3, *size)
-    whole, tiled = model.enlarge(lr, tile=10_000), model.enlarge(lr, tile=20)
+    whole, tiled = model.upscale(lr, tile=10_000), model.upscale(lr, tile=20)
     assert (whole - tiled).abs().max() < 1e-6
 
 
@@ -48,7 +48,7 @@ def test_tiles_off_the_grid_would_show() -> None:
     network = small()
     network.alignment = 1
     lr = torch.rand(1, 3, 150, 141)
-    whole, tiled = (Model("hourglass", network, 4).enlarge(lr, tile=tile) for tile in (10_000, 21))
+    whole, tiled = (Model("hourglass", network, 4).upscale(lr, tile=tile) for tile in (10_000, 21))
     assert (whole - tiled).abs().max() > 1e-4
 
 

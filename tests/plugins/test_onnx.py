@@ -36,7 +36,7 @@ def foreign(
     resize: bool = True,
     metadata: dict[str, str] | None = None,
 ) -> Path:
-    """Write a network of nearest-neighbour enlargement, as somebody else's exporter would."""
+    """Write a network of nearest-neighbour interpolation, as somebody else's exporter would."""
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     factor = helper.make_tensor("factor", kind, [], np.array(times, dtype).tobytes(), raw=True)
     grown = helper.make_tensor("scales", TensorProto.FLOAT, [4], scales)
@@ -80,14 +80,14 @@ def test_what_srkit_exported_says_what_it_is(ours: Path) -> None:
     assert model.metadata["reader"] == "onnx"
 
 
-def test_tiles_give_what_the_whole_picture_would(ours: Path) -> None:
+def test_tiles_give_what_the_whole_image_would(ours: Path) -> None:
     model = srkit.load(ours, device="cpu")
     lr = torch.rand(1, 3, 50, 71)
     whole = model.generator(lr).clamp(0, 1)
-    assert torch.allclose(model.enlarge(lr, tile=16), whole, atol=1e-5)
+    assert torch.allclose(model.upscale(lr, tile=16), whole, atol=1e-5)
 
 
-def test_the_command_line_enlarges_with_it(cli: Cli, ours: Path, tmp_path: Path) -> None:
+def test_the_command_line_upscales_with_it(cli: Cli, ours: Path, tmp_path: Path) -> None:
     Image.fromarray(skimage.data.astronaut()[30:70, 200:250]).save(tmp_path / "face.png")
     status, _, err = cli("upscale", tmp_path / "face.png", "--model", ours)
     assert status == 0, err
@@ -153,7 +153,7 @@ def test_half_precision_is_converted_on_the_way(tmp_path: Path) -> None:
         ({"times": 255.0}, r"makes 128 of a grey of 0\.5"),
         ({"times": float("nan")}, r"makes nan of a grey of 0\.5"),
         ({"shape": ("b", "h", "w", 3)}, r"of shape \['b', 'h', 'w', 3\]"),
-        ({"shape": (1, 3, 64, 64)}, r"pictures of 64x64 \(height x width\) alone"),
+        ({"shape": (1, 3, 64, 64)}, r"images of 64x64 \(height x width\) alone"),
         ({"shape": ("b", 1, "h", "w")}, r"wants an input of shape \['b', 1, 'h', 'w'\]"),
         ({"shape": ("b", 3, "n"), "resize": False}, r"wants an input of shape"),
         ({"kind": TensorProto.DOUBLE, "resize": False}, r"wants tensor\(double\)"),
@@ -161,7 +161,7 @@ def test_half_precision_is_converted_on_the_way(tmp_path: Path) -> None:
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
-def test_a_foreign_file_that_enlarges_no_pictures_says_what_it_does(
+def test_a_foreign_file_that_upscales_no_images_says_what_it_does(
     tmp_path: Path, settings: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InputError, match=said) as raised:
@@ -192,7 +192,7 @@ def test_a_torn_file_is_one_clear_line(tmp_path: Path, ours: Path) -> None:
 def test_a_size_that_the_network_cannot_take_is_one_clear_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Cuts a picture into 16 columns, as a network of windows would."""
+    """Cuts an image into 16 columns, as a network of windows would."""
     nodes = [
         helper.make_node("Split", ["x"], [f"c{n}" for n in range(16)], axis=3, num_outputs=16),
         helper.make_node("Sum", [f"c{n}" for n in range(16)], ["s"]),

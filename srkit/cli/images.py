@@ -1,4 +1,4 @@
-"""What the verbs that turn picture files into picture files have in common."""
+"""What the verbs that turn image files into image files have in common."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ def each(
         for file in files:
             print(file)  # noqa: T201
     if failed:
-        word = "picture" if failed == 1 else "pictures"
+        word = "image" if failed == 1 else "images"
         print(f"srkit: {failed} {word} of {len(jobs)} failed", file=sys.stderr)  # noqa: T201
         raise typer.Exit(1)

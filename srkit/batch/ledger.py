@@ -1,0 +1,103 @@
+"""What has been done, a JSON line each, on the disk as soon as it is: the next run goes on.
+
+Each process appends to a file of its own in a hidden folder of the results' folder, and reads the
+files of all. What is noted counts while its files are there, unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from srkit.errors import InputError
+
+Row = dict[str, Any]
+
+
+class Ledger:
+    """The ledger of one folder of results.
+
+    Args:
+        root: That folder.
+        folder: Name of the hidden folder.
+        process: Which file is written to.
+
+    Raises:
+        InputError: A file of it can't be read, or is a link.
+    """
+
+    def __init__(self, root: Path, folder: str, process: str = "1-of-1") -> None:
+        self.root = root
+        self.file = root / folder / f"{process}.jsonl"
+        self.rows: dict[str, Row] = {}
+        for file in sorted((root / folder).glob("*.jsonl")):
+            self._read(file)
+
+    def _read(self, file: Path) -> None:
+        if file.is_symlink():
+            raise InputError(f"{file} is a link; a ledger isn't, remove it")
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise InputError(f"can't read {file}: {error.strerror or error}") from error
+        for line in text.splitlines():
+            try:
+                row = json.loads(line)
+                known = self.rows.get(row["name"])
+                if known is None or known["written"] <= row["written"]:
+                    self.rows[row["name"]] = row
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue  # a kill has cut this line short: it is done again
+
+    def name(self, file: Path) -> str:
+        """Return what a file is called here."""
+        return os.path.relpath(file, self.root)
+
+    def find(self, name: str) -> Row | None:
+        """Return what is noted under a name, while its files are there, unchanged."""
+        row = self.rows.get(name)
+        try:
+            whole = row and all(_state(self.root / file) == state for file, *state in row["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return row if whole else None
+
+    def files(self) -> set[Path]:
+        """Return all files that are noted."""
+        rows = [row for row in map(self.find, self.rows) if row]
+        return {self.root / name for row in rows for name, *_ in row["files"]}
+
+    def add(self, name: str, files: Sequence[Path], **values: Any) -> None:
+        """Note what has just been done.
+
+        Args:
+            name: What to find it by.
+            files: What was written.
+            **values: What else to note, as JSON can hold it.
+
+        Raises:
+            InputError: The disk is full, or the folder can't be written.
+        """
+        try:
+            row = {
+                "name": name,
+                "files": [[self.name(file), *_state(file)] for file in files],
+                **values,
+                "written": time.time_ns(),
+            }
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a+b") as handle:
+                torn = handle.tell() and (handle.seek(-1, os.SEEK_END), handle.read(1))[1] != b"\n"
+                handle.write((b"\n" if torn else b"") + json.dumps(row).encode() + b"\n")
+        except OSError as error:
+            raise InputError(f"can't write {self.file}: {error.strerror or error}") from error
+
+
+def _state(file: Path) -> list[int]:
+    """Return what tells a file from one that somebody has changed since: size and time."""
+    there = file.stat()
+    return [there.st_size, there.st_mtime_ns]

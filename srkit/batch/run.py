@@ -1,0 +1,295 @@
+"""Many images: read ahead, computed together where they are small, written behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from srkit.batch.jobs import FOLDER, Job, Shard
+from srkit.batch.ledger import Ledger
+from srkit.batch.work import Result, Work
+from srkit.errors import InputError, Interrupted
+from srkit.files import sweep
+from srkit.imaging import codec
+from srkit.imaging.codec import Picture
+from srkit.inference.model import Progress
+
+READERS, WRITERS = 2, 2
+AHEAD = 64  # images read before they are needed, at most
+AHEAD_PIXELS = 32_000_000  # of those that wait; what is being read comes on top
+BEHIND_BYTES = 1 << 29  # of results that wait to be written
+
+
+@dataclass(frozen=True)
+class Event:
+    """What became of one image.
+
+    Attributes:
+        kind: ``done``, ``skipped`` or ``failed``.
+        job: Which.
+        files: Files that were written.
+        error: One line, where it failed.
+        result: What was made of it, without its pixels.
+        seconds: Time of computing it.
+    """
+
+    kind: str
+    job: Job
+    files: tuple[Path, ...] = ()
+    error: str = ""
+    result: Result | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Totals:
+    """How many images were done, skipped, failed."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class _Read:
+    """An image on its way to the network; without a picture it was skipped, or has an error."""
+
+    job: Job
+    sha256: str = ""
+    picture: Picture | None = None
+    error: str = ""
+
+    @property
+    def pixels(self) -> int:
+        return self.picture.size[0] * self.picture.size[1] if self.picture else 0
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A result on its way to the disk."""
+
+    job: Job
+    result: Result
+    seconds: float
+    bytes: int
+    future: Future[tuple[list[Path], list[str]]]
+
+
+def run(
+    jobs: Sequence[Job],
+    work: Work,
+    *,
+    shard: Shard | None = None,
+    skip_existing: bool = False,
+    tell: Callable[[Event], None] = lambda event: None,
+    progress: Progress = lambda images: None,
+) -> Totals:
+    """Do a batch; one image that fails leaves the others alone.
+
+    Reading and writing go on in threads while the network computes.
+
+    Args:
+        jobs: From `plan`; all of them, also where only a shard is done.
+        work: What is done to each.
+        shard: The part that is this process's.
+        skip_existing: Leave out what the ledgers say is done.
+        tell: Called with what became of each image, about in the order of the jobs.
+        progress: Called with the number of images done since it was last called, in fractions.
+
+    Raises:
+        InputError: A ledger can't be read or written.
+        Interrupted: SIGINT; what has been written stays.
+    """
+    shard = shard or Shard()
+    own = [job for number, job in enumerate(jobs) if number in shard]
+    batch = _Batch(work, skip_existing, tell, progress)
+    batch.taken = {file.resolve() for job in jobs for file in (job.input, job.output)}
+    # Beside a lone image nothing is noted, unless somebody will ask.
+    roots = {job.root or job.output.parent for job in own if job.root or skip_existing}
+    if shard.count == 1:  # else it might be another process's file that is being written
+        for root in roots:
+            if (root / FOLDER).is_dir():
+                sweep(root, below=True)
+    process = f"{shard.index + 1}-of-{shard.count}"
+    batch.ledgers = {root: Ledger(root, FOLDER, process) for root in roots}
+    try:
+        with (
+            ThreadPoolExecutor(WRITERS) as batch.writers,
+            closing(read_ahead(own, batch.read)) as reads,
+        ):
+            for group in _grouped(reads, work):
+                batch.take(group)
+            batch.finish()
+    except KeyboardInterrupt:
+        done = batch.totals.done + batch.totals.skipped
+        raise Interrupted(
+            f"stopped with {done} of {len(own)} images done; "
+            "the same command with --skip-existing goes on from there"
+        ) from None
+    return batch.totals
+
+
+def read_ahead(jobs: Iterable[Job], read: Callable[[Job], _Read]) -> Generator[_Read, None, None]:
+    """Yield what is read of each job, in order, while threads read what comes next."""
+    left = iter(jobs)
+    waiting: deque[Future[_Read]] = deque()
+    lock = threading.RLock()  # a future that is done already calls back at once
+
+    def is_room() -> bool:
+        done = [future for future in waiting if future.done()]
+        return (
+            len(waiting) - len(done) < READERS
+            and len(waiting) < AHEAD
+            and sum(future.result().pixels for future in done) < AHEAD_PIXELS
+        )
+
+    def submit(_: object = None) -> None:
+        with lock:
+            while is_room() and (job := next(left, None)):
+                waiting.append(pool.submit(read, job))
+                waiting[-1].add_done_callback(submit)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        try:
+            submit()
+            while waiting:
+                waiting[0].result()
+                with lock:
+                    result = waiting.popleft().result()
+                submit()
+                yield result
+        finally:
+            with lock:
+                left = iter(())
+
+
+def _grouped(reads: Iterator[_Read], work: Work) -> Iterator[list[_Read]]:
+    """Yield neighbours of one size together, as many as are best computed at once."""
+    group: list[_Read] = []
+    for read in reads:
+        if group and not _alike(group[0], read):
+            yield group
+            group = []
+        group.append(read)
+        if read.picture is None or len(group) >= work.batch_size(read.picture.size):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _alike(one: _Read, other: _Read) -> bool:
+    a, b = one.picture, other.picture
+    return a is not None and b is not None and (a.size, a.pixels.dtype) == (b.size, b.pixels.dtype)
+
+
+@dataclass
+class _Batch:
+    """The moving parts of a run."""
+
+    work: Work
+    skip_existing: bool
+    tell: Callable[[Event], None]
+    progress: Progress
+    taken: set[Path] = field(default_factory=set)
+    ledgers: dict[Path, Ledger] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
+    writers: ThreadPoolExecutor = field(init=False)
+    waiting: deque[_Written] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        text = json.dumps(self.work.key(), sort_keys=True)
+        self.key = hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _ledger(self, job: Job) -> Ledger | None:
+        return self.ledgers.get(job.root or job.output.parent)
+
+    def read(self, job: Job) -> _Read:
+        """Read an image, unless it was done before."""
+        try:
+            encoded = job.input.read_bytes()
+            digest = hashlib.sha256(encoded).hexdigest()
+            if self.skip_existing and self._is_done(job, digest):
+                return _Read(job)
+            picture = codec.read(job.input, encoded)
+            self.work.check(job.output, picture.size)
+            return _Read(job, digest, picture)
+        except InputError as error:
+            return _Read(job, error=str(error))
+        except OSError as error:
+            return _Read(job, error=f"{job.input}: can't be read ({error.strerror or error})")
+
+    def _is_done(self, job: Job, digest: str) -> bool:
+        ledger = self._ledger(job)
+        row = ledger.find(ledger.name(job.output)) if ledger else None
+        return bool(row and (row.get("input_sha256"), row.get("key")) == (digest, self.key))
+
+    def take(self, group: list[_Read]) -> None:
+        """Compute images of one size and hand them on; or tell why one isn't computed."""
+        first = group[0]
+        if first.error:
+            return self._failed(first.job, first.error)
+        if first.picture is None:
+            self.totals.skipped += 1
+            self.progress(1)
+            return self.tell(Event("skipped", first.job))
+        started = time.perf_counter()
+        try:
+            results = self.work.do([read.picture for read in group if read.picture], self.progress)
+        except InputError as error:
+            if len(group) == 1:
+                return self._failed(first.job, f"{first.job.input}: {error}")
+            for read in group:  # one of them is the reason: find it
+                self.take([read])
+            return None
+        seconds = (time.perf_counter() - started) / len(group)
+        for read, result in zip(group, results, strict=True):
+            size = sum(picture.pixels.nbytes for picture in result.pictures)
+            self.finish(max(0, BEHIND_BYTES - size))
+            future = self.writers.submit(self._write, read.job, read.sha256, result)
+            self.waiting.append(_Written(read.job, result, seconds, size, future))
+        while self.waiting and self.waiting[0].future.done():
+            self._tell(self.waiting.popleft())
+        return None
+
+    def _write(self, job: Job, sha256: str, result: Result) -> tuple[list[Path], list[str]]:
+        try:
+            files, lost = self.work.write(result, job.output, self.taken)
+        except OSError as error:
+            raise InputError(f"can't write {job.output}: {error}") from error
+        if ledger := self._ledger(job):
+            name, image = ledger.name(job.output), str(job.input)
+            ledger.add(name, files, input=image, input_sha256=sha256, key=self.key)
+        return files, lost
+
+    def finish(self, most: int = 0) -> None:
+        """Wait until no more than so many bytes of results are left to be written."""
+        while self.waiting and (most == 0 or sum(each.bytes for each in self.waiting) > most):
+            self._tell(self.waiting.popleft())
+
+    def _tell(self, written: _Written) -> None:
+        try:
+            files, lost = written.future.result()
+        except InputError as error:
+            self.totals.failed += 1
+            return self.tell(Event("failed", written.job, error=" ".join(str(error).split())))
+        self.totals.done += 1
+        notes = (*written.result.notes, *lost)
+        result = replace(written.result, pictures=(), notes=notes)
+        return self.tell(
+            Event("done", written.job, tuple(files), result=result, seconds=written.seconds)
+        )
+
+    def _failed(self, job: Job, why: str) -> None:
+        self.finish()
+        self.progress(1)
+        self.totals.failed += 1
+        self.tell(Event("failed", job, error=" ".join(why.split())))

@@ -1,0 +1,185 @@
+"""What `srkit upscale` reports: to people on both streams, or to programs as JSON on one."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from srkit.errors import InputError
+
+if TYPE_CHECKING:
+    from srkit.batch.jobs import Job, Shard
+    from srkit.batch.run import Event, Totals
+    from srkit.batch.work import Result, Work
+
+INTERVAL = 1.0  # seconds between two lines of progress for programs
+
+
+@dataclass
+class Reporter:
+    """Reports on a batch.
+
+    Attributes:
+        work: What is done to each image.
+        shard: Whose part it is.
+        jobs: How many images there are in all.
+        as_json: For programs.
+        console: For people.
+        shown: Notes that needn't be repeated.
+    """
+
+    work: Work
+    shard: Shard
+    jobs: int
+    as_json: bool
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    shown: set[str] = field(default_factory=set)
+
+    def begin(self, *, general: bool) -> None:
+        """Say what the batch is made with."""
+        model = self.work.model
+        self._print(
+            "start",
+            images=self.jobs,
+            model=model.name,
+            sha256=model.sha256,
+            scale=self.work.settings.scale or model.scale,
+            device=str(model.device),
+            shard=str(self.shard),
+        )
+        if self.shard.count > 1:
+            self.note(f"shard {self.shard} of {self.jobs} images")
+        if source := model.metadata.get("source"):
+            self.note(f"model {source}")
+        if general:
+            self.note(f"no model of general photographs: all but faces is upscaled by {model.name}")
+        if (wanted := self.work.settings.scale) and wanted != model.scale:
+            self.note(
+                f"model '{model.name}' upscales by {model.scale}; "
+                f"resampled from there to {wanted:g} by Lanczos"
+            )
+        if not model.exact_tiles:
+            self.note(
+                f"model '{model.name}' states no receptive radius: "
+                "images larger than a tile are approximated"
+            )
+
+    def note(self, text: str) -> None:
+        """Say something of the results, once."""
+        if text in self.shown:
+            return
+        self.shown.add(text)
+        if self.as_json:
+            self._print("note", text=text)
+        else:
+            self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+    def event(self, event: Event) -> None:
+        """Say what became of an image."""
+        limits = self.work.model.limits
+        while limits.notes:
+            self.note(limits.notes.pop(0))
+        if self.as_json:
+            self._print(event.kind, input=str(event.job.input), **_values(event))
+        elif event.kind == "failed":
+            print(f"srkit: {event.error}", file=sys.stderr)  # noqa: T201
+        elif event.kind == "skipped":
+            print(f"{event.job.output} (done before)", flush=True)  # noqa: T201
+        else:
+            for file in event.files:
+                print(file, flush=True)  # noqa: T201
+            if event.result:
+                self._result(event.job, event.result)
+
+    def _result(self, job: Job, result: Result) -> None:
+        if result.residual is not None:
+            self.note(f"{job.input}: residual {result.residual:.2f} of 255")
+        if result.faces is not None and not self.work.faces_only:
+            self.note(f"{job.input}: {result.faces[0]} of {result.faces[1]} faces restored")
+        for text in result.notes:
+            if text not in self.shown:
+                self.shown.add(text)
+                self.note(f"{text} (such as {job.input.name})")
+
+    def plan(self, jobs: list[Job]) -> None:
+        """List what would happen."""
+        from srkit.imaging import codec
+
+        for job in jobs:
+            try:
+                size = codec.size_of(job.input)
+            except InputError as error:
+                self._print("plan", input=str(job.input), error=str(error))
+                text = "can't be read"
+            else:
+                result = self.work.model.size(size, self.work.settings)
+                self._print(
+                    "plan", input=str(job.input), output=str(job.output), size=size, result=result
+                )
+                text = f"{size[0]}x{size[1]} to {result[0]}x{result[1]}"
+            if not self.as_json:
+                print(f"{job.input} -> {job.output}  ({text})")  # noqa: T201
+
+    def end(self, totals: Totals) -> None:
+        """Say how it went."""
+        self._print("end", done=totals.done, skipped=totals.skipped, failed=totals.failed)
+        if totals.failed and not self.as_json:
+            count = totals.done + totals.skipped + totals.failed
+            word = "image" if totals.failed == 1 else "images"
+            print(f"srkit: {totals.failed} {word} of {count} failed", file=sys.stderr)  # noqa: T201
+
+    def _print(self, event: str, **values: Any) -> None:
+        if self.as_json:
+            print(json.dumps({"event": event, **values}), flush=True)  # noqa: T201
+
+    @contextmanager
+    def progress(self, count: int) -> Iterator[Callable[[float], None]]:
+        """Show how many images are done, in fractions: a large one moves, too."""
+        if self.as_json:
+            yield self._counter(count)
+        elif not self.console.is_terminal:
+            yield lambda images: None
+        else:
+            percent = "{task.percentage:>3.0f}%"
+            columns = (TextColumn("upscale"), BarColumn(), percent, TimeRemainingColumn())
+            with Progress(*columns, console=self.console, transient=True) as bar:
+                task = bar.add_task("", total=count)
+                yield lambda images: bar.advance(task, images)
+
+    def _counter(self, count: int) -> Callable[[float], None]:
+        done, last = 0.0, time.monotonic()
+
+        def advance(images: float) -> None:
+            nonlocal done, last
+            done += images
+            if (now := time.monotonic()) - last >= INTERVAL:
+                last = now
+                self._print("progress", images=round(done, 3), of=count)
+
+        return advance
+
+
+def _values(event: Event) -> dict[str, Any]:
+    """Return what a program is told of an image beside its name."""
+    if event.kind == "failed":
+        return {"error": event.error}
+    result = event.result
+    if result is None:
+        return {}
+    values: dict[str, Any] = {
+        "files": [str(file) for file in event.files],
+        "seconds": round(event.seconds, 4),
+        "residual": result.residual,
+        "notes": list(result.notes) or None,
+    }
+    if result.faces:
+        values |= {"faces_restored": result.faces[0], "faces_found": result.faces[1]}
+    return {key: value for key, value in values.items() if value is not None}
