@@ -30,6 +30,7 @@ DASHES: dict[str, Any] = {
     "bicubic": (0, (4, 2)),
     "lanczos": (0, (6, 2, 1, 2)),
 }
+MARKERS = {"nearest": "s", "bicubic": "^", "lanczos": "v"}
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
     "font.size": 9,
@@ -193,7 +194,8 @@ def tradeoff(quality: Quality) -> Figure | None:
         x, y = distortion[1][method], perception[1][method]
         face = "white" if method in INTERPOLATION else colour[method]
         style: dict[str, Any] = {"markersize": 7, "markerfacecolor": face, "markeredgewidth": 1.4}
-        ax.plot(x, y, "o", color=colour[method], label=_label(method), **style)
+        style |= {"marker": MARKERS.get(method, "o"), "label": _label(method)}
+        ax.plot(x, y, color=colour[method], linestyle="none", **style)
     ax.margins(0.12)
     ax.set_xlabel(f"distortion: {distortion[0]}, better to the left")
     ax.set_ylabel(f"perception: {perception[0]}, better below")
