@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 from srkit.errors import InputError
 from srkit.files import atomic
 from srkit.imaging import colour, formats, metadata, png, provenance, tiff
-from srkit.imaging.decode import MAX_PIXELS, Source, quiet, unpack
+from srkit.imaging.decode import MAX_PIXELS, quiet, read, size_of, unpack
 from srkit.imaging.formats import SUFFIXES, WRITABLE, listed, require_writable
 from srkit.imaging.image import Picture
 from srkit.imaging.provenance import Origin
@@ -29,7 +29,6 @@ __all__ = [
     "Framing",
     "Origin",
     "Picture",
-    "Source",
     "bicubic",
     "frame",
     "listed",
@@ -53,34 +52,6 @@ _QUALITY: dict[str, dict[str, Any]] = {
     "WEBP": {"quality": 95},
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
 }
-
-
-def read(file: Path | str, encoded: bytes | None = None) -> Picture:
-    """Decode a file, turned upright by its EXIF orientation.
-
-    What lies under transparency is replaced by colours from around it; see
-    `srkit.imaging.alpha.filled`.
-
-    Args:
-        file: Where it is, or what to call it if ``encoded`` is given.
-        encoded: What is in it, where that is in memory already.
-
-    Raises:
-        InputError: Missing, unreadable, truncated, or too large; the message begins with ``file``
-            and says the same wherever that lies.
-    """
-    with Source(file, encoded) as source:
-        return source.decode()
-
-
-def size_of(file: Path | str, encoded: bytes | None = None) -> tuple[int, int]:
-    """Return the width and height that `read` would give, from a file's first bytes.
-
-    Raises:
-        InputError: See `read`; what is broken further on is only found there.
-    """
-    with Source(file, encoded) as source:
-        return source.size
 
 
 def save(picture: Picture, file: Path, *, origin: Origin | None = None) -> list[str]:

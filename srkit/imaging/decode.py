@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
@@ -35,160 +34,147 @@ _ODD = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-class Source:
-    """An image file, opened once: its size first, its pixels when they are asked for."""
+def read(file: Path | str, encoded: bytes | None = None) -> Picture:
+    """Decode a file, turned upright by its EXIF orientation.
 
-    def __init__(self, file: Path | str, encoded: bytes | None = None) -> None:
-        """Open a file, or what is in memory and called like one.
+    What lies under transparency is replaced by colours from around it; see
+    `srkit.imaging.alpha.filled`.
 
-        Raises:
-            InputError: See `decode`.
-        """
-        self.file = file
-        with self._in_one_line():
-            self.stream = _stream(file, encoded)
-            try:
-                self.image = self._opened()
-            except BaseException:
-                self.stream.close()
-                raise
+    Args:
+        file: Where it is, or what to call it if ``encoded`` is given.
+        encoded: What is in it, where that is in memory already.
 
-    def __enter__(self) -> Source:
-        return self
+    Raises:
+        InputError: Missing, unreadable, truncated, or too large; the message begins with ``file``
+            and says the same wherever that lies.
+    """
+    with _open(file, encoded) as (image, stream):
+        return _upright(_decoded(image, stream), image or tiff.tags(stream))
 
-    def __exit__(self, *_: object) -> None:
-        self.stream.close()
 
-    @cached_property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the upright image, from the file's first bytes.
+def size_of(file: Path | str, encoded: bytes | None = None) -> tuple[int, int]:
+    """Return the width and height that `read` would give, from a file's first bytes.
 
-        Raises:
-            InputError: See `decode`.
-        """
-        if self.image is None:
-            return self.decode().size
-        with self._in_one_line():
-            turned = self.image.format != "TIFF" and metadata.orientation(self.image) > 4
-            width, height = self.image.size
-            return (height, width) if turned else (width, height)
-
-    def decode(self) -> Picture:
-        """Decode the image, turned upright by its EXIF orientation.
-
-        Raises:
-            InputError: Missing, unreadable, truncated, or too large; the message begins with the
-                file's name and says the same wherever that lies.
-        """
-        with self._in_one_line():
-            return _upright(self._decoded(), self.image or tiff.tags(self.stream))
-
-    def _opened(self) -> Any:
-        """Open a still of a size that is read; None for a TIFF that Pillow doesn't know."""
-        try:
-            image = Image.open(self.stream)
-        except UnidentifiedImageError as error:
-            head = self._head()
-            reader = _heif_reader() if formats.is_heif(head) else None
-            if reader is None:
-                if head.startswith(_TIFF):
-                    return None
-                missing = "HEIF needs another package: pip install pillow-heif"
-                raise InputError(missing if formats.is_heif(head) else UNKNOWN) from error
-            reader.register_heif_opener()
-            self.stream.seek(0)
-            image = Image.open(self.stream)
-        except Image.DecompressionBombError as error:
-            raise InputError("its pixels are too many") from error
-        _require_still(image)
-        if image.format == "PNG":
-            image.info["cicp"] = png.chunk(self.stream, b"cICP")
-        return image
-
-    def _decoded(self) -> Picture:
-        """Decode what Pillow can by it, and the rest by what can."""
-        image = self.image
+    Raises:
+        InputError: See `read`; what is broken further on is only found there.
+    """
+    with _open(file, encoded) as (image, stream):
         if image is None:
-            try:
-                return tiff.read(self.stream, MAX_PIXELS)
-            except InputError:
-                raise
-            except Exception as error:  # of nearly any kind, on broken bytes
-                raise InputError(UNKNOWN) from error
-        if image.format == "TIFF" and tiff.bits(image) > 8 and image.mode != "CMYK":
-            return tiff.read(self.stream, MAX_PIXELS)
-        if image.format == "PNG" and png.is_deep(image):
-            return png.read(image, self.stream)
-        if image.format == "HEIF" and int(image.info.get("bit_depth") or 8) > 8:
-            return self._deep_heif()
-        bits = self._bits()
-        if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
-            # Pillow widens pixels of 2 and 4 bits to 8, but not the grey that stands for nothing.
-            image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
-        image.load()
-        decoded = _by_mode(image)
-        if image.format == "WEBP" and self._is_lossless_webp():
-            decoded.info["lossless"] = True
-        if bits > 8:
-            decoded = replace(decoded, notes=(f"its {bits} bits a channel were cut to 8",))
-        return decoded
+            return _upright(_decoded(image, stream), tiff.tags(stream)).size
+        turned = image.format != "TIFF" and metadata.orientation(image) > 4
+        return (image.height, image.width) if turned else (image.width, image.height)
 
-    def _bits(self) -> int:
-        """Return the bits of a channel where Pillow takes eight of them; 8 where it takes all."""
-        image = self.image
-        if image.format == "TIFF":
-            return tiff.bits(image)
-        if image.format == "AVIF":
-            return avif_bits(self._head())
-        if not image.tile or image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            return 8
-        args = image.tile[0].args
-        layout, *others = args if isinstance(args, tuple) and args else (args,)
-        if image.format == "PPM" and others and int(others[0] or 0) > 255:
-            return int(others[0]).bit_length()
-        return 16 if ";16" in str(layout) else 8
 
-    def _deep_heif(self) -> Picture:
-        """Decode HEIF of 10 or 12 bits."""
-        self.stream.seek(0)
-        image = _heif_reader().open_heif(self.stream, convert_hdr_to_8bit=False)
-        bits = int(image.info.get("bit_depth") or 16)
-        samples, _ = to_16_bits(np.asarray(image) >> (16 - bits), bits)
-        samples = samples if samples.ndim == 3 else samples[..., None]
-        return split(samples, alpha=samples.shape[2] in (2, 4), premultiplied="a" in image.mode)
+@contextmanager
+def _open(file: Path | str, encoded: bytes | None) -> Iterator[tuple[Any, BinaryIO]]:
+    """Open a file, and make all that may go wrong with it one line for the user."""
+    try:
+        with quiet(), Path(file).open("rb") if encoded is None else BytesIO(encoded) as stream:
+            yield _opened(stream), stream
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such file") from error
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error.__cause__
+    except MemoryError as error:
+        raise InputError(f"{file}: too large for the memory") from error
+    # Pillow's decoders raise nearly any kind of error on broken bytes; none is our bug.
+    except Exception as error:
+        why = (isinstance(error, OSError) and error.strerror) or error
+        why = " ".join(str(why).split()) or type(error).__name__
+        raise InputError(f"{file}: not a readable picture ({why})") from error
 
-    def _is_lossless_webp(self) -> bool:
-        """Return whether the pixels of a WebP file are those that went in."""
-        self.stream.seek(12)
-        while len(head := self.stream.read(8)) == 8:
-            if head[:4] in (b"VP8 ", b"VP8L"):
-                return head[:4] == b"VP8L"
-            length = int.from_bytes(head[4:], "little")
-            self.stream.seek(length + length % 2, 1)
-        return False
 
-    def _head(self) -> bytes:
-        """Return the first bytes, by which one kind of file is told from others."""
-        self.stream.seek(0)
-        return self.stream.read(4096)
+def _opened(stream: BinaryIO) -> Any:
+    """Open a still of a size that is read; None for a TIFF that Pillow doesn't know."""
+    try:
+        image = Image.open(stream)
+    except UnidentifiedImageError as error:
+        head = _head(stream)
+        reader = _heif_reader() if formats.is_heif(head) else None
+        if reader is None:
+            if head.startswith(_TIFF):
+                return None
+            missing = "HEIF needs another package: pip install pillow-heif"
+            raise InputError(missing if formats.is_heif(head) else UNKNOWN) from error
+        reader.register_heif_opener()
+        stream.seek(0)
+        image = Image.open(stream)
+    except Image.DecompressionBombError as error:
+        raise InputError("its pixels are too many") from error
+    _require_still(image)
+    if image.format == "PNG":
+        image.info["cicp"] = png.chunk(stream, b"cICP")
+    return image
 
-    @contextmanager
-    def _in_one_line(self) -> Iterator[None]:
-        """Make all that may go wrong one line for the user."""
+
+def _decoded(image: Any, stream: BinaryIO) -> Picture:
+    """Decode what Pillow can by it, and the rest by what can."""
+    if image is None:
         try:
-            with quiet():
-                yield
-        except FileNotFoundError as error:
-            raise InputError(f"{self.file}: no such file") from error
-        except InputError as error:
-            raise InputError(f"{self.file}: {error}") from error.__cause__
-        except MemoryError as error:
-            raise InputError(f"{self.file}: too large for the memory") from error
-        # Pillow's decoders raise nearly any kind of error on broken bytes; none is our bug.
-        except Exception as error:
-            why = (isinstance(error, OSError) and error.strerror) or error
-            why = " ".join(str(why).split()) or type(error).__name__
-            raise InputError(f"{self.file}: not a readable picture ({why})") from error
+            return tiff.read(stream, MAX_PIXELS)
+        except InputError:
+            raise
+        except Exception as error:  # of nearly any kind, on broken bytes
+            raise InputError(UNKNOWN) from error
+    if image.format == "TIFF" and tiff.bits(image) > 8 and image.mode != "CMYK":
+        return tiff.read(stream, MAX_PIXELS)
+    if image.format == "PNG" and png.is_deep(image):
+        return png.read(image, stream)
+    if image.format == "HEIF" and int(image.info.get("bit_depth") or 8) > 8:
+        return _deep_heif(stream)
+    bits = _bits(image, stream)
+    if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
+        # Pillow widens pixels of 2 and 4 bits to 8, but not the grey that stands for nothing.
+        image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
+    image.load()
+    decoded = _by_mode(image)
+    if image.format == "WEBP" and _is_lossless_webp(stream):
+        decoded.info["lossless"] = True
+    if bits > 8:
+        decoded = replace(decoded, notes=(f"its {bits} bits a channel were cut to 8",))
+    return decoded
+
+
+def _bits(image: Any, stream: BinaryIO) -> int:
+    """Return the bits of a channel where Pillow takes eight of them; 8 where it takes all."""
+    if image.format == "TIFF":
+        return tiff.bits(image)
+    if image.format == "AVIF":
+        return avif_bits(_head(stream))
+    if not image.tile or image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return 8
+    args = image.tile[0].args
+    layout, *others = args if isinstance(args, tuple) and args else (args,)
+    if image.format == "PPM" and others and int(others[0] or 0) > 255:
+        return int(others[0]).bit_length()
+    return 16 if ";16" in str(layout) else 8
+
+
+def _deep_heif(stream: BinaryIO) -> Picture:
+    """Decode HEIF of 10 or 12 bits."""
+    stream.seek(0)
+    image = _heif_reader().open_heif(stream, convert_hdr_to_8bit=False)
+    bits = int(image.info.get("bit_depth") or 16)
+    samples, _ = to_16_bits(np.asarray(image) >> (16 - bits), bits)
+    samples = samples if samples.ndim == 3 else samples[..., None]
+    return split(samples, alpha=samples.shape[2] in (2, 4), premultiplied="a" in image.mode)
+
+
+def _is_lossless_webp(stream: BinaryIO) -> bool:
+    """Return whether the pixels of a WebP file are those that went in."""
+    stream.seek(12)
+    while len(head := stream.read(8)) == 8:
+        if head[:4] in (b"VP8 ", b"VP8L"):
+            return head[:4] == b"VP8L"
+        length = int.from_bytes(head[4:], "little")
+        stream.seek(length + length % 2, 1)
+    return False
+
+
+def _head(stream: BinaryIO) -> bytes:
+    """Return the first bytes, by which one kind of file is told from others."""
+    stream.seek(0)
+    return stream.read(4096)
 
 
 @contextmanager
@@ -211,10 +197,6 @@ def quiet() -> Iterator[None]:
             if not _quiet:
                 with suppress(ValueError):
                     cast(list[Any], warnings.filters).remove(_ODD)
-
-
-def _stream(file: Path | str, encoded: bytes | None) -> BinaryIO:
-    return Path(file).open("rb") if encoded is None else BytesIO(encoded)
 
 
 def unpack(image: Image.Image) -> Picture:
