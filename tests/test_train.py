@@ -593,7 +593,7 @@ def test_resuming_to_a_step_that_was_not_validated_still_scores(
     folder = tmp_path / "run"
     for file in checkpoint.checkpoints(folder)[1:]:
         file.unlink()
-    torn = folder / ".checkpoint-00000004.safetensors.x.part"
+    torn = folder / ".checkpoint-00000004.safetensors.abcd_123.part"
     torn.write_bytes(b"torn")
     result = run(tiny(steps=2), resume=True, out=str(folder))
     assert result.step == 2

@@ -161,7 +161,9 @@ def _named_by_address(address: str) -> Callable[[str], Any] | None:
 
 def _named_by_content(folder: Path) -> Callable[[str], Any] | None:
     """Return the factory that a plugin has for folders that hold a file of some name."""
-    marks = [name for name in registry.offers("sources") if not {name[0], name[-1]} & {".", ":"}]
+    marks = [
+        name for name in registry.offers("sources") if not {name[:1], name[-1:]} & {".", ":", ""}
+    ]
     mark = next((name for name in marks if (folder / name).is_file()), None)
     return registry.find("sources", mark) if mark else None
 

@@ -1,6 +1,6 @@
 """Find faces, crop and align them.
 
-Places in pictures are continuous: (0, 0) is the upper left corner, and the first pixel covers
+Places in images are continuous: (0, 0) is the upper left corner, and the first pixel covers
 [0, 1] x [0, 1]. Only `Face.box` is as the detector gives it, about half a pixel more.
 """
 
@@ -22,10 +22,10 @@ from srkit.hookspecs import Detector, Face, Point
 MARGIN = 1.35
 DETECTOR = "mtcnn"
 
-# Width and height of CelebA's aligned pictures.
+# Width and height of CelebA's aligned images.
 CELEBA_SIZE = (178, 218)
 # Where both eyes, the nose and both corners of the mouth are in them: means of MTCNN's landmarks
-# over 9,000 of the first 10,000 pictures, enlarged from half size by Pillow's bicubic, where its
+# over 9,000 of the first 10,000 images, upscaled from half size by Pillow's bicubic, where its
 # probability is 0.99 or more (8,813 of them). Standard deviations, across and down: 2.4 and 1.9
 # pixels for an eye, 3.6 and 2.5 for a corner of the mouth, 6.4 and 4.3 for the nose.
 CELEBA_LANDMARKS: tuple[Point, ...] = (
@@ -67,13 +67,13 @@ def detector(
 
 
 def crop(image: Image.Image, face: Face, size: int, *, margin: float = MARGIN) -> Image.Image:
-    """Return a face as a square picture, by Pillow's bicubic.
+    """Return a face as a square image, by Pillow's bicubic.
 
     The square has the longer side of the box times ``margin`` and its centre; where it reaches
-    beyond the picture, the border's pixels are repeated.
+    beyond the image, the border's pixels are repeated.
 
     Args:
-        image: The picture the face was found in.
+        image: The image the face was found in.
         face: Face of a detector.
         size: Side of the result in pixels.
         margin: Factor by which the box is widened.
@@ -90,14 +90,14 @@ def crop(image: Image.Image, face: Face, size: int, *, margin: float = MARGIN) -
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an aligned crop lies in its picture.
+    """Where an aligned crop lies in its image.
 
     Attributes:
         size: Of the crop, width and height in pixels.
         scale: Pixels of the crop to one of the image, along a line; above 1 the crop shows
             less than its size promises.
-        outside: Share of the crop that lies outside of the picture, in [0, 1].
-        transform: scikit-image's similarity from places in the picture to places in the crop.
+        outside: Share of the crop that lies outside of the image, in [0, 1].
+        transform: scikit-image's similarity from places in the image to places in the crop.
     """
 
     size: tuple[int, int]
@@ -111,13 +111,13 @@ def place(landmarks: Sequence[Point], image: tuple[int, int], width: int) -> Pla
 
     It is the similarity (turn, scale, shift) that brings both eyes and the middle of the mouth
     closest to CelebA's (least squares; Umeyama, 1991). The nose and the mouth's width follow the
-    head's turn and a smile more than the frame: with all five landmarks, CelebA's own pictures
+    head's turn and a smile more than the frame: with all five landmarks, CelebA's own images
     come back with their corners 6.9 pixels away on average, with these three 4.9, with the eyes
     alone 10.5.
 
     Args:
         landmarks: `Face.landmarks`.
-        image: Width and height of the picture.
+        image: Width and height of the image.
         width: Of the crop, in pixels; its height has to it the ratio of CelebA's.
 
     Returns:
@@ -140,13 +140,13 @@ def _anchors(landmarks: Sequence[Point]) -> list[Point]:
 
 
 def align(image: Image.Image, placement: Placement) -> Image.Image:
-    """Return a face as an upright crop; beyond the picture, its border's pixels are repeated.
+    """Return a face as an upright crop; beyond the image, its border's pixels are repeated.
 
     What has to shrink is shrunk first, antialiased (Pillow's bicubic), to `FINER` times the
     crop's scale; then it is turned (scikit-image's bicubic), and brought to its size (Pillow's).
 
     Args:
-        image: The picture the face was found in.
+        image: The image the face was found in.
         placement: From `place`.
     """
     fine = placement.size[0] * FINER, placement.size[1] * FINER

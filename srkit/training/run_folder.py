@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import filelock
 
 from srkit.errors import InputError, RecipeError
-from srkit.files import write_text
+from srkit.files import sweep, write_text
 from srkit.models import checkpoint
 from srkit.models.checkpoint import Checkpoint
 from srkit.recipe import Recipe
@@ -127,8 +127,7 @@ class RunFolder:
             raise RecipeError(f"{self.path} is at step {newest.step} already, past {recipe.steps}")
         if newest and newest.metadata["data"] != fingerprint:
             raise InputError(f"{self.path} was trained on other photos than these")
-        for torn in self.path.glob(".*.part"):  # of a run that was killed while it wrote
-            torn.unlink(missing_ok=True)
+        sweep(self.path)
         cut_log(self.path / LOG, newest.step if newest else 0)
         write_text(self.path / RECIPE, recipe.to_toml())
         return files[-1] if files else None
