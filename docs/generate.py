@@ -15,12 +15,11 @@ from typing import Any
 
 import typer.main
 from pydantic import BaseModel
+from srkit_inception_gan import results
 
 from srkit import hookspecs, options, plugins, recipe, registry
 from srkit.cli import build_app
 from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.studies import digest
-from srkit.evaluation.studies.study import Study
 
 SECTIONS = {
     "adversarial": recipe.Adversarial,
@@ -349,8 +348,8 @@ def faces_measured() -> str:
 
 
 def reproduction() -> str:
-    """Return the committed result of ``srkit bench --reproduce paper`` as tables."""
-    return digest.markdown(committed("reproduce_paper"))
+    """Return the committed result of ``srkit reproduce paper`` as tables."""
+    return results.markdown(committed("reproduce_paper"))
 
 
 def protocols() -> str:
@@ -371,7 +370,7 @@ def protocol_toml(name: str) -> str:
 
 
 def fields(documented: type) -> str:
-    """Return a table of every field of a protocol, or of a study."""
+    """Return a table of every field of a protocol."""
     rows = [(f"`{name}`", text) for name, text in attributes(documented).items()]
     return table(("field", "what it is"), rows)
 
@@ -379,11 +378,6 @@ def fields(documented: type) -> str:
 def protocol_fields() -> str:
     """Return a table of every field of a protocol."""
     return fields(Protocol)
-
-
-def study_fields() -> str:
-    """Return a table of every field of a study."""
-    return fields(Study)
 
 
 def metrics() -> str:

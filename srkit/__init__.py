@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from srkit.cli.train import parse_time
     from srkit.errors import InputError, OptionError, SrkitError
     from srkit.evaluation.run import bench
+    from srkit.evaluation.statistics import difference
     from srkit.hookspecs import DiscriminatorOutput, Metric, Person, ReadyModel, SetMetric, hookimpl
     from srkit.imaging.codec import bicubic
     from srkit.inference.model import Model
     from srkit.models.export import export
     from srkit.models.load import load
-    from srkit.recipe import Adversarial, Data, Loss, Optimizer, Part, Recipe
+    from srkit.recipe import Adversarial, Data, Loss, Optimizer, Part, Recipe, parse_setting
     from srkit.training.loop import train
 
 _WHERE = {
@@ -39,9 +41,12 @@ _WHERE = {
     "SrkitError": "errors",
     "bench": "evaluation.run",
     "bicubic": "imaging.codec",
+    "difference": "evaluation.statistics",
     "export": "models.export",
     "hookimpl": "hookspecs",
     "load": "models.load",
+    "parse_setting": "recipe",
+    "parse_time": "cli.train",
     "train": "training.loop",
 }
 
@@ -64,9 +69,12 @@ __all__ = [
     "__version__",
     "bench",
     "bicubic",
+    "difference",
     "export",
     "hookimpl",
     "load",
+    "parse_setting",
+    "parse_time",
     "train",
 ]
 

@@ -320,11 +320,6 @@ def srkit_protocols() -> Names:  # type: ignore[empty-body]
 
 
 @hookspec
-def srkit_studies() -> Names:  # type: ignore[empty-body]
-    """Studies that ``srkit bench --reproduce`` repeats: ``factory()`` gives a TOML file's path."""
-
-
-@hookspec
 def srkit_reports() -> Names:  # type: ignore[empty-body]
     """Reports: ``factory(report, folder)`` writes what it makes of a bench into ``folder``.
 

@@ -56,8 +56,7 @@ def _qualified(plugin: Plugin, name: str) -> str:
 
 def singular(kind: str) -> str:
     """Return ``"face set"`` for ``"face_sets"``, for messages."""
-    odd = {"losses": "loss", "studies": "study"}
-    return odd.get(kind) or kind.removesuffix("s").replace("_", " ")
+    return "loss" if kind == "losses" else kind.removesuffix("s").replace("_", " ")
 
 
 @cache

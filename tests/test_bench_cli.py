@@ -231,13 +231,10 @@ def test_every_face_another_program_is_asked_for_is_written(
         (("--verify-data", "x"), "--verify-data needs --verify"),
         (("--verify", "imm", "--sides", "8,x"), "--sides is whole numbers from 4 up"),
         (("--verify", "imm", "--align", "up", "--verify-data", "."), "align is hr or sr, not 'up'"),
-        (("--time-budget", "2h"), "--time-budget belongs to --reproduce"),
-        (("--set", "a=1"), "--set belongs to --reproduce"),
         (("--scores", "a.xls"), "a.xls"),
         (("--results", "theirs"), "--results is NAME=PLACE"),
         (("--results", "a=sr", "--results", "a=sr"), "two would be called 'a'"),
         (("--device", "abacus"), "no device 'abacus' here"),
-        (("--reproduce", "papr"), "papr"),
     ],
 )
 def test_a_wrong_choice_is_one_line(
@@ -356,9 +353,6 @@ def test_a_report_folder_that_is_no_folder_is_one_line(photos: Path, tmp_path: P
         (["--pairs", "5"], "--pairs needs --verify"),
         (["--people", "0"], "--people needs --verify"),
         (["--embedder-weights", "x.pt"], "--embedder-weights needs --verify"),
-        (["--steps", "5"], "--steps belongs to --reproduce"),
-        (["--reproduce", "paper", "--report", "x"], "--report doesn't go with --reproduce"),
-        (["faces", "--reproduce", "paper"], "a model doesn't go with --reproduce"),
         (["--json", "folder"], "--json folder: that is a folder; name a file in it"),
         (["--report", "file/x/y"], "--report file/x/y: file is no folder"),
         (["--scores", "file/x.csv"], "--scores file/x.csv: file is no folder"),

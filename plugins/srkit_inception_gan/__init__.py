@@ -2,8 +2,6 @@
 Inception Residual Network and GAN Framework", as parts of srkit.
 """  # noqa: D205
 
-from pathlib import Path
-
 import srkit
 
 
@@ -38,14 +36,3 @@ def srkit_recipes() -> dict[str, str]:
         "inception-gan-adversarial": "srkit_inception_gan.recipes:adversarial",
         "inception-gan-feature": "srkit_inception_gan.recipes:feature",
     }
-
-
-def paper() -> Path:
-    """What the paper reports, with its four scenarios."""
-    return Path(__file__).parent / "paper.toml"
-
-
-@srkit.hookimpl
-def srkit_studies() -> dict[str, object]:
-    """The paper's comparison of the four scenarios, section IV."""
-    return {"paper": paper}

@@ -86,8 +86,7 @@ class UpscalingBlock(nn.Module):
         inputs: Feature maps.
         outputs: Feature maps; also the kernels of each branch.
         enlarge: ``resize``: nearest-neighbour enlargement, then branches on four times the
-            pixels. ``shuffle``: branches at the input's size, four times ``outputs`` maps, pixel
-            shuffle.
+            pixels. ``shuffle``: branches at the input's size, then pixel shuffle.
         rectify: ReLU after the 1x1 convolution.
         asymmetric: See `Branches`.
     """
@@ -131,32 +130,21 @@ class InceptionResidual(nn.Module):
 
     Stem, inception-residual block (256), upscaling block (128), inception-residual block (128),
     upscaling block (64), three convolutions, tanh. Fully convolutional: any input size works.
+    4,455,427 parameters at width 1. Where the paper is silent, we chose:
 
-    Where the paper is silent, we chose:
-
-    - *Kernel counts* 256, 128, 128 and 64 are those of each kernel size within a block: 256
-      kernels of 3x3 and 256 of 5x5 in the first. The chain of feature maps is then the one the
-      numbers spell, 256, 256, 128, 128, 64, and every shortcut is an identity.
-    - *Stem*: 128 kernels of each size, so that their concatenation gives the 256 maps that the
-      first identity shortcut needs.
-    - *Enlargement*: nearest-neighbour, before the branches, so that the 3x3 and 5x5 kernels run on
-      four times the pixels. Enlarging after them by pixel shuffle makes a step 1.6 times as fast
-      and teaches less in each (``enlarge="shuffle"``, started so that the four sub-pixels agree);
-      the paper's ratio of speeds (Fig. 7) speaks for the heavier reading. Transposed 3x3 and 5x5
-      convolutions of stride 2 overlap unevenly and draw a checkerboard.
-    - *Last three convolutions*: 3x3, with 64, 32 and 3 kernels: they run at the full 64x64,
-      where width is dearest. ReLU between them, tanh last (P4); no batch normalisation, which
-      P4 states for the blocks alone.
-
-    tanh ends in [-1, 1]; input and output are mapped from and to [0, 1] here. Glorot
-    initialisation throughout (P12). 4,455,427 parameters at width 1.
+    - *Kernel counts* are those of each kernel size within a block. The chain of feature maps is
+      then the one the numbers spell, 256, 256, 128, 128, 64, and every shortcut is an identity.
+    - *Stem*: 128 kernels of each size give the 256 maps that the first shortcut needs.
+    - *Upscaling*: nearest-neighbour, before the branches. By pixel shuffle after them a step is 1.6
+      times as fast and teaches less. Transposed convolutions would draw a checkerboard.
+    - *Last three convolutions*: 3x3, with 64, 32 and 3 kernels, since they run at the full size;
+      ReLU between them, tanh last; no batch normalisation (P4 states it for the blocks alone).
 
     Args:
         scale: 4; the two upscaling blocks are the paper's.
         width: Multiplies all kernel counts.
         enlarge: ``resize`` or ``shuffle``; see `UpscalingBlock`.
-        rectify: ReLU after the last 1x1 convolution of each block, which is linear otherwise: the
-            paper states ReLU "within the network" (P4).
+        rectify: ReLU after the last 1x1 convolution of each block, too: another reading of P4.
         asymmetric: 1x3 and 3x1, 1x5 and 5x1 in place of 3x3 and 5x5: the paper's future work
             (P19). 2,200,835 parameters at width 1.
 
@@ -178,15 +166,13 @@ class InceptionResidual(nn.Module):
             raise ValueError(f"scale is 4 (two upscaling blocks), not {scale}")
         if width <= 0:
             raise ValueError(f"width must be positive, not {width}")
-        # LR pixels. shuffle: 2 + 2 + 2 at 1x, (2 + 2) / 2 at 2x, 3 / 4 at 4x;
-        # resize: 2 + 2 at 1x, (2 + 2) / 2 at 2x, (2 + 3) / 4 at 4x.
+        # LR pixels; resize: 2 + 2 at 1x, (2 + 2) / 2 at 2x, (2 + 3) / 4 at 4x.
         self.receptive_radius = 9 if enlarge == "shuffle" else 8
         wide, middle, narrow = (kernels(n, width) for n in (256, 128, 64))
         how = {"rectify": rectify, "asymmetric": asymmetric}
         self.stem = Branches(3, middle, asymmetric)
-        stem_maps = 2 * middle
-        self.residual1 = InceptionResidualBlock(stem_maps, wide, **how)
-        self.up1 = UpscalingBlock(stem_maps, middle, enlarge, **how)
+        self.residual1 = InceptionResidualBlock(2 * middle, wide, **how)
+        self.up1 = UpscalingBlock(2 * middle, middle, enlarge, **how)
         self.residual2 = InceptionResidualBlock(middle, middle, **how)
         self.up2 = UpscalingBlock(middle, narrow, enlarge, **how)
         last = kernels(32, width)

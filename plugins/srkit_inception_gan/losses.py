@@ -14,13 +14,9 @@ Root = Literal["picture", "value"]
 
 
 def distance(a: Tensor, b: Tensor, root: Root) -> Tensor:
-    """Return the distance of eq. 2 and 3 between two batches, a scalar.
+    """Return the distance of eq. 2 and 3 between two batches of one shape, a scalar.
 
-    Args:
-        a: Shape ``B...``.
-        b: The same shape.
-        root: ``picture``, each picture's Euclidean norm, averaged over the batch; ``value``,
-            the root of each value's square, which is its absolute difference, averaged.
+    Root ``picture``: the mean Euclidean norm; ``value``: the mean absolute difference.
     """
     if root == "value":
         return (a - b).abs().mean()
@@ -31,9 +27,9 @@ def distance(a: Tensor, b: Tensor, root: Root) -> Tensor:
 class PixelLoss(nn.Module):
     """Pixel-wise distance between sr and hr (eq. 2, P7).
 
-    (1/N) sum over the pictures i of the root of (G(z_i) - x_i) squared. The paper leaves open
-    whether the root is per picture or per value; it calls the same form an L2 distance at eq. 3,
-    so the default is each picture's Euclidean norm. Its gradient is zero at zero error.
+    The paper leaves open whether the root is per picture or per value; it calls the same form an
+    L2 distance at eq. 3, so the default is each picture's Euclidean norm. Its gradient is zero at
+    zero error.
 
     Args:
         root: ``picture`` (a norm) or ``value`` (then it is L1).
@@ -51,9 +47,8 @@ class PixelLoss(nn.Module):
 class FeatureLoss(nn.Module):
     """Feature-wise distance between phi(sr) and phi(hr) (eq. 3, P8).
 
-    phi is the last feature that the discriminator gives; for the paper's it is the activation
-    of the 5th convolution. Its parameters are the discriminator's, which the generator's step
-    leaves alone, and phi(hr) is a constant to it.
+    phi is the last feature of the discriminator, whose weights the generator's step leaves alone;
+    phi(hr) is a constant to it.
 
     Args:
         root: As for the pixel loss, from which eq. 3 takes its distance.

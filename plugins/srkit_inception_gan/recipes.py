@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from srkit import Adversarial, Data, Loss, Optimizer, Part, Recipe
 
-# P16: batches that fit into the paper's two hours, scenario 1; the same for all four here, so
-# that they differ in their losses alone. The paper compares at equal time: give --steps.
-STEPS = 41_410
+STEPS = 41_410  # of scenario 1 in two hours (P16); all four differ in their losses alone
+
+# P10 leaves the weights open; docs/paper.md, "The weights", says how these were chosen. In short:
+# eq. 1 saturates, and a discriminator that is always right has nothing left to teach.
+ADVERSARIAL = 2.0
+LOSSES = {"pixel": Loss(weight=1.0), "feature": Loss(weight=0.1), "psnr": Loss(weight=0.2)}
 
 
-# P10 leaves the weights open. These are chosen from the gradient norms at sr and from who wins the
-# game; docs/paper.md, "The weights", has the numbers. In short: eq. 1 saturates, so once the
-# discriminator is right on nearly every picture the adversarial term has nothing left to teach.
-# The weights keep that from happening: the adversarial term outweighs the pixel term, and the
-# feature and PSNR terms, whose norms are of the pixel term's order, are kept well below it.
-PIXEL, ADVERSARIAL, FEATURE, PSNR = 1.0, 2.0, 0.1, 0.2
-
-
-def _scenario(name: str, losses: dict[str, Loss], *, adversary: bool) -> Recipe:
+def _scenario(name: str, *losses: str, adversary: bool = True) -> Recipe:
     return Recipe(
         name=name,
         scale=4,
@@ -26,7 +21,7 @@ def _scenario(name: str, losses: dict[str, Loss], *, adversary: bool) -> Recipe:
         generator=Part.of("inception-residual"),
         discriminator=Part.of("srgan-plain") if adversary else None,
         adversarial=Adversarial(objective="minimax", weight=ADVERSARIAL) if adversary else None,
-        losses=losses,
+        losses={loss: LOSSES[loss] for loss in losses},
         degradation=Part.of("faces-x4"),
         data=Data(framing="squash", size=64, flips=False),
         optimizer=Optimizer(
@@ -37,25 +32,19 @@ def _scenario(name: str, losses: dict[str, Loss], *, adversary: bool) -> Recipe:
 
 def pixel() -> Recipe:
     """Scenario 1: pixel-wise loss only, no adversary."""
-    return _scenario("inception-gan-pixel", {"pixel": Loss(weight=PIXEL)}, adversary=False)
+    return _scenario("inception-gan-pixel", "pixel", adversary=False)
 
 
 def adversarial() -> Recipe:
     """Scenario 2: adversarial and pixel-wise."""
-    return _scenario("inception-gan-adversarial", {"pixel": Loss(weight=PIXEL)}, adversary=True)
+    return _scenario("inception-gan-adversarial", "pixel")
 
 
 def feature() -> Recipe:
     """Scenario 3: adversarial, pixel-wise and feature-wise."""
-    losses = {"pixel": Loss(weight=PIXEL), "feature": Loss(weight=FEATURE)}
-    return _scenario("inception-gan-feature", losses, adversary=True)
+    return _scenario("inception-gan-feature", "pixel", "feature")
 
 
 def psnr() -> Recipe:
     """Scenario 4: adversarial, pixel-wise, feature-wise and PSNR; the paper's proposal."""
-    losses = {
-        "pixel": Loss(weight=PIXEL),
-        "feature": Loss(weight=FEATURE),
-        "psnr": Loss(weight=PSNR),
-    }
-    return _scenario("inception-gan", losses, adversary=True)
+    return _scenario("inception-gan", "pixel", "feature", "psnr")

@@ -15,15 +15,13 @@ from srkit.cli.benching import (
     chosen_protocol,
     parse_sides,
     refuse,
-    reproduced,
     see_writable,
     shown,
 )
-from srkit.cli.train import parse_time
 from srkit.errors import Interrupted
 
 QUALITY, IDENTITY = "Quality", "Identity"
-OUTPUT, OTHERS, STUDY = "What is written", "Other programs", "Reproducing a paper"
+OUTPUT, OTHERS = "What is written", "Other programs"
 
 
 def bench(
@@ -154,47 +152,6 @@ def bench(
             rich_help_panel=OTHERS,
         ),
     ] = None,
-    reproduce: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STUDY",
-            help="Train, bench and report what a paper did: paper.",
-            rich_help_panel=STUDY,
-        ),
-    ] = None,
-    time_budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="For all its trainings together, such as 2h.",
-            show_default="2h",
-            rich_help_panel=STUDY,
-        ),
-    ] = None,
-    equal: Annotated[
-        str, typer.Option(help="What each training gets: time, batches.", rich_help_panel=STUDY)
-    ] = "time",
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="Batches of each, in place of a time.", rich_help_panel=STUDY),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PART.OPTION=VALUE",
-            help="Change its recipes; repeatable.",
-            rich_help_panel=STUDY,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of its runs and report.",
-            show_default="runs/STUDY",
-            rich_help_panel=STUDY,
-        ),
-    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(min=0, help="Of noise and draws.", show_default="0"),
@@ -224,7 +181,7 @@ def bench(
             parse_sides(sides),
             size_pairs,
         )
-    elif not reproduce:
+    else:
         of_faces = {
             "--verify-data": verify_data,
             "--embedder-weights": embedder_weights,
@@ -232,39 +189,6 @@ def bench(
             "--pairs": pairs,
         }
         refuse(of_faces, "needs --verify: imm, lfw, folders or csv")
-    if reproduce:
-        of_benches = {
-            "a model": models,
-            "--verify": verify,
-            "--metric": metric,
-            "--limit": limit,
-            "--report": report,
-            "--json": json,
-            "--scores": scores,
-            "--write-lr": write_lr,
-            "--results": results,
-        }
-        refuse(of_benches, "doesn't go with --reproduce: the study decides, and writes into --out")
-        page = reproduced(
-            reproduce,
-            data=data or "celeba",
-            verify_data=verify_data,
-            out=out,
-            time_budget=parse_time(time_budget) if time_budget else None,
-            equal=equal,
-            settings=settings or [],
-            embedder=embedder,
-            embedder_weights=embedder_weights,
-            device=device,
-            workers=workers,
-            seed=seed or 0,
-            steps=steps,
-            command=command,
-        )
-        print(page)  # noqa: T201
-        return
-    of_studies = {"--time-budget": time_budget, "--steps": steps, "--set": settings, "--out": out}
-    refuse(of_studies, "belongs to --reproduce")
     chosen = chosen_protocol(protocol, seed, metric or [])
     where: dict[str, Any] = {
         "data": data,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -113,46 +113,3 @@ def shown() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield progress
-
-
-def reproduced(study: str, *, equal: str, settings: list[str], **given: Any) -> Path:
-    """Repeat a study, telling how it goes on stderr; see `srkit.evaluation.studies.reproduce`.
-
-    Args:
-        study: Name or file.
-        equal: ``time`` or ``batches``.
-        settings: Changes of recipes as the user types them.
-        **given: The rest of what `reproduce` takes.
-
-    Raises:
-        SrkitError: As `reproduce` does; or ``equal`` is neither.
-    """
-    from srkit.cli.display import Display
-    from srkit.evaluation.studies.reproduce import reproduce
-    from srkit.recipe import parse_setting
-
-    if equal not in (kinds := ("time", "batches")):
-        raise InputError(f"--equal is time or batches, not '{equal}'{nearest(equal, kinds)}")
-    changes: Mapping[str, Any] = dict(parse_setting(text) for text in settings)
-    console = Console(stderr=True)
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    told: set[str] = set()
-
-    def progress(what: str, done: int, total: int) -> None:
-        if what not in told:
-            told.add(what)
-            say(f"{what}: {total}")
-
-    with Display(console) as display:
-        return reproduce(
-            study,
-            equal=cast(Any, equal),
-            settings=changes,
-            report=display,
-            say=say,
-            progress=progress,
-            **given,
-        )

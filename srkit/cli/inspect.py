@@ -19,7 +19,7 @@ from srkit.models.hub import PREFIX
 from srkit.options import documentation
 from srkit.schema import schema as recipe_schema
 
-FILES = ("protocols", "studies")  # kinds whose factories give a file
+FILES = ("protocols",)  # kinds whose factories give a file
 
 
 def list_parts(

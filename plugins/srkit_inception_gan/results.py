@@ -1,0 +1,202 @@
+"""What a study found beside what the paper reports, and whether its claims hold here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import Any, NamedTuple
+
+import srkit
+from srkit_inception_gan.paper import CLAIMS, DISTANCES, OPINIONS, SCENARIOS, Claim
+
+HOLDS, FAILS, OPEN = "holds", "doesn't hold", "can't be told"
+LEAST_STEPS = 3000
+METRICS = ("psnr", "psnr-y", "ssim", "ssim-y", "lsd")
+LOWER_IS_BETTER = ("lsd", "distance")
+# The smallest difference that counts, and digits in tables.
+MEASURES = {
+    **dict.fromkeys(("psnr", "psnr-y"), (0.05, 2)),
+    **dict.fromkeys(("ssim", "ssim-y"), (0.003, 4)),
+    **{"lsd": (0.5, 2), "distance": (0.02, 4), "speed": (0.02, 3)},
+}
+RULE = (
+    "A claim holds where the whole 95% interval of the difference lies on its side for every seed "
+    "and measure, and doesn't hold where it lies on the other for all. It can't be told where they "
+    f"disagree, from fewer than {LEAST_STEPS:,} steps, where a scenario loses to bicubic (in PSNR "
+    "or in the claim's measure), or below the smallest difference that counts: .05 dB PSNR, .003 "
+    "SSIM, .5 dB LSD, .02 of distance, 2% of speed. Of speed, only the rounds in which it was "
+    "measured must agree. Intervals are of test images or of people (paired bootstrap); a single "
+    f"seed says nothing of others. No number decides that {OPINIONS}."
+)
+NOTE = (
+    "In brackets the lowest and the highest seed. The paper states neither colour channel nor "
+    "border nor SSIM's window, and its photos, FaceNet and perhaps its degradation are others: "
+    "compare differences and ratios, not values."
+)
+
+
+class Found(NamedTuple):
+    """What was measured, by scenario; 0 is bicubic.
+
+    Attributes:
+        labels: Names of its models in the report, one a seed.
+        steps: Steps of its trainings.
+        speeds: Steps an hour, of each round.
+        report: What `srkit.bench` returned.
+    """
+
+    labels: Mapping[int, Sequence[str]]
+    steps: Mapping[int, int]
+    speeds: Mapping[int, Sequence[float]]
+    report: Any
+
+    def values(self, measure: str, label: str) -> list[float]:
+        """Return a measure of each image, or of each photo of the people."""
+        if measure == "distance":
+            return [row.distances[label] for row in self.report.whole.rows]
+        scores: list[float] = self.report.quality.scores[label][measure]
+        return scores
+
+    def difference(self, measure: str, higher: str, lower: str) -> tuple[float, float, float]:
+        """Return mean, low and high end (95%) of the difference of two models."""
+        groups = [row.person for row in self.report.whole.rows] if measure == "distance" else None
+        its = srkit.difference(self.values(measure, higher), self.values(measure, lower), groups)
+        return its.mean, its.low, its.high
+
+    def loses(self, label: str, measure: str) -> bool:
+        """Return whether a model is worse than bicubic."""
+        its, bicubic = (fmean(self.values(measure, name)) for name in (label, "bicubic"))
+        return its > bicubic if measure in LOWER_IS_BETTER else its < bicubic
+
+
+def summary(found: Found) -> dict[str, Any]:
+    """Return everything that was found as plain values, with the verdicts."""
+    report, trained = found.report, sorted(found.steps)
+    return {
+        "scenarios": [
+            {
+                "scenario": scenario,
+                "steps": found.steps.get(scenario),
+                "speeds": list(found.speeds.get(scenario, ())),
+                **{
+                    measure: [fmean(found.values(measure, name)) for name in names]
+                    for measure in (*METRICS, "distance")
+                },
+            }
+            for scenario, names in found.labels.items()
+        ],
+        "distances": {
+            f"{who}: {part.people} people, {len(part.rows)} images": {
+                "bicubic": part.mean("bicubic"),
+                **{str(n): fmean(map(part.mean, found.labels[n])) for n in trained},
+                "HR": part.mean("HR"),
+            }
+            for who, part in (("drawn", report.distances), ("everybody", report.whole))
+        },
+        "claims": [{**claim._asdict(), **judge(claim, found)} for claim in CLAIMS],
+        **{"protocol": report.quality.protocol, "models": report.models, "run": report.run},
+    }
+
+
+# --- verdicts ------------------------------------------------------------------------------------
+
+
+def judge(claim: Claim, found: Found) -> dict[str, Any]:
+    """Decide a claim by `RULE`: its ``verdict``, ``why``, and the ``differences`` of each seed."""
+    both = [claim.higher, claim.lower]
+    if not found.labels.keys() >= set(both):
+        return {"verdict": OPEN, "why": "not trained", "differences": {}}
+    if claim.measures == ("speed",):
+        rounds = zip(*(found.speeds[scenario] for scenario in both), strict=True)
+        speeds = {"speed": [(a / b - 1,) * 3 for a, b in rounds]}
+        verdict, why = decide(speeds)
+        return {"verdict": verdict, "why": why, "differences": speeds}
+    pairs = list(zip(*(found.labels[scenario] for scenario in both), strict=True))
+    differences = {m: [found.difference(m, *pair) for pair in pairs] for m in claim.measures}
+    verdict, why = decide(differences)
+    against = {"psnr", *claim.measures} if claim.higher else {"psnr"}
+    names = [name for pair in pairs for name in pair]
+    losing = [name for name in names if any(found.loses(name, m) for m in against)]
+    steps = min(found.steps[scenario] for scenario in both if scenario)
+    if losing:
+        verdict, why = OPEN, f"{losing[0]} loses to bicubic"
+    if steps < LEAST_STEPS:
+        verdict, why = OPEN, f"{steps:,} steps are too few"
+    return {"verdict": verdict, "why": why, "differences": differences}
+
+
+def decide(differences: Mapping[str, Sequence[tuple[float, ...]]]) -> tuple[str, str]:
+    """Return what differences (mean, low, high) say of a claim that they are above 0, and why."""
+    every = [its for each in differences.values() for its in each]
+    sides = {HOLDS if low > 0 else FAILS if high < 0 else OPEN for _, low, high in every}
+    if len(sides) > 1:
+        return OPEN, "seeds, rounds or measures disagree"
+    if sides == {OPEN}:
+        return OPEN, "intervals include 0"
+    for measure, its in differences.items():
+        if abs(fmean(mean for mean, _, _ in its)) < (least := MEASURES[measure][0]):
+            return OPEN, f"{measure} differs by less than {least:g}"
+    return sides.pop(), f"all {len(every)} intervals" if len(every) > 1 else "the interval"
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """Return what `summary` gave as tables."""
+    parts = [_scores(found["scenarios"]), _distances(found["distances"]), NOTE]
+    parts += [_claims(found["claims"]), RULE, f"```console\n$ {found['run']['command']}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores(scenarios: Sequence[Mapping[str, Any]]) -> str:
+    """Return Table I and Fig. 7."""
+    first = next((its["speeds"] for its in scenarios if its["scenario"] == 1), None)
+    rows = []
+    for its in scenarios:
+        cells = [_seeds(its[metric], MEASURES[metric][1]) for metric in METRICS]
+        if not its["scenario"]:
+            rows.append(["bicubic", "", "", *cells[:2], "", *cells[2:], "", ""])
+            continue
+        paper = SCENARIOS[its["scenario"]]
+        ratio = f"{paper.steps / 41_410:.3f}" if paper.steps else "not stated"
+        ratios = [a / b for a, b in zip(its["speeds"], first or its["speeds"], strict=True)]
+        here = f"{median(ratios):.3f}" if first else ""
+        psnr, ssim = [f"{paper.psnr:.3f}", *cells[:2]], [f"{paper.ssim:.4f}", *cells[2:]]
+        rows.append([paper.label, f"{its['steps']:,}", *psnr, *ssim, ratio, here])
+    quality = ["PSNR, paper", "RGB", "Y", "SSIM, paper", "RGB", "Y", "LSD"]
+    return _table(["Table I", "steps", *quality, "speed, paper (Fig. 7)", "speed"], rows)
+
+
+def _distances(found: Mapping[str, Mapping[str, float]]) -> str:
+    """Return Table II."""
+    paper = {str(scenario): fmean(its) for scenario, its in DISTANCES.items()}
+    rows = []
+    for who, its in {"paper: 5 people, 10 images": paper, **found}.items():
+        cells = [f"{its[n]:.4f}" if n in its else "" for n in ("bicubic", "1", "4", "HR")]
+        rows.append([who, *cells, f"{its['4'] / its['1']:.3f}" if {"1", "4"} <= its.keys() else ""])
+    head = ["Table II", "bicubic", SCENARIOS[1].label, SCENARIOS[4].label, "HR", "ratio 4 : 1"]
+    return _table(head, rows)
+
+
+def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for claim in claims:
+        measure = claim["measures"][0]
+        digits, ours = MEASURES[measure][1] + 1, ""
+        if its := claim["differences"].get(measure):
+            means, lows, highs = zip(*its, strict=True)
+            ours = f"{fmean(means):+.{digits}f} [{min(lows):+.{digits}f}, {max(highs):+.{digits}f}]"
+        paper = "not stated" if claim["published"] is None else f"{claim['published']:+.{digits}f}"
+        verdict = f"**{claim['verdict']}**: {claim['why']}"
+        rows.append([claim["text"], claim["source"], measure, paper, ours, verdict])
+    return _table(["claim", "source", "difference in", "paper", "here [95%]", "verdict"], rows)
+
+
+def _seeds(values: Sequence[float], digits: int) -> str:
+    ends = f" [{min(values):.{digits}f}, {max(values):.{digits}f}]" if values[1:] else ""
+    return f"{fmean(values):.{digits}f}{ends}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
