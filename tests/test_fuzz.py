@@ -230,7 +230,7 @@ def check(folder: Path, out: Path, cases: list[Case]) -> tuple[int, int]:
         (name,) = {case.name for case in cases if case.name in line}
         assert name not in failed
         failed.add(name)
-    word = "picture" if len(failed) == 1 else "pictures"
+    word = "image" if len(failed) == 1 else "images"
     assert last == f"srkit: {len(failed)} {word} of {len(cases)} failed"
     written = {Path(line).name for line in ended.stdout.splitlines()}
     assert written == {case.name for case in cases} - failed
