@@ -396,7 +396,12 @@ def srkit_readers() -> Names:  # type: ignore[empty-body]
 
 @hookspec
 def srkit_engines() -> Names:  # type: ignore[empty-body]
-    """Engines: ``factory()`` gives an `Engine`, which runs a loaded model; torch is built in."""
+    """Engines: ``factory()`` gives an `Engine`, which runs a loaded model; torch is built in.
+
+    It is called with a `srkit.Model` whose generator is on its device, and gives a function from
+    lr (``B3hw`` in [0, 1]) to sr (``B3HW``) that takes any batch, height and width. Its attribute
+    ``devices`` names the kinds of devices it is for, the preferred one first: ``("cpu",)``.
+    """
 
 
 def kinds() -> tuple[str, ...]:
