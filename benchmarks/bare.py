@@ -65,7 +65,7 @@ def bare_step(
             optimizer.zero_grad()
         if critic is not None and objective is not None:
             game = objective.generator(real.logits.detach(), fake.logits)
-            loss = loss + parts.weights["adversarial"] * game
+            loss = loss + parts.adversarial_weight * game
             loss.backward(inputs=weights, retain_graph=shared)
             if not shared:
                 real, fake = critic(hr), critic(sr.detach())

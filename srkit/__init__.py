@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from srkit.inference.model import Model
     from srkit.models.export import export
     from srkit.models.load import load
-    from srkit.recipe import Adversarial, Data, Loss, Optimizer, Part, Recipe, parse_setting
+    from srkit.recipe import (
+        Adversarial,
+        Data,
+        Loss,
+        Optimizer,
+        Part,
+        Recipe,
+        Recovery,
+        parse_setting,
+    )
     from srkit.training.loop import train
 
 _WHERE = {
@@ -37,6 +46,7 @@ _WHERE = {
     "Person": "hookspecs",
     "ReadyModel": "hookspecs",
     "Recipe": "recipe",
+    "Recovery": "recipe",
     "SetMetric": "hookspecs",
     "SrkitError": "errors",
     "bench": "evaluation.run",
@@ -64,6 +74,7 @@ __all__ = [
     "Person",
     "ReadyModel",
     "Recipe",
+    "Recovery",
     "SetMetric",
     "SrkitError",
     "__version__",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -106,55 +106,43 @@ class Processes:
         """Let the main process do something; all return its result, or raise its error."""
         if self.count == 1:
             return work()
-        result, error = _attempt(work) if self.main else (None, None)
-        shared: list[Any] = [(result, _description(error, self.rank))]
-        dist.broadcast_object_list(shared)
-        result, failure = shared[0]
-        _raise(error, [failure])
-        done: T = result
-        return done
+        return cast(T, self.collect(self._agreed(work, self.main))[0])
 
     def main_first(self, work: Callable[[], T]) -> T:
         """Let every process do the same, the main one before the others; an error is all's."""
         if self.count == 1:
             return work()
-        results: list[T] = []
-        for turn in (self.main, not self.main):
-            result, error = _attempt(work) if turn else (None, None)
-            _raise(error, self.collect(_description(error, self.rank)))
-            results += [result] if turn and result is not None else []
-        return results[0]
+        first, then = self._agreed(work, self.main), self._agreed(work, not self.main)
+        return cast(T, first if self.main else then)
+
+    def _agreed(self, work: Callable[[], T], mine: bool) -> T | None:
+        """Do something if it is this process's turn; an error of one process is raised in all."""
+        result, own = None, None
+        try:
+            result = work() if mine else None
+        except Exception as error:
+            own = error
+        failures = self.collect(_description(own, self.rank) if own else None)
+        if own is not None:
+            raise own
+        for failure in filter(None, failures):
+            raise _reported_elsewhere(*failure)
+        return result
 
 
-# An error of one process as the others hear of it: its kind and its text. Not the exception itself,
-# since some can't be pickled, and some not be made from their text.
-Failure = tuple[type[SrkitError], str]
-
-
-def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    try:
-        return work(), None
-    except Exception as error:
-        return None, error
-
-
-def _description(error: Exception | None, rank: int) -> Failure | None:
-    if error is None:
-        return None
+def _description(error: Exception, rank: int) -> tuple[type[SrkitError], str]:
+    """Return an error's kind and text: some errors can't be pickled."""
     if isinstance(error, SrkitError):
         return type(error), str(error)
     return SrkitError, f"process {rank} failed: {error!r}"
 
 
-def _raise(own: Exception | None, failures: Iterable[Failure | None]) -> None:
-    """Raise this process's own error, or else another's, marked as one that another reports."""
-    if own is not None:
-        raise own
-    for kind, text in filter(None, failures):
-        error = kind.__new__(kind)
-        error.args = (text,)
-        error.elsewhere = True  # type: ignore[attr-defined]
-        raise error
+def _reported_elsewhere(kind: type[SrkitError], text: str) -> SrkitError:
+    """Return an error that another process reports; some can't be made from their text."""
+    error = kind.__new__(kind)
+    error.args = (text,)
+    error.elsewhere = True  # type: ignore[attr-defined]
+    return error
 
 
 def start(device: str = "auto", precision: str = "fp32") -> Processes:

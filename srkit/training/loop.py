@@ -105,27 +105,6 @@ class Stop:
         return any(asked for asked, _ in answers)
 
 
-class Clock:
-    """Time spent on batches alone, since the last line of the log."""
-
-    def __init__(self) -> None:
-        self.began, self.elsewhere = time.perf_counter(), 0.0
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Don't count what is done within."""
-        began = time.perf_counter()
-        yield
-        self.elsewhere += time.perf_counter() - began
-
-    def lap(self) -> float:
-        """Return the seconds since the last lap, pauses left out."""
-        now = time.perf_counter()
-        seconds = now - self.began - self.elsewhere
-        self.began, self.elsewhere = now, 0.0
-        return seconds
-
-
 def learning_rate(settings: Optimizer, step: int, steps: int) -> float:
     """Return the learning rate of step ``step``, counted from 0, of ``steps``."""
     rate = settings.learning_rate
@@ -263,8 +242,9 @@ def train(
         recovery = Recovery(state, folder)
         batches = _batches(loader, state, folder, stop)
         parts.generator.train()
-        clock, shown, line, broken = Clock(), time.perf_counter(), state.step, len(loader.broken)
-        start = state.step
+        line = start = state.step
+        broken = len(loader.broken)
+        clock = shown = time.perf_counter()  # the clock stands while a step's results are handled
         while state.step < recipe.steps:
             done = state.step + 1
             rate = learning_rate(recipe.optimizer, state.step, recipe.steps) * recovery.lr_factor
@@ -281,8 +261,8 @@ def train(
                 skipped = state.window.skipped()
                 if event := recovery.check(skipped):
                     folder.log({"step": state.step, "event": event})
-                    batches, line = _batches(loader, state, folder, stop), state.step
-                    clock.lap()
+                    batches = _batches(loader, state, folder, stop)
+                    line, clock = state.step, time.perf_counter()
                     continue
                 # Weights within a streak may be why there is one: not worth a checkpoint.
                 saving = saving and (final or not skipped.streak)
@@ -294,13 +274,14 @@ def train(
             if writing:
                 record |= {"losses": state.window.means(), "learning_rate": rate}
                 state.window.begin_line(done)
-                record["images_per_second"] = (done - line) * recipe.batch_size / clock.lap()
+                seconds = time.perf_counter() - clock
+                record["images_per_second"] = (done - line) * recipe.batch_size / seconds
                 found = list(itertools.chain(*processes.collect(list(loader.broken[broken:]))))
                 record |= {"broken": found} if found else {}
-                line, broken = done, len(loader.broken)
+                line, broken, clock = done, len(loader.broken), time.perf_counter()
+            now = time.perf_counter()
             if validating:
-                with clock.paused():
-                    _validate(state, validation, folder, best, baseline)
+                _validate(state, validation, folder, best, baseline)
                 record["validation"] = state.scores
             if len(record) > 1:
                 folder.log(record)
@@ -310,8 +291,8 @@ def train(
                 shown = time.perf_counter()
             stopping = stop.agreed(processes) and not final
             if saving or stopping:
-                with clock.paused():
-                    folder.save(state)
+                folder.save(state)
+            clock += time.perf_counter() - now
             if stopping:
                 raise Interrupted(
                     f"stopped at step {done}, saved {folder.newest}; go on with --resume"

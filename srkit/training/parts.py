@@ -42,7 +42,7 @@ class Parts:
         discriminator: Image to `DiscriminatorOutput`.
         objective: What the two networks minimise.
         terms: The recipe's losses by name.
-        weights: Weights of all terms of the generator's loss, ``adversarial`` among them.
+        adversarial_weight: Weight of the generator's adversarial term.
         degrade: hr to lr.
     """
 
@@ -50,14 +50,14 @@ class Parts:
     discriminator: nn.Module | None
     objective: Objective | None
     terms: Mapping[str, Term]
-    weights: Mapping[str, float]
+    adversarial_weight: float
     degrade: Callable[..., Tensor]
 
     def weight(self, name: str, done: float) -> float:
         """Return a term's weight when ``done``, from 0 to 1, of the run is over."""
-        term = self.terms.get(name)
-        active = term is None or term.during[0] <= done < term.during[1]
-        return self.weights[name] if active else 0.0
+        if (term := self.terms.get(name)) is None:
+            return self.adversarial_weight
+        return term.weight if term.during[0] <= done < term.during[1] else 0.0
 
 
 # What every validation measures.
@@ -151,10 +151,8 @@ def parts(recipe: Recipe, device: torch.device) -> Parts:
     if isinstance(degrade, nn.Module):
         degrade = degrade.to(device)
     terms = {name: _term(recipe, name, device) for name in recipe.losses}
-    weights = {name: term.weight for name, term in terms.items()}
-    if recipe.adversarial:
-        weights["adversarial"] = recipe.adversarial.weight
-    return Parts(net, discriminator, objective, terms, weights, degrade)
+    weight = recipe.adversarial.weight if recipe.adversarial else 0.0
+    return Parts(net, discriminator, objective, terms, weight, degrade)
 
 
 def compile_networks(built: Parts, device: torch.device) -> None:
