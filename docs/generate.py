@@ -55,9 +55,13 @@ def commands() -> dict[str, Any]:
     found = dict(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
     for entry_point, plugin in plugins.found(plugins.COMMANDS_GROUP):
         if plugin.built_in:
-            alone = typer.Typer(add_completion=False)
-            alone.command()(entry_point.load())
-            found[entry_point.name] = typer.main.get_command(alone)
+            app = entry_point.load()
+            if not isinstance(app, typer.Typer):
+                app = typer.Typer(add_completion=False)
+                app.command()(entry_point.load())
+            name, command = entry_point.name, typer.main.get_command(app)
+            found[name] = command
+            found |= {f"{name} {key}": its for key, its in getattr(command, "commands", {}).items()}
     return found
 
 

@@ -47,9 +47,15 @@ def reproduce() -> None:
 
 @app.command()
 def paper(
-    scenario: Annotated[Numbers, typer.Option(min=1, max=4, help="Only this; repeatable.")] = None,
-    steps: Annotated[Numbers, typer.Option(min=1, help="Once for all, or for each.")] = None,
-    time_budget: Annotated[Text, typer.Option(help="For all trainings.", show_default="2h")] = None,
+    scenario: Annotated[
+        Numbers, typer.Option(min=1, max=4, help="1 to 4; repeatable.", show_default="all")
+    ] = None,
+    steps: Annotated[
+        Numbers, typer.Option(min=1, help="Training steps; repeat it for one a scenario.")
+    ] = None,
+    time_budget: Annotated[
+        Text, typer.Option(help="Time of all trainings, in equal shares.", show_default="2h")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings a scenario.")] = 1,
     settings: Annotated[
         list[str] | None,
