@@ -256,7 +256,8 @@ def test_the_network_sees_an_upright_face_and_its_mirrored_twin(head: np.ndarray
         # numpy turns against the clock.
         restorer = told(Model("strange", strange, 4), turned(-90 * quarters + 10))
         (crop,) = restorer.crops(np.ascontiguousarray(np.rot90(head, quarters)))
-        upright, mirrored = seen.pop()
+        (upright,), (mirrored,) = seen
+        seen.clear()
         assert torch.allclose(upright, expected[0], atol=1e-5)
         assert torch.allclose(mirrored, expected[0].flip(2), atol=1e-5)
         # What the model adds to the right of both isn't in their mean.
