@@ -70,6 +70,12 @@ def imports(session: nox.Session) -> None:
 
 
 @nox.session
+def house(session: nox.Session) -> None:
+    """Show lines against the plan, layers, the largest parts, words to replace; fails never."""
+    session.run(sys.executable, ".ci/house.py")
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Check the generated parts of the documentation, then build it; warnings are errors."""
     texts = [Path("README.md"), CARD, *DOCS.rglob("*.md")]

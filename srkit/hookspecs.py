@@ -6,8 +6,8 @@ callable, or a string ``"package.module:Name"`` that is imported only when that 
 for, so that listing names stays cheap. The keyword arguments of a factory are the options of
 the part; their names, types and defaults are read from its signature.
 
-Conventions for all parts: pictures are float32 RGB tensors in [0, 1], shaped ``B3HW``; ``lr``,
-``sr`` and ``hr`` are the low-resolution, super-resolved and high-resolution pictures. A
+Conventions for all parts: images are float32 RGB tensors in [0, 1], shaped ``B3HW``; ``lr``,
+``sr`` and ``hr`` are the low-resolution, super-resolved and high-resolution images. A
 factory whose signature has ``scale`` is given the recipe's.
 """
 
@@ -36,7 +36,7 @@ Point: TypeAlias = tuple[float, float]
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What a discriminator says of a batch of pictures, from one pass.
+    """The output of a discriminator for a batch of images, from one forward pass.
 
     Attributes:
         logits: Realness before any sigmoid, shape ``B`` or ``B1hw``; higher is realer.
@@ -49,10 +49,10 @@ class DiscriminatorOutput(NamedTuple):
 
 @runtime_checkable
 class Metric(Protocol):
-    """Scores each picture of a batch on its own.
+    """Scores each image of a batch on its own.
 
     It is called by keyword with what its signature asks for: ``sr``, ``hr``, ``lr`` and
-    ``redegraded``, which is sr made small again as hr was, with the same noise. Most compare sr
+    ``redegraded``, which is sr degraded as hr was, with the same noise. Most compare sr
     with hr; those two can be given by position as well.
 
     Attributes:
@@ -110,7 +110,7 @@ class ReadyModel:
         sha256: Of ``file``, checked at load.
         generator: Name of a registered generator, where ``file`` is None.
         options: That generator's options.
-        scale: Enlargement factor, where ``file`` is None; a checkpoint states its own.
+        scale: Upscaling factor, where ``file`` is None; a checkpoint states its own.
         card: The model card, a Markdown file.
     """
 
@@ -238,8 +238,8 @@ class Generator(Protocol):
             None where tiles can only approximate the whole (attention, global pooling).
         symmetries: Optional: what ``upscale --ensemble`` averages over, of ``"mirror"`` and
             ``"rotation"`` (quarter turns); ``("mirror",)`` without it.
-        alignment: Optional, 1 if absent: tiles begin at multiples of so many LR pixels. A network
-            that halves its input twice says 4.
+        alignment: Optional, 1 if absent: tiles begin at multiples of this many LR pixels. A
+            network that halves its input twice says 4.
     """
 
     receptive_radius: int | None
@@ -274,13 +274,13 @@ def srkit_generators() -> Names:  # type: ignore[empty-body]
     """Generators: ``factory(*, scale, ...)`` gives an ``nn.Module``, lr (B3hw) to sr (B3HW).
 
     The module has an attribute ``receptive_radius`` in LR pixels, or None where tiles can only
-    approximate the whole picture. sr may leave [0, 1]; it is clamped where it leaves srkit.
+    approximate the whole image. sr may leave [0, 1]; it is clamped where it leaves srkit.
     """
 
 
 @hookspec
 def srkit_discriminators() -> Names:  # type: ignore[empty-body]
-    """Discriminators: ``factory(...)`` gives a module, picture (B3HW) to `DiscriminatorOutput`."""
+    """Discriminators: ``factory(...)`` gives a module, image (B3HW) to `DiscriminatorOutput`."""
 
 
 @hookspec
@@ -291,7 +291,7 @@ def srkit_losses() -> Names:  # type: ignore[empty-body]
     ``real`` and ``fake``, the discriminator's `DiscriminatorOutput` for hr (detached) and sr.
 
     A loss that compares embeddings has its embedder as the attribute ``embedder``, annotated in its
-    class: checkpoints record whom they please, and the bench warns where that one judges.
+    class: checkpoints record it, and the bench warns where the same one verifies faces.
     """
 
 
@@ -299,19 +299,19 @@ def srkit_losses() -> Names:  # type: ignore[empty-body]
 def srkit_degradations() -> Names:  # type: ignore[empty-body]
     """Degradations: ``factory(...)`` gives a callable ``(hr, *, seeds) -> lr``.
 
-    ``seeds`` is int64, shape ``B``: one seed a picture decides its noise, whatever the batch,
+    ``seeds`` is int64, shape ``B``: one seed a image decides its noise, whatever the batch,
     the order or the device. The result stays on hr's device.
     """
 
 
 @hookspec
 def srkit_metrics() -> Names:  # type: ignore[empty-body]
-    """Metrics: ``factory(...)`` gives a `Metric`, (sr, hr) to one score a picture (B)."""
+    """Metrics: ``factory(...)`` gives a `Metric`, (sr, hr) to one score a image (B)."""
 
 
 @hookspec
 def srkit_set_metrics() -> Names:  # type: ignore[empty-body]
-    """Metrics of sets: ``factory(...)`` gives a `SetMetric`, one number for all pictures."""
+    """Metrics of sets: ``factory(...)`` gives a `SetMetric`, one number for all images."""
 
 
 @hookspec
@@ -363,8 +363,8 @@ def srkit_embedders() -> Names:  # type: ignore[empty-body]
 def srkit_face_sets() -> Names:  # type: ignore[empty-body]
     """Face sets: ``factory(root)`` reads a folder and gives a sequence of `Person`.
 
-    A factory that has an attribute ``draw``, ``(people, photos)``, is of few people: their
-    distances are listed one by one, of so many drawn, and of all. Without it pairs are compared.
+    A factory may have an attribute ``draw``, ``(people, photos)``, for a set of few people: their
+    distances are listed one by one, of this many drawn, and of all. Without it pairs are compared.
     """
 
 
