@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from srkit import registry
+from srkit import defaults, registry
 from srkit.evaluation import bench
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Report
@@ -89,9 +89,9 @@ def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Rep
 
     with tempfile.TemporaryDirectory(prefix="srkit-tour-") as folder:
         run = Path(folder) / "run"
-        result = train("faces-tiny", data=SAMPLES, out=run, report=report)
+        result = train(defaults.DEMO_RECIPE, data=SAMPLES, out=run, report=report)
         fresh = load(result.model)
-        fresh = Model("faces-tiny", fresh.generator, fresh.scale, recipe=fresh.recipe)
+        fresh = Model(defaults.DEMO_RECIPE, fresh.generator, fresh.scale, recipe=fresh.recipe)
         shown = demo(Path("srkit-demo-tour.png"), model=fresh)
         photos = Path(folder) / "photos"
         squares = Samples(Data(), count=20, seed=1, held_out=True)

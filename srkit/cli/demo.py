@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from srkit import defaults
+
 if TYPE_CHECKING:
     from srkit.demo import Demo
 
@@ -26,7 +28,7 @@ def demo(
         return
     from srkit.cli.display import Display
 
-    console.print("1. training 'faces-tiny' on squares of scikit-image's photographs")
+    console.print(f"1. training '{defaults.DEMO_RECIPE}' on squares of scikit-image's photographs")
     with Display(Console(stderr=True)) as display:
         result, shown, report = demonstration.tour(display)
     gain = result.scores["psnr"] - result.scores["bicubic_psnr"]

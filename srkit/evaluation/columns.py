@@ -9,11 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from srkit import registry
+from srkit.defaults import INTERPOLATIONS
 from srkit.errors import InputError
 from srkit.imaging import codec
 from srkit.inference.model import Model
 
-NEAREST, BICUBIC, LANCZOS = "nearest", "bicubic", "lanczos"
+NEAREST, BICUBIC, LANCZOS = INTERPOLATIONS
 # What every table has, whatever else it compares: registered generators without weights.
 REFERENCES = (NEAREST, BICUBIC, LANCZOS)
 LR, HR = "LR", "HR"  # columns of identity tables

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srkit import registry
+from srkit import defaults, registry
 from srkit.data import sources
 from srkit.errors import InputError
 from srkit.evaluation import identity, results
@@ -45,7 +45,7 @@ class Faces:
 
     verify: str
     data: str | Path | None = None
-    embedder: str = "facenet"
+    embedder: str = defaults.EMBEDDER
     weights: str | Path | None = None
     align: str = "hr"
     people: int | None = None

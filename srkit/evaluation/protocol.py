@@ -15,13 +15,13 @@ from typing import Any, Literal
 import pydantic
 from torch import Tensor
 
-from srkit import registry, seeds
+from srkit import defaults, registry, seeds
 from srkit.errors import InputError, SrkitError, nearest
 from srkit.files import sha256
 from srkit.imaging import codec
 from srkit.models import checkpoint
 
-DEFAULT = "paper"
+DEFAULT = defaults.PROTOCOL
 
 
 class Protocol(pydantic.BaseModel):
@@ -56,7 +56,7 @@ class Protocol(pydantic.BaseModel):
     framing: Literal["squash", "square", "whole", "face"] = "squash"
     size: int = pydantic.Field(64, ge=1)
     scale: int = pydantic.Field(4, ge=1)
-    degradation: str = "faces-x4"
+    degradation: str = defaults.DEGRADATION
     options: dict[str, Any] = {}
     seed: int = pydantic.Field(0, ge=0, lt=2**62)
     border: int = pydantic.Field(0, ge=0)

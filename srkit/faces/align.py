@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 from skimage.transform import AffineTransform, estimate_transform, warp
 
-from srkit import registry
+from srkit import defaults, registry
 from srkit.hookspecs import Detector, Face, Point
 
 # The box is widened by this factor, so that hair and chin are in: MTCNN's boxes are tight.
 MARGIN = 1.35
-DETECTOR = "mtcnn"
+DETECTOR = defaults.DETECTOR
 
 # Width and height of CelebA's aligned images.
 CELEBA_SIZE = (178, 218)

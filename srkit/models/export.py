@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import srkit
-from srkit import registry
+from srkit import defaults, registry
 from srkit.errors import InputError
 from srkit.files import atomic
 from srkit.inference.model import Model
@@ -29,7 +29,7 @@ TOLERANCE = 1e-4
 # Batch, height and width of the images compared: odd sides, neither way's multiples.
 SIZES = ((1, 17, 23), (2, 31, 8), (3, 9, 40), (1, 61, 33))
 EXAMPLE = (2, 3, 19, 26)  # what the graph is recorded with; none of the sizes above
-READER = "onnx"  # which reads ONNX files, if its extra is installed
+READER = defaults.READER_OF_ONNX  # which reads ONNX files, if its extra is installed
 SHOWN = 150  # characters of a message
 
 

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from srkit import plugins, registry
+from srkit import defaults, plugins, registry
 from srkit.errors import InputError, UnknownNameError, nearest
 from srkit.files import sha256
 from srkit.hookspecs import ReadyModel
@@ -15,7 +15,7 @@ from srkit.inference.model import Model
 from srkit.models import checkpoint, hub
 from srkit.recipe import Recipe
 
-DEFAULT_MODEL = "faces"
+DEFAULT_MODEL = defaults.MODEL
 # The extra of srkit whose plugin reads files of other projects.
 EXTRAS = {
     ".ckpt": "community",
