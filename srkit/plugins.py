@@ -144,25 +144,24 @@ def _load_one(
 
 def _missing_extra(entry_point: EntryPoint, distribution: str) -> str | None:
     """Name the extra an entry point declares, where one of its requirements isn't installed."""
-    if not entry_point.extras:
-        return None
-    from packaging.requirements import Requirement
-
-    try:
-        requirements = [*map(Requirement, importlib.metadata.requires(distribution) or [])]
-    except PackageNotFoundError:
-        return None
+    requirements = importlib.metadata.requires(distribution) or [] if entry_point.extras else []
     for extra in entry_point.extras:
         for requirement in requirements:
-            marker = requirement.marker
-            if marker is None or marker.evaluate({"extra": ""}):
-                continue
-            if marker.evaluate({"extra": extra}):
+            name, _, marker = requirement.partition(";")
+            if "extra" in marker and _only_for(marker, extra):
                 try:
-                    importlib.metadata.version(requirement.name)
+                    importlib.metadata.version(re.split(r"[^\w.-]", name.strip())[0])
                 except PackageNotFoundError:
                     return extra
     return None
+
+
+def _only_for(marker: str, extra: str) -> bool:
+    if plain := re.fullmatch(r"""\s*extra\s*==\s*["']([\w.-]+)["']\s*""", marker):
+        return _canonical(plain[1]) == _canonical(extra)
+    from packaging.markers import Marker  # slow to import, and seldom needed
+
+    return Marker(marker).evaluate({"extra": extra})
 
 
 @contextlib.contextmanager

@@ -175,10 +175,9 @@ Cli = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     """Run a command line; return its exit status, standard output and standard error."""
-    from srkit.cli import build_app, main
+    from srkit.cli import main
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        build_app.cache_clear()  # plugins' commands may be others by now
         capsys.readouterr()
         status = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()

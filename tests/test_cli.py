@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 
 import srkit
 from srkit import Recipe, registry
 from srkit.batch.jobs import FOLDER, Job, plan
-from srkit.cli import main
+from srkit.cli import build_app, main
+from srkit.cli.verbs import VERBS, Verb
 from srkit.hookspecs import kinds
 from srkit.models import checkpoint
 from srkit.training import run_folder
@@ -70,25 +72,13 @@ def pictures_in(folder: Path) -> list[Path]:
 
 # --- without torch ------------------------------------------------------------------------------
 
-VERBS = (
-    "train",
-    "upscale",
-    "bench",
-    "demo",
-    "list",
-    "info",
-    "prepare",
-    "degrade",
-    "models",
-    "export",
-)
 LIGHT = [
     ["--version"],
     ["--help"],
     ["list"],
     ["list", "generators"],
     ["plugins"],
-    *([verb, "--help"] for verb in VERBS),
+    *([verb.name, "--help"] for verb in VERBS),
 ]
 
 
@@ -99,6 +89,8 @@ import sys
 from srkit.cli import main
 status = main({arguments!r})
 names = "torch torchvision timm kornia skimage accelerate matplotlib"
+if {arguments!r} == ["--help"]:
+    names += " pydantic rich srkit.cli.train srkit.recipe"
 heavy = set(names.split()) & set(sys.modules)
 assert not heavy, f"imported {{heavy}}"
 sys.exit(status)
@@ -134,6 +126,29 @@ def test_no_command_shows_the_help(cli: Cli) -> None:
     assert status == 2
     assert "train" in out + err
     assert "upscale" in out + err
+
+
+def test_the_help_lists_the_verbs_in_the_order_one_needs_them(cli: Cli) -> None:
+    _, out, _ = cli("--help")
+    words = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
+    assert [word for word in words if word in [verb.name for verb in VERBS]] == words[: len(VERBS)]
+    assert words[:4] == ["train", "upscale", "bench", "compare"]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_a_verbs_help_fits_80_columns_and_its_examples_parse(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, verb: Verb
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, err = cli(verb.name, "--help")
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    assert all(f"  {example}\n" in out for example in verb.examples)
+    command: Any = typer.main.get_command(build_app(verb.name)).commands[verb.name]  # type: ignore[attr-defined]
+    for example in verb.examples:
+        words = example.split("srkit ", 1)[1].split()
+        if words[0] == verb.name:
+            command.make_context(verb.name, words[1:])
 
 
 # --- what there is ------------------------------------------------------------------------------
@@ -202,7 +217,7 @@ def test_plugins_shows_where_each_comes_from(cli: Cli, fake_distribution: Instal
     assert status == 0
     assert err.count("\n") == 1
     row = next(line for line in out.splitlines() if line.startswith("srkit-bad"))
-    assert row.split()[1:4] == ["3.1", "srkit-bad", "bad_plugin"]
+    assert row.split()[1:5] == ["3.1", "srkit-bad", "bad_plugin", "0.00"]
     assert "broken: RuntimeError: no luck" in row
     assert "srkit_inception_gan" in out
 
@@ -669,6 +684,7 @@ def test_a_plugins_commands_are_imported_only_when_called(cli: Cli) -> None:
     status, out, _ = cli("--help")
     assert status == 0
     assert "greet" in out
+    assert "Greet somebody." in out
     assert "A command of srkit-cmd 1.0" in out
     assert "imported" not in out
     assert "cmd_module" not in sys.modules
@@ -716,10 +732,10 @@ def test_a_broken_command_breaks_itself_alone(cli: Cli) -> None:
 def test_our_own_verbs_cannot_be_replaced(cli: Cli, commands: Path) -> None:
     declare(commands, POINTS | {"train": "cmd_module:greet"})
     status, out, err = cli("train", "--help")
-    assert status == 0
+    assert (status, err) == (0, "")
     assert "RECIPE" in out.upper()
     assert "hello" not in out
-    (line,) = err.splitlines()
+    (line,) = cli("--help")[2].splitlines()
     assert line.startswith("srkit: warning: plugin srkit-cmd 1.0 (train) skipped: ")
 
 

@@ -30,6 +30,7 @@ PAGE = "report"  # folder
 INTERRUPTED = 130  # exit status
 
 app = typer.Typer(
+    help="Repeat what a paper trained and measured.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -49,7 +49,14 @@ def prepare(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
-    """Cut faces out of photographs, aligned as in CelebA; the same command goes on or updates."""
+    """Cut faces out of photos, aligned as in CelebA.
+
+    The same command goes on after an interruption, or updates the faces.
+
+    Examples:
+        srkit prepare photos/ faces/
+        srkit prepare photos/ faces/ --width 356 --largest-only
+    """
     from srkit_prepare.run import Settings
     from srkit_prepare.run import prepare as run
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Annotated
 
 import typer
 
 import srkit
+from srkit.cli import help  # noqa: A004
+from srkit.cli.verbs import VERBS, Verb
 from srkit.errors import SrkitError
 
 INTERRUPTED = 130  # the exit status
@@ -30,47 +32,43 @@ def _root(
     pass
 
 
-@cache
-def build_app() -> typer.Typer:
-    """Return the command line with our verbs and, behind stand-ins, those of plugins."""
-    from srkit.cli import (
-        bench,
-        commands,
-        compare,
-        degrade,
-        demo,
-        export,
-        inspect,
-        models,
-        train,
-        upscale,
-    )
+def build_app(called: str | None = None) -> typer.Typer:
+    """Return the command line.
 
+    Args:
+        called: The only verb whose module is imported, ``""`` for none; all if None.
+    """
     app = typer.Typer(
+        cls=help.Group,
         help="Face super-resolution with parts from plugins and numbers that can be repeated.",
         no_args_is_help=True,
         add_completion=False,
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    verbs: dict[str, Callable[..., None]] = {
-        "train": train.train,
-        "upscale": upscale.upscale,
-        "bench": bench.bench,
-        "compare": compare.compare,
-        "degrade": degrade.degrade,
-        "demo": demo.demo,
-        "export": export.export,
-        "models": models.models,
-        "list": inspect.list_parts,
-        "info": inspect.info,
-        "plugins": inspect.plugins,
-    }
-    for name, verb in verbs.items():
-        app.command(name)(verb)
-    commands.add(app, taken=verbs)
+    for verb in VERBS:
+        loaded = called in (None, verb.name)
+        app.command(
+            verb.name,
+            cls=help.Command,
+            help=None if loaded else verb.summary,
+            epilog="\n".join(verb.examples),
+            rich_help_panel=verb.group,
+        )(_load(verb) if loaded else _root)
+    names = [verb.name for verb in VERBS]
+    if called not in names:
+        from srkit.cli import commands
+
+        commands.add(app, taken=names)
     return app
+
+
+def _load(verb: Verb) -> Callable[..., None]:
+    module, _, function = verb.target.partition(":")
+    loaded: Callable[..., None] = getattr(importlib.import_module(f"srkit.cli.{module}"), function)
+    return loaded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,8 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 where some items failed and the rest came out, 2 where nothing
         could start, 130 after an interrupt.
     """
+    words = sys.argv[1:] if arguments is None else arguments
+    called = next((word for word in words if not word.startswith("-")), "")
     try:
-        build_app()(args=arguments, prog_name="srkit")
+        build_app(called)(args=arguments, prog_name="srkit")
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt, and says nothing
             print("srkit: interrupted", file=sys.stderr)  # noqa: T201

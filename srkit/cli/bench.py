@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from srkit import defaults
 from srkit.cli.benching import (
     by_name,
     chosen_protocol,
@@ -27,12 +28,12 @@ OUTPUT, OTHERS = "What is written", "Other programs"
 def bench(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Models' names, checkpoint files, runs.", show_default="faces"),
+        typer.Argument(help="Models' names, checkpoint files, runs.", show_default=defaults.MODEL),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
-            help="Folder of photos, or a data set's name, for quality.",
+            help="A folder of photos, or celeba.",
             show_default="celeba; none with --verify",
             rich_help_panel=QUALITY,
         ),
@@ -40,10 +41,10 @@ def bench(
     protocol: Annotated[
         str,
         typer.Option(
-            help="A registered protocol (srkit list protocols), or a .toml file.",
+            help="A protocol's name, or a .toml file.",
             rich_help_panel=QUALITY,
         ),
-    ] = "paper",
+    ] = defaults.PROTOCOL,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,12 +54,13 @@ def bench(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="First so many of them.", rich_help_panel=QUALITY)
+        int | None,
+        typer.Option(min=1, help="Use only the first N images.", rich_help_panel=QUALITY),
     ] = None,
     verify: Annotated[
         str | None,
         typer.Option(
-            help="A face set: imm for Table II; lfw, folders, csv for pairs.",
+            help="A face set: imm, lfw, folders or csv.",
             rich_help_panel=IDENTITY,
         ),
     ] = None,
@@ -72,7 +74,7 @@ def bench(
     ] = None,
     embedder: Annotated[
         str, typer.Option(help="A registered embedder.", rich_help_panel=IDENTITY)
-    ] = "facenet",
+    ] = defaults.EMBEDDER,
     embedder_weights: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +86,7 @@ def bench(
     align: Annotated[
         str,
         typer.Option(
-            help="hr: crop once, on the HR photo; sr: anew on each result.",
+            help="Find faces on the hr photo, or on each sr.",
             rich_help_panel=IDENTITY,
         ),
     ] = "hr",
@@ -92,7 +94,7 @@ def bench(
         int | None,
         typer.Option(
             min=0,
-            help="How many are drawn for Table II; 0 for everybody alone.",
+            help="People listed one by one.",
             show_default="the face set's: 5",
             rich_help_panel=IDENTITY,
         ),
@@ -109,7 +111,7 @@ def bench(
     sides: Annotated[
         str,
         typer.Option(
-            help="Sides of LR in pixels, for the curve over sizes; '' for none.",
+            help="LR sizes of the curve over sizes.",
             rich_help_panel=IDENTITY,
         ),
     ] = "8,12,16,24",
@@ -140,7 +142,7 @@ def bench(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Only write the small pictures, for another program to enlarge.",
+            help="Only write the LR images, for another program.",
             rich_help_panel=OTHERS,
         ),
     ] = None,

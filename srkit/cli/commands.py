@@ -1,19 +1,25 @@
-"""Commands of plugins (entry-point group ``srkit.commands``), imported when they are called."""
+"""Commands of plugins (entry points ``srkit.commands``), imported when they are called."""
 
 from __future__ import annotations
 
-import importlib.metadata
+import ast
+import importlib.util
 from collections.abc import Callable, Container
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import typer
+import typer.core
 
 from srkit import plugins
+from srkit.cli import help  # noqa: A004
+from srkit.cli.verbs import MORE
 from srkit.errors import NameClashError, PluginError, SrkitError
 
 
 def add(app: typer.Typer, taken: Container[str]) -> None:
     """Register a stand-in for every plugin's command; our own verbs can't be replaced."""
-    found: dict[str, list[tuple[importlib.metadata.EntryPoint, plugins.Plugin]]] = {}
+    found: dict[str, list[tuple[EntryPoint, plugins.Plugin]]] = {}
     for entry_point, plugin in plugins.found(plugins.COMMANDS_GROUP):
         if not plugins.wanted(plugin.distribution):
             continue
@@ -22,13 +28,35 @@ def add(app: typer.Typer, taken: Container[str]) -> None:
             continue
         found.setdefault(entry_point.name, []).append((entry_point, plugin))
     for name, providers in found.items():
+        entry_point, plugin = providers[0]
         owners = " and ".join(f"{p.distribution} {p.version}" for _, p in providers)
         app.command(
             name,
-            help=f"A command of {owners}.",
+            help=_summary(entry_point) or f"A command of {owners}.",
+            rich_help_panel=MORE if plugin.built_in else "Commands of other plugins",
             add_help_option=False,
             context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-        )(_clash(name, owners) if len(providers) > 1 else _stand_in(*providers[0]))
+        )(_clash(name, owners) if len(providers) > 1 else _stand_in(entry_point, plugin))
+
+
+def _summary(entry_point: EntryPoint) -> str:
+    """Return the first line of a command's help, read without importing its module."""
+    try:
+        spec = importlib.util.find_spec(entry_point.module)
+        tree = ast.parse(Path(spec.origin if spec and spec.origin else "").read_bytes())
+        return next(filter(None, (_help(node, entry_point.attr) for node in tree.body)))
+    except Exception:  # a broken one is said to be so when it is called
+        return ""
+
+
+def _help(node: ast.stmt, name: str) -> str:
+    """Return what a module's statement says of a name: ``def``, or ``= typer.Typer(help=...)``."""
+    if isinstance(node, ast.FunctionDef) and node.name == name:
+        return (ast.get_docstring(node) or "").partition("\n")[0]
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+        keywords = {k.arg: k.value for k in getattr(node.value, "keywords", ())}
+        return str(ast.literal_eval(keywords["help"])).partition("\n")[0]
+    return ""
 
 
 def _clash(name: str, owners: str) -> Callable[[typer.Context], None]:
@@ -41,9 +69,7 @@ def _clash(name: str, owners: str) -> Callable[[typer.Context], None]:
     return run
 
 
-def _stand_in(
-    entry_point: importlib.metadata.EntryPoint, plugin: plugins.Plugin
-) -> Callable[[typer.Context], None]:
+def _stand_in(entry_point: EntryPoint, plugin: plugins.Plugin) -> Callable[[typer.Context], None]:
     def run(ctx: typer.Context) -> None:
         try:
             target = entry_point.load()
@@ -55,12 +81,20 @@ def _stand_in(
             ) from error
         prog_name = f"srkit {entry_point.name}"
         if isinstance(target, typer.Typer):
+            for command in target.registered_commands:
+                if command.cls in (None, typer.core.TyperCommand):
+                    command.cls = help.Command
             target(args=ctx.args, prog_name=prog_name)
         elif hasattr(target, "main"):  # a click command
             target.main(args=ctx.args, prog_name=prog_name)
         else:
-            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            alone.command()(target)
+            alone = typer.Typer(
+                add_completion=False,
+                pretty_exceptions_enable=False,
+                rich_markup_mode=None,
+                context_settings={"help_option_names": ["-h", "--help"]},
+            )
+            alone.command(cls=help.Command)(target)
             alone(args=ctx.args, prog_name=prog_name)
 
     return run

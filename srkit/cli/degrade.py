@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from srkit import defaults
 from srkit.cli import images
 from srkit.errors import InputError, OptionError
 from srkit.files import require_apart
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-DEFAULT = "faces-x4"
+DEFAULT = defaults.DEGRADATION
 _GAP = 2  # pixels between the images of a sheet
 
 
@@ -30,7 +31,7 @@ def degrade(
     degradation: Annotated[
         str | None,
         typer.Option(
-            help="A registered degradation, or a TOML file with a section [degradation].",
+            help="A degradation's name, or a TOML file.",
             show_default=DEFAULT,
         ),
     ] = None,
@@ -51,9 +52,7 @@ def degrade(
     seed: Annotated[
         int, typer.Option(min=0, max=2**62, help="Seed of the noise, with each image's own pixels.")
     ] = 0,
-    samples: Annotated[
-        int, typer.Option(min=1, help="Random degradations per image; a sheet of one image's.")
-    ] = 1,
+    samples: Annotated[int, typer.Option(min=1, help="Random degradations per image.")] = 1,
     compare: Annotated[
         bool, typer.Option("--compare", help="Show the original beside it, at the same size.")
     ] = False,

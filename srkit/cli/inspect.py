@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from srkit import plugins as plugin_system
 from srkit import registry
 from srkit.errors import SrkitError, UnknownNameError, nearest
 from srkit.hookspecs import kinds
-from srkit.models.hub import PREFIX
-from srkit.options import documentation
-from srkit.schema import schema as recipe_schema
 
 FILES = ("protocols",)  # kinds whose factories give a file
 
@@ -31,28 +26,30 @@ def list_parts(
     ] = False,
 ) -> None:
     """List what is available, and who provides it."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("kind", "name", "provided by"):
-        table.add_column(heading, no_wrap=not long)
-    if long:
-        table.add_column("options")
-        table.add_column("what it is")
+    rows = [("kind", "name", "provided by")]
     for each in [kind] if kind else kinds():
         for name, offer in registry.offers(each).items():
             owner = " and ".join(f"{p.distribution} {p.version}" for p in offer.plugins)
-            if len(offer.plugins) > 1:
-                owner += "  (clash)"
-            row = [registry.singular(each), name, owner]
-            table.add_row(*map(escape, row + (_long(each, name) if long else [])))
-    Console(soft_wrap=not long).print(table)
+            clash = "  (clash)" if len(offer.plugins) > 1 else ""
+            rows.append((registry.singular(each), name, owner + clash))
+            if long:
+                rows += [("", f"  {line}", "") for line in _long(each, name)]
+    _columns(rows)
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> None:
+    # A long line beneath a row leaves the first cell empty, and decides no width.
+    widths = [max(len(row[i]) for row in rows if row[0]) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
 
 
 def _long(kind: str, name: str) -> list[str]:
     try:
-        options = [str(option) for option in registry.options(kind, name)]
-        return ["\n".join(options) or "-", registry.describe(kind, name)]
+        return [registry.describe(kind, name), *map(str, registry.options(kind, name))]
     except SrkitError as error:
-        return ["", str(error)]
+        return [str(error)]
 
 
 def info(
@@ -71,68 +68,65 @@ def info(
     if schema == (name is not None):
         raise SrkitError("info wants a name (srkit list shows them), or --schema alone")
     if name is None:
+        from srkit.schema import schema as recipe_schema
+
         typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
         return
-    console = Console(highlight=False, soft_wrap=True)
     found = [kind for kind in kinds() if name in registry.offers(kind)]
     if not found and _leads_to_a_model(name):
-        rows = _known_of(name)
-        console.print(f"[bold]{escape(name)}[/]  model")
-        _print(console, rows)
+        typer.echo(f"{name}  model\n{_facts(name)}")
         return
     if not found:
         known = [n for kind in kinds() for n in registry.offers(kind)]
         raise UnknownNameError(f"nothing is called '{name}'{nearest(name, known)}; see srkit list")
     for kind in found:
-        offer = registry.offer(kind, name)
-        owners = " and ".join(str(plugin) for plugin in offer.plugins)
-        console.print(f"[bold]{escape(name)}[/]  {registry.singular(kind)}, by {escape(owners)}")
-        factory = registry.find(kind, name)
-        where = offer.factory if isinstance(offer.factory, str) else repr(factory)
-        if kind in FILES:
-            where = str(registry.build(kind, name))
-        console.print(f"  {escape(where)}")
-        for option in registry.options(kind, name):
-            console.print(f"  option {escape(str(option))}")
-        console.print(f"\n{escape(documentation(factory) or 'Not documented.')}\n")
-        if kind == "recipes":
-            console.print(escape(registry.build(kind, name).to_toml()))
-        if kind in FILES:
-            console.print(escape(Path(where).read_text(encoding="utf-8")))
-        if kind == "models":
-            ready = registry.build(kind, name)
-            if ready.file:
-                console.print(f"  file {escape(str(ready.file))}")
-            _print(console, _known_of(name))
-            if ready.card:
-                console.print(escape(ready.card.read_text(encoding="utf-8")))
+        typer.echo("\n".join(_described(kind, name)))
+
+
+def _described(kind: str, name: str) -> Iterator[str]:
+    from srkit.options import documentation
+
+    offer, factory = registry.offer(kind, name), registry.find(kind, name)
+    yield f"{name}  {registry.singular(kind)}, by {' and '.join(map(str, offer.plugins))}"
+    where = offer.factory if isinstance(offer.factory, str) else repr(factory)
+    if kind in FILES:
+        where = str(registry.build(kind, name))
+    yield f"  {where}"
+    for option in registry.options(kind, name):
+        yield f"  option {option}"
+    yield f"\n{documentation(factory) or 'Not documented.'}\n"
+    if kind == "recipes":
+        yield registry.build(kind, name).to_toml()
+    if kind in FILES:
+        yield Path(where).read_text(encoding="utf-8")
+    if kind == "models":
+        ready = registry.build(kind, name)
+        if ready.file:
+            yield f"  file {ready.file}"
+        yield _facts(name)
+        if ready.card:
+            yield ready.card.read_text(encoding="utf-8")
 
 
 def _leads_to_a_model(name: str) -> bool:
     """Return whether a name that nobody registered is a model's all the same; imports no torch."""
-    return name.startswith(PREFIX) or Path(name).exists() or Path("runs", name).is_dir()
+    return name.startswith("hf://") or Path(name).exists() or Path("runs", name).is_dir()
 
 
-def _known_of(name: str) -> list[tuple[str, str]]:
-    """Build a model and return what it costs and where it comes from."""
+def _facts(name: str) -> str:
+    """Build a model and say what it costs and where it comes from."""
     from srkit.models import card
     from srkit.models.load import find
 
-    return card.rows(find(name))
-
-
-def _print(console: Console, rows: list[tuple[str, str]]) -> None:
+    rows = card.rows(find(name))
     width = max(len(what) for what, _ in rows)
-    for what, value in rows:
-        console.print(f"  {escape(what.ljust(width))}  {escape(value)}")
+    return "\n".join(f"  {what.ljust(width)}  {value}" for what, value in rows)
 
 
 def plugins() -> None:
-    """List the plugins: distribution, version, entry point, state."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("distribution", "version", "entry point", "target", "state"):
-        table.add_column(heading)
-    for plugin in plugin_system.load().plugins:
-        row = (plugin.distribution, plugin.version, plugin.entry_point, plugin.target, plugin.state)
-        table.add_row(*map(escape, row))
-    Console(soft_wrap=True).print(table)
+    """List the plugins: distribution, version, entry point, target, seconds to load, state."""
+    rows = [("distribution", "version", "entry point", "target", "seconds", "state")]
+    for p in plugin_system.load().plugins:
+        seconds = f"{p.seconds:.2f}"
+        rows.append((p.distribution, p.version, p.entry_point, p.target, seconds, p.state))
+    _columns(rows)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # What all processes that train together find alike.
 COMMON = (RecipeError, UnknownNameError, NameClashError, OptionError, Interrupted)
-SOURCES = "A folder of photos, a data set's name, 'samples', hf:OWNER/NAME, or tar shards."
+SOURCES = "A folder, samples, hf:OWNER/NAME, or shards."
 
 
 def _one_voice(command: Callable[..., None]) -> Callable[..., None]:
@@ -75,9 +75,7 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
     time_budget: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME", help="Be done within this time, as '2h' or '1h30m'; fixes the steps."
-        ),
+        typer.Option(metavar="TIME", help="Fix the steps so that they take 2h, 1h30m..."),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides every random draw.")] = None,
@@ -95,7 +93,7 @@ def train(
     ] = False,
     storage: Annotated[
         str,
-        typer.Option(help="memory: decode once. stream: decode for every batch. auto: what fits."),
+        typer.Option(help="memory, stream, or auto: what fits."),
     ] = "auto",
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that decode a stream.")

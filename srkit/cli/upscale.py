@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from srkit import defaults
 from srkit.errors import OptionError
 
 if TYPE_CHECKING:
     from srkit.faces.restore import FaceRestorer
-
-GENERAL = "lanczos"  # stands in for a model of general photographs
-FACES = "faces"
 
 
 def upscale(
@@ -27,22 +25,20 @@ def upscale(
         typer.Option(
             "--out",
             "-o",
-            help="A file for one image, else a folder; beside the input if not given.",
+            help="A file for one image, else a folder.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="A model's name, a checkpoint file, a run, or hf://OWNER/NAME.",
-            show_default="faces; with --faces, lanczos",
+            help="A name, a file, a run, or hf://OWNER/NAME.",
+            show_default="faces",
         ),
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option(
-            help="Scale of the results; if not the model's, resampled.", show_default="the model's"
-        ),
+        typer.Option(help="Scale of the results.", show_default="the model's"),
     ] = None,
     faces: Annotated[
         bool, typer.Option("--faces", help="Find faces and restore them by --face-model.")
@@ -50,15 +46,13 @@ def upscale(
     faces_only: Annotated[
         bool, typer.Option("--faces-only", help="Write the restored faces, not the image.")
     ] = False,
-    face_model: Annotated[str, typer.Option(help="As --model, for faces.")] = FACES,
+    face_model: Annotated[str, typer.Option(help="As --model, for faces.")] = defaults.MODEL,
     min_face_size: Annotated[
         int, typer.Option(min=8, help="Smallest face looked for, in input pixels.")
     ] = 8,
     consistent: Annotated[
         bool,
-        typer.Option(
-            "--consistent", help="Back-project, so that the downscaled result equals the input."
-        ),
+        typer.Option("--consistent", help="Back-project: the downscaled result is the input."),
     ] = False,
     ensemble: Annotated[
         bool,
@@ -98,13 +92,11 @@ def upscale(
         typer.Option(
             min=16,
             help="Side of a tile, in input pixels.",
-            show_default="256, less where memory is short",
+            show_default="256 if it fits",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="auto, fp32, fp16, bf16; half only on GPUs, for 8-bit images.")
-    ] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
     engine: Annotated[str, typer.Option(help="What runs the model: torch, onnxruntime.")] = "torch",
 ) -> None:
     """Upscale images. Alpha, 16 bits, profile, EXIF and resolution stay; turned upright."""
@@ -120,7 +112,7 @@ def upscale(
     settings = Settings(scale, ensemble, consistent, tile)
     part = Shard.of(shard)
     device = _local(device)
-    name = model or (GENERAL if faces else FACES)
+    name = model or (defaults.GENERAL_MODEL if faces else defaults.MODEL)
     loaded = load(name, device=device, precision=precision, engine=engine)
     jobs = plan(inputs, out, f"x{settings.scale or loaded.scale:g}", _suffix(suffix))
     restorer = _restorer(face_model, device, min_face_size) if faces else None

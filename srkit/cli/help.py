@@ -1,0 +1,102 @@
+"""What ``--help`` prints: a line an option, in the order one needs them, at any width from 80."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import typer.core
+
+GROUPS = "Commands"
+_VALUES = {int: "N", float: "X", Path: "PATH"}
+_WIDEST = 26  # of the left column; what is longer has its text on the next line
+
+
+class Command(typer.core.TyperCommand):
+    """A verb; its examples are the epilogue, or the docstring's section ``Examples``."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write usage, what it does, arguments, options by group, examples."""
+        parameters = [p for p in self.get_params(ctx) if not getattr(p, "hidden", False)]
+        arguments = [p for p in parameters if p.param_type_name == "argument"]
+        words = [_argument(argument) for argument in arguments]
+        formatter.write(f"Usage: {' '.join([ctx.command_path, *words, '[OPTIONS]'])}\n\n")
+        text, _, examples = (self.help or "").partition("\n\nExamples:\n")
+        for paragraph in text.split("\n\n"):
+            formatter.write(textwrap.fill(" ".join(paragraph.split()), _width()) + "\n\n")
+        rows = [(word, _text(each)) for word, each in zip(words, arguments, strict=True)]
+        formatter.write(_section("Arguments", rows))
+        options: dict[str, list[tuple[str, str]]] = {}
+        hints = get_type_hints(self.callback)
+        for option in parameters:
+            if option.param_type_name != "argument":
+                group = getattr(option, "rich_help_panel", None) or "Options"
+                options.setdefault(group, []).append(
+                    (_option(option, hints.get(option.name)), _text(option))
+                )
+        for group, rows in options.items():
+            formatter.write(_section(group, rows))
+        if examples := self.epilog or textwrap.dedent(examples):
+            formatter.write(f"Examples:\n{textwrap.indent(examples, '  ')}\n")
+
+
+class Group(typer.core.TyperGroup):
+    """The root, with its commands by group."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write usage, what srkit is, and a line a command."""
+        formatter.write(f"Usage: {ctx.command_path} COMMAND [OPTIONS]\n\n{self.help}\n\n")
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            group = getattr(command, "rich_help_panel", None) or GROUPS
+            groups.setdefault(group, []).append((name, (command.help or "").partition("\n")[0]))
+        for group, rows in groups.items():
+            formatter.write(_section(group, rows))
+        formatter.write(f"'{ctx.command_path} COMMAND --help' shows a command's options.\n")
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, 110)
+
+
+def _section(title: str, rows: list[tuple[str, str]]) -> str:
+    if not rows:
+        return ""
+    left = min(max(len(name) for name, _ in rows), _WIDEST) + 4
+    lines = (line for name, text in rows for line in _row(name, text, left))
+    return "\n".join([f"{title}:", *lines]) + "\n\n"
+
+
+def _row(name: str, text: str, left: int) -> Iterable[str]:
+    first, *others = textwrap.wrap(text, max(_width() - left, 30)) or [""]
+    if len(name) + 4 > left:
+        yield f"  {name}"
+        yield f"{'':{left}}{first}"
+    else:
+        yield f"  {name}".ljust(left) + first
+    yield from (f"{'':{left}}{line}" for line in others)
+
+
+def _argument(parameter: Any) -> str:
+    name = (parameter.metavar or parameter.name).upper() + ("..." if parameter.nargs == -1 else "")
+    return name if parameter.required else f"[{name}]"
+
+
+def _option(parameter: Any, hint: Any) -> str:
+    names = "/".join([", ".join(sorted(parameter.opts, key=len)), *parameter.secondary_opts])
+    if parameter.is_flag:
+        return names
+    types = [_VALUES[each] for each in get_args(hint) or (hint,) if each in _VALUES]
+    return f"{names} {parameter.metavar or (types or ['NAME'])[0]}"
+
+
+def _text(parameter: Any) -> str:
+    shown, default = parameter.show_default, parameter.default
+    if not isinstance(shown, str):
+        plain = isinstance(default, int | float | str) and not isinstance(default, bool)
+        shown = str(default) if shown and plain else ""
+    text = parameter.help or ""
+    return f"{text} [{shown}]" if shown else text

@@ -1,0 +1,101 @@
+"""The verbs in the order one needs them; a verb's module is imported when it is called."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+USE, MEASURE, LOOK, MORE = "Train and use", "Measure", "What there is", "More"
+
+
+class Verb(NamedTuple):
+    """A verb as ``srkit --help`` lists it, before its module is imported."""
+
+    name: str
+    target: str  # module:function in srkit.cli
+    group: str
+    summary: str
+    examples: tuple[str, str]
+
+
+VERBS = (
+    Verb(
+        "train",
+        "train:train",
+        USE,
+        "Train a recipe.",
+        ("srkit train faces-tiny --data samples", "srkit train faces --data photos/ --steps 20000"),
+    ),
+    Verb(
+        "upscale",
+        "upscale:upscale",
+        USE,
+        "Upscale image files.",
+        ("srkit upscale photo.jpg", "srkit upscale album/ --out large/ --faces"),
+    ),
+    Verb(
+        "bench",
+        "bench:bench",
+        MEASURE,
+        "Measure models: image quality, and whether faces stay the same person's.",
+        (
+            "srkit bench faces --data photos/",
+            "srkit bench faces --verify imm --verify-data imm/ --report report/",
+        ),
+    ),
+    Verb(
+        "compare",
+        "compare:compare",
+        MEASURE,
+        "Compare two reports of bench, image by image.",
+        ("srkit compare before.json after.json", "srkit compare a/ b/ --json difference.json"),
+    ),
+    Verb(
+        "list",
+        "inspect:list_parts",
+        LOOK,
+        "List what is available, and who provides it.",
+        ("srkit list recipes", "srkit list losses --long"),
+    ),
+    Verb(
+        "info",
+        "inspect:info",
+        LOOK,
+        "Show all that is known of a name or a model.",
+        ("srkit info inception-gan", "srkit info runs/faces-tiny"),
+    ),
+    Verb(
+        "plugins",
+        "inspect:plugins",
+        LOOK,
+        "List the plugins and their state.",
+        ("srkit plugins", "SRKIT_PLUGINS= srkit plugins"),
+    ),
+    Verb(
+        "models",
+        "models:models",
+        LOOK,
+        "List the models that have a name.",
+        ("srkit models", "srkit info faces"),
+    ),
+    Verb(
+        "degrade",
+        "degrade:degrade",
+        MORE,
+        "Degrade images as in training.",
+        ("srkit degrade photo.jpg lr.png", "srkit degrade photo.jpg sheet.png --recipe faces"),
+    ),
+    Verb(
+        "export",
+        "export:export",
+        MORE,
+        "Write a model as ONNX.",
+        ("srkit export faces", "srkit export runs/mine --out mine.onnx"),
+    ),
+    Verb(
+        "demo",
+        "demo:demo",
+        MORE,
+        "Upscale an astronaut's face from 16x16.",
+        ("srkit demo", "srkit demo --train"),
+    ),
+)
