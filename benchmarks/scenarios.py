@@ -25,8 +25,8 @@ from torch import Tensor
 
 import srkit
 from srkit import registry
-from srkit.evaluation.inputs import photos
 from srkit.evaluation.protocol import Protocol
+from srkit.evaluation.run import photos
 from srkit.imaging.codec import bicubic
 from srkit.models import checkpoint
 from srkit.models.load import load

@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 import srkit
-from srkit.evaluation import Faces, Report
+from srkit.evaluation import Report
 
 
 def without_singles(report: Report) -> dict[str, Any]:
@@ -51,12 +51,12 @@ def main() -> None:
     parser.add_argument("--embedder-weights")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    judge = {"weights": arguments.embedder_weights}
-    whole = Faces("imm", arguments.imm, people=0, **judge)
+    judge = {"embedder_weights": arguments.embedder_weights}
+    whole = {"verify": "imm", "verify_data": arguments.imm, "people": 0, **judge}
     runs: dict[str, dict[str, Any]] = {
         "square": {"data": arguments.data, "protocol": "square"},
-        "paper": {"data": arguments.data, "verify": whole},
-        "lfw": {"verify": Faces("lfw", arguments.lfw, **judge)},
+        "paper": {"data": arguments.data, **whole},
+        "lfw": {"verify": "lfw", "verify_data": arguments.lfw, **judge},
     }
     results = {}
     for name, how in runs.items():

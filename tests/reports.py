@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from srkit.evaluation.columns import BICUBIC, HR, LR, REFERENCES
-from srkit.evaluation.identity import Distances, Estimate, Pairs, PairScores, Row, SizeScores
+from srkit.evaluation.methods import BICUBIC, HR, LR, REFERENCES
 from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.quality import Quality
-from srkit.evaluation.report import Report
+from srkit.evaluation.report import Distances, Pairs, PairScores, Quality, Report, Row, SizeScores
+from srkit.evaluation.statistics import Estimate
 
 ABOUT = {
     "psnr": {"unit": "dB", "higher_is_better": True, "title": "PSNR", "provider": "srkit 0"},

@@ -25,12 +25,11 @@ from torch import Tensor, nn
 
 import srkit
 from srkit import InputError, Model, registry
-from srkit.evaluation import measuring
-from srkit.evaluation.columns import REFERENCES, Column, columns
-from srkit.evaluation.measuring import TOLERANCE, ordered
+from srkit.evaluation import measure as measuring
+from srkit.evaluation.measure import TOLERANCE, measure, ordered
+from srkit.evaluation.methods import REFERENCES, Method, methods
 from srkit.evaluation.protocol import Protocol, fingerprint
-from srkit.evaluation.quality import Quality, measure
-from srkit.evaluation.report import Report
+from srkit.evaluation.report import Quality, Report
 from srkit.evaluation.statistics import Difference
 from srkit.evaluation.store import Store
 from srkit.imaging import codec
@@ -47,8 +46,8 @@ def sharpened(lr: Tensor) -> Tensor:
     return codec.bicubic(lr, 4) * 1.02 - 0.01
 
 
-def compared(*others: Column) -> list[Column]:
-    return columns(others, 4)
+def compared(*others: Method) -> list[Method]:
+    return methods(others, 4)
 
 
 def printed(what: RenderableType, width: int = 100) -> str:
@@ -66,7 +65,7 @@ def photos(crops: Crops, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
 @pytest.fixture(scope="module")
 def measured(photos: list[Path]) -> Quality:
     """Two models beside the references, by every metric of the paper's protocol."""
-    models = (Column("blurred", blurred), Column("sharp [x]", sharpened, "f" * 64))
+    models = (Method("blurred", blurred), Method("sharp [x]", sharpened, "f" * 64))
     return measure(compared(*models), photos, Protocol())
 
 
@@ -144,7 +143,7 @@ def test_references_come_first_and_models_are_tested_against_each_other(
 
 
 def test_several_pairs_of_models_are_corrected_for(photos: list[Path]) -> None:
-    made = [Column(n, blurred if n == "a" else sharpened) for n in ("a", "b", "c")]
+    made = [Method(n, blurred if n == "a" else sharpened) for n in ("a", "b", "c")]
     found = measure(compared(*made), photos, Protocol(metrics=("psnr",)))
     assert [(one.a, one.b) for one in found.versus] == [("b", "a"), ("c", "a"), ("c", "b")]
     assert [one.difference.p for one in found.versus] == [2 / 512, 2 / 512, 1]
@@ -156,7 +155,7 @@ def test_metrics_get_what_they_ask_for(
 ) -> None:
     fake_distribution("srkit-told", {"told_parts": TOLD})
     protocol = Protocol(border=3, metrics=("small", "again", "high"), set_metrics=("pooled",))
-    found = measure(compared(Column("blurred", blurred)), photos, protocol, batch_size=4)
+    found = measure(compared(Method("blurred", blurred)), photos, protocol, batch_size=4)
     assert set(found.scores["nearest"]["small"]) == {16}
     assert set(found.scores["nearest"]["high"]) == {58}  # 64 without 3 on each side
     assert found.mean("bicubic", "again") < found.mean("blurred", "again")
@@ -172,7 +171,8 @@ def test_metrics_get_what_they_ask_for(
     assert found.sets["nearest"] == {"pooled": 9 * 58 * 58}
     assert found.set_metrics["pooled"]["unit"] == "px"
     assert "30276.0000" in printed(Report({}, found).tables())
-    assert Quality.from_json(json.loads(json.dumps(found.as_json()))) == found
+    Report({}, found).write(photos[0].parent.parent / "report.json")
+    assert Report.read(photos[0].parent.parent / "report.json").quality == found
 
 
 TOLD = """
@@ -225,7 +225,7 @@ def srkit_set_metrics(): return {"pooled": Pooled, "few": Few}
     ("asked", "said"),
     [
         ({"metrics": ("odd",)}, "metric 'odd' asks for weather; there are sr, hr, lr, redegraded"),
-        ({"metrics": ("whole",)}, r"metric 'whole' gives \(\), not one score a picture"),
+        ({"metrics": ("whole",)}, r"metric 'whole' gives \(\), not one score an image"),
         ({"metrics": ("nan",)}, "metric 'nan' gives something that is not a number"),
         ({"set_metrics": ("few",)}, "metric 'few': needs 2,048 pictures"),
         ({"metrics": ("psrn",)}, r"unknown metric 'psrn' \(did you mean 'psnr'"),
@@ -257,25 +257,25 @@ def test_whole_pictures_of_several_sizes_are_scored_each_in_its_own(
         seen.append(tuple(lr.shape))
         return blurred(lr)
 
-    found = measure(compared(Column("seen", enlarge)), files, protocol)
+    found = measure(compared(Method("seen", enlarge)), files, protocol)
     # The first is the warm-up; equal sizes go together, 64x43 is cut to 64x40.
     assert seen == [(1, 3, 10, 16), (3, 3, 10, 16), (1, 3, 12, 8), (1, 3, 20, 20)]
     for number, file in enumerate(files):
-        alone = measure(compared(Column("seen", blurred)), [file], protocol)
+        alone = measure(compared(Method("seen", blurred)), [file], protocol)
         assert alone.scores["seen"]["psnr"] == [found.scores["seen"]["psnr"][number]]
     monkeypatch.setattr(measuring, "PIXELS", 64 * 40 * 2)
     seen.clear()
-    assert measure(compared(Column("seen", enlarge)), files, protocol).scores == found.scores
+    assert measure(compared(Method("seen", enlarge)), files, protocol).scores == found.scores
     assert max(shape[0] for shape in seen) == 1  # no more than fit into memory
 
 
 # --- what can't matter --------------------------------------------------------------------------
 
 
-def test_neither_order_nor_workers_change_a_bit(photos: list[Path]) -> None:
+def test_the_order_changes_no_bit(photos: list[Path]) -> None:
     made = compared(srkit_model())
     first = measure(made, photos, Protocol(), batch_size=4)
-    other = measure(made, photos[::-1], Protocol(), batch_size=4, workers=3)
+    other = measure(made, photos[::-1], Protocol(), batch_size=4)
     assert other.scores == first.scores
     assert other.pictures == first.pictures == [file.name for file in photos]
     assert other.protocol == first.protocol
@@ -283,9 +283,9 @@ def test_neither_order_nor_workers_change_a_bit(photos: list[Path]) -> None:
         assert other.gain("faces", metric) == first.gain("faces", metric)
 
 
-def srkit_model() -> Column:
+def srkit_model() -> Method:
     model = srkit.load("faces", device="cpu")
-    return Column("faces", model.upscale, model.sha256)
+    return Method("faces", model.upscale, model.sha256)
 
 
 def test_a_picture_scores_the_same_in_any_company(photos: list[Path]) -> None:
@@ -326,11 +326,11 @@ def test_the_rounding_of_another_device_matters_less_than_the_tolerance(
         return sr * (1 + 2**-13 * torch.randn(sr.shape, generator=noise))
 
     here = measure(compared(model), photos, Protocol())
-    there = measure(compared(replace(model, enlarge=elsewhere)), photos, Protocol())
+    there = measure(compared(replace(model, upscale=elsewhere)), photos, Protocol())
     assert there.scores["faces"] != here.scores["faces"]
     require_near(here, there)
     # A level of 255 everywhere is more than rounding.
-    brighter = replace(model, enlarge=lambda lr: model.upscale(lr) + 1 / 255)
+    brighter = replace(model, upscale=lambda lr: model.upscale(lr) + 1 / 255)
     other = measure(compared(brighter), photos, Protocol())
     with pytest.raises(AssertionError):
         require_near(here, other)
@@ -340,7 +340,7 @@ def test_the_rounding_of_another_device_matters_less_than_the_tolerance(
 def test_a_gpu_measures_what_the_cpu_does(photos: list[Path]) -> None:
     cpu = measure(compared(srkit_model()), photos, Protocol())
     model = srkit.load("faces", device="cuda")
-    column = Column("faces", model.upscale, model.sha256)
+    column = Method("faces", model.upscale, model.sha256)
     gpu = measure(compared(column), photos, Protocol(), device="cuda")
     require_near(cpu, gpu)
 
@@ -348,7 +348,7 @@ def test_a_gpu_measures_what_the_cpu_does(photos: list[Path]) -> None:
 def test_copies_of_a_picture_are_told_of(tmp_path: Path, photos: list[Path]) -> None:
     copy = Path(shutil.copy(photos[0], tmp_path / "copy.png"))
     found = measure(compared(), [*photos[:3], copy], PLAIN)
-    assert found.notes == ["1 of 4 pictures are copies of others"]
+    assert found.notes == ["1 of 4 images are copies of others"]
     assert found.scores["bicubic"]["psnr"][0] == found.scores["bicubic"]["psnr"][3]
     assert measure(compared(), photos[:3], PLAIN).notes == []
 
@@ -356,14 +356,14 @@ def test_copies_of_a_picture_are_told_of(tmp_path: Path, photos: list[Path]) -> 
 # --- going on -----------------------------------------------------------------------------------
 
 
-def counted(seen: list[int], dies_after: int = 1 << 30) -> Column:
+def counted(seen: list[int], dies_after: int = 1 << 30) -> Method:
     def enlarge(lr: Tensor) -> Tensor:
         if sum(seen) + len(lr) > dies_after:
             raise KeyboardInterrupt
         seen.append(len(lr))
         return blurred(lr)
 
-    return Column("counted", enlarge, "0" * 64)
+    return Method("counted", enlarge, "0" * 64)
 
 
 def test_what_was_interrupted_goes_on(tmp_path: Path, photos: list[Path]) -> None:
@@ -391,10 +391,10 @@ def test_only_what_decides_a_score_makes_it_be_found_again(
     store = Store(tmp_path / "partial.sqlite")
     measure(compared(counted([])), photos, PLAIN, partial=store)
 
-    def again(column: Column | None = None, files: Sequence[Path] = photos, **changes: Any) -> int:
+    def again(column: Method | None = None, files: Sequence[Path] = photos, **changes: Any) -> int:
         seen: list[int] = []
         made = column or counted(seen)
-        made = replace(made, enlarge=counted(seen).enlarge)
+        made = replace(made, upscale=counted(seen).upscale)
         measure(compared(made), files, PLAIN.changed(**changes), partial=store)
         return max(0, sum(seen) - 1)  # less the warm-up
 
@@ -426,9 +426,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from srkit.evaluation.columns import Column, columns
+from srkit.evaluation.methods import Method, methods
 from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.quality import measure
+from srkit.evaluation.measure import measure
 from srkit.evaluation.store import Store
 
 done = 0
@@ -441,7 +441,7 @@ def enlarge(lr):
     return torch.nn.functional.interpolate(lr, scale_factor=4, mode="bilinear")
 
 folder, file = map(Path, sys.argv[1:])
-made = columns([Column("counted", enlarge, "0" * 64)], 4)
+made = methods([Method("counted", enlarge, "0" * 64)], 4)
 protocol = Protocol(metrics=("psnr", "ssim"))
 measure(made, sorted(folder.iterdir()), protocol, partial=Store(file), batch_size=2)
 """
@@ -463,12 +463,12 @@ def test_a_run_goes_on_after_kill_9(tmp_path: Path, photos: list[Path]) -> None:
 
 def test_a_model_of_another_scale_is_refused(photos: list[Path]) -> None:
     double = Model("double", registry.build("generators", "bicubic", scale=2), 2)
-    with pytest.raises(InputError, match="'double' enlarges by 2, the protocol by 4"):
+    with pytest.raises(InputError, match="'double' upscales by 2, the protocol by 4"):
         srkit.bench([double], data=photos[0].parent, device="cpu")
 
 
 def test_a_column_that_makes_another_size_is_refused(photos: list[Path]) -> None:
-    double = Column("double", lambda lr: codec.bicubic(lr, 2))
+    double = Method("double", lambda lr: codec.bicubic(lr, 2))
     with pytest.raises(InputError, match="'double' makes 32x32 pixels of 16x16, not 64x64"):
         measure(compared(double), photos, PLAIN)
 
@@ -483,7 +483,7 @@ def test_a_broken_picture_stops_the_bench_and_is_named(tmp_path: Path, crops: Cr
 def test_what_isnt_there_or_isnt_for_pictures_is_one_line(photos: list[Path]) -> None:
     with pytest.raises(InputError, match=r"gone\.png: no such file"):
         measure(compared(), [*photos, photos[0].with_name("gone.png")], PLAIN)
-    with pytest.raises(InputError, match="no pictures to measure"):
+    with pytest.raises(InputError, match="no images to measure"):
         measure(compared(), [], PLAIN)
     with pytest.raises(InputError, match="frames faces: it is for identity"):
         measure(compared(), photos, Protocol(framing="face"))
@@ -525,7 +525,7 @@ def test_one_model_may_be_given_by_itself_and_names_may_not_collide(photos: list
     report = srkit.bench("faces", data=photos[0].parent, limit=1, device="cpu")
     assert report.quality is not None
     assert list(report.quality.scores) == [*REFERENCES, "faces"]
-    with pytest.raises(InputError, match="two columns would be called 'faces'"):
+    with pytest.raises(InputError, match="two methods would be called 'faces'"):
         srkit.bench(["faces", "faces"], data=photos[0].parent, device="cpu")
 
 
@@ -545,7 +545,7 @@ def test_pictures_of_other_sizes_are_brought_to_the_protocols(tmp_path: Path) ->
 def test_a_perfect_result_is_infinite_and_still_a_report(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "flat.png")
     Image.new("RGB", (64, 64), (128, 128, 129)).save(tmp_path / "other.png")
-    perfect = [Column(name, lambda lr: torch.full_like(blurred(lr), 128 / 255)) for name in "ab"]
+    perfect = [Method(name, lambda lr: torch.full_like(blurred(lr), 128 / 255)) for name in "ab"]
     report = srkit.bench(perfect, data=tmp_path, device="cpu")
     assert report.quality is not None
     assert report.quality.scores["a"]["psnr"][0] == math.inf
@@ -583,11 +583,12 @@ def test_the_report_survives_json_and_states_its_protocol(
     assert versus["p"] == versus["p_adjusted"] == 2 / 512
 
 
-def test_a_report_with_a_score_too_few_is_no_report(measured: Quality) -> None:
-    found = measured.as_json()
-    found["columns"]["bicubic"]["ssim"] = {"each": [0.5] * 8}
-    with pytest.raises(ValueError, match="bicubic hasn't 9 scores"):
-        Quality.from_json(found)
+def test_a_report_with_a_score_too_few_is_no_report(measured: Quality, tmp_path: Path) -> None:
+    values = Report({}, measured).as_json()
+    values["quality"]["columns"]["bicubic"]["ssim"] = {"each": [0.5] * 8}
+    (tmp_path / "report.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match=r"a damaged report .*bicubic hasn't 9 scores"):
+        Report.read(tmp_path)
 
 
 def test_the_tables_show_every_model_and_the_protocol_within_a_terminal(
@@ -628,7 +629,7 @@ def test_many_models_and_metrics_stay_readable(measured: Quality) -> None:
 
 
 def test_one_model_is_tested_against_nobody(photos: list[Path]) -> None:
-    found = measure(compared(Column("blurred", blurred)), photos, PLAIN)
+    found = measure(compared(Method("blurred", blurred)), photos, PLAIN)
     assert found.versus == []
     assert "permutation" not in printed(Report({}, found).tables())
     assert "Gain" not in printed(Report({}, measure(compared(), photos, PLAIN)).tables())

@@ -17,13 +17,12 @@ import pytest
 from PIL import Image
 
 from srkit.cli import main
-from srkit.cli.benching import by_name, parse_sides
+from srkit.cli.bench import by_name, parse_sizes
 from srkit.errors import InputError
-from srkit.evaluation import Faces, Report
+from srkit.evaluation import Report
 from srkit.evaluation import run as runner
-from srkit.evaluation.inputs import people
 from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.run import PARTIAL, bench
+from srkit.evaluation.run import PARTIAL, bench, face_set
 from srkit.evaluation.store import Store
 
 Crops = Callable[[Path, int, int], list[Path]]
@@ -61,8 +60,8 @@ def without_time(file: Path) -> dict[str, Any]:
 def test_one_command_makes_tables_a_page_and_files(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, table = tmp_path / "out", tmp_path / "scores.csv"
-    assert run("faces", "--data", photos, "--report", out, "--scores", table) == 0
+    out = tmp_path / "out"
+    assert run("faces", "--data", photos, "--report", out) == 0
     printed = capsys.readouterr().out
     for name in ("nearest", "bicubic", "lanczos", "faces"):
         assert name in printed
@@ -72,7 +71,7 @@ def test_one_command_makes_tables_a_page_and_files(
     assert list(report.models) == ["nearest", "bicubic", "lanczos", "faces"]
     assert report.run["command"].startswith("srkit")
     assert not (out / PARTIAL).exists()
-    assert table.read_text(encoding="utf-8").count("\n") == 1 + 4 * 8
+    assert (out / "scores.csv").read_text(encoding="utf-8").count("\n") == 1 + 4 * 8
     page = (out / "index.html").read_text(encoding="utf-8")
     assert f"{report.quality.mean('faces', 'psnr'):.2f}" in page
 
@@ -97,15 +96,15 @@ from pathlib import Path
 from srkit.evaluation import run
 from srkit.cli import main
 
-whole = run.columns
+whole = run.methods
 def slow(made, scale):
-    def enlarge(column):
+    def slowed(method):
         def one(lr):
             time.sleep(0.3)
-            return column.enlarge(lr)
-        return replace(column, enlarge=one)
-    return [enlarge(column) for column in whole(made, scale)]
-run.columns = slow
+            return method.upscale(lr)
+        return replace(method, upscale=one)
+    return [slowed(method) for method in whole(made, scale)]
+run.methods = slow
 sys.exit(main(["bench", *sys.argv[1:]]))
 """
 
@@ -160,7 +159,7 @@ def test_another_program_is_a_column(
 ) -> None:
     lr, sr, file = tmp_path / "lr", tmp_path / "sr", tmp_path / "report.json"
     assert run("--data", photos, "--write-lr", lr) == 0
-    assert capsys.readouterr().out == f"{lr}: 8 pictures to be enlarged by 4\n"
+    assert capsys.readouterr().out == f"{lr}: 8 images to be upscaled by 4\n"
     sr.mkdir()
     for picture in lr.iterdir():
         with Image.open(picture) as small:
@@ -175,7 +174,7 @@ def test_another_program_is_a_column(
     )
     next(sr.iterdir()).unlink()
     assert run("--data", photos, "--results", f"pillow={sr}") == 2
-    assert "is missing; enlarge every picture" in capsys.readouterr().err
+    assert "is missing; upscale every image" in capsys.readouterr().err
 
 
 def test_every_face_another_program_is_asked_for_is_written(
@@ -197,7 +196,7 @@ def test_every_face_another_program_is_asked_for_is_written(
         1,
         "--pairs",
         3,
-        "--sides",
+        "--lr-sizes",
         "8,16",
     )
     lr, sr = tmp_path / "lr", tmp_path / "sr"
@@ -229,10 +228,9 @@ def test_every_face_another_program_is_asked_for_is_written(
         (("nobody",), "no model 'nobody'"),
         (("--verify", "im"), "unknown face set 'im' (did you mean 'imm'?)"),
         (("--verify-data", "x"), "--verify-data needs --verify"),
-        (("--verify", "imm", "--sides", "8,x"), "--sides is whole numbers from 4 up"),
+        (("--verify", "imm", "--lr-sizes", "8,x"), "--lr-sizes is whole numbers from 4 up"),
         (("--verify", "imm", "--align", "up", "--verify-data", "."), "align is hr or sr, not 'up'"),
-        (("--scores", "a.xls"), "a.xls"),
-        (("--results", "theirs"), "--results is NAME=PLACE"),
+        (("--results", "theirs"), "--results is NAME=DIR"),
         (("--results", "a=sr", "--results", "a=sr"), "two would be called 'a'"),
         (("--device", "abacus"), "no device 'abacus' here"),
     ],
@@ -262,7 +260,7 @@ def test_a_missing_or_empty_place_is_one_line(
     (tmp_path / "weights.pt").write_bytes(b"")
     for arguments, said in (
         (("--data", "nowhere"), "no photos at 'nowhere'"),
-        (("--data", empty), "no pictures in it"),
+        (("--data", empty), " in it (.avif, "),
         (("--verify", "folders", "--verify-data", "nowhere"), "no face set 'folders' at 'nowhere'"),
         (("--verify", "folders", "--verify-data", empty), "no folders of photos in it"),
         (("--verify", "imm", "--verify-data", empty), "no photos named like IMM's"),
@@ -285,20 +283,20 @@ def test_missing_weights_are_missed_before_anything_is_computed(
 
 
 def test_names_and_places_are_told_apart() -> None:
-    assert by_name("--results", ["a=x", "b=y=z"]) == {"a": Path("x"), "b": Path("y=z")}
+    assert by_name(["a=x", "b=y=z"]) == {"a": Path("x"), "b": Path("y=z")}
     for text in ("theirs", "=x", "theirs="):
-        with pytest.raises(InputError, match="--results is NAME=PLACE"):
-            by_name("--results", [text])
+        with pytest.raises(InputError, match="--results is NAME=DIR"):
+            by_name([text])
     with pytest.raises(InputError, match="two would be called 'a'"):
-        by_name("--results", ["a=x", "a=y"])
+        by_name(["a=x", "a=y"])
 
 
-def test_sides_are_whole_numbers_in_order() -> None:
-    assert parse_sides("24, 8,16,8") == (8, 16, 24)
-    assert parse_sides("") == ()
+def test_sizes_are_whole_numbers_in_order() -> None:
+    assert parse_sizes("24, 8,16,8") == (8, 16, 24)
+    assert parse_sizes("") == ()
     for text in ("3", "8;12", "-8", "8.5", "\N{SUPERSCRIPT TWO}"):
-        with pytest.raises(InputError, match="--sides"):
-            parse_sides(text)
+        with pytest.raises(InputError, match="--lr-sizes"):
+            parse_sizes(text)
 
 
 # --- what is drawn ------------------------------------------------------------------------------
@@ -314,26 +312,26 @@ def named(root: Path, *names: str) -> Path:
 
 def test_imm_is_drawn_as_in_the_paper_and_whole(tmp_path: Path) -> None:
     root = named(tmp_path, *(f"{p:02d}_{n:02d}.png" for p in range(1, 8) for n in range(1, 6)))
-    found = people(Faces("imm", root), Protocol())
+    found = face_set("imm", root, Protocol())
     assert (len(found.drawn), len(found.people), found.whole, found.pairs) == (5, 7, True, 0)
     assert {len(person.photos) for person in found.drawn} == {3}
-    assert people(Faces("imm", root), Protocol()) == found
-    other = people(Faces("imm", root), Protocol(seed=1))
+    assert face_set("imm", root, Protocol()) == found
+    other = face_set("imm", root, Protocol(seed=1))
     assert other.drawn != found.drawn
-    assert len(people(Faces("imm", root, people=2), Protocol()).drawn) == 2
-    alone = people(Faces("imm", root, people=0, pairs=9), Protocol())
+    assert len(face_set("imm", root, Protocol(), people=2).drawn) == 2
+    alone = face_set("imm", root, Protocol(), people=0, pairs=9)
     assert (alone.drawn, alone.whole, alone.pairs) == ([], True, 9)
 
 
 def test_other_sets_are_compared_by_pairs(tmp_path: Path) -> None:
     root = named(tmp_path, "ann/1.png", "ann/2.png", "bob/1.png", "bob/2.png")
-    found = people(Faces("folders", root), Protocol())
+    found = face_set("folders", root, Protocol())
     assert (found.drawn, found.whole, found.pairs) == ([], False, 1000)
     with pytest.raises(InputError, match="nothing to verify"):
-        people(Faces("folders", root, pairs=0), Protocol())
+        face_set("folders", root, Protocol(), pairs=0)
     with pytest.raises(InputError, match="one pair has nobody to be told from"):
-        people(Faces("folders", root, pairs=1), Protocol())
-    assert len(people(Faces("folders", root, pairs=0, people=1), Protocol()).drawn) == 1
+        face_set("folders", root, Protocol(), pairs=1)
+    assert len(face_set("folders", root, Protocol(), pairs=0, people=1).drawn) == 1
 
 
 def test_a_report_folder_that_is_no_folder_is_one_line(photos: Path, tmp_path: Path) -> None:
@@ -355,7 +353,7 @@ def test_a_report_folder_that_is_no_folder_is_one_line(photos: Path, tmp_path: P
         (["--embedder-weights", "x.pt"], "--embedder-weights needs --verify"),
         (["--json", "folder"], "--json folder: that is a folder; name a file in it"),
         (["--report", "file/x/y"], "--report file/x/y: file is no folder"),
-        (["--scores", "file/x.csv"], "--scores file/x.csv: file is no folder"),
+        (["--json", "file/x.json"], "--json file/x.json: file is no folder"),
     ],
 )
 def test_what_can_not_be_is_said_before_anything_is_computed(

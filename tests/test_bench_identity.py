@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 import shutil
 import signal
@@ -25,33 +24,21 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
 from srkit import InputError, Model, Person, load, registry
-from srkit.evaluation import results
-from srkit.evaluation.columns import Column, columns
-from srkit.evaluation.identity import (
-    Distances,
-    Estimate,
-    Pairs,
-    Row,
-    distances,
-    draw,
-    lr_of_distances,
-    lr_of_pairs,
-    pairs,
-)
-from srkit.evaluation.identity.embeddings import Embeddings
-from srkit.evaluation.identity.estimate import UNKNOWN, share, weights
-from srkit.evaluation.identity.found import Finder, Located
-from srkit.evaluation.identity.pairing import Drawn, draw_pairs
-from srkit.evaluation.identity.probes import TOLERANCE
+from srkit.evaluation.identity.distances import distances, lr_of_distances
+from srkit.evaluation.identity.embed import TOLERANCE, Embeddings, Verifier
+from srkit.evaluation.identity.faces import Finder, Located
+from srkit.evaluation.identity.pairs import lr_of_pairs, pairs
+from srkit.evaluation.identity.people import Drawn, draw, draw_pairs
 from srkit.evaluation.identity.roc import Matching
-from srkit.evaluation.inputs import by_face
+from srkit.evaluation.methods import Method, lr_key, methods
 from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.report import Report
+from srkit.evaluation.report import Distances, Pairs, Report, Row
+from srkit.evaluation.statistics import UNKNOWN, Estimate, share, weights
 from srkit.evaluation.store import Store
 from srkit.faces import align
 from srkit.imaging import codec
 
-PROTOCOL = by_face(Protocol.named("paper"))
+PROTOCOL = Protocol.named("paper").for_faces()
 
 
 class Colours(nn.Module):
@@ -76,11 +63,15 @@ def blurred(lr: Tensor) -> Tensor:
     return nn.functional.interpolate(lr, scale_factor=4, mode="bilinear").clamp(0, 1)
 
 
-def compared(*others: Column | Model) -> list[Column]:
-    return [c for c in columns(others, 4) if c.name not in ("nearest", "lanczos")]
+def compared(*others: Method | Model) -> list[Method]:
+    return [c for c in methods(others, 4) if c.name not in ("nearest", "lanczos")]
 
 
-COLUMNS = compared(Column("blurred", blurred))
+METHODS = compared(Method("blurred", blurred))
+
+
+def verifier(store: Store, methods: list[Method] = METHODS, by: Any = None, **how: Any) -> Verifier:
+    return Verifier(methods, by or Colours(), PROTOCOL, store, **how)
 
 
 def photograph(file: Path, person: int, photo: int) -> Path:
@@ -117,14 +108,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def measured(people: list[Person], store: Store) -> Distances:
-    return distances(COLUMNS, people, Colours(), PROTOCOL, store=store)
+    return distances(verifier(store), people)
 
 
 @pytest.fixture(scope="module")
 def paired(people: list[Person], store: Store) -> Pairs:
-    return pairs(
-        COLUMNS, people, Colours(), PROTOCOL, store=store, pairs=11, sides=(8, 16), size_pairs=5
-    )
+    return pairs(verifier(store), people, count=11, lr_sizes=(8, 16))
 
 
 @pytest.fixture
@@ -214,7 +203,7 @@ def test_what_is_lacking_is_reported_and_counted(
         Person("nobody", ()),
         Person("torn", (a, b, torn, copy, tmp_path / "gone.png")),
     ]
-    found = distances(COLUMNS, given, Colours(), PROTOCOL, store=store)
+    found = distances(verifier(store), given)
     assert found.no_face[:3] == [
         f"{p}/noise.png" for p in ("one blank", "blank base", "left blank")
     ]
@@ -235,9 +224,9 @@ def test_when_nobody_has_two_faces_there_is_nothing_to_say(blank: Path, store: S
     nobody = [Person("nobody", (blank, blank))]
     said = r"no person has a base and another photo with a face \(1 people, 2 photos"
     with pytest.raises(InputError, match=said):
-        distances(COLUMNS, nobody, Colours(), PROTOCOL, store=store)
+        distances(verifier(store), nobody)
     with pytest.raises(InputError, match=r"are the least; there are 0 \(of 1 "):
-        pairs(COLUMNS, nobody, Colours(), PROTOCOL, store=store)
+        pairs(verifier(store), nobody)
 
 
 def test_the_stamp_states_who_judged_whom_and_how(measured: Distances, paired: Pairs) -> None:
@@ -248,12 +237,12 @@ def test_the_stamp_states_who_judged_whom_and_how(measured: Distances, paired: P
         assert (stamp["align"], stamp["framing"], stamp["seed"]) == ("hr", "face", 0)
     assert measured.protocol["files"] == 22
     assert paired.protocol["files"] == paired.photos == 8 + 11
-    assert (paired.protocol["pairs"], paired.protocol["size_pairs"]) == (11, 5)
+    assert (paired.protocol["pairs"], paired.protocol["sides"]) == (11, [8, 16])
 
 
 def test_other_roles_or_names_are_another_protocol(people: list[Person], store: Store) -> None:
     def roles(given: list[Person]) -> str:
-        found = distances(COLUMNS[:1], given, Colours(), PROTOCOL, store=store)
+        found = distances(verifier(store, METHODS[:1]), given)
         return str(found.protocol["roles"])
 
     some = people[:2]
@@ -564,9 +553,7 @@ def test_pairs_are_counted_and_scored_in_every_column(paired: Pairs) -> None:
 
 
 def test_pairs_of_one_size_are_those_of_the_curve(people: list[Person], store: Store) -> None:
-    found = pairs(
-        COLUMNS, people, Colours(), PROTOCOL, store=store, pairs=8, sides=(8, 16), size_pairs=8
-    )
+    found = pairs(verifier(store), people, count=8, lr_sizes=(8, 16))
     assert [(size.side, size.photos) for size in found.sizes] == [(8, 16), (16, 16)]
     for name, its in found.sizes[1].columns.items():
         assert its["auc"] == found.columns[name].auc
@@ -576,7 +563,7 @@ def test_pairs_of_one_size_are_those_of_the_curve(people: list[Person], store: S
 
 
 def test_more_pairs_than_there_are_is_said(people: list[Person], store: Store) -> None:
-    found = pairs(COLUMNS[:1], people, Colours(), PROTOCOL, store=store, sides=())
+    found = pairs(verifier(store, METHODS[:1]), people, lr_sizes=())
     assert found.same == 22 - 8
     assert found.notes[0].startswith(
         "1000 same pairs were asked for; these people's photos make 14"
@@ -589,8 +576,8 @@ def test_everything_survives_json(measured: Distances, paired: Pairs, tmp_path: 
     report = Report({}, distances=measured, whole=measured, pairs=paired)
     report.write(tmp_path / "report.json")
     back = Report.read(tmp_path / "report.json")
-    assert back == report
-    assert Distances.from_json(json.loads(json.dumps(measured.as_json()))) == measured
+    assert (back.distances, back.whole) == (measured, measured)
+    assert back.as_json() == report.as_json()
     summary = measured.as_json()["summary"]["blurred"]
     assert summary["mean"] == measured.mean("blurred")
     assert summary["closed"] == vars(measured.closed("blurred"))
@@ -599,24 +586,13 @@ def test_everything_survives_json(measured: Distances, paired: Pairs, tmp_path: 
 # --- what can't matter --------------------------------------------------------------------------
 
 
-def test_neither_order_nor_workers_change_anything(
+def test_the_order_changes_nothing(
     measured: Distances, paired: Pairs, people: list[Person], tmp_path: Path
 ) -> None:
     other = Store(tmp_path / "other.sqlite")  # nothing is known: all is computed again
     turned = reversed_(people)
-    again = pairs(
-        COLUMNS,
-        turned,
-        Colours(),
-        PROTOCOL,
-        store=other,
-        pairs=11,
-        sides=(8, 16),
-        size_pairs=5,
-        workers=1,
-    )
-    assert again == paired
-    found = distances(COLUMNS, people[::-1], Colours(), PROTOCOL, store=other, workers=5)
+    assert pairs(verifier(other), turned, count=11, lr_sizes=(8, 16)) == paired
+    found = distances(verifier(other), people[::-1])
     assert sorted(map(str, found.rows)) == sorted(map(str, measured.rows))
     assert found.protocol == measured.protocol
 
@@ -624,11 +600,9 @@ def test_neither_order_nor_workers_change_anything(
 def test_the_batch_size_matters_less_than_the_tolerance(
     people: list[Person], tmp_path: Path
 ) -> None:
-    column = compared(load("faces", device="cpu"))
+    given = compared(load("faces", device="cpu"))
     found = [
-        distances(
-            column, people, Colours(), PROTOCOL, store=Store(tmp_path / f"{size}"), batch_size=size
-        )
+        distances(verifier(Store(tmp_path / f"{size}"), given, batch_size=size), people)
         for size in (3, 64)
     ]
     for one, other in zip(found[0].rows, found[1].rows, strict=True):
@@ -644,10 +618,10 @@ def test_a_second_run_embeds_nothing_and_searches_nothing(
 ) -> None:
     monkeypatch.setattr(align, "detector", lambda **_: pytest.fail("searched again"))
     by = Colours()
-    assert distances(COLUMNS, people, by, PROTOCOL, store=store) == measured
+    assert distances(verifier(store, by=by), people) == measured
     assert by.batches == []
     other = Colours(sha256="1" * 64)
-    distances(COLUMNS, people, other, PROTOCOL, store=store)
+    distances(verifier(store, by=other), people)
     assert sum(other.batches) == 8 + 14 * 4
 
 
@@ -679,9 +653,9 @@ def test_what_was_interrupted_goes_on(people: list[Person], tmp_path: Path) -> N
     own = Store(tmp_path / "s")
     dies = Colours(dies_after=5)
     with pytest.raises(KeyboardInterrupt):
-        distances(COLUMNS, people, dies, PROTOCOL, store=own, batch_size=4)
+        distances(verifier(own, by=dies, batch_size=4), people)
     goes_on = Colours()
-    distances(COLUMNS, people, goes_on, PROTOCOL, store=own, batch_size=4)
+    distances(verifier(own, by=goes_on, batch_size=4), people)
     assert sum(goes_on.batches) + sum(dies.batches) == 8 + 14 * 4
 
 
@@ -700,7 +674,7 @@ class Judge:
         return 255 * pictures.flatten(1)
 
 if __name__ == "__main__":
-    from srkit.evaluation.identity.embeddings import Embeddings
+    from srkit.evaluation.identity.embed import Embeddings
     from srkit.evaluation.store import Store
     pictures = torch.arange(20 * 48).view(20, 3, 4, 4).remainder(251).to(torch.uint8)
     Embeddings(Judge(), Store(Path("kept.sqlite")), 4)(pictures)
@@ -755,8 +729,8 @@ def grey(lr: Tensor) -> Tensor:
 def test_results_may_be_aligned_anew_and_what_has_no_face_is_counted(
     people: list[Person], store: Store, measured: Distances
 ) -> None:
-    given = [*COLUMNS, *compared(Column("grey", grey))[1:]]
-    found = distances(given, people, Colours(), PROTOCOL, store=store, align="sr")
+    given = [*METHODS, *compared(Method("grey", grey))[1:]]
+    found = distances(verifier(store, given, align="sr"), people)
     assert "anew on every result" in found.protocol["alignment"]
     said = [note for note in found.notes if note.startswith("grey")]
     assert said == [
@@ -764,10 +738,10 @@ def test_results_may_be_aligned_anew_and_what_has_no_face_is_counted(
     ]
     assert found.mean("LR") == measured.mean("LR")  # the floor stays where it is
     assert found.mean("HR") != measured.mean("HR")
-    on_hr = distances(given[-1:], people, Colours(), PROTOCOL, store=store)
+    on_hr = distances(verifier(store, given[-1:]), people)
     assert found.mean("grey") == on_hr.mean("grey")
     with pytest.raises(InputError, match="align is hr or sr, not 'lr'"):
-        distances(given, people, Colours(), PROTOCOL, store=store, align="lr")
+        verifier(store, align="lr")
 
 
 def test_a_result_is_cropped_around_the_face_on_it(store: Store) -> None:
@@ -798,24 +772,24 @@ def test_every_lr_picture_is_written_that_is_enlarged(people: list[Person], stor
     seen: set[str] = set()
 
     def watched(lr: Tensor) -> Tensor:
-        seen.update(results.key(p.permute(1, 2, 0).numpy()) for p in codec.to_uint8(lr))
+        seen.update(lr_key(p.permute(1, 2, 0).numpy()) for p in codec.to_uint8(lr))
         return blurred(lr)
 
-    given = compared(Column("watched", watched))[1:]
-    how: dict[str, Any] = {"pairs": 9, "sides": (8, 12), "size_pairs": 4}
-    pairs(given, people, Colours(), PROTOCOL, store=store, **how)
-    written = {results.key(lr) for lr in lr_of_pairs(people, PROTOCOL, store=store, **how)}
-    assert written == seen
-    assert len(seen) == 9 + 4 + 4
+    given = compared(Method("watched", watched))[1:]
+    finder = Finder(store)
+    how: dict[str, Any] = {"count": 9, "lr_sizes": (8, 12)}
+    pairs(verifier(store, given), people, **how)
+    assert {lr_key(lr) for lr in lr_of_pairs(people, PROTOCOL, finder, **how)} == seen
+    assert len(seen) == 9 * 3
     seen.clear()
-    distances(given, people[:3], Colours(), PROTOCOL, store=store)
-    assert {results.key(lr) for lr in lr_of_distances(people[:3], PROTOCOL, store=store)} == seen
+    distances(verifier(store, given), people[:3])
+    assert {lr_key(lr) for lr in lr_of_distances(people[:3], PROTOCOL, finder)} == seen
 
 
 def test_a_column_that_makes_another_size_is_refused(people: list[Person], store: Store) -> None:
-    double = Column("double", lambda lr: lr.repeat_interleave(2, -1).repeat_interleave(2, -2))
+    double = Method("double", lambda lr: lr.repeat_interleave(2, -1).repeat_interleave(2, -2))
     with pytest.raises(InputError, match="'double' makes 32x32 pixels of 16x16, not 64x64"):
-        distances([double], people, Colours(), PROTOCOL, store=store)
+        distances(verifier(store, [double]), people)
 
 
 # --- real faces ---------------------------------------------------------------------------------
@@ -832,7 +806,7 @@ def test_distances_on_real_faces_are_what_another_implementation_measured(
 ) -> None:
     everybody = registry.build("face_sets", "imm", root=data_root / "imm-frontal")
     some = [Person(person.name, person.photos[:3]) for person in everybody]
-    found = distances(compared(), some, judge, PROTOCOL, store=store)
+    found = distances(verifier(store, compared(), judge), some)
     assert (found.people, len(found.rows), found.no_face, found.left_out) == (12, 24, [], [])
     assert found.mean("HR") == pytest.approx(0.237, abs=0.01)
     assert found.mean("bicubic") == pytest.approx(1.224, abs=0.05)
@@ -844,7 +818,7 @@ def test_lfw_is_told_apart_by_hr_and_hardly_by_bicubic(
     data_root: Path, judge: Any, store: Store
 ) -> None:
     everybody = registry.build("face_sets", "lfw", root=data_root / "lfw")
-    found = pairs(compared(), everybody, judge, PROTOCOL, store=store, pairs=30, sides=())
+    found = pairs(verifier(store, compared(), judge), everybody, count=30, lr_sizes=())
     assert (found.same, found.impostors) == (30, 30 * 29)
     assert found.columns["HR"].auc.value > 0.95
     assert 0.6 < found.columns["bicubic"].auc.value < 0.92

@@ -27,12 +27,12 @@ from srkit_report import charts, images, page
 from torch import Tensor
 
 from srkit import InputError, registry
-from srkit.evaluation.columns import Column, columns
 from srkit.evaluation.examples import Example, choose, examples
+from srkit.evaluation.measure import measure
+from srkit.evaluation.methods import Method, methods
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.publish import publish
-from srkit.evaluation.quality import Quality, measure
-from srkit.evaluation.report import Report
+from srkit.evaluation.report import Quality, Report
 from srkit.imaging import codec
 
 EVIL = "<script>alert('x')</script> & $\\frac$ \"q\""
@@ -53,12 +53,12 @@ def between(lr: Tensor, share: float) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def compared() -> list[Column]:
+def compared() -> list[Method]:
     made = [
-        Column(name, partial(between, share=share), str(n) * 64, "Apache-2.0")
+        Method(name, partial(between, share=share), str(n) * 64, "Apache-2.0")
         for n, (name, share) in enumerate(zip(MODELS, (0.3, 0.6), strict=True))
     ]
-    return columns(made, 4)
+    return methods(made, 4)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +74,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def quality(compared: list[Column], photos: list[Path]) -> Quality:
+def quality(compared: list[Method], photos: list[Path]) -> Quality:
     return measure(compared, photos, Protocol.named("square"))
 
 
 @pytest.fixture(scope="module")
-def shown(compared: list[Column], photos: list[Path], quality: Quality) -> list[Example]:
+def shown(compared: list[Method], photos: list[Path], quality: Quality) -> list[Example]:
     return list(examples(quality, compared, photos, Protocol.named("square")))
 
 
@@ -299,7 +299,7 @@ def psnr(one: Example) -> float:
 
 
 def test_files_in_another_order_and_of_one_name_are_told_apart(
-    compared: list[Column], photos: list[Path], tmp_path: Path
+    compared: list[Method], photos: list[Path], tmp_path: Path
 ) -> None:
     same = []
     for n, photo in enumerate(photos[:3]):

@@ -21,10 +21,8 @@ import torch
 from PIL import Image
 
 from srkit import registry
-from srkit.evaluation.identity import Distances, Row
-from srkit.evaluation.quality import Quality
-from srkit.evaluation.report import Report
-from srkit.evaluation.results import Results, write_lr
+from srkit.evaluation.methods import from_results, write_lr
+from srkit.evaluation.report import Distances, Quality, Report, Row
 
 PEERS = Path(__file__).parents[1] / "benchmarks" / "peers"
 MODULES = ("folder", "published", "run")
@@ -68,7 +66,7 @@ def test_a_folder_comes_back_as_a_column(peers: SimpleNamespace, tmp_path: Path)
     peers.folder.enlarge(program(peers.folder), tmp_path / "lr", tmp_path / "sr")
     lr = torch.from_numpy(given).permute(0, 3, 1, 2).float() / 255
     nearest = registry.build_scaled("generators", "nearest", 4, {})
-    assert torch.equal(Results("theirs", tmp_path / "sr", 4).column()(lr), nearest(lr))
+    assert torch.equal(from_results("theirs", tmp_path / "sr", 4)(lr), nearest(lr))
 
 
 def test_what_is_there_is_left_alone(peers: SimpleNamespace, tmp_path: Path) -> None:
@@ -149,7 +147,7 @@ def test_a_killed_program_goes_on(tmp_path: Path) -> None:
     assert {file: file.stat().st_mtime_ns for file in before} == before
     lr = torch.from_numpy(given).permute(0, 3, 1, 2).float() / 255
     wanted = lr.repeat_interleave(4, 2).repeat_interleave(4, 3)
-    assert torch.equal(Results("theirs", sr, 4).column()(lr), wanted)
+    assert torch.equal(from_results("theirs", sr, 4)(lr), wanted)
     timed = (sr / "seconds.json").read_text(encoding="utf-8")
     assert json.loads(timed)["seconds"] >= 0.02
     subprocess.run(command, check=True, capture_output=True)

@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 
 from srkit import InputError
-from srkit.evaluation.columns import LR, Column, columns, references
-from srkit.evaluation.results import Results, key, write_lr
+from srkit.evaluation.methods import LR, Method, from_results, lr_key, methods, references, write_lr
 from srkit.evaluation.store import AT_ONCE, Store
 from srkit.imaging import codec
 
@@ -35,19 +34,19 @@ def test_a_programs_pictures_are_found_by_their_input(tmp_path: Path) -> None:
     for file in (tmp_path / "lr").iterdir():
         with Image.open(file) as picture:
             picture.resize((24, 16), Image.Resampling.NEAREST).save(tmp_path / file.name)
-    column = Results("theirs", tmp_path, 4).column()
+    method = from_results("theirs", tmp_path, 4)
     wanted = tensor(given).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    assert torch.equal(column(tensor(given)), wanted)
-    assert torch.equal(column(tensor(given[::-1])), wanted.flip(0))
-    assert column.sha256 is not None
-    Image.new("RGB", (24, 16)).save(tmp_path / f"{key(given[0])}.png")
-    assert Results("theirs", tmp_path, 4).column().sha256 != column.sha256
+    assert torch.equal(method(tensor(given)), wanted)
+    assert torch.equal(method(tensor(given[::-1])), wanted.flip(0))
+    assert method.sha256 is not None
+    Image.new("RGB", (24, 16)).save(tmp_path / f"{lr_key(given[0])}.png")
+    assert from_results("theirs", tmp_path, 4).sha256 != method.sha256
 
 
 def test_small_pictures_are_written_once(tmp_path: Path) -> None:
     given = small(2)
     write_lr(given, tmp_path)
-    file = tmp_path / f"{key(given[0])}.png"
+    file = tmp_path / f"{lr_key(given[0])}.png"
     file.write_bytes(b"somebody's")
     write_lr(given, tmp_path)
     assert file.read_bytes() == b"somebody's"
@@ -55,30 +54,30 @@ def test_small_pictures_are_written_once(tmp_path: Path) -> None:
 
 def test_the_name_is_of_pixels_and_shape() -> None:
     picture = small(1)[0]
-    assert len(key(picture)) == 32
-    assert key(picture) == key(picture.copy(order="F"))
-    assert key(picture) != key(picture.reshape(6, 4, 3))
-    assert key(picture) != key(picture[::-1])
+    assert len(lr_key(picture)) == 32
+    assert lr_key(picture) == lr_key(picture.copy(order="F"))
+    assert lr_key(picture) != lr_key(picture.reshape(6, 4, 3))
+    assert lr_key(picture) != lr_key(picture[::-1])
 
 
 def test_a_result_that_is_missing_or_of_another_size_is_one_line(tmp_path: Path) -> None:
     given = small(2)
-    Image.new("RGB", (24, 16)).save(tmp_path / f"{key(given[0])}.png")
+    Image.new("RGB", (24, 16)).save(tmp_path / f"{lr_key(given[0])}.png")
     Image.new("RGB", (24, 15)).save(tmp_path / "other.png")
-    theirs = Results("theirs", tmp_path, 4)
+    theirs = from_results("theirs", tmp_path, 4)
     assert theirs(tensor(given[:1])).shape == (1, 3, 16, 24)
-    with pytest.raises(InputError, match=r"results of 'theirs': .*\.png is missing; enlarge every"):
+    with pytest.raises(InputError, match=r"results of 'theirs': .*\.png is missing; upscale every"):
         theirs(tensor(given))
-    Image.new("RGB", (24, 15)).save(tmp_path / f"{key(given[1])}.png")
+    Image.new("RGB", (24, 15)).save(tmp_path / f"{lr_key(given[1])}.png")
     with pytest.raises(InputError, match="has 24x15 pixels, not 24x16"):
         theirs(tensor(given))
 
 
 def test_a_folder_that_is_no_result_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
-        Results("theirs", tmp_path / "none", 4)
+        from_results("theirs", tmp_path / "none", 4)
     with pytest.raises(InputError, match="holds no"):
-        Results("theirs", tmp_path, 4)
+        from_results("theirs", tmp_path, 4)
 
 
 # --- columns ------------------------------------------------------------------------------------
@@ -89,10 +88,10 @@ def test_interpolations_come_first_and_are_pillows() -> None:
     pictures = [picture // 4 + 96 for picture in small(2)]
     lr = tensor(pictures)
     found = references(4)
-    assert [column.name for column in found] == ["nearest", "bicubic", "lanczos"]
+    assert [method.name for method in found] == ["nearest", "bicubic", "lanczos"]
     kernels = Image.Resampling.NEAREST, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
-    for column, kernel in zip(found, kernels, strict=True):
-        sr = column(lr)
+    for method, kernel in zip(found, kernels, strict=True):
+        sr = method(lr)
         assert torch.equal(sr, codec.to_uint8(sr).float() / 255)
         for ours, given in zip(sr, pictures, strict=True):
             theirs = codec.to_tensor(Image.fromarray(given).resize((24, 16), kernel))
@@ -101,21 +100,21 @@ def test_interpolations_come_first_and_are_pillows() -> None:
 
 def test_a_name_stands_for_one_column() -> None:
     (nearest, *_) = references(4)
-    with pytest.raises(InputError, match="two columns would be called 'nearest'"):
-        columns([nearest], 4)
+    with pytest.raises(InputError, match="two methods would be called 'nearest'"):
+        methods([nearest], 4)
     from dataclasses import replace
 
     for name in (LR, "HR"):
-        with pytest.raises(InputError, match=f"two columns would be called '{name}'"):
-            columns([replace(nearest, name=name)], 4)
+        with pytest.raises(InputError, match=f"two methods would be called '{name}'"):
+            methods([replace(nearest, name=name)], 4)
 
 
 def test_a_size_that_a_network_cant_take_is_one_line() -> None:
-    def enlarge(lr: torch.Tensor) -> torch.Tensor:
+    def upscale(lr: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("windows of 8 don't fit")
 
-    with pytest.raises(InputError, match="'theirs' can't enlarge pictures of 6x4: windows of 8"):
-        Column("theirs", enlarge)(tensor(small(1)))
+    with pytest.raises(InputError, match="'theirs' can't upscale images of 6x4: windows of 8"):
+        Method("theirs", upscale)(tensor(small(1)))
 
 
 # --- the store ----------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,21 +34,6 @@ def test_a_row_is_a_picture_in_a_column(tmp_path: Path) -> None:
             assert float(row[metric]) == found.scores[row["column"]][metric][place]
 
 
-def test_parquet_holds_the_same_in_its_types(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="needs srkit[parquet]")
-    made = report({}, quality=quality({"faces": 1.0}), distances=distances({"faces": 0.8}))
-    files = scores.write(made, tmp_path / "scores.parquet")
-    assert [file.name for file in files] == ["scores.parquet", "scores-identity.parquet"]
-    of_pictures, of_faces = map(parquet.read_table, files)
-    (plain, _) = scores.write(made, tmp_path / "scores.csv")
-    rows = rows_of(plain)
-    assert of_pictures.column_names == list(rows[0])
-    assert of_pictures.column("psnr").to_pylist() == [float(row["psnr"]) for row in rows]
-    assert of_faces.column("pair").null_count == of_faces.num_rows
-    assert set(of_faces.column("same").to_pylist()) == {True}
-    assert str(of_faces.schema.field("distance").type) == "double"
-
-
 def test_distances_lie_beside_the_scores_or_stand_alone(tmp_path: Path) -> None:
     d, p = distances({"faces": 0.8}), pairs({"faces": 0.85})
     parts = {"distances": d, "whole": distances({"faces": 0.8}, people=12), "pairs": p}
@@ -77,14 +61,8 @@ def test_distances_lie_beside_the_scores_or_stand_alone(tmp_path: Path) -> None:
     assert (same, different) == (p.columns["faces"].same, p.columns["faces"].different)
 
 
-def test_what_cant_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = report({"faces": 1.0})
-    with pytest.raises(InputError, match=r"go to a \.csv or \.parquet file, not to '.*xlsx'"):
-        scores.write(made, tmp_path / "scores.xlsx")
+def test_what_cant_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"can't write .*scores\.csv: "):
-        scores.write(made, tmp_path / "file" / "scores.csv")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InputError, match=r"pip install 'srkit\[parquet\]'; or name a \.csv"):
-        scores.check(tmp_path / "scores.parquet")
+        scores.write(report({"faces": 1.0}), tmp_path / "file" / "scores.csv")
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]

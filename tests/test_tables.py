@@ -10,10 +10,9 @@ import pytest
 from reports import distances, pairs, quality, report
 from rich.console import Console, RenderableType
 
-from srkit.evaluation.identity import Estimate
 from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.quality import Quality
-from srkit.evaluation.report import Report
+from srkit.evaluation.report import Quality, Report
+from srkit.evaluation.statistics import Estimate
 from srkit.evaluation.tables import Table, Value, fine_print
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import folder
 
-from srkit.evaluation.columns import HR, LR
+from srkit.evaluation.methods import HR, LR
 from srkit.evaluation.report import Report
 from srkit.files import atomic
 

@@ -15,9 +15,7 @@ from matplotlib.figure import Figure as Drawing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from srkit.evaluation.identity import Pairs
-    from srkit.evaluation.quality import Quality
-    from srkit.evaluation.report import Report
+    from srkit.evaluation.report import Pairs, Quality, Report
     from srkit.evaluation.tables import Table
 
 INTERPOLATION = ("nearest", "bicubic", "lanczos")

@@ -17,7 +17,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from srkit.evaluation.examples import Example, Pixels
-    from srkit.evaluation.quality import Quality
+    from srkit.evaluation.report import Quality
 
 WIDE = 192  # pixels a small image is shown at, about
 LARGE = 288  # an image is shown smaller from here on; its detail still has every pixel

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,18 +15,12 @@ import typer
 from rich.console import Console
 
 from srkit import defaults
-from srkit.cli.benching import (
-    by_name,
-    chosen_protocol,
-    parse_sides,
-    refuse,
-    see_writable,
-    shown,
-)
-from srkit.errors import Interrupted
+from srkit.errors import InputError, Interrupted
 
-QUALITY, IDENTITY = "Quality", "Identity"
-OUTPUT, OTHERS = "What is written", "Other programs"
+quality = partial(typer.Option, rich_help_panel="Quality")
+identity = partial(typer.Option, rich_help_panel="Identity")
+output = partial(typer.Option, rich_help_panel="What is written")
+others = partial(typer.Option, rich_help_panel="Other programs")
 
 
 def bench(
@@ -32,203 +30,162 @@ def bench(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            help="A folder of photos, or celeba.",
-            show_default="celeba; none with --verify",
-            rich_help_panel=QUALITY,
-        ),
+        quality(help="A folder of photos, or celeba.", show_default="celeba, unless --verify"),
     ] = None,
     protocol: Annotated[
-        str,
-        typer.Option(
-            help="A protocol's name, or a .toml file.",
-            rich_help_panel=QUALITY,
-        ),
+        str, quality(help="A protocol's name, or a .toml file.")
     ] = defaults.PROTOCOL,
     metric: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Measure this too: lpips, dists, fid, kid; repeatable.",
-            rich_help_panel=QUALITY,
-        ),
+        quality(metavar="NAME", help="Further metric: lpips, dists, fid, kid; repeatable."),
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Use only the first N images.", rich_help_panel=QUALITY),
-    ] = None,
-    verify: Annotated[
-        str | None,
-        typer.Option(
-            help="A face set: imm, lfw, folders or csv.",
-            rich_help_panel=IDENTITY,
-        ),
-    ] = None,
+    limit: Annotated[int | None, quality(min=1, help="Use only the first N images.")] = None,
+    verify: Annotated[str | None, identity(help="A face set: imm, lfw, folders or csv.")] = None,
     verify_data: Annotated[
         str | None,
-        typer.Option(
-            help="Its folder or file.",
-            show_default="its name under SRKIT_DATA",
-            rich_help_panel=IDENTITY,
-        ),
+        identity(help="Its folder or file.", show_default="its name under SRKIT_DATA"),
     ] = None,
-    embedder: Annotated[
-        str, typer.Option(help="A registered embedder.", rich_help_panel=IDENTITY)
-    ] = defaults.EMBEDDER,
+    embedder: Annotated[str, identity(help="Registered embedder.")] = defaults.EMBEDDER,
     embedder_weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="Its weights.",
-            show_default="SRKIT_FACENET_WEIGHTS, or vggface2",
-            rich_help_panel=IDENTITY,
-        ),
+        Path | None, identity(help="Its weights.", show_default="SRKIT_FACENET_WEIGHTS, vggface2")
     ] = None,
-    align: Annotated[
-        str,
-        typer.Option(
-            help="Find faces on the hr photo, or on each sr.",
-            rich_help_panel=IDENTITY,
-        ),
-    ] = "hr",
+    align: Annotated[str, identity(help="Find faces on the hr photo, or on each sr.")] = "hr",
     people: Annotated[
         int | None,
-        typer.Option(
-            min=0,
-            help="People listed one by one.",
-            show_default="the face set's: 5",
-            rich_help_panel=IDENTITY,
-        ),
+        identity(min=0, help="People listed one by one.", show_default="5"),
     ] = None,
     pairs: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="How many same pairs.",
-            show_default="1000; of imm none",
-            rich_help_panel=IDENTITY,
-        ),
+        int | None, identity(min=0, help="Same pairs drawn.", show_default="1000; none of imm")
     ] = None,
-    sides: Annotated[
-        str,
-        typer.Option(
-            help="LR sizes of the curve over sizes.",
-            rich_help_panel=IDENTITY,
-        ),
-    ] = "8,12,16,24",
-    size_pairs: Annotated[
-        int,
-        typer.Option(
-            min=2, help="How many same pairs that curve rests on.", rich_help_panel=IDENTITY
-        ),
-    ] = 150,
+    lr_sizes: Annotated[str, identity(help="LR sizes of the curve over sizes.")] = "8,12,16,24",
     report: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="An HTML page, its figures and the JSON.", rich_help_panel=OUTPUT
-        ),
+        output(metavar="DIR", help="A page, its figures, the JSON, scores as CSV."),
     ] = None,
-    json: Annotated[
-        Path | None, typer.Option(help="A file of everything measured.", rich_help_panel=OUTPUT)
-    ] = None,
-    scores: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Every single score: .csv, .parquet.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    json: Annotated[Path | None, output(help="File for everything measured.")] = None,
     write_lr: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Only write the LR images, for another program.",
-            rich_help_panel=OTHERS,
-        ),
+        others(metavar="DIR", help="Only write the LR images, for another program."),
     ] = None,
     results: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=DIR",
-            help="Score what it made of them, as a column; repeatable.",
-            rich_help_panel=OTHERS,
-        ),
+        others(metavar="NAME=DIR", help="Score what a program made of them; repeatable."),
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Of noise and draws.", show_default="0"),
+        int | None, typer.Option(min=0, help="Seed of noise and draws.", show_default="0")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that decode.", show_default="one a core")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures enlarged at once.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images upscaled at once.")] = 64,
 ) -> None:
     """Measure models beside interpolation: quality, and whether faces stay the same person's."""
-    from srkit.evaluation import run
-    from srkit.evaluation import scores as single
-    from srkit.evaluation.results import write_lr as write_pictures
+    of_faces = {"verify-data": verify_data, "embedder-weights": embedder_weights}
+    for option, value in {**of_faces, "people": people, "pairs": pairs}.items():
+        if value is not None and not verify:
+            raise InputError(f"--{option} needs --verify: imm, lfw, folders or csv")
+    sizes, folders = parse_sizes(lr_sizes), by_name(results or ())
+    _require_writable(report, json)
 
-    command = shlex.join(["srkit", *sys.argv[1:]])
-    faces = None
-    if verify:
-        faces = run.Faces(
-            verify,
-            verify_data,
-            embedder,
-            embedder_weights,
-            align,
-            people,
-            pairs,
-            parse_sides(sides),
-            size_pairs,
-        )
-    else:
-        of_faces = {
-            "--verify-data": verify_data,
-            "--embedder-weights": embedder_weights,
-            "--people": people,
-            "--pairs": pairs,
-        }
-        refuse(of_faces, "needs --verify: imm, lfw, folders or csv")
-    chosen = chosen_protocol(protocol, seed, metric or [])
-    where: dict[str, Any] = {
+    from srkit.evaluation import run
+    from srkit.evaluation.methods import write_lr as write_images
+    from srkit.evaluation.protocol import Protocol
+
+    given = Protocol.named(protocol, **({} if seed is None else {"seed": seed}))
+    measured: dict[str, Any] = {
         "data": data,
-        "protocol": chosen,
+        "protocol": given.with_metrics(metric or ()),
         "limit": limit,
-        "workers": workers,
+        "verify": verify,
+        "verify_data": verify_data,
+        "people": people,
+        "pairs": pairs,
+        "lr_sizes": sizes,
     }
     if write_lr:
-        count = write_pictures(run.lr_pictures(**where, faces=faces), write_lr)
-        print(f"{write_lr}: {count} pictures to be enlarged by {chosen.scale}")  # noqa: T201
+        count = write_images(run.lr_images(**measured), write_lr)
+        print(f"{write_lr}: {count} images to be upscaled by {given.scale}")  # noqa: T201
         return
-    see_writable({"--report": report, "--json": json, "--scores": scores})
-    if scores:
-        single.check(scores)
-    others = by_name("--results", results or ())
     try:
-        with shown() as progress:
-            found = run.bench(
+        with _progress() as progress:
+            result = run.bench(
                 models or (),
-                **where,
-                verify=faces,
-                others=others,
+                **measured,
+                embedder=embedder,
+                embedder_weights=embedder_weights,
+                align=align,
+                results=folders,
+                report=report,
                 device=device,
                 batch_size=batch_size,
-                report=report,
-                command=command,
+                command=shlex.join(["srkit", *sys.argv[1:]]),
                 progress=progress,
             )
     except KeyboardInterrupt as error:
         kept = "faces, embeddings and scores are" if report else "faces and embeddings are"
         raise Interrupted(f"interrupted; {kept} kept, and the same command goes on") from error
-    for text in found.warnings:
+    for text in result.warnings:
         print(f"srkit: warning: {text}", file=sys.stderr)  # noqa: T201
-    # Files first: who reads the tables may stop reading them.
+    # The file first: who reads the tables may stop reading them.
     if json:
-        found.write(json)
-    if scores:
-        single.write(found, scores)
-    Console().print(found.tables())
+        result.write(json)
+    Console().print(result.tables())
     if report:
         print(report / "index.html")  # noqa: T201
+
+
+def by_name(results: Sequence[str]) -> dict[str, Path]:
+    """Return the folders of ``NAME=DIR``, by name.
+
+    Raises:
+        InputError: One isn't of that form, or two have one name.
+    """
+    folders: dict[str, Path] = {}
+    for text in results:
+        name, _, folder = text.partition("=")
+        if not name or not folder:
+            raise InputError(f"--results is NAME=DIR, not '{text}'")
+        if name in folders:
+            raise InputError(f"--results: two would be called '{name}'")
+        folders[name] = Path(folder)
+    return folders
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Return the numbers in ``"8,12,16"``, sorted.
+
+    Raises:
+        InputError: They aren't whole numbers of 4 or more.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) >= 4 for part in parts):
+        raise InputError(f"--lr-sizes is whole numbers from 4 up with commas, not '{text}'")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _require_writable(report: Path | None, json: Path | None) -> None:
+    """Raise InputError where a result can't be written, before anything is computed."""
+    if json and json.is_dir():
+        raise InputError(f"--json {json}: that is a folder; name a file in it")
+    for option, place, folder in (("report", report, report), ("json", json, json and json.parent)):
+        while folder and not folder.exists():
+            folder = folder.parent
+        if folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            why = "can't be written in" if folder.is_dir() else "is no folder"
+            raise InputError(f"--{option} {place}: {folder} {why}; choose another place")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show progress on stderr, a bar for each thing that is done, where that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield progress

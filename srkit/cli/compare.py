@@ -17,13 +17,13 @@ def compare(
         ),
     ],
     b: Annotated[Path, typer.Argument(metavar="B.json", help="Another; it is compared with A.")],
-    json: Annotated[Path | None, typer.Option(help="Write the comparison there.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the comparison.")] = None,
 ) -> None:
-    """Hold two reports against each other, picture by picture; refuse different protocols."""
-    from srkit.evaluation.compare import compare as held_together
+    """Compare two reports image by image; refuse different protocols."""
+    from srkit.evaluation.compare import compare
     from srkit.evaluation.report import Report
 
-    found = held_together(Report.read(a), Report.read(b), names=(str(a), str(b)))
-    Console().print(found.tables())
+    comparison = compare(Report.read(a), Report.read(b), names=(str(a), str(b)))
+    Console().print(comparison.tables())
     if json:
-        found.write(json)
+        comparison.write(json)

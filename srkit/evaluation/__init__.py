@@ -1,4 +1,4 @@
-"""The referee: quality and face verification, every number with its protocol."""
+"""Quality and face verification, every number with its protocol."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from srkit.evaluation.inputs import Faces
     from srkit.evaluation.protocol import Protocol
     from srkit.evaluation.report import Report
     from srkit.evaluation.run import bench
 
-_WHERE = {"Faces": "inputs", "Protocol": "protocol", "Report": "report", "bench": "run"}
+_WHERE = {"Protocol": "protocol", "Report": "report", "bench": "run"}
 
-__all__ = ["Faces", "Protocol", "Report", "bench"]
+__all__ = ["Protocol", "Report", "bench"]
 
 
 def __getattr__(name: str) -> Any:

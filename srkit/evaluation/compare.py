@@ -7,21 +7,17 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from srkit.errors import InputError, SrkitError
 from srkit.evaluation import report_tables, statistics
-from srkit.evaluation.columns import HR, LR, REFERENCES
+from srkit.evaluation.methods import HR, LR, REFERENCES
 from srkit.evaluation.protocol import differences
-from srkit.evaluation.quality import Versus
+from srkit.evaluation.report import Report, Versus, plain
 from srkit.evaluation.tables import Table, Tables, Value
 from srkit.files import write_text
 
-if TYPE_CHECKING:
-    from srkit.evaluation.report import Report
-
 FORMAT = "srkit compare 1"
-NO_NUMBER = {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}  # as in a report
 A, B = "A", "B"
 FIXED = (*REFERENCES, LR, HR)  # what no model made
 DISTANCE = {"distance": {"title": "identity distance", "unit": "", "higher_is_better": False}}
@@ -96,9 +92,7 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite ones are strings, as in a report."""
         parts = [part.as_json() for part in self.parts]
-        text = json.dumps({"format": FORMAT, **vars(self), "parts": parts})
-        found: dict[str, Any] = json.loads(text, parse_constant=NO_NUMBER.__getitem__)
-        return found
+        return plain({"format": FORMAT, **vars(self), "parts": parts})
 
     def write(self, file: Path) -> None:
         """Write the JSON.

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srkit.evaluation.columns import BICUBIC, HR, LANCZOS, LR, NEAREST, Column
-from srkit.evaluation.measuring import ordered
+from srkit.evaluation.measure import ordered
+from srkit.evaluation.methods import BICUBIC, HR, LANCZOS, LR, NEAREST, Method
 from srkit.imaging import codec
 
 if TYPE_CHECKING:
     from srkit.evaluation.protocol import Protocol
-    from srkit.evaluation.quality import Quality
+    from srkit.evaluation.report import Quality
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -50,7 +50,7 @@ class Example:
 
 @torch.inference_mode()
 def examples(
-    quality: Quality, methods: Sequence[Column], files: Sequence[Path], protocol: Protocol
+    quality: Quality, methods: Sequence[Method], files: Sequence[Path], protocol: Protocol
 ) -> Iterator[Example]:
     """Yield examples by the first model's gain over bicubic in the first metric; none without one.
 

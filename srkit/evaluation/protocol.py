@@ -16,7 +16,7 @@ import pydantic
 from torch import Tensor
 
 from srkit import defaults, registry, seeds
-from srkit.errors import InputError, SrkitError, nearest
+from srkit.errors import InputError, SrkitError, UnknownNameError, nearest
 from srkit.files import sha256
 from srkit.imaging import codec
 from srkit.models import checkpoint
@@ -25,25 +25,25 @@ DEFAULT = defaults.PROTOCOL
 
 
 class Protocol(pydantic.BaseModel):
-    """How HR and LR pictures come about, and how results are compared.
+    """How HR and LR images come about, and how results are compared.
 
-    The defaults are those of the protocol ``paper``: the whole picture squashed to 64x64 by
+    The defaults are those of the protocol ``paper``: the whole image squashed to 64x64 by
     Pillow's bicubic, antialiased bicubic to a quarter, Gaussian noise of sigma 0.02, 8 bits.
 
     Attributes:
-        name: Of the protocol.
+        name: Name of the protocol.
         description: One line.
-        framing: ``squash`` (the whole picture), ``square`` (its largest centred square), ``whole``
+        framing: ``squash`` (the whole image), ``square`` (its largest centred square), ``whole``
             (as it is, cut to a multiple of the scale), or ``face`` (a detected face's box, widened;
             for identity).
-        size: Side of HR in pixels; of no meaning for ``whole``.
-        scale: Enlargement factor.
+        size: Side of HR in pixels; without meaning for ``whole``.
+        scale: Upscaling factor.
         degradation: Registered name.
-        options: The degradation's, where they aren't its defaults.
-        seed: Of noise and draws. A picture's noise follows from this and its own pixels.
+        options: Options of the degradation that aren't its defaults.
+        seed: Seed of noise and draws. An image's noise follows from this and its own pixels.
         border: Pixels cut off each side of sr and hr before they are compared.
         metrics: Registered names, in the order of a table's columns.
-        set_metrics: The same for metrics of whole sets.
+        set_metrics: Registered metrics of whole sets.
         scores: What the figures rest on, in words.
     """
 
@@ -69,11 +69,12 @@ class Protocol(pydantic.BaseModel):
         """Return a protocol by its registered name or from a TOML file.
 
         Args:
-            name: ``paper`` and others, or a file that ends in ``.toml``.
+            name: ``paper`` and others, or a file that ends in ``.toml``, whose protocol has the
+                file's name where it states none.
             **changes: Fields to be changed.
 
         Raises:
-            InputError: There is no such protocol, or it isn't one; one line says why.
+            InputError: There is no such protocol, or a field is unknown or wrong.
         """
         known = registry.offers("protocols")
         if str(name) in known:
@@ -85,22 +86,13 @@ class Protocol(pydantic.BaseModel):
                 f"no protocol '{name}'{nearest(str(name), known)}; there are {', '.join(known)}, "
                 "or give a .toml file"
             )
-        return cls.from_file(file, **changes)
-
-    @classmethod
-    def from_file(cls, file: Path, **changes: Any) -> Protocol:
-        """Read a TOML file; its ``name`` is the file's where it states none.
-
-        Raises:
-            InputError: It can't be read, or a field is unknown or wrong.
-        """
         try:
-            given = tomllib.loads(file.read_text(encoding="utf-8"))
+            fields = tomllib.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"protocol {file}: {error.strerror or error}") from error
         except ValueError as error:
             raise InputError(f"protocol {file}: {error}") from error
-        return cls.checked({"name": file.stem, **given, **changes}, f"protocol {file}")
+        return cls.checked({"name": file.stem, **fields, **changes}, f"protocol {file}")
 
     @classmethod
     def checked(cls, fields: Mapping[str, Any], what: str = "protocol") -> Protocol:
@@ -132,16 +124,39 @@ class Protocol(pydantic.BaseModel):
         """Return this protocol with other values; see `checked`."""
         return self.checked({**self.model_dump(), **changes}, f"protocol {self.name}")
 
+    def for_faces(self) -> Protocol:
+        """Return the protocol by which faces are compared: the same, but for what is framed."""
+        scores = "8-bit sr against HR"
+        return self.changed(framing="face", border=0, metrics=(), set_metrics=(), scores=scores)
+
+    def with_metrics(self, names: Sequence[str]) -> Protocol:
+        """Return this protocol with further metrics, of images or of sets.
+
+        Raises:
+            UnknownNameError: One isn't registered.
+        """
+        of_images, of_sets = registry.offers("metrics"), registry.offers("set_metrics")
+        known = sorted({*of_images, *of_sets})
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(
+                    f"unknown metric '{name}'{nearest(name, known)}; known metrics: "
+                    f"{', '.join(known)}"
+                )
+        single = dict.fromkeys((*self.metrics, *(n for n in names if n not in of_sets)))
+        sets = dict.fromkeys((*self.set_metrics, *(n for n in names if n in of_sets)))
+        return self.changed(metrics=tuple(single), set_metrics=tuple(sets))
+
     @cached_property
     def _degradation(self) -> Any:
         return registry.build_scaled("degradations", self.degradation, self.scale, self.options)
 
     def hr(self, file: Path) -> Tensor:
-        """Return a file's HR picture, ``13HW`` in [0, 1], of 8 bits.
+        """Return a file's HR image, ``13HW`` in [0, 1], of 8 bits.
 
         Raises:
             InputError: It can't be read, or is too small for this scale; or the protocol frames
-                faces, not pictures.
+                faces, not images.
         """
         if self.framing == "face":
             raise InputError(f"protocol '{self.name}' frames faces: it is for identity alone")
@@ -164,7 +179,7 @@ class Protocol(pydantic.BaseModel):
         be given the same to the bit.
 
         Raises:
-            InputError: The degradation can't do that with pictures of this size.
+            InputError: The degradation can't do that with images of this size.
         """
         try:
             lr: Tensor = self._degradation(sr.cpu(), seeds=seeds.of_pictures(hr.cpu(), self.seed))
@@ -172,17 +187,17 @@ class Protocol(pydantic.BaseModel):
             raise InputError(f"degradation '{self.degradation}': {error}") from error
         return lr.to(sr.device)
 
-    def cut(self, pictures: Tensor) -> Tensor:
-        """Return pictures, ``B3HW``, without the border that isn't compared.
+    def cut(self, images: Tensor) -> Tensor:
+        """Return images, ``B3HW``, without the border that isn't compared.
 
         Raises:
             InputError: Nothing would be left.
         """
-        height, width = pictures.shape[-2:]
+        height, width = images.shape[-2:]
         if min(height, width) <= 2 * self.border:
             raise InputError(f"a border of {self.border} leaves nothing of {width}x{height} pixels")
         b = self.border
-        return pictures[..., b : height - b, b : width - b]
+        return images[..., b : height - b, b : width - b]
 
     def stamp(self, files: Sequence[Path]) -> dict[str, Any]:
         """Return every field, the files' fingerprint and the versions, for a report.
@@ -201,15 +216,15 @@ class Protocol(pydantic.BaseModel):
         }
 
 
-# What a stamp says that may differ between two reports whose figures can be compared.
-# Which metrics were asked for changes none of them.
+# Fields of a stamp that may differ between two reports whose figures can be compared.
+# Which metrics were asked for changes none of the figures.
 ASIDE = frozenset({"versions", "description", "name", "metrics", "set_metrics"})
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Return the fields in which two stamps differ, versions and names aside.
 
-    Of the degradation's provider, ``"srkit 0.1.0"``, the number is such a version.
+    The number in the degradation's provider, ``"srkit 0.1.0"``, is such a version.
 
     Returns:
         Such as ``"border: 0 and 4"``; empty where figures may be compared.
@@ -222,8 +237,8 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
         if key == "provider" and _distribution(a) == _distribution(b):
             continue
         if a != b:
-            said = ("not stated" if value is absent else value for value in (a, b))
-            found.append("{}: {} and {}".format(key, *said))
+            both = ("not stated" if value is absent else value for value in (a, b))
+            found.append("{}: {} and {}".format(key, *both))
     return found
 
 

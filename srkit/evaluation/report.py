@@ -1,26 +1,310 @@
-"""Everything one bench measured, as a file that can be read again."""
+"""Everything one bench measured, what follows from it, and the file it is kept in."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import pydantic
 
 from srkit.errors import InputError
-from srkit.evaluation.identity import Distances, Pairs
-from srkit.evaluation.quality import Quality
+from srkit.evaluation import statistics
+from srkit.evaluation.methods import BICUBIC, HR, LR, REFERENCES
+from srkit.evaluation.statistics import DRAWS, Array, Difference, Estimate
 from srkit.files import write_text
 
 if TYPE_CHECKING:
-    from srkit.evaluation.examples import Example
     from srkit.evaluation.tables import Tables
 
 FORMAT = "srkit bench 2"
-# Below these keys "inf" is somebody's name.
-NAMES = frozenset({"person", "photo", "base", "pictures", "no_face", "left_out", "name", "command"})
+NO_NUMBER = {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}  # JSON has no numbers for them
+
+
+@dataclass(frozen=True)
+class Versus:
+    """Two models on the same images.
+
+    Attributes:
+        metric: The metric they are compared by.
+        a: One model.
+        b: The other.
+        difference: a's scores less b's.
+        adjusted: Its p, adjusted for the number of pairs compared by this metric (Holm).
+    """
+
+    metric: str
+    a: str
+    b: str
+    difference: Difference
+    adjusted: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Scores of every method on every image.
+
+    Attributes:
+        protocol: The stamp of `Protocol.stamp`.
+        pictures: The files' names, sorted, in the scores' order; see `measure.ordered`.
+        metrics: Name to ``unit``, ``higher_is_better``, ``title`` and ``provider``.
+        scores: Method to metric to one score an image. nearest, bicubic and lanczos come first,
+            then the models.
+        sets: Method to metric of sets to its one number, which has no interval.
+        seconds: Method to the time that upscaling an image took, but for images that other
+            programs made: for information, it isn't what is compared.
+        notes: What a reader should know.
+        set_metrics: As ``metrics``, for the metrics of sets.
+    """
+
+    protocol: dict[str, Any]
+    pictures: list[str]
+    metrics: dict[str, dict[str, Any]]
+    scores: dict[str, dict[str, list[float]]]
+    sets: dict[str, dict[str, float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    set_metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for method, scores in self.scores.items():
+            if any(len(scores.get(metric, ())) != len(self.pictures) for metric in self.metrics):
+                raise ValueError(f"{method} hasn't {len(self.pictures)} scores")
+
+    @property
+    def models(self) -> list[str]:
+        """The methods beside nearest, bicubic and lanczos."""
+        return [method for method in self.scores if method not in REFERENCES]
+
+    def mean(self, method: str, metric: str) -> float:
+        """Return the mean over the images."""
+        return statistics.mean(self.scores[method][metric])
+
+    def gain(self, method: str, metric: str, over: str = BICUBIC) -> tuple[float, float, float]:
+        """Return mean, low and high end (95%, paired bootstrap) of the gain over a method."""
+        gains = statistics.paired(self.scores[method][metric], self.scores[over][metric])
+        return statistics.mean(gains.tolist()), *statistics.interval(gains)
+
+    def difference(self, a: str, b: str, metric: str) -> Difference:
+        """Return how much higher method a's scores are than b's, with interval and p."""
+        return statistics.difference(self.scores[a][metric], self.scores[b][metric])
+
+    @cached_property
+    def versus(self) -> list[Versus]:
+        """Every two models by every metric, a later one less an earlier one."""
+        pairs = [(b, a) for a, b in combinations(self.models, 2)]
+        results = []
+        for metric in self.metrics:
+            differences = [self.difference(a, b, metric) for a, b in pairs]
+            adjusted = statistics.holm([difference.p for difference in differences])
+            for (a, b), difference, p in zip(pairs, differences, adjusted, strict=True):
+                results.append(Versus(metric, a, b, difference, p))
+        return results
+
+    def as_json(self) -> dict[str, Any]:
+        """Return single scores, and the means, gains and tests that follow from them."""
+        values = {key: value for key, value in asdict(self).items() if key != "scores"}
+        values["columns"] = {
+            method: {metric: self._figures(method, metric) for metric in self.metrics}
+            for method in self.scores
+        }
+        values["versus"] = [
+            {
+                "metric": one.metric,
+                "a": one.a,
+                "b": one.b,
+                "mean": one.difference.mean,
+                "mean_95": [one.difference.low, one.difference.high],
+                "p": one.difference.p,
+                "p_adjusted": one.adjusted,
+            }
+            for one in self.versus
+        ]
+        return values
+
+    def _figures(self, method: str, metric: str) -> dict[str, Any]:
+        gain, *ends = self.gain(method, metric)
+        return {
+            "mean": self.mean(method, metric),
+            "gain": gain,
+            "gain_95": ends,
+            "each": self.scores[method][metric],
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One probe: a person, a photo, its base, and the distance in every column."""
+
+    person: str
+    base: str
+    photo: str
+    distances: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Identity distances of every probe from its person's base.
+
+    Attributes:
+        protocol: The stamp of `Protocol.stamp`, the embedder, the alignment and the bases.
+        columns: ``LR``, ``bicubic``, each model, ``HR``.
+        rows: One a probe, in the order of people and photos.
+        no_face: Photos in which no face was found, as ``person/photo``; with the reason, where
+            they couldn't be read.
+        left_out: People without a base or a probe with a face, and which of the two.
+        people: Number of people that have rows.
+        notes: What else a reader must know.
+    """
+
+    protocol: dict[str, Any]
+    columns: list[str]
+    rows: list[Row]
+    no_face: list[str]
+    left_out: list[str]
+    people: int
+    notes: list[str] = field(default_factory=list)
+
+    def each(self, column: str) -> list[float]:
+        """Return a column's distances, in the order of the rows."""
+        return [row.distances[column] for row in self.rows]
+
+    def mean(self, column: str) -> float:
+        """Return a column's mean distance."""
+        return statistics.mean(self.each(column))
+
+    def interval(self, column: str) -> tuple[float, float]:
+        """Return the 95% interval of the mean, people drawn anew (bootstrap)."""
+        return statistics.interval(self.each(column), [row.person for row in self.rows])
+
+    def ratio(self, column: str, to: str = BICUBIC) -> float:
+        """Return a column's mean as a multiple of another's; NaN of a mean of 0."""
+        other = self.mean(to)
+        return self.mean(column) / other if other else float("nan")
+
+    def closed(self, column: str) -> Estimate:
+        """Return the share of the gap from LR to HR that a column closes.
+
+        1 is as near as HR, 0 as far as LR; both ends can be passed. The interval is that of the
+        ratio of means, people drawn anew.
+        """
+        # In an order of their own, so that a draw is of the same people however they are listed.
+        people = {name: place for place, name in enumerate(sorted({r.person for r in self.rows}))}
+        owner = [people[row.person] for row in self.rows]
+
+        def sums(column: str) -> Array:
+            return np.bincount(owner, self.each(column), len(people)).astype(np.float64)
+
+        # Means of the same rows: their number cancels out.
+        drawn, once = statistics.weights(len(people), DRAWS, 0), np.ones((1, len(people)))
+        draws, whole = (
+            statistics.share(w @ sums(column), w @ sums(LR), w @ sums(HR)) for w in (drawn, once)
+        )
+        return Estimate.of(float(whole[0]), draws)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the distances and the figures under the table."""
+        summary = {
+            column: {
+                "mean": self.mean(column),
+                "mean_95": self.interval(column),
+                "closed": asdict(self.closed(column)),
+            }
+            for column in self.columns
+        }
+        return {**asdict(self), "summary": summary}
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """How well a column's results tell same pairs from different ones.
+
+    Attributes:
+        auc: The chance that a same pair is nearer than a different one; ties count half.
+        eer: The rate at which as many same pairs are refused as impostors accepted.
+        tar: By FAR, ``"0.01"`` and ``"0.001"``: the share of same pairs accepted by a threshold
+            that accepts at most that share of impostors. Left out where a share so small would be
+            less than one impostor.
+        rank1: How often the nearest gallery photo is the person's own.
+        closed: The share of the gap from LR's AUC to HR's.
+        roc: ``far`` and ``tar``, at most 200 corners of the curve, to be joined by straight lines.
+        same: Distances of the same pairs, in the order of their draw.
+        different: Distance of each pair's probe to one stranger drawn from the gallery.
+    """
+
+    auc: Estimate
+    eer: Estimate
+    tar: dict[str, Estimate]
+    rank1: Estimate
+    closed: Estimate
+    roc: dict[str, list[float]]
+    same: list[float]
+    different: list[float]
+
+
+@dataclass(frozen=True)
+class SizeScores:
+    """Verification of probes of one size.
+
+    Attributes:
+        side: Side of LR in pixels.
+        photos: Number of photos it rests on, probes and gallery.
+        columns: Column to ``auc`` and ``tar``, the latter at FAR 1e-2.
+    """
+
+    side: int
+    photos: int
+    columns: dict[str, dict[str, Estimate]]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Verification of pairs.
+
+    Attributes:
+        protocol: The stamp of `Protocol.stamp`, the embedder, the alignment and the draw.
+        columns: ``LR``, ``bicubic``, each model, ``HR``.
+        same: Number of same pairs.
+        different: Number of different pairs drawn, for the spread of distances.
+        impostors: Number of different pairs the rates rest on: all of probes and gallery.
+        people: Number of people in the draw.
+        photos: Number of their photos in it.
+        no_face: Photos in which no face was found, as ``person/photo``; with the reason, where
+            they couldn't be read.
+        left_out: People who can make no pair, and why.
+        sizes: The same over the size of LR.
+        notes: What else a reader must know.
+    """
+
+    protocol: dict[str, Any]
+    columns: dict[str, PairScores]
+    same: int
+    different: int
+    impostors: int
+    people: int
+    photos: int
+    no_face: list[str]
+    left_out: list[str]
+    sizes: list[SizeScores]
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything for a file."""
+        return asdict(self)
+
+
+def _with_scores(quality: Any) -> Any:
+    """Take the single scores out of the columns of a report's JSON."""
+    if not isinstance(quality, Mapping):
+        return quality
+    columns = quality.get("columns", {}).items()
+    scores = {name: {m: each["each"] for m, each in metrics.items()} for name, metrics in columns}
+    return {**quality, "scores": scores}
 
 
 @dataclass(frozen=True)
@@ -30,34 +314,29 @@ class Report:
     Attributes:
         models: Name to what is known of a model: ``sha256`` of its weights (None without any),
             ``licence``.
-        quality: Scores of pictures, or None where none were given.
+        quality: Scores of images, or None where none were given.
         distances: Identity distances of the people drawn (Table II), or None.
-        whole: The same of everybody.
+        whole: The same for everybody.
         pairs: Same/different verification, or None.
         warnings: What a reader must know.
         run: The command that repeats it, ``seconds``, and the machine.
-        examples: The best, the median and the worst image, where the report is to show them; they
-            aren't kept in files.
+        examples: The best, the median and the worst image (`examples.Example`), where the report
+            is to show them; they aren't kept in files.
     """
 
     models: dict[str, dict[str, Any]]
-    quality: Quality | None = None
+    quality: Annotated[Quality | None, pydantic.BeforeValidator(_with_scores)] = None
     distances: Distances | None = None
     whole: Distances | None = None
     pairs: Pairs | None = None
     warnings: list[str] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
-    examples: Sequence[Example] = field(default=(), compare=False, repr=False)
+    examples: Sequence[Any] = field(default=(), compare=False, repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite decibels become the string ``"inf"``."""
-        parts = {
-            "quality": self.quality,
-            "distances": self.distances,
-            "whole": self.whole,
-            "pairs": self.pairs,
-        }
-        found: dict[str, Any] = _finite(
+        parts = {n: getattr(self, n) for n in ("quality", "distances", "whole", "pairs")}
+        return plain(
             {
                 "format": FORMAT,
                 "models": self.models,
@@ -66,23 +345,6 @@ class Report:
                 "run": self.run,
             }
         )
-        return found
-
-    @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Report:
-        """Return the report that `as_json` gave these values of."""
-        kinds: dict[str, Any] = {
-            "quality": Quality,
-            "distances": Distances,
-            "whole": Distances,
-            "pairs": Pairs,
-        }
-        values = _infinite(dict(found))
-        parts: dict[str, Any] = {
-            name: kind.from_json(values[name]) if values.get(name) else None
-            for name, kind in kinds.items()
-        }
-        return cls(values["models"], **parts, warnings=values["warnings"], run=values["run"])
 
     @classmethod
     def read(cls, file: str | Path) -> Report:
@@ -95,22 +357,26 @@ class Report:
         if file.is_dir():
             file /= "report.json"
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            values = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise InputError(f"{file}: no such file") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{file}: no report of srkit bench ({error})") from error
-        if not isinstance(found, dict) or "models" not in found:
+        if not isinstance(values, dict) or "models" not in values:
             raise InputError(f"{file}: no report of srkit bench")
-        if found.get("format") != FORMAT:
+        if values.get("format") != FORMAT:
             raise InputError(
-                f"{file}: a report of another version ({found.get('format', 'srkit bench 1')}, "
+                f"{file}: a report of another version ({values.get('format', 'srkit bench 1')}, "
                 f"not {FORMAT}); measure again"
             )
         try:
-            return cls.from_json(found)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{file}: a damaged report of srkit bench ({error!r})") from error
+            return pydantic.TypeAdapter(cls).validate_python(values)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except (KeyError, TypeError, AttributeError) as error:
+            why = repr(error)
+        raise InputError(f"{file}: a damaged report of srkit bench ({why})")
 
     def write(self, file: str | Path) -> None:
         """Write the JSON.
@@ -127,21 +393,7 @@ class Report:
         return of_report(self)
 
 
-def _finite(value: Any) -> Any:
-    """Replace what JSON has no number for."""
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-def _infinite(value: Any) -> Any:
-    """Undo `_finite`."""
-    if isinstance(value, dict):
-        return {k: inner if k in NAMES else _infinite(inner) for k, inner in value.items()}
-    if isinstance(value, list):
-        return [_infinite(inner) for inner in value]
-    return float(value) if value in ("inf", "-inf", "nan") else value
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as JSON holds them; those it has no number for become strings."""
+    result: dict[str, Any] = json.loads(json.dumps(values), parse_constant=NO_NUMBER.__getitem__)
+    return result

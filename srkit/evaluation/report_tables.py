@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from srkit.evaluation.columns import BICUBIC, HR, LR
+from srkit.evaluation.methods import BICUBIC, HR, LR
 from srkit.evaluation.tables import Table, Tables, Value
 
 if TYPE_CHECKING:
-    from srkit.evaluation.identity import Distances, Estimate, Pairs
-    from srkit.evaluation.quality import Quality, Versus
-    from srkit.evaluation.report import Report
+    from srkit.evaluation.report import Distances, Pairs, Quality, Report, Versus
+    from srkit.evaluation.statistics import Estimate
 
 LONG = 40  # rows; more are left to the files
 TIME = "ms an image"  # for information: it isn't what is compared

@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,51 @@ from typing import Any
 import numpy as np
 import torch
 
-from srkit.evaluation import coincidence, identity, inputs, quality
-from srkit.evaluation.columns import BICUBIC, REFERENCES, Column, columns
+from srkit import defaults, registry
+from srkit.data import sources
+from srkit.errors import InputError
 from srkit.evaluation.examples import examples
-from srkit.evaluation.inputs import Faces, FaceSet, Given
-from srkit.evaluation.measuring import BATCH, Progress, ignore
+from srkit.evaluation.identity.distances import distances, lr_of_distances
+from srkit.evaluation.identity.embed import Verifier, require_alignment
+from srkit.evaluation.identity.faces import Finder
+from srkit.evaluation.identity.overlap import embedder_overlap
+from srkit.evaluation.identity.pairs import LR_SIZES, PAIRS, lr_of_pairs, pairs
+from srkit.evaluation.identity.people import draw
+from srkit.evaluation.measure import BATCH, Progress, ignore, measure
+from srkit.evaluation.methods import BICUBIC, REFERENCES, Method, from_results, methods
 from srkit.evaluation.protocol import DEFAULT, Protocol
 from srkit.evaluation.publish import publish
 from srkit.evaluation.report import Report
 from srkit.evaluation.store import Store, default_store
+from srkit.hookspecs import Person
 from srkit.imaging import codec
 from srkit.inference.device import device_named
 from srkit.inference.model import Model
-
-__all__ = ["PARTIAL", "Faces", "Progress", "bench", "ignore", "lr_pictures", "machine"]
+from srkit.models.load import DEFAULT_MODEL, load
 
 PARTIAL = "partial.sqlite"  # in a report's folder while it is being made
+PHOTOS = 3  # a base and two probes, as in section IV-B
+
+Given = str | Path | Model | Method
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """A face set as it was found.
+
+    Attributes:
+        people: Everybody.
+        drawn: Those of the table of distances, with the photos drawn of each.
+        whole: Whether the distances of everybody are measured as well.
+        pairs: Number of same pairs drawn.
+        lr_sizes: Sides of LR, in pixels, for the curve over sizes.
+    """
+
+    people: list[Person]
+    drawn: list[Person]
+    whole: bool
+    pairs: int
+    lr_sizes: Sequence[int]
 
 
 def bench(
@@ -36,15 +66,19 @@ def bench(
     *,
     data: str | Path | None = None,
     protocol: str | Path | Protocol = DEFAULT,
-    verify: str | Faces | None = None,
-    verify_data: str | Path | None = None,
-    others: Mapping[str, str | Path] | None = None,
     limit: int | None = None,
-    device: str = "auto",
-    workers: int | None = None,
-    batch_size: int = BATCH,
+    verify: str | None = None,
+    verify_data: str | Path | None = None,
+    embedder: str = defaults.EMBEDDER,
+    embedder_weights: str | Path | None = None,
+    align: str = "hr",
+    people: int | None = None,
+    pairs: int | None = None,
+    lr_sizes: Sequence[int] = LR_SIZES,
+    results: Mapping[str, str | Path] | None = None,
     report: str | Path | None = None,
-    partial: Path | None = None,
+    device: str = "auto",
+    batch_size: int = BATCH,
     command: str = "",
     progress: Progress = ignore,
 ) -> Report:
@@ -52,22 +86,26 @@ def bench(
 
     Args:
         models: One or several: a model, or what `srkit.load` takes; the shipped default if
-            neither these nor ``others`` are given.
+            neither these nor ``results`` are given.
         data: HR photos for quality: a folder (its ``test`` split, if it has one) or a data set's
             name. None leaves quality out, unless there is no ``verify`` either: then ``celeba``.
         protocol: A registered name, a TOML file, or a `Protocol`.
-        verify: For identity: a registered face set's name, or a `Faces` with all its options.
-        verify_data: The face set's folder or file, where ``verify`` is a name.
-        others: Results of other programs, name to folder; see `srkit.evaluation.results`.
-        limit: Use only the first so many pictures.
+        limit: Use only the first so many images.
+        verify: A registered face set for identity: ``imm``, ``lfw``, ``folders``, ``csv``.
+        verify_data: Its folder or file; a folder of its name under ``SRKIT_DATA`` if None.
+        embedder: A registered embedder.
+        embedder_weights: The embedder's ``weights`` option.
+        align: ``hr``: the crop is made once, on the HR photo; ``sr``: anew on each result.
+        people: Number of people drawn for the table of distances; the face set's own number if
+            None (the paper: 5), 0 for the table of everybody alone.
+        pairs: Number of same pairs drawn; `PAIRS` if None, and none of a set that has a draw.
+        lr_sizes: Sides of LR, in pixels, for the verification curve over sizes.
+        results: Results of other programs, name to folder; see `srkit.evaluation.methods`.
+        report: Folder for the page, the figures, the JSON and the scores. A bench that was killed
+            goes on from what it left there.
         device: Where models compute.
-        workers: Threads that decode pictures.
-        batch_size: Pictures enlarged at once.
-        report: Folder for the page, the figures and the JSON. A bench that was killed goes on
-            from what it left there.
-        partial: File for scores of a bench that is killed, where there is no ``report``; deleted
-            at the end.
-        command: What repeats it, for the page.
+        batch_size: Images upscaled at once.
+        command: The command that repeats it, for the page.
         progress: Told what is done, how much, and of how much.
 
     Returns:
@@ -76,82 +114,114 @@ def bench(
     Raises:
         SrkitError: A model, folder or weight file can't be had, or doesn't fit.
     """
-    began = time.perf_counter()
-    if not isinstance(protocol, Protocol):
-        protocol = Protocol.named(protocol)
-    faces = Faces(verify, verify_data) if isinstance(verify, str) else verify
+    start = time.perf_counter()
     # Everything that can be missing is looked for before anything is computed.
-    found = inputs.people(faces, protocol) if faces else None
-    judge = faces.judge(device) if faces else None
-    files = inputs.photos(data or "celeba", limit) if data or not faces else []
-    made = inputs.models(models, others, device)
-    compared = columns([*made, *inputs.others(others, protocol.scale)], protocol.scale)
+    protocol = _protocol(protocol)
+    require_alignment(align)
+    faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
+    judge = _embedder(embedder, embedder_weights, device) if faces else None
+    files = photos(data or "celeba", limit) if data or not faces else []
+    loaded = _load(models, device) or ([] if results else [load(DEFAULT_MODEL, device=device)])
+    others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
+    compared = methods([*loaded, *others], protocol.scale)
     folder = Path(report) if report else None
-    unfinished = partial or (folder / PARTIAL if folder else None)
-    kept = Store(unfinished) if unfinished else None
+    partial = Store(folder / PARTIAL) if folder else None
 
-    scored = None
-    if files:
-        scored = quality.measure(
-            compared,
-            files,
-            protocol,
-            workers=workers,
-            batch_size=batch_size,
-            partial=kept,
-            device=device_named(device),
-            progress=progress,
-        )
+    how: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     parts: dict[str, Any] = {}
-    if faces and found:
-        how = {"workers": workers, "batch_size": batch_size, "progress": progress}
-        parts = _verify(compared, faces, found, judge, inputs.by_face(protocol), how)
-    said = coincidence.warnings([m for m in made if isinstance(m, Model)], judge) if judge else []
+    if files:
+        on = device_named(device)
+        parts["quality"] = measure(compared, files, protocol, partial=partial, device=on, **how)
+    if faces:
+        # Of the interpolations bicubic is enough here: the others say the same.
+        shown = [m for m in compared if m.name == BICUBIC or m.name not in REFERENCES]
+        by_face = protocol.for_faces()
+        parts |= _verify(
+            Verifier(shown, judge, by_face, default_store(), align=align, **how), faces
+        )
+        parts["warnings"] = embedder_overlap([m for m in loaded if isinstance(m, Model)], judge)
+    if folder and files:
+        parts["examples"] = list(examples(parts["quality"], compared, files, protocol))
+    seconds = round(time.perf_counter() - start, 1)
     result = Report(
-        {column.name: _about(column) for column in compared},
-        quality=scored,
+        {method.name: _about(method) for method in compared},
         **parts,
-        warnings=said,
-        examples=list(examples(scored, compared, files, protocol)) if folder and scored else [],
-        run={
-            "command": command,
-            "seconds": round(time.perf_counter() - began, 1),
-            "machine": machine(device),
-        },
+        run={"command": command, "seconds": seconds, "machine": machine(device)},
     )
     if folder:
         publish(result, folder)
-    if kept:
-        kept.delete()
+    if partial:
+        partial.delete()
     return result
 
 
-def lr_pictures(
+def lr_images(
     *,
     data: str | Path | None = None,
     protocol: str | Path | Protocol = DEFAULT,
-    faces: Faces | None = None,
     limit: int | None = None,
-    workers: int | None = None,
+    verify: str | None = None,
+    verify_data: str | Path | None = None,
+    people: int | None = None,
+    pairs: int | None = None,
+    lr_sizes: Sequence[int] = LR_SIZES,
 ) -> Iterator[np.ndarray]:
-    """Yield every LR picture that `bench` would enlarge, uint8, ``hw3``, for other programs.
+    """Yield every LR image that `bench` would upscale, uint8, ``hw3``, for other programs.
 
     Raises:
         SrkitError: See `bench`.
     """
-    if not isinstance(protocol, Protocol):
-        protocol = Protocol.named(protocol)
-    found = inputs.people(faces, protocol) if faces else None
-    files = inputs.photos(data or "celeba", limit) if data or not faces else []
-    of_photos = (protocol.degrade(protocol.hr(file)) for file in files)
-    pictures = (codec.to_uint8(lr)[0].permute(1, 2, 0).numpy() for lr in of_photos)
-    if faces is None or found is None:
-        return pictures
-    return chain(pictures, _faces_lr(faces, found, inputs.by_face(protocol), workers))
+    protocol = _protocol(protocol)
+    faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
+    files = photos(data or "celeba", limit) if data or not faces else []
+    lr = (protocol.degrade(protocol.hr(file)) for file in files)
+    images = (codec.to_uint8(one)[0].permute(1, 2, 0).numpy() for one in lr)
+    return chain(images, _lr_faces(faces, protocol.for_faces())) if faces else images
+
+
+def face_set(
+    name: str,
+    data: str | Path | None,
+    protocol: Protocol,
+    people: int | None = None,
+    pairs: int | None = None,
+    lr_sizes: Sequence[int] = LR_SIZES,
+) -> FaceSet:
+    """Read a face set and draw from it by the protocol's seed; see `bench`.
+
+    Raises:
+        InputError: It isn't there, or is empty, or an option makes no sense.
+    """
+    reader = registry.find("face_sets", name)
+    place = Path(data or name)
+    root = place if place.is_file() else sources.locate(place, purpose=f"face set '{name}'")
+    everybody = list(reader(root))
+    own_draw: tuple[int, int] | None = getattr(reader, "draw", None)
+    count, photos_each = own_draw or (0, PHOTOS)
+    count = count if people is None else people
+    drawn = draw(everybody, count, photos_each, protocol.seed) if count else []
+    pairs = (0 if own_draw else PAIRS) if pairs is None else pairs
+    if pairs == 1:
+        raise InputError("one pair has nobody to be told from; take two or more")
+    if not (drawn or own_draw or pairs):
+        raise InputError("no pairs and no people: nothing to verify")
+    return FaceSet(everybody, drawn, own_draw is not None, pairs, lr_sizes)
+
+
+def photos(data: str | Path, limit: int | None = None) -> list[Path]:
+    """Return a data set's test images, or a folder's images, by name.
+
+    Raises:
+        InputError: There is no such folder, or no image in it.
+    """
+    if str(data) == sources.SAMPLES:
+        raise InputError("'samples' are for training; bench wants a folder of photos")
+    folder = sources.locate(data, purpose="photos")
+    return (sources.split_files(folder, "test") or codec.listed(folder))[:limit]
 
 
 def machine(device: str = "auto") -> dict[str, Any]:
-    """Return what figures of time depend on."""
+    """Return what times depend on."""
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
@@ -161,53 +231,42 @@ def machine(device: str = "auto") -> dict[str, Any]:
     }
 
 
-def _about(column: Column) -> dict[str, Any]:
-    known = {k: column.metadata[k] for k in ("provider", "step", "source") if k in column.metadata}
-    return {"sha256": column.sha256, "licence": column.licence, **known}
+def _protocol(protocol: str | Path | Protocol) -> Protocol:
+    return protocol if isinstance(protocol, Protocol) else Protocol.named(protocol)
 
 
-def _verify(
-    compared: list[Column],
-    faces: Faces,
-    found: FaceSet,
-    judge: Any,
-    protocol: Protocol,
-    how: dict[str, Any],
-) -> dict[str, Any]:
-    # Of the interpolations bicubic is enough here: the others say the same.
-    shown = [c for c in compared if c.name == BICUBIC or c.name not in REFERENCES]
-    how = {"store": default_store(), "align": faces.align, **how}
+def _load(models: Given | Sequence[Given], device: str) -> list[Model | Method]:
+    several = [models] if isinstance(models, (str, Path, Model, Method)) else models
+    return [m if isinstance(m, (Model, Method)) else load(m, device=device) for m in several]
+
+
+def _embedder(name: str, weights: str | Path | None, device: str) -> Any:
+    options = {"weights": str(weights)} if weights else {}
+    return registry.build("embedders", name, **options).to(device_named(device))
+
+
+def _about(method: Method) -> dict[str, Any]:
+    known = {k: method.metadata[k] for k in ("provider", "step", "source") if k in method.metadata}
+    return {"sha256": method.sha256, "licence": method.licence, **known}
+
+
+def _verify(verifier: Verifier, faces: FaceSet) -> dict[str, Any]:
     parts: dict[str, Any] = {}
-    if found.drawn:
-        parts["distances"] = identity.distances(
-            shown, found.drawn, judge, protocol, base="drawn", **how
-        )
-    if found.whole:
-        parts["whole"] = identity.distances(
-            shown, found.people, judge, protocol, base="first", **how
-        )
-    if found.pairs:
-        parts["pairs"] = identity.pairs(
-            shown, found.people, judge, protocol, **_drawing(faces, found), **how
-        )
+    if faces.drawn:
+        parts["distances"] = distances(verifier, faces.drawn, base="drawn")
+    if faces.whole:
+        parts["whole"] = distances(verifier, faces.people)
+    if faces.pairs:
+        count, sizes = faces.pairs, faces.lr_sizes
+        parts["pairs"] = pairs(verifier, faces.people, count=count, lr_sizes=sizes)
     return parts
 
 
-def _drawing(faces: Faces, found: FaceSet) -> dict[str, Any]:
-    return {
-        "pairs": found.pairs,
-        "sides": tuple(faces.sides),
-        "size_pairs": faces.size_pairs,
-    }
-
-
-def _faces_lr(
-    faces: Faces, found: FaceSet, protocol: Protocol, workers: int | None
-) -> Iterator[np.ndarray]:
-    how: dict[str, Any] = {"store": default_store(), "workers": workers}
-    if found.drawn:
-        yield from identity.lr_of_distances(found.drawn, protocol, base="drawn", **how)
-    if found.whole:
-        yield from identity.lr_of_distances(found.people, protocol, base="first", **how)
-    if found.pairs:
-        yield from identity.lr_of_pairs(found.people, protocol, **_drawing(faces, found), **how)
+def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[np.ndarray]:
+    finder = Finder(default_store())
+    for people in (faces.drawn, faces.people if faces.whole else []):
+        if people:
+            yield from lr_of_distances(people, protocol, finder)
+    if faces.pairs:
+        count, sizes = faces.pairs, faces.lr_sizes
+        yield from lr_of_pairs(faces.people, protocol, finder, count=count, lr_sizes=sizes)

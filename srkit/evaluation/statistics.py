@@ -9,29 +9,56 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-DRAWS = 2000  # of the bootstrap
-FLIPS = 10_000  # of the test
+DRAWS = 2000  # resamples of the bootstrap
+FLIPS = 10_000  # random sign flips of the test
 AT_ONCE = 1 << 18  # random numbers at a time: they stay in a core's cache
-EQUAL = 1e-12  # of the sum of all differences: sums that differ by less are ties
+EQUAL = 1e-12  # sums that differ by less than this share of all differences' sum are ties
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more one column has than another, on the same pictures.
+    """How much more one method has than another, on the same images.
 
     Attributes:
-        mean: Of the differences.
+        mean: Mean of the differences.
         low: Lower end of the 95% interval of that mean, paired bootstrap.
         high: Its upper end.
-        p: Of the null hypothesis that the two are interchangeable, two-sided.
+        p: Two-sided p of the null hypothesis that the two are interchangeable.
     """
 
     mean: float
     low: float
     high: float
     p: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and the ends of its 95% interval; not a number where it isn't defined."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, value: float, draws: Array) -> Estimate:
+        """Return a figure with the percentiles of its resamples.
+
+        Args:
+            value: The measured figure.
+            draws: The same figure of every resample of the bootstrap; those in which it isn't
+                defined (everybody drawn is one person, say) don't count.
+        """
+        defined = draws[np.isfinite(draws)]
+        if not (math.isfinite(value) and len(defined)):
+            return UNKNOWN
+        low, high = np.quantile(defined, [0.025, 0.975])
+        return cls(float(value), float(low), float(high))
+
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -45,9 +72,9 @@ def mean(values: Sequence[float]) -> float:
 
 
 def paired(a: ArrayLike, b: ArrayLike) -> Array:
-    """Return a - b, value by value; of two equal infinite values the difference is 0.
+    """Return a - b, value by value; the difference of two equal infinite values is 0.
 
-    Two models that both restore a picture perfectly are equally good on it.
+    Two models that both restore an image perfectly are equally good on it.
     """
     left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if left.shape != right.shape:
@@ -62,11 +89,11 @@ def interval(
     """Return a percentile bootstrap interval of the mean.
 
     Args:
-        values: One a picture or pair; infinite ones make both ends what the mean is.
+        values: One an image or pair; infinite ones make both ends what the mean is.
         groups: Same length: whole groups (people) are drawn, for values within one hang
             together. Without it single values are.
-        seed: Of the draws.
-        level: Share of draws within the interval.
+        seed: Seed of the resampling.
+        level: Share of resamples within the interval.
     """
     scores = np.asarray(values, dtype=np.float64)
     if not np.isfinite(scores).all():
@@ -85,13 +112,13 @@ def interval(
 def difference(
     a: ArrayLike, b: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0
 ) -> Difference:
-    """Compare two columns on the same pictures: mean of a - b, its interval, and a test.
+    """Compare two methods on the same images: mean of a - b, its interval, and a test.
 
     Args:
-        a: One score a picture.
-        b: The same pictures' scores.
+        a: One score an image.
+        b: The same images' scores.
         groups: As in `interval`; in the test whole groups are flipped.
-        seed: Of the draws.
+        seed: Seed of resampling and test.
 
     Raises:
         ValueError: There are no values, or not the same number of both.
@@ -106,21 +133,21 @@ def difference(
 def flipped(values: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0) -> float:
     """Return p of a paired sign-flip permutation test (Fisher, 1935), two-sided.
 
-    If it didn't matter which of the two made a picture, every difference could as well have the
-    other sign. p is the share of such flips whose mean is at least as far from 0: of all of them,
+    If it didn't matter which of the two made an image, every difference could as well have the
+    other sign. p is the share of such flips whose mean is at least as far from 0: of all flips,
     where there are no more than `FLIPS`; else of so many random ones, the observed one counted
     among them (Phipson and Smyth, 2010), so that p is never 0. Few values can't have a small p:
-    of five groups the smallest is 2 / 32.
+    the smallest of five groups is 2 / 32.
 
-    Not a t-test, which takes the mean for normal: differences in decibels are skewed, and a picture
+    Not a t-test, which takes the mean for normal: differences in decibels are skewed, and an image
     restored perfectly has an infinite one. Here an infinite difference counts as larger than
     all finite ones together, which is what the test tends to as a difference grows: it remains
-    exact, and one such picture decides by its sign only what the others leave open.
+    exact, and one such image decides by its sign only what the others leave open.
 
     Args:
         values: Differences.
         groups: Same length: their values are flipped together.
-        seed: Of the flips.
+        seed: Seed of the flips.
     """
     scores = np.asarray(values, dtype=np.float64)
     finite = np.isfinite(scores)
@@ -145,16 +172,31 @@ def holm(ps: Sequence[float]) -> list[float]:
     Whatever is true, the chance that any one below alpha is a false alarm stays below alpha.
 
     Args:
-        ps: Of one family of tests, in any order.
+        ps: One family of tests, in any order.
 
     Returns:
-        In the same order; at least as large as they were, at most 1.
+        Adjusted values in the same order; at least as large as they were, at most 1.
     """
     adjusted, so_far = [0.0] * len(ps), 0.0
     for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
         so_far = max(so_far, min(1.0, (len(ps) - rank) * ps[index]))
         adjusted[index] = so_far
     return adjusted
+
+
+def share(value: Array, floor: Array, ceiling: Array) -> Array:
+    """Return how much of the way from floor to ceiling a value has come; NaN where there's none."""
+    way = ceiling - floor
+    part: Array = np.full(np.shape(way), np.nan)
+    np.divide(value - floor, way, out=part, where=way != 0)
+    return part + 0.0  # no -0.0
+
+
+def weights(people: int, draws: int, seed: int) -> Array:
+    """Return how often each person is in each resample of a bootstrap, ``draws x people``."""
+    rng = np.random.default_rng(seed)
+    drawn: Array = rng.multinomial(people, np.full(people, 1 / people), size=draws).astype(float)
+    return drawn
 
 
 def _by_group(scores: Array, groups: ArrayLike | None) -> tuple[Array, Array]:

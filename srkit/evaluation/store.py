@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from srkit.data import cache
 from srkit.errors import InputError
 
-AT_ONCE = 500  # keys in one question; SQLite allows for 999 values in old versions
-PATIENCE = 60.0  # seconds to wait for another process's write
+AT_ONCE = 500  # keys in one query; SQLite allows for 999 values in old versions
+TIMEOUT = 60.0  # seconds to wait for another process's write
 
 
 class Store:
     """Bytes by space and key.
 
     Args:
-        file: Where; made, with its folder, when something is first kept.
+        file: The database; made, with its folder, when something is first kept.
     """
 
     def __init__(self, file: Path) -> None:
@@ -32,39 +32,36 @@ class Store:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.file, timeout=PATIENCE)
-            try:
+            with closing(sqlite3.connect(self.file, timeout=TIMEOUT)) as connection:
                 connection.execute(
                     "CREATE TABLE IF NOT EXISTS kept (space TEXT, key BLOB, value BLOB, "
                     "PRIMARY KEY (space, key)) WITHOUT ROWID"
                 )
                 with connection:  # commits, or rolls back
                     yield connection
-            finally:
-                connection.close()
         except (sqlite3.Error, OSError) as error:
             raise InputError(
                 f"{self.file}: can't be used ({error}); delete it, or make room"
             ) from error
 
     def get(self, space: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return what is kept under these keys; those of which nothing is are left out.
+        """Return the values under these keys; keys without one are left out.
 
         Raises:
             InputError: The file is damaged, or can't be read.
         """
         if not self.file.is_file():
             return {}
-        found: dict[bytes, bytes] = {}
+        values: dict[bytes, bytes] = {}
         with self._open() as connection:
             for first in range(0, len(keys), AT_ONCE):
                 some = keys[first : first + AT_ONCE]
                 marks = ", ".join("?" * len(some))
-                found |= connection.execute(
+                values |= connection.execute(
                     f"SELECT key, value FROM kept WHERE space = ? AND key IN ({marks})",
                     (space, *some),
                 )
-        return found
+        return values
 
     def put(self, space: str, values: Mapping[bytes, bytes]) -> None:
         """Keep values, all of them or none.

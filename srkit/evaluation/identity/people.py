@@ -1,22 +1,23 @@
-"""People in an order that doesn't depend on how they are listed, and the stamp of a comparison."""
+"""Who is compared: people in an order that doesn't depend on how they are listed, and draws."""
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from srkit.errors import InputError
-from srkit.evaluation.identity.probes import ALIGNED
-from srkit.evaluation.protocol import Protocol, encoded
+from srkit.evaluation.identity.faces import Finder, Located
+from srkit.evaluation.protocol import encoded
 from srkit.hookspecs import Person
 
+Roles = list[tuple[str, list[Path]]]  # a person's photos, the base or the gallery's first
 
-def natural(name: str) -> tuple[Any, ...]:
+
+def _natural(name: str) -> tuple[Any, ...]:
     """Return what to sort names by so that 2 comes before 10."""
     parts = re.split(r"(\d+)", name, flags=re.ASCII)  # text and numbers in turn
     return tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), name
@@ -31,8 +32,8 @@ def by_name(people: Iterable[Person]) -> list[Person]:
     for person in people:
         photos.setdefault(person.name, set()).update(person.photos)
     return [
-        Person(name, tuple(sorted(photos[name], key=lambda p: (natural(p.name), str(p)))))
-        for name in sorted(photos, key=natural)
+        Person(name, tuple(sorted(photos[name], key=lambda p: (_natural(p.name), str(p)))))
+        for name in sorted(photos, key=_natural)
     ]
 
 
@@ -43,10 +44,10 @@ def draw(people: Sequence[Person], count: int, photos: int, seed: int) -> list[P
     order in which people and photos are listed makes no difference: both are sorted first.
 
     Args:
-        people: From a face set.
-        count: How many; all there are if more.
-        photos: Of each: a base, and probes.
-        seed: Of the draw.
+        people: A face set.
+        count: Number of people; all there are if more.
+        photos: Photos of each: a base, and probes.
+        seed: Seed of the draw.
 
     Raises:
         InputError: Nobody has two photos.
@@ -61,35 +62,147 @@ def draw(people: Sequence[Person], count: int, photos: int, seed: int) -> list[P
     chosen = rng.sample(able, min(count, len(able)))
     return [
         Person(person.name, tuple(rng.sample(person.photos, min(photos, len(person.photos)))))
-        for person in sorted(chosen, key=lambda person: natural(person.name))
+        for person in sorted(chosen, key=lambda person: _natural(person.name))
     ]
 
 
-def stamp(
-    protocol: Protocol,
-    embedder: Any,
-    align: str,
-    roles: Sequence[tuple[str, Sequence[Path]]],
-) -> dict[str, Any]:
-    """Return the protocol's stamp and what comes with faces.
+@dataclass(frozen=True)
+class Drawn:
+    """Same pairs: a gallery photo of each person, and probes.
+
+    Attributes:
+        people: Names, in the order of the draw.
+        gallery: A photo of each.
+        probes: In the order of the draw: all people's first ones, then second ones.
+        owner: The place of each probe's person.
+        no_face: Photos that were searched and have no face, as ``person/photo``.
+        left_out: People who can make no pair, and why.
+    """
+
+    people: list[str]
+    gallery: list[Located]
+    probes: list[Located]
+    owner: list[int]
+    no_face: list[str]
+    left_out: list[str]
+
+    def first(self, pairs: int) -> Drawn:
+        """Return the first so many pairs, with the gallery of their people alone."""
+        owner = self.owner[:pairs]
+        kept = sorted(set(owner))
+        place = {old: new for new, old in enumerate(kept)}
+        return Drawn(
+            [self.people[old] for old in kept],
+            [self.gallery[old] for old in kept],
+            self.probes[: len(owner)],
+            [place[old] for old in owner],
+            self.no_face,
+            self.left_out,
+        )
+
+    @property
+    def roles(self) -> Roles:
+        """Every person's photos, the gallery's first."""
+        roles = [(name, [one.photo]) for name, one in zip(self.people, self.gallery, strict=True)]
+        for owner, probe in zip(self.owner, self.probes, strict=True):
+            roles[owner][1].append(probe.photo)
+        return roles
+
+
+@dataclass
+class _Candidate:
+    """A person, photos not searched yet, and faces found so far."""
+
+    name: str
+    photos: list[Path]
+    faces: list[Located] = field(default_factory=list)
+
+
+def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) -> Drawn:
+    """Draw same pairs by seed.
+
+    People are shuffled, and so are the photos of each. A person's first photo with a face stands
+    in the gallery, the second is a probe. Only when everybody has had a turn and pairs are still
+    lacking, there is a second probe of each, and so on: nobody with hundreds of photos decides the
+    result before the others have had theirs. Photos are searched for faces as they are needed.
+    People with one photo can make no pair, and aren't used as impostors either: the gallery is of
+    those who have a probe, so that a search in it has an answer.
 
     Args:
-        protocol: By which faces are degraded.
-        embedder: Who judges.
-        align: A key of `ALIGNED`.
-        roles: People and the photos used of each, the base or the gallery's first.
+        people: In any order; neither that nor the order of their photos makes a difference.
+        count: Number of pairs; fewer if there aren't as many.
+        seed: Seed of the draw.
+        finder: Finds faces.
+
+    Raises:
+        InputError: Fewer than two people can make a pair.
     """
-    lines = sorted("\0".join([name, *(photo.name for photo in its)]) for name, its in roles)
-    made = protocol.stamp([photo for _, its in roles for photo in its])
-    finder = {"facenet-pytorch": version("facenet-pytorch")}  # whose MTCNN frames the faces
-    return {
-        **made,
-        "versions": {**made["versions"], **finder},
-        "embedder": embedder.name,
-        "embedder_sha256": embedder.sha256,
-        "distance": "L2 between unit embeddings",
-        "align": align,
-        "alignment": ALIGNED[align],
-        # The same files with other names on them are other pairs.
-        "roles": hashlib.sha256(encoded("\n".join(lines))).hexdigest()[:16],
-    }
+    candidates = [_candidate(person, seed) for person in by_name(people)]
+    random.Random(seed).shuffle(candidates)
+    lone = [c for c in candidates if len(c.photos) < 2]
+    left_out = [f"{c.name} ({'one' if c.photos else 'no'} photo)" for c in lone]
+    able = turn = [c for c in candidates if len(c.photos) > 1]
+    no_face: list[str] = []
+    pairs: list[tuple[_Candidate, Located]] = []
+    wanted = 2  # faces of each: the gallery's, and the first probe
+    while turn and len(pairs) < count:
+        turn = _turn(turn, wanted, count - len(pairs), finder, no_face)
+        pairs += [(candidate, candidate.faces[wanted - 1]) for candidate in turn]
+        wanted += 1
+    left_out += [
+        f"{c.name} (fewer than two photos with a face)"
+        for c in able
+        if len(c.faces) < 2 and not c.photos
+    ]
+    gallery = {c.name: c.faces[0] for c, _ in pairs}
+    if len(gallery) < 2:
+        raise InputError(
+            f"two people with two photos each, with a face in them, are the least; there are "
+            f"{len(gallery)} (of {len(candidates)} in all; {len(no_face)} photos without a face)"
+        )
+    place = {name: number for number, name in enumerate(gallery)}
+    return Drawn(
+        list(gallery),
+        list(gallery.values()),
+        [probe for _, probe in pairs],
+        [place[c.name] for c, _ in pairs],
+        sorted(no_face),
+        sorted(left_out),
+    )
+
+
+def _candidate(person: Person, seed: int) -> _Candidate:
+    photos = list(person.photos)
+    # Whoever else there is. By bytes, for a folder's name may be no valid text.
+    random.Random(encoded(f"{seed} {person.name}")).shuffle(photos)
+    return _Candidate(person.name, photos)
+
+
+def _turn(
+    candidates: Sequence[_Candidate], wanted: int, need: int, finder: Finder, no_face: list[str]
+) -> list[_Candidate]:
+    """Return the first people, as many as needed, of whom so many faces can be found."""
+    reached: list[_Candidate] = []
+    waiting = list(candidates)
+    while waiting and len(reached) < need:
+        lack = need - len(reached)
+        some, waiting = waiting[:lack], waiting[lack:]
+        _search(some, wanted, finder, no_face)
+        reached += [candidate for candidate in some if len(candidate.faces) >= wanted]
+    return reached
+
+
+def _search(some: list[_Candidate], wanted: int, finder: Finder, no_face: list[str]) -> None:
+    """Search people's photos, one after another, until each has so many faces or no photo more."""
+    while lacking := [c for c in some if len(c.faces) < wanted and c.photos]:
+        searched = []
+        for candidate in lacking:
+            lack = wanted - len(candidate.faces)
+            searched += [(candidate, photo) for photo in candidate.photos[:lack]]
+            del candidate.photos[:lack]
+        located = finder.find([photo for _, photo in searched])
+        for (candidate, _), one in zip(searched, located, strict=True):
+            if one.box:
+                candidate.faces.append(one)
+            else:
+                no_face.append(one.label(candidate.name))

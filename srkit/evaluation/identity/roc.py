@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from srkit.evaluation.identity.estimate import Array, Estimate
+from srkit.evaluation.statistics import Array, Estimate
 
 POINTS = 200  # of a ROC, at most
 EXACT = 1 + 1e-9  # counts are whole numbers; their ratios are compared with this much leeway

@@ -1,0 +1,235 @@
+"""Probes -> what each method makes of them -> embeddings, each computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from srkit.errors import InputError
+from srkit.evaluation.identity.faces import COPY, Finder, Located, detector_name
+from srkit.evaluation.identity.people import Roles
+from srkit.evaluation.measure import BATCH, Progress, ignore
+from srkit.evaluation.methods import HR, LR, Method
+from srkit.evaluation.protocol import Protocol, encoded
+from srkit.evaluation.store import Store
+from srkit.faces import align as faces
+from srkit.imaging import codec
+
+Array32 = NDArray[np.float32]
+
+SPACE = "embeddings"
+# Largest shift of a distance between batch sizes and between devices: networks sum in another
+# order there, and a value on the edge between two of 8 bits may be rounded the other way. Shares
+# and AUC may move by as many pairs as lie so near to a threshold, less than 0.001 of a thousand
+# pairs. The order of files changes nothing at all.
+TOLERANCE = 0.005
+DECIMALS = 6  # of a distance; float32 carries no more
+AT_ONCE = 64  # images that are degraded at a time
+
+ALIGNED = {
+    "hr": f"once, on the HR photo: its largest MTCNN box, square, widened by {faces.MARGIN}",
+    "sr": (
+        f"anew on every result and on HR: the largest MTCNN box in a copy of {COPY}x{COPY}, "
+        f"square, widened by {faces.MARGIN}; as on the HR photo where none is found, and for LR"
+    ),
+}
+
+
+def require_alignment(align: str) -> None:
+    """Raise InputError for an unknown way of framing."""
+    if align not in ALIGNED:
+        raise InputError(f"align is {' or '.join(ALIGNED)}, not '{align}'")
+
+
+def lr_probes(
+    finder: Finder, probes: Sequence[Located], size: int, protocol: Protocol
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the LR images of probes whose HR has so many pixels a side, uint8, ``hw3``."""
+    lr = _degraded(finder.crops(probes, size), protocol)
+    yield from codec.to_uint8(lr).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _degraded(hr: Tensor, protocol: Protocol) -> Tensor:
+    """Return lr, ``B3hw``, of 8-bit hr, ``B3HW``."""
+    return torch.cat([protocol.degrade(some.float() / 255) for some in hr.split(AT_ONCE)])
+
+
+class Verifier:
+    """Makes every method's results of the same probes, and embeds them.
+
+    Args:
+        methods: What is compared; LR and HR come by themselves.
+        embedder: A registered embedder, built.
+        protocol: Size, scale, degradation, seed; faces are framed by MTCNN.
+        store: Keeps embeddings and boxes.
+        align: ``hr``: the crop is made once, on the HR photo; ``sr``: anew on each result.
+        batch_size: Images upscaled, and embedded, at a time.
+        progress: Told what is done, how much, and of how much.
+
+    Raises:
+        InputError: ``align`` isn't known.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[Method],
+        embedder: Any,
+        protocol: Protocol,
+        store: Store,
+        *,
+        align: str = "hr",
+        batch_size: int = BATCH,
+        progress: Progress = ignore,
+    ) -> None:
+        require_alignment(align)
+        self.methods, self.protocol, self.align = methods, protocol, align
+        self.finder = Finder(store, progress)
+        self.embeddings = Embeddings(embedder, store, batch_size, progress)
+        self.batch_size, self.progress = batch_size, progress
+
+    def gallery(self, photos: Sequence[Located], what: str) -> Array32:
+        """Return the embeddings, ``BD``, of photos as they are."""
+        return self.embeddings(self.finder.crops(photos, self.protocol.size), what)
+
+    def columns(
+        self, probes: Sequence[Located], size: int, notes: list[str]
+    ) -> Iterator[tuple[str, Array32]]:
+        """Yield names and embeddings, ``BD``: LR, then every method, then HR.
+
+        Args:
+            probes: Faces on photos.
+            size: Side of their HR in pixels.
+            notes: Gets a line on each thing that a reader must know.
+
+        Raises:
+            InputError: A method makes images of another size.
+        """
+        small = sum(probe.pixels() < size for probe in probes)
+        if small:
+            _note(
+                notes,
+                f"{small} of {len(probes)} probes have faces of fewer pixels than HR's "
+                f"{size}x{size}: they were enlarged to it",
+            )
+        for name, results in self._results(self.finder.crops(probes, size)):
+            if self.align == "sr" and name != LR:
+                results, missed = self.finder.reframed(results)
+                if missed:
+                    _note(
+                        notes,
+                        f"{name}: no face found on {missed} of {len(probes)} results of "
+                        f"{size}x{size}; they keep the crop of the HR photo",
+                    )
+            yield name, self.embeddings(results, name)
+
+    @torch.inference_mode()
+    def _results(self, hr: Tensor) -> Iterator[tuple[str, Tensor]]:
+        lr = _degraded(hr, self.protocol)
+        small = codec.to_uint8(lr)
+        yield LR, small
+        # In an order of their own, so that batches don't depend on that of the files.
+        order = sorted(range(len(lr)), key=lambda at: small[at].numpy().tobytes())
+        for method in self.methods:
+            sr = torch.empty_like(hr)
+            for first in range(0, len(lr), self.batch_size):
+                some = order[first : first + self.batch_size]
+                sr[some] = codec.to_uint8(method(lr[some], hr[some].shape)).cpu()
+                self.progress(f"upscaled {method.name}", first + len(some), len(lr))
+            yield method.name, sr
+        yield HR, hr
+
+    def stamp(self, roles: Roles) -> dict[str, Any]:
+        """Return the protocol's stamp and what comes with faces.
+
+        Args:
+            roles: People and the photos used of each, the base or the gallery's first.
+        """
+        lines = sorted("\0".join([name, *(photo.name for photo in its)]) for name, its in roles)
+        stamp = self.protocol.stamp([photo for _, its in roles for photo in its])
+        return {
+            **stamp,
+            "versions": {**stamp["versions"], "detector": detector_name()},
+            "embedder": self.embeddings.embedder.name,
+            "embedder_sha256": self.embeddings.embedder.sha256,
+            "distance": "L2 between unit embeddings",
+            "align": self.align,
+            "alignment": ALIGNED[self.align],
+            # The same files with other names on them are other pairs.
+            "roles": hashlib.sha256(encoded("\n".join(lines))).hexdigest()[:16],
+        }
+
+
+def _note(notes: list[str], line: str) -> None:
+    if line not in notes:  # two sets of probes may be of one size
+        notes.append(line)
+
+
+class Embeddings:
+    """An embedder that remembers.
+
+    An embedding is kept under the SHA-256 of the image's shape and bytes and of the embedder:
+    its weights, its name, and the source of its module, which decides what the weights are shown.
+
+    Args:
+        embedder: A registered one, built.
+        store: Keeps embeddings.
+        batch_size: Images at a time; each batch is kept when it is done.
+        progress: Told how many are computed.
+    """
+
+    def __init__(
+        self, embedder: Any, store: Store, batch_size: int = BATCH, progress: Progress = ignore
+    ) -> None:
+        self.embedder, self.store = embedder, store
+        self.batch_size, self.progress = batch_size, progress
+        about = f"{embedder.name} {embedder.sha256} {type(embedder).__qualname__} ".encode()
+        self.by = hashlib.sha256(about + _source(embedder)).digest()
+        weights = list(embedder.parameters())[:1] if isinstance(embedder, nn.Module) else []
+        self.device = weights[0].device if weights else torch.device("cpu")
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor, what: str = "") -> Array32:
+        """Return embeddings, ``BD``, of images, uint8, ``B3HW`` of one size.
+
+        Args:
+            images: Any size; the embedder scales them.
+            what: What they are, for the progress.
+
+        Raises:
+            InputError: An embedding isn't finite: the weights are damaged.
+        """
+        keys = [self._key(image) for image in images]
+        known = self.store.get(SPACE, keys)
+        # In an order of their own, so that batches don't depend on that of the files.
+        todo = sorted({key: at for at, key in enumerate(keys) if key not in known}.items())
+        for first in range(0, len(todo), self.batch_size):
+            some = todo[first : first + self.batch_size]
+            batch = images[[at for _, at in some]].to(self.device).float() / 255
+            values = self.embedder(batch).float().cpu().numpy()
+            if not np.isfinite(values).all():
+                raise InputError(f"{self.embedder.name}: embeddings aren't finite; other weights?")
+            pairs = zip(some, values, strict=True)
+            fresh = {key: value.astype("<f4").tobytes() for (key, _), value in pairs}
+            self.store.put(SPACE, fresh)
+            known |= fresh
+            self.progress(f"embeddings {what}".strip(), first + len(some), len(todo))
+        return np.stack([np.frombuffer(known[key], "<f4") for key in keys]).astype(np.float32)
+
+    def _key(self, image: Tensor) -> bytes:
+        shape = f"{tuple(image.shape)} ".encode()
+        return hashlib.sha256(shape + image.contiguous().numpy().tobytes()).digest() + self.by
+
+
+def _source(embedder: Any) -> bytes:
+    try:
+        return Path(inspect.getfile(type(embedder))).read_bytes()
+    except (TypeError, OSError):  # it was typed in, and lives no longer than this process
+        return b""

@@ -1,0 +1,73 @@
+"""Was a model trained with a loss on the embedder that judges it? Then its figures say little."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from srkit import registry
+from srkit.errors import SrkitError
+from srkit.inference.model import Model
+
+HASHES = ("sha256", "values_sha256")
+
+
+def embedder_overlap(models: Sequence[Model], embedder: Any) -> list[str]:
+    """Return one line for every model that ``embedder`` must not, or perhaps must not, judge.
+
+    Equal weights are known by the SHA-256 of their file, or of their values where an embedder
+    has ``values_sha256``: the same weights may come in several files.
+
+    Args:
+        models: Models with the metadata of their files.
+        embedder: An embedder, with ``name`` and ``sha256``.
+    """
+    hashes = {getattr(embedder, key) for key in HASHES if getattr(embedder, key, None)}
+    return [line for model in models if (line := _warning(model, embedder.name, hashes))]
+
+
+def _warning(model: Model, embedder: str, hashes: set[str]) -> str | None:
+    recorded = _recorded(model)
+    for about in recorded.values():
+        if same := hashes & {about[key] for key in HASHES if key in about}:
+            name, digits = about.get("name", "an embedder"), about.get("sha256", min(same))
+            return (
+                f"{model.name} was trained with a loss on {name} ({digits:.8}), "
+                "which judges it here; take another --embedder"
+            )
+    if unknown := [loss for loss in _embedding_losses(model) if not recorded.get(loss)]:
+        losses = " and ".join(f"'{loss}'" for loss in unknown)
+        return (
+            f"{model.name} was trained with {losses}, and its file doesn't say with which "
+            f"embedder; if with {embedder}, which judges it here, take another --embedder"
+        )
+    return None
+
+
+def _recorded(model: Model) -> dict[str, dict[str, str]]:
+    """Return the loss embedders that a model's file names; what isn't of that form is nothing.
+
+    Anybody may have written that file.
+    """
+    embedders = model.metadata.get("embedders")
+    return {
+        loss: {key: value for key, value in about.items() if isinstance(value, str)}
+        for loss, about in (embedders.items() if isinstance(embedders, Mapping) else ())
+        if isinstance(about, Mapping)
+    }
+
+
+def _embedding_losses(model: Model) -> Iterator[str]:
+    """Yield the losses of a model's recipe that compare embeddings.
+
+    Their factories are classes with an attribute ``embedder``, given or only annotated.
+    """
+    for name in model.recipe.losses if model.recipe else ():
+        try:
+            factory = registry.find("losses", name)
+        except SrkitError:  # of a plugin that isn't here, or is broken: nothing is known of it
+            continue
+        classes = inspect.getmro(factory) if inspect.isclass(factory) else ()
+        if any("embedder" in {**vars(c), **inspect.get_annotations(c)} for c in classes):
+            yield name

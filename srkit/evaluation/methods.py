@@ -1,0 +1,187 @@
+"""What a bench compares: interpolations, models, and images that other programs made.
+
+Any program becomes a method: the bench writes every LR image that it would upscale into a folder,
+the program upscales the folder, and the bench reads the results. Names are hashes of the images'
+pixels, so that a result can't be taken for another's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from srkit import registry
+from srkit.defaults import INTERPOLATIONS
+from srkit.errors import InputError
+from srkit.evaluation.protocol import encoded
+from srkit.files import sha256
+from srkit.imaging import codec
+from srkit.inference.model import Model
+
+NEAREST, BICUBIC, LANCZOS = INTERPOLATIONS
+# What every table has, whatever else it compares: registered generators without weights.
+REFERENCES = INTERPOLATIONS
+LR, HR = "LR", "HR"  # further columns of identity tables
+
+
+@dataclass(frozen=True)
+class Method:
+    """Something that makes sr of lr.
+
+    Attributes:
+        name: Its name in tables.
+        upscale: lr, ``B3hw``, to sr, ``B3HW``, in [0, 1].
+        sha256: SHA-256 of its weights; None where it has none.
+        licence: Licence of the weights.
+        metadata: What else is known of it.
+        timed: Whether the time that ``upscale`` takes says anything: reading images that were
+            made elsewhere doesn't.
+    """
+
+    name: str
+    upscale: Callable[[Tensor], Tensor] = field(compare=False)
+    sha256: str | None = None
+    licence: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    timed: bool = True
+
+    def __call__(self, lr: Tensor, shape: torch.Size | None = None) -> Tensor:
+        """Return sr as a file would hold it: clamped, and rounded to 8 bits.
+
+        Args:
+            lr: ``B3hw`` in [0, 1].
+            shape: The shape that sr must have.
+
+        Raises:
+            InputError: It can't upscale images of this size, as a network with windows may, or
+                sr has another shape.
+        """
+        size = f"{lr.shape[-1]}x{lr.shape[-2]}"
+        try:
+            sr = self.upscale(lr)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"'{self.name}' can't upscale images of {size}: {error}") from error
+        if shape is not None and sr.shape != shape:
+            raise InputError(
+                f"'{self.name}' makes {sr.shape[-1]}x{sr.shape[-2]} pixels of {size}, "
+                f"not {shape[-1]}x{shape[-2]}"
+            )
+        return codec.to_uint8(sr).float() / 255
+
+
+def references(scale: int) -> list[Method]:
+    """Return nearest neighbour, bicubic and Lanczos interpolation."""
+    return [
+        Method(
+            name,
+            registry.build_scaled("generators", name, scale, {}),
+            metadata={"provider": registry.provenance("generators", name)},
+        )
+        for name in REFERENCES
+    ]
+
+
+def methods(models: Sequence[Model | Method], scale: int) -> list[Method]:
+    """Return the methods of a table: the references, then models, by name.
+
+    Args:
+        models: Models, or methods already; a reference among them isn't repeated.
+        scale: The protocol's.
+
+    Raises:
+        InputError: A model has another scale than the protocol, or another's name.
+    """
+    all_methods = references(scale)
+    for model in models:
+        if isinstance(model, Model):
+            if model.name in REFERENCES and model.sha256 is None:
+                continue  # the same method
+            if model.scale != scale:
+                raise InputError(
+                    f"model '{model.name}' upscales by {model.scale}, the protocol by {scale}"
+                )
+            model = Method(model.name, model.upscale, model.sha256, model.licence, model.metadata)
+        if model.name in (LR, HR, *(method.name for method in all_methods)):
+            raise InputError(
+                f"two methods would be called '{model.name}'; rename one, or give its path"
+            )
+        all_methods.append(model)
+    return all_methods
+
+
+def lr_key(lr: np.ndarray) -> str:
+    """Return the name of an LR image, uint8, ``hw3``: 32 hexadecimal digits."""
+    shape = f"{lr.shape[1]}x{lr.shape[0]} ".encode()
+    return hashlib.sha256(shape + np.ascontiguousarray(lr).tobytes()).hexdigest()[:32]
+
+
+def write_lr(images: Iterable[np.ndarray], folder: Path) -> int:
+    """Write LR images as ``KEY.png``; those that are there already are left alone.
+
+    Args:
+        images: uint8, ``hw3``.
+        folder: Made if there is none.
+
+    Returns:
+        The number of different images.
+
+    Raises:
+        InputError: The folder can't be written.
+    """
+    files = set()
+    for image in images:
+        file = folder / f"{lr_key(image)}.png"
+        files.add(file)
+        if not file.is_file():
+            codec.write(Image.fromarray(image), file)
+    return len(files)
+
+
+def from_results(name: str, folder: Path, scale: int) -> Method:
+    """Return the method that another program's results, ``KEY.png`` in a folder, stand for.
+
+    Its sha256 is that of all files' names and bytes.
+
+    Raises:
+        InputError: There is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"results of '{name}': {folder}: no such folder")
+    files = sorted(folder.glob("*.png"))
+    if not files:
+        raise InputError(f"results of '{name}': {folder} holds no .png")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(encoded(file.name) + bytes.fromhex(sha256(file)))
+
+    def upscale(lr: Tensor) -> Tensor:
+        pixels = codec.to_uint8(lr).permute(0, 2, 3, 1).cpu().numpy()
+        return torch.cat([_result(name, folder, image, scale) for image in pixels]).to(lr.device)
+
+    about = {"pictures": len(files)}
+    return Method(name, upscale, digest.hexdigest(), metadata=about, timed=False)
+
+
+def _result(name: str, folder: Path, lr: np.ndarray, scale: int) -> Tensor:
+    file = folder / f"{lr_key(lr)}.png"
+    if not file.is_file():
+        raise InputError(
+            f"results of '{name}': {file} is missing; upscale every image that --write-lr writes "
+            "under this protocol, and keep their names"
+        )
+    image = codec.read(file).rgb
+    width, height = lr.shape[1] * scale, lr.shape[0] * scale
+    if image.size != (width, height):
+        raise InputError(
+            f"results of '{name}': {file} has {image.width}x{image.height} pixels, "
+            f"not {width}x{height}"
+        )
+    return codec.to_tensor(image)
