@@ -62,24 +62,24 @@ def sinc(radius: int, cutoff: Tensor) -> Tensor:
 
 
 class Blur(Operation):
-    """Blur, each picture by a kernel of its own; borders are repeated outwards.
+    """Blur each image by a kernel of its own; borders are repeated outwards.
 
     The shapes are those of Wang et al. (2021, section 3.2); motion is ours.
 
     Attributes:
         kernel: ``isotropic``, ``anisotropic`` (two sigmas and an angle), ``motion`` (along a
             line), ``sinc`` (an ideal low-pass filter: it rings), or weights of several.
-        sigma: Of the Gaussian, in pixels of the picture as it stands.
-        profile: How the first two fall off: ``gaussian``, ``exp(-q / 2)`` of the squared
-            distance q in sigmas; ``generalised``, ``exp(-q ** exponent / 2)``; ``plateau``,
+        sigma: Sigma of the first two, in pixels of the image at this step.
+        profile: How the first two fall off, q being the squared distance in sigmas: ``gaussian``,
+            ``exp(-q / 2)``; ``generalised``, ``exp(-q ** exponent / 2)``; ``plateau``,
             ``1 / (1 + q ** flatness)``; or weights.
-        exponent: Of ``generalised``: 1 is the Gaussian, less has longer tails.
-        flatness: Of ``plateau``.
-        angle: Of ``anisotropic`` (its first sigma) and ``motion``: degrees, counter-clockwise.
-        length: Of ``motion``, in pixels; 1 is none.
-        cutoff: Of ``sinc``: radians a pixel; pi removes nothing but the corners.
-        window: Side in pixels, odd, beyond which the kernel is cut off; left out: as wide as it
-            needs (three sigmas; 21 for ``sinc``).
+        exponent: For ``generalised``: 1 is the Gaussian, less has longer tails.
+        flatness: For ``plateau``.
+        angle: For ``anisotropic`` (its first sigma) and ``motion``: degrees, counter-clockwise.
+        length: For ``motion``, in pixels; 1 is no blur.
+        cutoff: For ``sinc``: radians a pixel; pi removes nothing but the corners.
+        window: Side of the kernel in pixels, odd; by default as wide as it needs (three sigmas;
+            21 for ``sinc``).
     """
 
     do: Literal["blur"] = "blur"

@@ -26,13 +26,13 @@ _READY = Path(__file__).parent
 
 
 class OneOf(Operation):
-    """Take one of several branches, drawn per picture.
+    """Take one of several branches at random.
 
     All branches are computed for the whole batch, so keep what is costly outside.
 
     Attributes:
-        branches: Each a list of steps; an empty one leaves the picture alone.
-        weights: Of the branches; left out: all as often.
+        branches: Lists of steps; an empty one leaves the image as it is.
+        weights: Weights of the branches; by default all equal.
     """
 
     do: Literal["one-of"] = "one-of"

@@ -151,11 +151,11 @@ class Jpeg(Operation):
     """Compress to JPEG and decode again.
 
     Attributes:
-        quality: libjpeg's, 1 to 100; a whole number is drawn.
+        quality: libjpeg's quality, a whole number from 1 to 100.
         chroma: ``4:2:0`` (colour at half the size, as most cameras and sites save it), ``4:4:4``,
             or weights of both.
-        any_phase: Put the grid of blocks anywhere, as where a face was cut out of a larger JPEG;
-            else it begins at the corner.
+        any_phase: Put the grid of blocks anywhere, as if the face had been cut out of a larger
+            JPEG; otherwise it begins at the corner.
     """
 
     do: Literal["jpeg"] = "jpeg"

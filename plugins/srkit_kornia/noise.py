@@ -58,13 +58,11 @@ class Noise(Operation):
     """Add noise, and clamp to [0, 1].
 
     Attributes:
-        kind: ``gaussian`` (of one strength everywhere), ``poisson`` (of light: variance
-            proportional to brightness), or weights of both.
-        sigma: Of ``gaussian``, in units of [0, 1].
-        poisson_scale: Of ``poisson``: the noise of a brightness x has the variance
-            ``poisson_scale ** 2 * x / 255``. The noise is that of counting
-            ``255 / poisson_scale ** 2`` photons at white. (Wang et al., 2021, count 255 or fewer
-            and scale the noise itself, which has the same variance.)
+        kind: ``gaussian`` (equal everywhere), ``poisson`` (variance proportional to brightness),
+            or weights of both.
+        sigma: For ``gaussian``, in units of [0, 1].
+        poisson_scale: For ``poisson``: at brightness x the variance is
+            ``poisson_scale ** 2 * x / 255``, as of ``255 / poisson_scale ** 2`` photons at white.
         grey: Probability that the three channels get the same noise.
     """
 

@@ -102,15 +102,15 @@ def resampled(
 
 
 class Resize(Operation):
-    """Resize by a factor drawn per picture; alone, down to the size of lr.
+    """Resize by a random factor; without options, down to the size of lr.
 
     Attributes:
-        factor: The new sides over those that ``of`` names.
-        of: ``lr`` or ``hr``: what factor 1 means, however large the picture is at this point.
+        factor: New size relative to that of ``of``.
+        of: ``lr`` or ``hr``: the size that factor 1 means, whatever the image's size at this step.
         kernel: ``bicubic`` (a = -0.5), ``bilinear``, ``area``, ``lanczos`` (three lobes), all
             antialiased, or weights of several.
         direction: Weights of ``down`` (the part of ``factor`` below 1), ``up`` (above) and
-            ``keep`` (exactly 1); left out: anywhere in ``factor``.
+            ``keep`` (exactly 1); by default anywhere in ``factor``.
     """
 
     do: Literal["resize"] = "resize"
