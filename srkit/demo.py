@@ -26,12 +26,12 @@ from srkit.training.parts import METRICS
 # The face of skimage.data.astronaut() (Eileen Collins; NASA, public domain), with the share of
 # hair and chin that CelebA's framing has.
 FACE = (133, 16, 303, 186)
-SHOWN = 4  # every pixel of the 64x64 pictures becomes 4x4 in the side-by-side
+SHOWN = 4  # every pixel of the 64x64 images becomes 4x4 in the side-by-side
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo measured, and where the picture is.
+    """What the demo measured, and where the image is.
 
     Attributes:
         scores: Column (``bicubic``, the model) to metric to score.

@@ -299,14 +299,14 @@ def srkit_losses() -> Names:  # type: ignore[empty-body]
 def srkit_degradations() -> Names:  # type: ignore[empty-body]
     """Degradations: ``factory(...)`` gives a callable ``(hr, *, seeds) -> lr``.
 
-    ``seeds`` is int64, shape ``B``: one seed a image decides its noise, whatever the batch,
+    ``seeds`` is int64, shape ``B``: one seed an image decides its noise, whatever the batch,
     the order or the device. The result stays on hr's device.
     """
 
 
 @hookspec
 def srkit_metrics() -> Names:  # type: ignore[empty-body]
-    """Metrics: ``factory(...)`` gives a `Metric`, (sr, hr) to one score a image (B)."""
+    """Metrics: ``factory(...)`` gives a `Metric`, (sr, hr) to one score an image (B)."""
 
 
 @hookspec

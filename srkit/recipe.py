@@ -95,7 +95,7 @@ class Adversarial(_Frozen):
 
 
 class Data(_Frozen):
-    """How photos become HR pictures.
+    """How photos become HR images.
 
     Attributes:
         framing: ``square`` (largest centred square), ``squash`` (the whole image, whatever its
@@ -107,7 +107,7 @@ class Data(_Frozen):
         photo_size: Side in pixels at which ``jitter`` stores the centred squares.
         crop: Least and largest side of the random square, as shares of ``photo_size``. A square
             is never smaller than the HR image made of it.
-        flips: Mirror half of the pictures, drawn anew each epoch.
+        flips: Mirror half of the images, drawn anew each epoch.
         pairs: The folder holds real pairs in subfolders ``lr`` and ``hr``: nothing is framed or
             degraded, and larger pairs are cut into squares of ``size``.
     """
@@ -190,7 +190,7 @@ class Recovery(_Frozen):
 
 
 class Recipe(_Frozen):
-    """A complete training run, but for where the pictures lie.
+    """A complete training run, but for where the images lie.
 
     Attributes:
         name: What the run is called.
@@ -208,12 +208,12 @@ class Recipe(_Frozen):
         adversarial: How the two play; goes with ``discriminator``.
         losses: Registered losses by name.
         degradation: A registered degradation, HR to LR.
-        data: How photos become HR pictures.
+        data: How photos become HR images.
         optimizer: Optimiser of both networks.
         recovery: What to do about steps that aren't finite.
         ema: Decay of the generator's moving average, used for validation and the final
             weights; 0 for none.
-        validate_every: Batches between validations (and picture grids).
+        validate_every: Batches between validations (and image grids).
     """
 
     name: str

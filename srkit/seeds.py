@@ -1,6 +1,6 @@
 """Noise that a seed decides: the same numbers whatever the batch, the order or the device.
 
-torch's generators draw a batch from one stream, so a picture's noise would depend on its
+torch's generators draw a batch from one stream, so an image's noise would depend on its
 neighbours. Here each value is a hash of (seed, position), computed with integer tensor
 arithmetic, so it is batched, stays on the device, and needs no state to resume.
 
@@ -43,7 +43,7 @@ def _mixed(x: int) -> int:
 
 
 def derive(seeds: Tensor, *keys: int | Tensor) -> Tensor:
-    """Return new int64 seeds from seeds and keys (an epoch, a picture's index, a purpose).
+    """Return new int64 seeds from seeds and keys (an epoch, an image's index, a purpose).
 
     Args:
         seeds: int64, any shape.
@@ -57,21 +57,21 @@ def derive(seeds: Tensor, *keys: int | Tensor) -> Tensor:
     return seeds
 
 
-def of_pictures(pictures: Tensor, seed: int) -> Tensor:
-    """Return a seed for each picture, int64, shape ``B``, from ``seed`` and its own pixels.
+def of_images(images: Tensor, seed: int) -> Tensor:
+    """Return a seed for each image, int64, shape ``B``, from ``seed`` and its own pixels.
 
-    Neither other pictures, nor their order, nor a file's name change what a picture becomes.
+    Neither other images, nor their order, nor a file's name change what an image becomes.
 
     Args:
-        pictures: ``B3HW`` in [0, 1]; their 8-bit values count.
+        images: ``B3HW`` in [0, 1]; their 8-bit values count.
         seed: From 0 up.
     """
-    pixels = pictures.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    pixels = images.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
     arrays = pixels.contiguous().cpu().numpy()
     salt = f"{seed} {arrays.shape[1:]} ".encode()
     digests = (hashlib.sha256(salt + one.tobytes()).digest() for one in arrays)
     found = [int.from_bytes(digest[:8], "little") >> 2 for digest in digests]
-    return torch.tensor(found, dtype=torch.int64, device=pictures.device)
+    return torch.tensor(found, dtype=torch.int64, device=images.device)
 
 
 def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
@@ -79,7 +79,7 @@ def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
 
     Args:
         seeds: int64, shape ``B``.
-        shape: Of one picture's noise.
+        shape: Of one image's noise.
         stream: Different streams of one seed are independent.
 
     Returns:

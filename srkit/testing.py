@@ -1,7 +1,7 @@
 """Contract checks that a plugin author runs on their own parts.
 
 Each takes a built part, and raises AssertionError with one line that says which promise of
-`srkit.hookspecs` is broken. They compute on the CPU with small random pictures::
+`srkit.hookspecs` is broken. They compute on the CPU with small random images::
 
     from srkit.testing import check_generator
 
@@ -26,7 +26,7 @@ from srkit.training.parts import GIVEN, wants
 SAME = 1e-4
 
 
-def _picture(*shape: int, seed: int = 0) -> Tensor:
+def _image(*shape: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(shape, generator=generator)
 
@@ -62,7 +62,7 @@ def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None
     generator = copy.deepcopy(generator).eval()
     with torch.no_grad():
         for height, width in ((side, side), (side + 1, side - 3)):
-            lr = _picture(2, 3, height, width)
+            lr = _image(2, 3, height, width)
             sr = generator(lr)
             _require_tensor(sr, (2, 3, height * scale, width * scale), f"sr of {height}x{width}")
         alone = torch.cat([generator(one) for one in lr.split(1)])
@@ -74,7 +74,7 @@ def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None
         _require(whole, "receptive_radius is a whole number >= 0")
         reach = receptive_radius(generator, scale=scale, least=radius)
         _require(reach <= radius, f"receptive_radius is {radius}, but pixels reach {reach}")
-    _check_trains(generator, lambda network: network(_picture(2, 3, side, side)))
+    _check_trains(generator, lambda network: network(_image(2, 3, side, side)))
     _check_weights(generator)
 
 
@@ -87,18 +87,18 @@ def receptive_radius(generator: nn.Module, *, scale: int, least: int = 16) -> in
     Args:
         generator: In evaluation mode.
         scale: Enlargement factor.
-        least: Half the side of the picture tried, less a margin; what reaches further is
+        least: Half the side of the image tried, less a margin; what reaches further is
             reported as this plus the margin.
     """
     network = copy.deepcopy(generator).double().eval()
     with torch.no_grad():
         for number, weight in enumerate(network.parameters()):
             # Layers that start at zero (residual networks' last ones) would hide the rest.
-            noise = _picture(*weight.shape, seed=number).double() - 0.5
+            noise = _image(*weight.shape, seed=number).double() - 0.5
             weight.add_(noise * 0.2 / max(1.0, math.sqrt(weight[0].numel())))
     half = least + 4
     side = 2 * half + 1
-    lr = _picture(1, 3, side, side).double().requires_grad_()
+    lr = _image(1, 3, side, side).double().requires_grad_()
     block = slice(half * scale, (half + 1) * scale)
     network(lr)[..., block, block].sum().backward()
     assert lr.grad is not None
@@ -113,13 +113,13 @@ def check_discriminator(discriminator: nn.Module, *, side: int = 64) -> None:
 
     Args:
         discriminator: Built.
-        side: Of the pictures tried; the recipe's HR size.
+        side: Of the images tried; the recipe's HR size.
 
     Raises:
         AssertionError: A promise is broken.
     """
     _require(isinstance(discriminator, nn.Module), "a discriminator is an nn.Module")
-    seen = discriminator(_picture(2, 3, side, side))
+    seen = discriminator(_image(2, 3, side, side))
     _require(
         isinstance(seen, DiscriminatorOutput),
         f"a discriminator gives a srkit.DiscriminatorOutput, not {type(seen).__name__}",
@@ -132,7 +132,7 @@ def check_discriminator(discriminator: nn.Module, *, side: int = 64) -> None:
     _require(isinstance(seen.features, tuple), "features are a tuple of tensors")
     for number, feature in enumerate(seen.features):
         _require(len(feature) == 2, f"feature {number} has no batch dimension first")
-    _check_trains(discriminator, lambda network: network(_picture(2, 3, side, side)).logits)
+    _check_trains(discriminator, lambda network: network(_image(2, 3, side, side)).logits)
     _check_weights(discriminator)
 
 
@@ -149,39 +149,39 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
     """
     asked = wants(loss)
     _require(asked <= GIVEN, f"a loss is called with {sorted(GIVEN)}, it asks for {sorted(asked)}")
-    hr = _picture(2, 3, side, side)
-    for kind, sr in (("different", _picture(2, 3, side, side, seed=1)), ("equal", hr.clone())):
+    hr = _image(2, 3, side, side)
+    for kind, sr in (("different", _image(2, 3, side, side, seed=1)), ("equal", hr.clone())):
         sr.requires_grad_()
         given = {
             "sr": sr,
             "hr": hr,
-            "lr": _picture(2, 3, side // scale, side // scale),
+            "lr": _image(2, 3, side // scale, side // scale),
             "real": _seen(hr),
             "fake": _seen(sr),
         }
         value = loss(**{name: given[name] for name in asked})
         _require(value.numel() == 1, f"a loss is a scalar, not {tuple(value.shape)}")
-        _require(bool(value.isfinite()), f"the loss of {kind} pictures is not finite")
+        _require(bool(value.isfinite()), f"the loss of {kind} images is not finite")
         _require(value.requires_grad, "the loss has no gradient")
         value.backward()
         gradient = sr.grad
         _require(gradient is not None, "no gradient reaches sr")
         assert gradient is not None
-        _require(bool(gradient.isfinite().all()), f"the gradient of {kind} pictures is not finite")
+        _require(bool(gradient.isfinite().all()), f"the gradient of {kind} images is not finite")
         if kind == "different":
             _require(bool(gradient.abs().sum() > 0), "the gradient at sr is zero")
 
 
-def _seen(picture: Tensor) -> DiscriminatorOutput:
+def _seen(image: Tensor) -> DiscriminatorOutput:
     """Stand in for a discriminator: something differentiable with features."""
-    pooled = nn.functional.avg_pool2d(picture, 2)
-    return DiscriminatorOutput(picture.mean(dim=(1, 2, 3)), (pooled,))
+    pooled = nn.functional.avg_pool2d(image, 2)
+    return DiscriminatorOutput(image.mean(dim=(1, 2, 3)), (pooled,))
 
 
 def check_degradation(
     degradation: Callable[..., Tensor], *, scale: int = 4, side: int = 64
 ) -> None:
-    """Check a degradation: shape, range, and that a picture's seed alone decides its noise.
+    """Check a degradation: shape, range, and that an image's seed alone decides its noise.
 
     Args:
         degradation: Built.
@@ -191,7 +191,7 @@ def check_degradation(
     Raises:
         AssertionError: A promise is broken.
     """
-    hr = _picture(4, 3, side, side)
+    hr = _image(4, 3, side, side)
     seeds = torch.tensor([3, 1, 4, 1 << 40])
     torch.manual_seed(0)
     lr = degradation(hr, seeds=seeds)
@@ -213,7 +213,7 @@ MEASURED = frozenset({"sr", "hr", "lr", "redegraded"})
 
 
 def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
-    """Check a metric: attributes, what it asks for, one score a picture, equal pictures best.
+    """Check a metric: attributes, what it asks for, one score an image, equal images best.
 
     Args:
         metric: Built.
@@ -228,9 +228,9 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
     known = bool(asked) and asked <= MEASURED
     what = f"a metric is called with {sorted(MEASURED)}, it asks for {sorted(asked)}"
     _require(known, what)
-    hr, lr = _picture(3, 3, side, side), _picture(3, 3, side // scale, side // scale)
-    other = _picture(3, 3, side, side, seed=1)
-    reduced = _picture(3, 3, side // scale, side // scale, seed=1)
+    hr, lr = _image(3, 3, side, side), _image(3, 3, side // scale, side // scale)
+    other = _image(3, 3, side, side, seed=1)
+    reduced = _image(3, 3, side // scale, side // scale, seed=1)
     different = {"sr": other, "hr": hr, "lr": lr, "redegraded": reduced}
     equal = {"sr": hr.clone(), "hr": hr, "lr": lr, "redegraded": lr.clone()}
     worse, same = (metric(**{name: given[name] for name in asked}) for given in (different, equal))
@@ -238,26 +238,26 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
         _require(isinstance(scores, Tensor), "a metric gives a tensor")
         _require(scores.shape == (3,), f"scores have shape {tuple(scores.shape)}, not (3,)")
         _require(not bool(scores.isnan().any()), "a score is not a number")
-    _require(bool(((same > worse) == better).all()), "equal pictures don't score best")
+    _require(bool(((same > worse) == better).all()), "equal images don't score best")
     alone = torch.cat(
         [metric(**{name: different[name][i : i + 1] for name in asked}) for i in range(3)]
     )
     _require(torch.allclose(alone, worse, atol=1e-6), "a score depends on the rest of the batch")
 
 
-# How much of the way from equal sets to different ones the order of pictures may move a number.
+# How much of the way from equal sets to different ones the order of images may move a number.
 SHARE = 1e-3
 
 
 def check_set_metric(metric: Any, *, side: int = 32) -> None:
-    """Check a metric of sets: attributes, one finite number of all pictures, equal sets best.
+    """Check a metric of sets: attributes, one finite number of all images, equal sets best.
 
-    The number must depend neither on the order of the pictures nor on how they are divided into
+    The number must depend neither on the order of the images nor on how they are divided into
     batches; in both, each sr comes with its hr.
 
     Args:
         metric: Built, and not updated yet; copies of it are.
-        side: Of the pictures.
+        side: Of the images.
 
     Raises:
         AssertionError: A promise is broken.
@@ -265,22 +265,22 @@ def check_set_metric(metric: Any, *, side: int = 32) -> None:
     better = _described(metric)
     for name in ("update", "compute"):
         _require(callable(getattr(metric, name, None)), f"a metric of sets has a method {name}")
-    # No two alike, or batches and order would hardly matter; and sr is another kind of pictures.
-    hr = _picture(8, 3, side, side) * torch.linspace(0.3, 1, 8).view(8, 1, 1, 1)
-    sr = _picture(8, 3, side, side, seed=1) * 0.5
+    # No two alike, or batches and order would hardly matter; and sr is another kind of images.
+    hr = _image(8, 3, side, side) * torch.linspace(0.3, 1, 8).view(8, 1, 1, 1)
+    sr = _image(8, 3, side, side, seed=1) * 0.5
     same = _of_set(metric, hr.clone(), hr, 8)
     worse = _of_set(metric, sr, hr, 8)
     _require((same > worse) if better else (same < worse), "equal sets don't score best")
     near = SHARE * abs(same - worse)
     order = torch.tensor([5, 2, 7, 0, 3, 6, 1, 4])
     shuffled = _of_set(metric, sr[order], hr[order], 8)
-    _require(abs(shuffled - worse) <= near, "the number depends on the order of the pictures")
+    _require(abs(shuffled - worse) <= near, "the number depends on the order of the images")
     divided = _of_set(metric, sr, hr, 3)
-    _require(abs(divided - worse) <= near, "the number depends on how pictures come in batches")
+    _require(abs(divided - worse) <= near, "the number depends on how images come in batches")
 
 
 def _of_set(metric: Any, sr: Tensor, hr: Tensor, batch: int) -> float:
-    """Return what a copy of the metric says of these pictures, ``B3HW``."""
+    """Return what a copy of the metric says of these images, ``B3HW``."""
     fresh = copy.deepcopy(metric)
     for one, other in zip(sr.split(batch), hr.split(batch), strict=True):
         fresh.update(one, other)
@@ -314,7 +314,7 @@ def check_embedder(embedder: Any, *, side: int = 64) -> None:
     """
     _require(bool(getattr(embedder, "name", "")), "an embedder has a name for tables")
     _require(bool(getattr(embedder, "sha256", "")), "an embedder has the sha256 of its weights")
-    faces = _picture(2, 3, side, side)
+    faces = _image(2, 3, side, side)
     with torch.no_grad():
         embedding = embedder(faces)
         _require(

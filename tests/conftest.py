@@ -55,7 +55,7 @@ def _no_network() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Decoded pictures go where the run's other files do, not into the user's cache."""
+    """Decoded images go where the run's other files do, not into the user's cache."""
     monkeypatch.setenv("SRKIT_CACHE", str(tmp_path_factory.getbasetemp() / "decoded"))
 
 
@@ -70,10 +70,10 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder of real pictures; tests that need it skip where there is none."""
+    """The folder of real images; tests that need it skip where there is none."""
     folder = os.environ.get("SRKIT_TEST_DATA")
     if not folder:
-        pytest.skip("needs real pictures: SRKIT_TEST_DATA is unset")
+        pytest.skip("needs real images: SRKIT_TEST_DATA is unset")
     return Path(folder)
 
 

@@ -38,7 +38,7 @@ def _no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    """The pictures below a folder, hidden ones aside."""
+    """The images below a folder, hidden ones aside."""
     return sorted(
         str(file.relative_to(folder))
         for file in folder.rglob("*")
@@ -52,7 +52,7 @@ def names(folder: Path) -> list[str]:
 def test_a_pattern_keeps_places_below_its_first_wildcard(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "in" / "a" / "b", 2, 8)
     crops(tmp_path / "in" / "c", 1, 8)
-    (tmp_path / "in" / "c" / "notes.txt").write_text("no picture")
+    (tmp_path / "in" / "c" / "notes.txt").write_text("no image")
     pattern = str(tmp_path / "in" / "**" / "*")
     jobs = planning.plan([pattern], tmp_path / "out", "x4")
     found = [str(job.output.relative_to(tmp_path)) for job in jobs]
@@ -230,7 +230,7 @@ def test_only_what_differs_is_done_again(tmp_path: Path, crops: Crops, cli: Cli)
     assert redone(cli, *command) == every
 
 
-def test_beside_a_picture_nothing_is_kept_unless_asked(
+def test_beside_an_image_nothing_is_kept_unless_asked(
     tmp_path: Path, crops: Crops, cli: Cli
 ) -> None:
     file = crops(tmp_path, 1, 8)[0]
@@ -263,7 +263,7 @@ def test_a_ledger_that_is_a_link_is_refused(
     assert (tmp_path / "notes").read_text() == "mine"
 
 
-def test_a_torn_ledger_costs_one_picture(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+def test_a_torn_ledger_costs_one_image(tmp_path: Path, crops: Crops, cli: Cli) -> None:
     crops(tmp_path / "in", 3, 8)
     command = (tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
     redone(cli, *command)
@@ -379,7 +379,7 @@ def test_small_faces_can_be_left_out(tmp_path: Path, portrait: Path, cli: Cli) -
 # --- failures -----------------------------------------------------------------------------------
 
 
-def test_broken_pictures_leave_the_rest_alone(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+def test_broken_images_leave_the_rest_alone(tmp_path: Path, crops: Crops, cli: Cli) -> None:
     files = crops(tmp_path / "in", 5, 8)
     files[0].write_bytes(b"")
     files[3].write_bytes(files[3].read_bytes()[:60])
@@ -393,7 +393,7 @@ def test_broken_pictures_leave_the_rest_alone(tmp_path: Path, crops: Crops, cli:
     assert not list((tmp_path / "out").rglob("*.part"))
 
 
-def test_a_model_of_small_pictures_says_so_of_large_ones_once(
+def test_a_model_of_small_images_says_so_of_large_ones_once(
     tmp_path: Path, crops: Crops, cli: Cli
 ) -> None:
     crops(tmp_path / "small", 1, 16)
@@ -416,7 +416,7 @@ def test_json_says_everything_once(tmp_path: Path, crops: Crops, cli: Cli) -> No
     assert events[0]["model"] == "bicubic"
     assert events[1]["files"] == [str(tmp_path / "out" / files[0].name)]
     assert 0 < events[1]["residual"] < 20
-    assert "not a readable picture" in events[2]["error"]
+    assert "not a readable image" in events[2]["error"]
     assert events[-1] == {"event": "end", "done": 2, "skipped": 0, "failed": 1}
 
 
@@ -436,7 +436,7 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would(
     events = [json.loads(line) for line in out.splitlines()]
     assert [e["event"] for e in events] == ["start", "plan", "plan"]
     assert (events[1]["size"], events[1]["result"]) == ([24, 24], [96, 96])
-    assert "not a readable picture" in events[2]["error"]
+    assert "not a readable image" in events[2]["error"]
 
 
 def test_a_result_too_large_for_its_format_fails_before_it_is_computed(
@@ -478,7 +478,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_full_disk_costs_the_pictures_that_do_not_fit(tmp_path: Path, crops: Crops) -> None:
+def test_a_full_disk_costs_the_images_that_do_not_fit(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "in", 2, 8)
     crops(tmp_path / "in" / "large", 1, 96)  # 384x384 of a photograph: some 200 kB
     out = tmp_path / "out"
@@ -495,7 +495,7 @@ def test_a_full_disk_costs_the_pictures_that_do_not_fit(tmp_path: Path, crops: C
     assert not list(out.rglob("*.part"))
 
 
-def test_same_sized_pictures_are_computed_together_and_come_out_the_same(
+def test_same_sized_images_are_computed_together_and_come_out_the_same(
     tmp_path: Path, crops: Crops, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crops(tmp_path / "in", 9, 16)

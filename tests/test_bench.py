@@ -476,7 +476,7 @@ def test_a_column_that_makes_another_size_is_refused(photos: list[Path]) -> None
 def test_a_broken_picture_stops_the_bench_and_is_named(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 3, 32)
     (tmp_path / "000002.png").write_text("a note under a picture's name")
-    with pytest.raises(InputError, match=r"000002\.png: not a readable picture"):
+    with pytest.raises(InputError, match=r"000002\.png: not a readable image"):
         srkit.bench(["bicubic"], data=tmp_path, device="cpu")
 
 

@@ -207,7 +207,7 @@ def test_what_is_lacking_is_reported_and_counted(
     assert found.no_face[:3] == [
         f"{p}/noise.png" for p in ("one blank", "blank base", "left blank")
     ]
-    assert found.no_face[3].startswith("torn/torn.png (not a readable picture")
+    assert found.no_face[3].startswith("torn/torn.png (not a readable image")
     assert found.no_face[4] == found.no_face[3].replace("torn.png", "copy.png")
     assert found.no_face[5] == "torn/gone.png (No such file or directory)"
     assert found.left_out == [

@@ -30,7 +30,7 @@ Install = Callable[..., Path]
 Crops = Callable[[Path, int, int], list[Path]]
 Cli = Callable[..., tuple[int, str, str]]
 
-# A run of seconds: a small network, small pictures.
+# A run of seconds: a small network, small images.
 TINY = (
     *("--set", "generator.width=8", "--set", "generator.blocks=1", "--set", "data.size=32"),
     *("--batch-size", "4", "--device", "cpu"),
@@ -48,7 +48,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SRKIT_FACENET_WEIGHTS", raising=False)
 
 
-def picture(file: Path, size: tuple[int, int] = (12, 10), colour: int = 90) -> Path:
+def save_image(file: Path, size: tuple[int, int] = (12, 10), colour: int = 90) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (colour, 255 - colour, 128)).save(file)
     return file
@@ -65,7 +65,7 @@ def shown(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.name != FOLDER)
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """All files below a folder but batches' manifests."""
     return sorted(p for p in folder.rglob("*") if p.is_file() and p.parent.name != FOLDER)
 
@@ -335,20 +335,20 @@ def test_missing_celeba_says_how_to_get_it_and_what_to_do_without(
 
 
 @pytest.mark.parametrize("verb", ["train", "bench"])
-def test_folders_that_hold_no_pictures(
+def test_folders_that_hold_no_images(
     refused: Callable[..., str], tmp_path: Path, verb: str
 ) -> None:
     start = ["train", "faces-tiny"] if verb == "train" else ["bench", "bicubic"]
     assert "none-such" in refused(*start, "--data", "none-such")
     (tmp_path / "empty").mkdir()
-    assert "no pictures in it" in refused(*start, "--data", tmp_path / "empty")
+    assert "no images in it" in refused(*start, "--data", tmp_path / "empty")
     notes = tmp_path / "notes"
     notes.mkdir()
     for number in range(3):
         (notes / f"{number}.txt").write_text("a note")
-    assert "no pictures in it" in refused(*start, "--data", notes)
+    assert "no images in it" in refused(*start, "--data", notes)
     for number in range(3):
-        (notes / f"{number}.png").write_text("a note under a picture's name")
+        (notes / f"{number}.png").write_text("a note under an image's name")
     line = refused(*start, "--data", notes)
     assert "0.png" in line
     assert not Path("runs").exists()
@@ -378,7 +378,7 @@ class Trap:
 def test_facenet_weights_that_are_none(refused: Callable[..., str], tmp_path: Path) -> None:
     people = tmp_path / "people"
     for name in ("01_01.jpg", "01_02.jpg"):
-        picture(people / name)
+        save_image(people / name)
     start = ("bench", "bicubic", "--verify", "imm", "--verify-data", people)
     assert "FaceNet weights nope.pt: no such file" in refused(
         *start, "--embedder-weights", "nope.pt"
@@ -407,15 +407,15 @@ def test_facenet_weights_that_cannot_be_downloaded(
 
     monkeypatch.setattr(embedder, "InceptionResnetV1", offline)
     for name in ("01_01.jpg", "01_02.jpg"):
-        picture(tmp_path / "people" / name)
+        save_image(tmp_path / "people" / name)
     line = refused("bench", "bicubic", "--verify", "imm", "--verify-data", tmp_path / "people")
     assert "FaceNet weights 'vggface2' can't be downloaded" in line
     assert "--embedder-weights FILE" in line
     assert "SRKIT_FACENET_WEIGHTS" in line
 
 
-def test_a_picture_where_weights_are_wanted(refused: Callable[..., str], tmp_path: Path) -> None:
-    file = picture(tmp_path / "face.png")
+def test_an_image_where_weights_are_wanted(refused: Callable[..., str], tmp_path: Path) -> None:
+    file = save_image(tmp_path / "face.png")
     assert "face.png: not a readable checkpoint" in refused("upscale", file, "--model", file)
 
 
@@ -444,7 +444,7 @@ BICUBIC = ("--model", "bicubic", "--device", "cpu")
 
 
 def test_upscale_writes_beside_the_input_and_says_where(cli: Cli, tmp_path: Path) -> None:
-    file = picture(tmp_path / "photos" / "face.png")
+    file = save_image(tmp_path / "photos" / "face.png")
     before = file.read_bytes()
     status, out, err = cli("upscale", file, *BICUBIC)
     assert (status, err) == (0, "")
@@ -455,10 +455,10 @@ def test_upscale_writes_beside_the_input_and_says_where(cli: Cli, tmp_path: Path
     assert file.read_bytes() == before
 
 
-def test_a_broken_picture_fails_and_the_others_come_out(cli: Cli, tmp_path: Path) -> None:
-    good = picture(tmp_path / "good.png")
-    (tmp_path / "notes.png").write_text("a note under a picture's name")
-    torn = picture(tmp_path / "torn.png", (200, 200))
+def test_a_broken_image_fails_and_the_others_come_out(cli: Cli, tmp_path: Path) -> None:
+    good = save_image(tmp_path / "good.png")
+    (tmp_path / "notes.png").write_text("a note under an image's name")
+    torn = save_image(tmp_path / "torn.png", (200, 200))
     torn.write_bytes(torn.read_bytes()[:100])
     status, out, err = cli(
         "upscale", tmp_path / "notes.png", good, torn, "-o", tmp_path / "out", *BICUBIC
@@ -467,15 +467,15 @@ def test_a_broken_picture_fails_and_the_others_come_out(cli: Cli, tmp_path: Path
     assert out == f"{tmp_path / 'out' / 'good.png'}\n"
     lines = [line for line in err.splitlines() if line.startswith("srkit: ")]
     assert len(lines) == 3
-    assert "notes.png: not a readable picture" in lines[0]
-    assert "torn.png: not a readable picture" in lines[1]
+    assert "notes.png: not a readable image" in lines[0]
+    assert "torn.png: not a readable image" in lines[1]
     assert "2 images of 3 failed" in lines[2]
     assert "Traceback" not in err
     assert [p.name for p in shown(tmp_path / "out")] == ["good.png"]
 
 
-def test_when_every_picture_fails_the_status_is_1(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "notes.png").write_text("a note under a picture's name")
+def test_when_every_image_fails_the_status_is_1(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("a note under an image's name")
     status, out, err = cli("upscale", tmp_path / "notes.png", *BICUBIC)
     assert (status, out) == (1, "")
     assert "Traceback" not in err
@@ -488,14 +488,14 @@ def jobs(inputs: Sequence[Path], out: Path | None = None) -> list[tuple[Path, Pa
 
 
 def test_names_of_results(tmp_path: Path) -> None:
-    a, b = picture(tmp_path / "a.png"), picture(tmp_path / "b.JPG")
+    a, b = save_image(tmp_path / "a.png"), save_image(tmp_path / "b.JPG")
     odd = tmp_path / "no-suffix"
     odd.write_bytes(a.read_bytes())
     # Beside the input; a suffix that can't be written becomes PNG.
     assert jobs([a]) == [(a, tmp_path / "a-x4.png")]
     assert jobs([b]) == [(b, tmp_path / "b-x4.jpg")]
     assert jobs([odd]) == [(odd, tmp_path / "no-suffix-x4.png")]
-    # A file, where it has a picture's suffix and there is one picture.
+    # A file, where it has an image's suffix and there is one image.
     assert jobs([a], tmp_path / "new" / "c.webp") == [(a, tmp_path / "new" / "c.webp")]
     # A folder otherwise, whether it is there yet or not.
     assert jobs([a], tmp_path / "new") == [(a, tmp_path / "new" / "a.png")]
@@ -512,12 +512,12 @@ def test_names_of_results(tmp_path: Path) -> None:
 def test_a_folder_is_mirrored(cli: Cli, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     for name in ("a.png", "deep/er/b.png", "deep/a.jpg", ".hidden.png"):
-        picture(photos / name)
+        save_image(photos / name)
     (photos / "notes.txt").write_text("a note")
     status, out, _ = cli("upscale", photos, *BICUBIC)
     assert status == 0
     mirrored = tmp_path / "photos-x4"
-    found = [str(p.relative_to(mirrored)) for p in pictures_in(mirrored)]
+    found = [str(p.relative_to(mirrored)) for p in images_in(mirrored)]
     assert found == ["a.png", "deep/a.jpg", "deep/er/b.png"]
     assert len(out.splitlines()) == 3
     status, _, _ = cli("upscale", photos, "-o", tmp_path / "other", *BICUBIC)
@@ -525,7 +525,7 @@ def test_a_folder_is_mirrored(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_folder_named_by_a_dot(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    picture(tmp_path / "photos" / "a.png")
+    save_image(tmp_path / "photos" / "a.png")
     monkeypatch.chdir(tmp_path / "photos")
     status, _, _ = cli("upscale", ".", *BICUBIC)
     assert status == 0
@@ -534,17 +534,17 @@ def test_a_folder_named_by_a_dot(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_a_second_run_does_not_take_results_for_inputs(cli: Cli, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
-    picture(photos / "a.png")
+    save_image(photos / "a.png")
     for _ in range(3):
         assert cli("upscale", photos, "-o", photos / "big", *BICUBIC)[0] == 0
-    found = [str(p.relative_to(photos)) for p in pictures_in(photos)]
+    found = [str(p.relative_to(photos)) for p in images_in(photos)]
     assert found == ["a.png", "big/a.png"]
 
 
 def test_a_second_run_over_files_writes_its_own_results_anew(cli: Cli, tmp_path: Path) -> None:
-    file = picture(tmp_path / "a.png")
+    file = save_image(tmp_path / "a.png")
     assert cli("upscale", file, *BICUBIC)[0] == 0
-    picture(file, colour=200)
+    save_image(file, colour=200)
     assert cli("upscale", file, *BICUBIC)[0] == 0
     with Image.open(tmp_path / "a-x4.png") as image:
         assert image.getpixel((9, 9)) == (200, 55, 128)
@@ -552,7 +552,7 @@ def test_a_second_run_over_files_writes_its_own_results_anew(cli: Cli, tmp_path:
 
 def test_no_input_is_ever_written_over(refused: Callable[..., str], tmp_path: Path) -> None:
     photos = tmp_path / "photos"
-    a, also = picture(photos / "a.png"), picture(photos / "a-x4.png", colour=5)
+    a, also = save_image(photos / "a.png"), save_image(photos / "a-x4.png", colour=5)
     link = tmp_path / "link"
     link.symlink_to(photos, target_is_directory=True)
     before = a.read_bytes(), also.read_bytes()
@@ -572,7 +572,7 @@ def test_no_input_is_ever_written_over(refused: Callable[..., str], tmp_path: Pa
 
 
 def test_a_hard_link_to_an_input_stays_as_it_was(cli: Cli, tmp_path: Path) -> None:
-    a = picture(tmp_path / "a.png")
+    a = save_image(tmp_path / "a.png")
     before = a.read_bytes()
     (tmp_path / "linked.png").hardlink_to(a)
     cli("upscale", a, "-o", tmp_path / "linked.png", *BICUBIC)
@@ -580,7 +580,7 @@ def test_a_hard_link_to_an_input_stays_as_it_was(cli: Cli, tmp_path: Path) -> No
 
 
 def test_two_inputs_never_share_a_result(refused: Callable[..., str], tmp_path: Path) -> None:
-    one, two = picture(tmp_path / "1" / "a.png"), picture(tmp_path / "2" / "a.png")
+    one, two = save_image(tmp_path / "1" / "a.png"), save_image(tmp_path / "2" / "a.png")
     for arguments in ([one, two, "-o", tmp_path / "out"], [one, two, "-o", tmp_path / "out.png"]):
         line = refused("upscale", *arguments, *BICUBIC)
         assert str(one) in line
@@ -589,7 +589,7 @@ def test_two_inputs_never_share_a_result(refused: Callable[..., str], tmp_path: 
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
-    file = picture(tmp_path / "face.png")
+    file = save_image(tmp_path / "face.png")
     in_the_way = tmp_path / "file"
     in_the_way.write_text("no folder")
     status, _, err = cli("upscale", file, "-o", in_the_way / "deep", *BICUBIC)
@@ -603,7 +603,7 @@ def test_a_result_that_cannot_be_written_leaves_nothing(cli: Cli, tmp_path: Path
 def test_a_failed_write_keeps_the_older_result(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = picture(tmp_path / "face.png")
+    file = save_image(tmp_path / "face.png")
     assert cli("upscale", file, *BICUBIC)[0] == 0
     before = (tmp_path / "face-x4.png").read_bytes()
 
@@ -621,7 +621,7 @@ def test_a_failed_write_keeps_the_older_result(
 
 def test_no_temporary_file_stays(cli: Cli, tmp_path: Path) -> None:
     for name in ("a.png", "b.jpg", "c.webp", "d.tif", "e.bmp"):
-        picture(tmp_path / "photos" / name)
+        save_image(tmp_path / "photos" / name)
     assert cli("upscale", tmp_path / "photos", *BICUBIC)[0] == 0
     assert len(shown(tmp_path / "photos-x4")) == 5
     assert hidden(tmp_path) == []
@@ -782,7 +782,7 @@ def test_a_run_from_the_command_line_and_its_resumption(
     assert "seed: 0 -> 3" in refused(*start, "--steps", 9, "--seed", 3, "--resume")
 
     # By name, as the page says.
-    file = picture(tmp_path / "face.png")
+    file = save_image(tmp_path / "face.png")
     assert cli("upscale", file, "--model", "faces-tiny", "--device", "cpu")[0] == 0
     with Image.open(tmp_path / "face-x4.png") as image:
         assert image.size == (48, 40)
@@ -854,7 +854,7 @@ def test_the_papers_recipes_run(cli: Cli, crops: Crops, tmp_path: Path, recipe: 
     assert all(value > 0 for value in record["gradient_norms"].values())
 
 
-def test_the_demo_prints_scores_and_writes_a_picture(cli: Cli) -> None:
+def test_the_demo_prints_scores_and_writes_an_image(cli: Cli) -> None:
     status, out, err = cli("demo")
     assert (status, err) == (0, "")
     assert [p.name for p in Path.cwd().iterdir()] == ["srkit-demo.png"]

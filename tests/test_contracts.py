@@ -349,40 +349,40 @@ class Judge(nn.Module):
         super().__init__()
         self.gain = nn.Parameter(torch.ones(1))
 
-    def forward(self, picture: Tensor) -> Any:
-        feature = picture * self.gain
+    def forward(self, image: Tensor) -> Any:
+        feature = image * self.gain
         return DiscriminatorOutput(feature.mean(dim=(1, 2, 3)), (feature,))
 
 
 class BareLogits(Judge):
-    def forward(self, picture: Tensor) -> Any:
-        return super().forward(picture).logits
+    def forward(self, image: Tensor) -> Any:
+        return super().forward(image).logits
 
 
 class ColumnLogits(Judge):
-    def forward(self, picture: Tensor) -> Any:
-        return DiscriminatorOutput(super().forward(picture).logits[:, None])
+    def forward(self, image: Tensor) -> Any:
+        return DiscriminatorOutput(super().forward(image).logits[:, None])
 
 
 class LoneLogit(Judge):
-    def forward(self, picture: Tensor) -> Any:
-        return DiscriminatorOutput(super().forward(picture).logits.mean())
+    def forward(self, image: Tensor) -> Any:
+        return DiscriminatorOutput(super().forward(image).logits.mean())
 
 
 class InfiniteLogits(Judge):
-    def forward(self, picture: Tensor) -> Any:
-        return DiscriminatorOutput(super().forward(picture).logits / 0)
+    def forward(self, image: Tensor) -> Any:
+        return DiscriminatorOutput(super().forward(image).logits / 0)
 
 
 class FeatureList(Judge):
-    def forward(self, picture: Tensor) -> Any:
-        seen = super().forward(picture)
+    def forward(self, image: Tensor) -> Any:
+        seen = super().forward(image)
         return DiscriminatorOutput(seen.logits, list(seen.features))  # type: ignore[arg-type]
 
 
 class PooledFeature(Judge):
-    def forward(self, picture: Tensor) -> Any:
-        seen = super().forward(picture)
+    def forward(self, image: Tensor) -> Any:
+        seen = super().forward(image)
         return DiscriminatorOutput(seen.logits, (seen.features[0].mean(dim=0),))
 
 
@@ -393,8 +393,8 @@ class IdleWeight(Judge):
 
 
 class SteepJudge(Judge):
-    def forward(self, picture: Tensor) -> Any:
-        return DiscriminatorOutput(picture.mean(dim=(1, 2, 3)) + (self.gain - 1).abs().sqrt())
+    def forward(self, image: Tensor) -> Any:
+        return DiscriminatorOutput(image.mean(dim=(1, 2, 3)) + (self.gain - 1).abs().sqrt())
 
 
 class NotedJudge(Judge):
@@ -412,7 +412,7 @@ def test_the_good_discriminator_is_good() -> None:
 @pytest.mark.parametrize(
     ("make", "promise"),
     [
-        (lambda: lambda picture: picture, "nn.Module"),
+        (lambda: lambda image: image, "nn.Module"),
         (BareLogits, "DiscriminatorOutput, not Tensor"),
         (ColumnLogits, r"logits have shape \(2, 1\)"),
         (LoneLogit, r"logits have shape \(\)"),
@@ -454,13 +454,13 @@ def wants_lq(sr: Tensor, lq: Tensor) -> Tensor:
 LOSSES: list[tuple[Callable[..., Any], str]] = [
     (wants_lq, r"it asks for \['lq', 'sr'\]"),
     (lambda sr, hr: (sr - hr).square().mean(dim=(1, 2, 3)), r"scalar, not \(2,\)"),
-    (lambda sr, hr: (sr - hr).square().mean().log(), "loss of equal pictures is not finite"),
+    (lambda sr, hr: (sr - hr).square().mean().log(), "loss of equal images is not finite"),
     (lambda sr, hr: (sr - hr).sum() / 0, "not finite"),
     (lambda sr, hr: (sr - hr).detach().square().mean(), "has no gradient"),
     (Weighty(), "no gradient reaches sr"),
     (
         lambda sr, hr: (sr - hr).square().sum().sqrt(),
-        "gradient of equal pictures is not finite",
+        "gradient of equal images is not finite",
     ),
     (lambda sr, hr: (sr * 0 + hr).mean(), "gradient at sr is zero"),
 ]
@@ -497,7 +497,7 @@ def shrunk(hr: Tensor) -> Tensor:
 
 
 def own_noise(hr: Tensor, seeds: Tensor) -> Tensor:
-    """Noise that depends on each picture's seed alone."""
+    """Noise that depends on each image's seed alone."""
     noises = []
     for seed in seeds.tolist():
         generator = torch.Generator().manual_seed(seed)
@@ -602,7 +602,7 @@ def test_the_good_metric_is_good() -> None:
         (PythonScores(), "gives a tensor"),
         (OneScore(), r"scores have shape \(\)"),
         (NoNumber(), "not a number"),
-        (WrongWay(), "equal pictures don't score best"),
+        (WrongWay(), "equal images don't score best"),
         (Ranked(), "depends on the rest of the batch"),
     ],
 )
@@ -707,9 +707,9 @@ def test_the_good_metric_of_sets_is_good_and_is_left_as_it_was() -> None:
         (NotANumber(), "NaN"),
         (Backwards(), "equal sets don't score best"),
         (Blind(), "equal sets don't score best"),
-        (FirstCounts(), "depends on the order of the pictures"),
-        (LastBatch(), "depends on how pictures come in batches"),
-        (OfBatches(), "depends on how pictures come in batches"),
+        (FirstCounts(), "depends on the order of the images"),
+        (LastBatch(), "depends on how images come in batches"),
+        (OfBatches(), "depends on how images come in batches"),
     ],
 )
 def test_a_metric_of_sets_that_breaks_a_promise(metric: Any, promise: str) -> None:

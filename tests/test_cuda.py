@@ -34,7 +34,7 @@ def test_uniform_noise_is_the_same_to_the_bit() -> None:
     assert torch.equal(ours, seeds.uniform(keys, (3, 16, 16)))
 
 
-def test_degraded_pictures_differ_by_one_level_at_most() -> None:
+def test_degraded_images_differ_by_one_level_at_most() -> None:
     hr, keys = torch.rand(8, 3, 64, 64), torch.arange(8)
     degrade = registry.build("degradations", "faces-x4")
     levels = (degrade(hr.cuda(), seeds=keys.cuda()).cpu() - degrade(hr, seeds=keys)) * 255

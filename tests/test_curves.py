@@ -1,4 +1,4 @@
-"""A run's picture: what is drawn of which log, and that nothing in a log can break it."""
+"""A run's image: what is drawn of which log, and that nothing in a log can break it."""
 
 from __future__ import annotations
 
@@ -91,15 +91,15 @@ def test_the_sum_is_left_out_where_it_is_the_only_term() -> None:
 def test_whatever_a_log_holds_is_drawn(
     tmp_path: Path, records: list[dict[str, Any]], rows: int
 ) -> None:
-    with Image.open(plot.draw(run(tmp_path, records, rows))) as picture:
-        assert picture.size == tuple(round(side * plot.DPI) for side in plot.SIZE)
-        assert picture.mode == "RGB"
-        assert len(picture.getcolors(1 << 24) or ()) > 10
+    with Image.open(plot.draw(run(tmp_path, records, rows))) as image:
+        assert image.size == tuple(round(side * plot.DPI) for side in plot.SIZE)
+        assert image.mode == "RGB"
+        assert len(image.getcolors(1 << 24) or ()) > 10
 
 
 def test_the_newest_grid_is_drawn(tmp_path: Path) -> None:
-    with Image.open(plot.draw(run(tmp_path, [line(10)], rows=6))) as picture:
-        pixels = np.asarray(picture)
+    with Image.open(plot.draw(run(tmp_path, [line(10)], rows=6))) as image:
+        pixels = np.asarray(image)
     assert (pixels == (0, 0, 255)).all(axis=2).mean() > 0.1
     assert not (pixels == (255, 0, 0)).all(axis=2).any()
 

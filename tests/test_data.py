@@ -1,4 +1,4 @@
-"""Photos to batches: which pictures, how framed, in which order."""
+"""Photos to batches: which images, how framed, in which order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from srkit.recipe import Data, Recipe
 Crops = Callable[[Path, int, int], list[Path]]
 
 
-# --- which pictures make a batch ----------------------------------------------------------------
+# --- which images make a batch ----------------------------------------------------------------
 
 
 CPU = torch.device("cpu")
@@ -54,7 +54,7 @@ def recipe(size: int = 16, batch_size: int = 6, **values: Any) -> Recipe:
 
 
 @given(count=st.integers(1, 40), batch_size=st.integers(1, 50), seed=st.integers(0, 2**62))
-def test_every_epoch_shows_every_picture_once(count: int, batch_size: int, seed: int) -> None:
+def test_every_epoch_shows_every_image_once(count: int, batch_size: int, seed: int) -> None:
     sampler = Sampler(count, batch_size, seed)
     steps = -(-3 * count // batch_size)
     order = torch.cat([sampler.batch(step)[0] for step in range(steps)])
@@ -79,7 +79,7 @@ def test_batches_follow_from_seed_and_step_alone() -> None:
     seed=st.integers(0, 2**62),
     start=st.integers(0, 99),
 )
-def test_batches_are_what_picture_by_picture_gives(
+def test_batches_are_what_image_by_image_gives(
     count: int, each: int, processes: int, seed: int, start: int
 ) -> None:
     """A plain transcription, on whose numbers runs that were stopped earlier rely."""
@@ -94,9 +94,9 @@ def test_batches_are_what_picture_by_picture_gives(
         for row in rows:
             epoch, place = divmod((start + batch) * each * processes + row, count)
             generator = torch.Generator().manual_seed(derive(1, epoch))
-            picture = int(torch.randperm(count, generator=generator)[place])
-            assert int(index[batch, row - rows.start]) == picture
-            assert int(keys[batch, row - rows.start]) == derive(epoch, picture)
+            image = int(torch.randperm(count, generator=generator)[place])
+            assert int(index[batch, row - rows.start]) == image
+            assert int(keys[batch, row - rows.start]) == derive(epoch, image)
 
 
 def test_other_seeds_and_other_epochs_have_other_orders() -> None:
@@ -104,14 +104,14 @@ def test_other_seeds_and_other_epochs_have_other_orders() -> None:
     assert len({tuple(order.tolist()) for order in orders}) == 4
 
 
-def test_each_picture_has_its_own_key_in_each_epoch() -> None:
+def test_each_image_has_its_own_key_in_each_epoch() -> None:
     sampler = Sampler(50, 50, 0)
     keys = torch.cat([sampler.batch(epoch)[1] for epoch in range(10)])
     assert keys.dtype == torch.int64
     assert keys.unique().numel() == 500
 
 
-def test_a_pictures_key_is_independent_of_the_batch_size() -> None:
+def test_an_images_key_is_independent_of_the_batch_size() -> None:
     def keys(batch_size: int) -> dict[tuple[int, int], int]:
         found: dict[tuple[int, int], int] = {}
         sampler = Sampler(12, batch_size, 3)
@@ -142,7 +142,7 @@ def in_memory(pixels: Tensor, sampler: Sampler, *, flips: bool) -> MemoryLoader:
     )
 
 
-def test_a_batch_holds_the_pictures_asked_for() -> None:
+def test_a_batch_holds_the_images_asked_for() -> None:
     sampler = Sampler(20, 6, 0)
     index, _ = sampler.batch(2)
     hr = next(in_memory(numbered(20), sampler, flips=False).batches(2)).hr
@@ -151,7 +151,7 @@ def test_a_batch_holds_the_pictures_asked_for() -> None:
     assert not hr[..., 1:].any()
 
 
-def test_half_of_the_pictures_are_mirrored_anew_each_epoch() -> None:
+def test_half_of_the_images_are_mirrored_anew_each_epoch() -> None:
     pixels, sampler = numbered(200), Sampler(200, 200, 0)
     mirrored = torch.zeros(4, 200, dtype=torch.bool)
     some = [
@@ -172,7 +172,7 @@ def test_half_of_the_pictures_are_mirrored_anew_each_epoch() -> None:
 
 
 def rows(width: int, height: int) -> Image.Image:
-    """A picture whose red is the row and whose green is the column."""
+    """An image whose red is the row and whose green is the column."""
     grid = np.zeros((height, width, 3), dtype=np.uint8)
     grid[..., 0] = np.arange(height)[:, None]
     grid[..., 1] = np.arange(width)
@@ -193,11 +193,11 @@ def test_square_cuts_the_centre_at_whole_pixels(
     assert cut[0, :, 1].tolist() == list(range(first_column, first_column + side))
 
 
-def test_squash_takes_the_whole_picture() -> None:
-    picture = rows(89, 109)
-    squashed = codec.frame(picture, "squash", 64)
+def test_squash_takes_the_whole_image() -> None:
+    image = rows(89, 109)
+    squashed = codec.frame(image, "squash", 64)
     assert squashed.size == (64, 64)
-    assert squashed.tobytes() == picture.resize((64, 64), Image.Resampling.BICUBIC).tobytes()
+    assert squashed.tobytes() == image.resize((64, 64), Image.Resampling.BICUBIC).tobytes()
     reds = np.asarray(squashed)[:, 0, 0]
     assert reds[0] <= 1
     assert reds[-1] >= 107
@@ -205,7 +205,7 @@ def test_squash_takes_the_whole_picture() -> None:
 
 @pytest.mark.parametrize("framing", ["square", "squash"])
 @pytest.mark.parametrize("size", [(89, 109), (200, 50), (3, 7), (1, 1)])
-def test_framed_pictures_have_exactly_the_size_asked_for(
+def test_framed_images_have_exactly_the_size_asked_for(
     framing: codec.Framing, size: tuple[int, int]
 ) -> None:
     assert codec.frame(rows(*size), framing, 32).size == (32, 32)
@@ -214,9 +214,9 @@ def test_framed_pictures_have_exactly_the_size_asked_for(
 # --- decoded photos ----------------------------------------------------------------------------
 
 
-def test_broken_pictures_are_counted_named_and_left_out(tmp_path: Path, crops: Crops) -> None:
+def test_broken_images_are_counted_named_and_left_out(tmp_path: Path, crops: Crops) -> None:
     files = crops(tmp_path, 20, 24)
-    files[3].write_bytes(b"not a picture")
+    files[3].write_bytes(b"not an image")
     files[9].write_bytes(files[9].read_bytes()[:200])
     photos = decoded(files, Data(size=16))
     assert photos.pixels.shape == (18, 3, 16, 16)
@@ -228,7 +228,7 @@ def test_broken_pictures_are_counted_named_and_left_out(tmp_path: Path, crops: C
     assert torch.equal(photos.pixels, decoded(good, Data(size=16)).pixels)
 
 
-def test_too_many_broken_pictures_stop(tmp_path: Path, crops: Crops) -> None:
+def test_too_many_broken_images_stop(tmp_path: Path, crops: Crops) -> None:
     files = crops(tmp_path, 10, 24)
     for file in files[:2]:
         file.write_bytes(b"")
@@ -236,7 +236,7 @@ def test_too_many_broken_pictures_stop(tmp_path: Path, crops: Crops) -> None:
         decoded(files, Data(size=16))
 
 
-def test_decoded_pictures_are_the_framed_files(tmp_path: Path) -> None:
+def test_decoded_images_are_the_framed_files(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     rows(89, 109).save(file)
     for framing in ("square", "squash"):
@@ -293,7 +293,7 @@ def test_held_out_photos_can_lie_elsewhere(tmp_path: Path, crops: Crops) -> None
     assert (len(train), len(held_out)) == (30, 5)
 
 
-def test_one_picture_is_too_few(tmp_path: Path, crops: Crops) -> None:
+def test_one_image_is_too_few(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 1, 24)
     with pytest.raises(InputError, match="one image is too few"):
         split(tmp_path)
@@ -361,11 +361,11 @@ def same(batches: Sequence[Batch], others: Sequence[Batch]) -> bool:
 
 @pytest.fixture
 def some_broken(tmp_path: Path, crops: Crops) -> Path:
-    """Forty-one pictures, of which the second and the thirtieth can't be read."""
-    files = crops(tmp_path / "pictures", 41, 24)
-    files[1].write_bytes(b"not a picture")
+    """Forty-one images, of which the second and the thirtieth can't be read."""
+    files = crops(tmp_path / "images", 41, 24)
+    files[1].write_bytes(b"not an image")
     files[29].write_bytes(files[29].read_bytes()[:300])
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 STORAGES: tuple[Storage, ...] = ("memory", "stream")
@@ -373,7 +373,7 @@ STORAGES: tuple[Storage, ...] = ("memory", "stream")
 
 @pytest.mark.parametrize("flips", [True, False])
 def test_a_feed_yields_what_the_sampler_says(tmp_path: Path, crops: Crops, flips: bool) -> None:
-    """Bit for bit what choosing picture by picture gives, over several epochs and plans."""
+    """Bit for bit what choosing image by image gives, over several epochs and plans."""
     files = crops(tmp_path, 41, 24)
     its = recipe(seed=5, data={"flips": flips})
     photos = decoded([f for n, f in enumerate(files) if n % 20], its.data)
@@ -449,7 +449,7 @@ def test_a_feed_can_begin_again_and_leaves_nothing_running(some_broken: Path) ->
     assert all("ThreadPool" not in thread.name for thread in threading.enumerate())
 
 
-def test_a_picture_that_vanishes_during_a_run_is_named(tmp_path: Path, crops: Crops) -> None:
+def test_an_image_that_vanishes_during_a_run_is_named(tmp_path: Path, crops: Crops) -> None:
     files = crops(tmp_path, 4, 24)
     loader, _ = open_loader(
         tmp_path, None, recipe(), device=CPU, storage="stream", workers=1, cache=False
@@ -498,7 +498,7 @@ def test_samples_are_fed_too() -> None:
     assert first(loader, 1)[0].hr.shape == (6, 3, 16, 16)
 
 
-def test_no_more_pictures_are_held_out_than_validation_uses(
+def test_no_more_images_are_held_out_than_validation_uses(
     tmp_path: Path, crops: Crops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loader, "MOST_HELD_OUT", 5)
@@ -512,7 +512,7 @@ def test_no_more_pictures_are_held_out_than_validation_uses(
         open_loader(tmp_path, None, recipe(), device=CPU)
 
 
-def test_too_many_broken_pictures_stop_a_run_with_all_names(tmp_path: Path, crops: Crops) -> None:
+def test_too_many_broken_images_stop_a_run_with_all_names(tmp_path: Path, crops: Crops) -> None:
     for file in crops(tmp_path, 30, 24)[::4]:
         file.write_bytes(b"")
     for storage in STORAGES:
@@ -522,7 +522,7 @@ def test_too_many_broken_pictures_stop_a_run_with_all_names(tmp_path: Path, crop
         assert "\n" not in str(raised.value)
 
 
-def test_progress_ends_at_the_number_of_pictures(tmp_path: Path, crops: Crops) -> None:
+def test_progress_ends_at_the_number_of_images(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 150, 8)
     seen: list[tuple[int, int]] = []
 
@@ -538,7 +538,7 @@ def test_progress_ends_at_the_number_of_pictures(tmp_path: Path, crops: Crops) -
 
 @pytest.fixture
 def decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that grows by one entry with each picture that a folder's source decodes."""
+    """A list that grows by one entry with each image that a folder's source decodes."""
     seen: list[int] = []
     original = ImageDataset.decode
 
@@ -599,10 +599,10 @@ def test_a_damaged_cache_is_made_anew(
     assert file.read_bytes() == whole
 
 
-def test_other_pictures_framings_and_sizes_have_caches_of_their_own(
+def test_other_images_framings_and_sizes_have_caches_of_their_own(
     tmp_path: Path, crops: Crops
 ) -> None:
-    files = crops(tmp_path / "pictures", 4, 24)
+    files = crops(tmp_path / "images", 4, 24)
     cache = tmp_path / "cache"
 
     def opened(**settings: Any) -> int:
@@ -622,8 +622,8 @@ def test_other_pictures_framings_and_sizes_have_caches_of_their_own(
 def test_files_that_differ_in_nothing_but_when_they_were_written_are_others(
     tmp_path: Path, crops: Crops
 ) -> None:
-    """As two sets of uncompressed pictures from archives that store no times."""
-    files = crops(tmp_path / "pictures", 2, 24)
+    """As two sets of uncompressed images from archives that store no times."""
+    files = crops(tmp_path / "images", 2, 24)
     prints = []
     for colour in (10, 20):
         for file in files:
@@ -682,7 +682,7 @@ def test_a_moved_folder_is_still_known_and_named_by_its_new_name(
     decodes.clear()
     loader, _ = open_loader(moved, None, recipe(), device=CPU, cache=tmp_path)
     assert not decodes
-    assert loader.broken[0].startswith(f"{moved / '000002.png'}: not a readable picture")
+    assert loader.broken[0].startswith(f"{moved / '000002.png'}: not a readable image")
     assert f"{some_broken}" not in "".join(loader.broken)
 
 

@@ -47,18 +47,18 @@ def photo() -> Tensor:
     """The astronaut's head, ``13HW``, 128x128."""
     import skimage.data
 
-    picture = Image.fromarray(skimage.data.astronaut()).crop((160, 0, 288, 128))
-    return codec.to_tensor(picture)
+    image = Image.fromarray(skimage.data.astronaut()).crop((160, 0, 288, 128))
+    return codec.to_tensor(image)
 
 
 def keys(count: int, start: int = 0) -> Tensor:
     return torch.arange(start, start + count)
 
 
-def apply(step: Operation, pictures: Tensor, start: int = 0, scale: int = 4) -> Tensor:
-    height, width = pictures.shape[-2:]
+def apply(step: Operation, images: Tensor, start: int = 0, scale: int = 4) -> Tensor:
+    height, width = images.shape[-2:]
     frame = Frame((height, width), (height // scale, width // scale))
-    return step(Canvas(pictures), frame, keys(len(pictures), start)).filled()
+    return step(Canvas(images), frame, keys(len(images), start)).filled()
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
@@ -78,7 +78,7 @@ def test_an_isotropic_blur_is_scipys_gaussian(photo: Tensor, sigma: float) -> No
     assert np.abs(ours.numpy() - theirs).max() < 1e-5
 
 
-def test_each_picture_has_the_blur_of_its_own_seed(photo: Tensor) -> None:
+def test_each_image_has_the_blur_of_its_own_seed(photo: Tensor) -> None:
     step = blurs.Blur(sigma=(0.5, 3.0))
     ours = apply(step, photo.expand(5, -1, -1, -1))
     spread = step.kernels(keys(5))[:, 9].mul((torch.arange(19) - 9.0) ** 2).sum(1)
@@ -113,9 +113,9 @@ def test_an_anisotropic_kernel_has_its_sigmas_and_its_angle(angle: float) -> Non
 def test_motion_blur_draws_a_line_of_its_length_in_its_direction(
     angle: float, down: int, right: int
 ) -> None:
-    picture = torch.zeros(1, 3, 41, 41)
-    picture[..., 20, 20] = 1
-    streak = apply(blurs.Blur(kernel="motion", length=9, angle=angle), picture)[0, 0]
+    image = torch.zeros(1, 3, 41, 41)
+    image[..., 20, 20] = 1
+    streak = apply(blurs.Blur(kernel="motion", length=9, angle=angle), image)[0, 0]
     assert float(streak.sum()) == pytest.approx(1, abs=1e-5)
     steps = range(-6, 7)
     line = torch.stack([streak[20 + down * i, 20 + right * i] for i in steps])
@@ -211,23 +211,23 @@ def test_area_keeps_the_mean_and_averages_exactly_what_a_pixel_covers() -> None:
     after=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     seed=st.integers(0, 99),
 )
-def test_the_canvas_beyond_a_picture_never_shows(
+def test_the_canvas_beyond_an_image_never_shows(
     kernel: str, before: tuple[int, int], after: tuple[int, int], seed: int
 ) -> None:
-    """A picture in the corner of a canvas full of rubbish is resized as if it were alone."""
-    (picture,) = torch.rand(1, 3, *before, generator=torch.Generator().manual_seed(seed))
+    """An image in the corner of a canvas full of rubbish is resized as if it were alone."""
+    (image,) = torch.rand(1, 3, *before, generator=torch.Generator().manual_seed(seed))
     canvas = torch.full((1, 3, 24, 24), 1e3)
-    canvas[0, :, : before[0], : before[1]] = picture
+    canvas[0, :, : before[0], : before[1]] = image
     index, new = torch.zeros(1, dtype=torch.int64), torch.tensor([after])
     filled = Canvas(canvas, torch.tensor([before]))
     inside = resampled(filled, new, (30, 30), [kernel], index)
-    alone = resampled(Canvas(picture[None]), new, after, [kernel], index)
+    alone = resampled(Canvas(image[None]), new, after, [kernel], index)
     assert torch.allclose(inside[..., : after[0], : after[1]], alone, atol=1e-6)
     # Beyond it, the border goes on.
     assert torch.equal(inside, Canvas(inside, new).filled())
 
 
-def test_factors_are_drawn_per_picture_and_by_direction() -> None:
+def test_factors_are_drawn_per_image_and_by_direction() -> None:
     step = Resize(of="hr", factor=(0.25, 1.5), direction={"down": 0.7, "up": 0.2, "keep": 0.1})
     sizes = step(Canvas(torch.rand(1000, 3, 16, 16)), Frame((16, 16), (4, 4)), keys(1000)).sizes
     assert sizes is not None
@@ -286,9 +286,9 @@ def test_grey_noise_is_the_same_in_all_channels(photo: Tensor) -> None:
 # --- JPEG ---------------------------------------------------------------------------------------
 
 
-def pillows_jpeg(picture: Tensor, quality: int, chroma: str) -> Tensor:
+def pillows_jpeg(image: Tensor, quality: int, chroma: str) -> Tensor:
     file = io.BytesIO()
-    codec.to_image(picture).save(file, "JPEG", quality=quality, subsampling=chroma)
+    codec.to_image(image).save(file, "JPEG", quality=quality, subsampling=chroma)
     return codec.to_tensor(Image.open(file))
 
 
@@ -298,24 +298,24 @@ def pillows_jpeg(picture: Tensor, quality: int, chroma: str) -> Tensor:
 def test_jpeg_loses_what_pillows_does(
     photo: Tensor, size: tuple[int, int], quality: int, chroma: str
 ) -> None:
-    picture = photo[..., : size[0], : size[1]]
+    image = photo[..., : size[0], : size[1]]
     whole_number = torch.tensor([float(quality)], dtype=torch.float64)
-    ours = compressed(picture, whole_number, halved=chroma == "4:2:0")
-    theirs = pillows_jpeg(picture, quality, chroma)
+    ours = compressed(image, whole_number, halved=chroma == "4:2:0")
+    theirs = pillows_jpeg(image, quality, chroma)
     assert psnr(ours, theirs) > 41
-    assert psnr(ours, picture) == pytest.approx(psnr(theirs, picture), abs=0.06)
+    assert psnr(ours, image) == pytest.approx(psnr(theirs, image), abs=0.06)
     assert torch.allclose(ours * 255, (ours * 255).round(), atol=1e-4)
 
 
 def test_a_grid_at_any_phase_is_that_of_a_larger_jpeg(photo: Tensor) -> None:
     step = Jpeg(quality=(40, 40), any_phase=True)
-    picture = photo[..., 3:51, 5:53]
+    image = photo[..., 3:51, 5:53]
     seen = set()
     for seed in range(40):
-        done = step(Canvas(picture), Frame((48, 48), (12, 12)), keys(1, seed)).pixels
+        done = step(Canvas(image), Frame((48, 48), (12, 12)), keys(1, seed)).pixels
         for top, left in itertools.product(range(16), repeat=2):
             whole_file = torch.nn.functional.pad(
-                picture, (left, 15 - left, top, 15 - top), mode="replicate"
+                image, (left, 15 - left, top, 15 - top), mode="replicate"
             )
             quality = torch.tensor([40.0], dtype=torch.float64)
             cut = compressed(whole_file, quality)[..., top : top + 48, left : left + 48]
@@ -368,7 +368,7 @@ def test_every_operation_keeps_the_contract(steps: list[dict[str, Any]]) -> None
 
 
 @pytest.mark.parametrize("name", ["first-order", "second-order", "web-faces"])
-def test_a_ready_chain_is_the_same_for_a_picture_in_any_batch(photo: Tensor, name: str) -> None:
+def test_a_ready_chain_is_the_same_for_an_image_in_any_batch(photo: Tensor, name: str) -> None:
     hr = photo.unfold(2, 32, 12).unfold(3, 32, 12).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 32, 32)
     degrade = registry.build("degradations", name)
     together = degrade(hr, seeds=keys(len(hr), 1000))
@@ -391,7 +391,7 @@ def test_the_result_has_the_size_of_its_scale_and_is_8_bits(scale: int) -> None:
 
 
 @pytest.mark.parametrize("side", [1, 2, 5])
-def test_the_smallest_pictures_work(side: int) -> None:
+def test_the_smallest_images_work(side: int) -> None:
     hr = torch.rand(3, 3, 4 * side, 4)
     lr = second_order()(hr, seeds=keys(3))
     assert lr.shape == (3, 3, side, 1)
@@ -406,7 +406,7 @@ def test_a_chain_without_steps_is_plain_bicubic(photo: Tensor) -> None:
     assert torch.allclose(exact, interpolate(photo, scale_factor=0.25, mode="area"), atol=1e-6)
 
 
-def test_probability_decides_per_picture_and_each_step_draws_on_its_own() -> None:
+def test_probability_decides_per_image_and_each_step_draws_on_its_own() -> None:
     hr = torch.full((400, 3, 8, 8), 0.5)
     noise = {"do": "noise", "sigma": 0.1, "probability": 0.3}
     once = registry.build("degradations", "chain", scale=1, steps=[noise])(hr, seeds=keys(400))
@@ -521,7 +521,7 @@ def test_a_wrong_step_is_named_with_its_place_in_one_line(step: dict[str, Any], 
     assert "\n" not in str(caught.value)
 
 
-def test_pictures_that_are_no_multiple_of_the_scale_are_refused() -> None:
+def test_images_that_are_no_multiple_of_the_scale_are_refused() -> None:
     with pytest.raises(ValueError, match="no multiple of scale 4"):
         Chain()(torch.rand(1, 3, 10, 8), seeds=keys(1))
     with pytest.raises(OptionError, match="scale is a whole number"):

@@ -67,7 +67,7 @@ sys.exit(status)
     assert "--degradation" in ran.stdout
 
 
-def test_a_picture_is_what_the_bench_makes_of_it(cli: Cli) -> None:
+def test_an_image_is_what_the_bench_makes_of_it(cli: Cli) -> None:
     file = photo(Path("face.png"))
     assert cli(file, "lr.png") == (0, "lr.png\n", "")
     lr = Protocol().degrade(tensor(file))
@@ -78,7 +78,7 @@ def test_a_picture_is_what_the_bench_makes_of_it(cli: Cli) -> None:
     assert not np.array_equal(pixels(Path("lr.png")), pixels(Path("other.png")))
 
 
-def test_a_folder_keeps_its_tree_and_each_picture_has_its_own_seed(cli: Cli) -> None:
+def test_a_folder_keeps_its_tree_and_each_image_has_its_own_seed(cli: Cli) -> None:
     files = [photo(Path("in") / name) for name in ("a.png", "b/c.jpg", "b/d.webp")]
     status, out, err = cli("in", "out", "--seed", 7)
     assert (status, err) == (0, "")
@@ -86,7 +86,7 @@ def test_a_folder_keeps_its_tree_and_each_picture_has_its_own_seed(cli: Cli) -> 
     assert out.split() == [str(file) for file in outputs]
     degrade = registry.build("degradations", "faces-x4")
     for file, output in zip(files, outputs, strict=True):
-        lr = degrade(tensor(file), seeds=seeds.of_pictures(tensor(file), 7))
+        lr = degrade(tensor(file), seeds=seeds.of_images(tensor(file), 7))
         assert np.array_equal(pixels(output), np.asarray(codec.to_image(lr)))
 
 
@@ -116,7 +116,7 @@ def test_samples_of_an_image_make_a_sheet(cli: Cli) -> None:
     assert drawn.shape == (34, 34, 3)
     assert (drawn[18:, 18:] == 255).all()
     degrade = registry.build("degradations", "second-order")
-    key = seeds.of_pictures(tensor(file), 0)
+    key = seeds.of_images(tensor(file), 0)
     for draw, (top, left) in enumerate([(0, 0), (0, 18), (18, 0)]):
         lr = degrade(tensor(file), seeds=seeds.derive(key, draw) if draw else key)
         tile = drawn[top : top + 16, left : left + 16]
@@ -139,7 +139,7 @@ def test_sides_are_cut_to_a_multiple_and_this_is_said(cli: Cli) -> None:
     assert np.array_equal(pixels(Path("out/odd.png"))[:, :64], pixels(file)[:40, :64])
 
 
-def test_the_smallest_picture_becomes_one_pixel(cli: Cli) -> None:
+def test_the_smallest_image_becomes_one_pixel(cli: Cli) -> None:
     file = photo(Path("tiny.png"), (4, 4))
     for name in ("faces-x4", "second-order"):
         assert cli(file, "lr.png", "--degradation", name)[0] == 0
@@ -170,32 +170,32 @@ def test_scale_settings_and_files_choose_the_degradation(cli: Cli) -> None:
         )
 
 
-def test_one_broken_picture_does_not_take_the_others_with_it(cli: Cli) -> None:
+def test_one_broken_image_does_not_take_the_others_with_it(cli: Cli) -> None:
     for name in ("a.png", "c.png"):
         photo(Path("in") / name)
-    Path("in/b.png").write_bytes(b"no picture")
+    Path("in/b.png").write_bytes(b"no image")
     photo(Path("in/d.png"), (3, 3))
     status, out, err = cli("in", "out")
     assert (status, out) == (1, "out/a.png\nout/c.png\n")
     broken, small, summary = err.splitlines()
-    assert broken.startswith("srkit: in/b.png: not a readable picture")
+    assert broken.startswith("srkit: in/b.png: not a readable image")
     assert small == "srkit: in/d.png: 3x3 is smaller than a scale of 4"
-    assert summary == "srkit: 2 pictures of 4 failed"
+    assert summary == "srkit: 2 images of 4 failed"
     hr = tensor(Path("in/c.png"))
-    lr = registry.build("degradations", "faces-x4")(hr, seeds=seeds.of_pictures(hr, 0))
+    lr = registry.build("degradations", "faces-x4")(hr, seeds=seeds.of_images(hr, 0))
     assert np.array_equal(pixels(Path("out/c.png")), np.asarray(codec.to_image(lr)))
 
 
-def test_what_a_degradation_refuses_is_said_of_the_picture(cli: Cli) -> None:
+def test_what_a_degradation_refuses_is_said_of_the_image(cli: Cli) -> None:
     file = photo(Path("face.png"))
     status, out, err = cli(file, "out.png", "--set", "blur=30")
     assert (status, out) == (1, "")
     said, summary = err.splitlines()
     assert said == "srkit: face.png: hr (64, 64) is too small for a blur of 30.0"
-    assert summary == "srkit: 1 picture of 1 failed"
+    assert summary == "srkit: 1 image of 1 failed"
 
 
-def test_a_picture_too_large_for_the_memory_does_not_take_the_others_with_it(
+def test_an_image_too_large_for_the_memory_does_not_take_the_others_with_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo(Path("in/a.png"), (80, 80))
@@ -258,7 +258,7 @@ def test_a_wrong_choice_is_one_line(
 def test_nothing_to_do_is_status_2(refused: Callable[..., str]) -> None:
     Path("empty").mkdir()
     assert refused("none.png", "out.png") == "srkit: none.png: no such file or folder"
-    assert "no pictures in it" in refused("empty", "out")
+    assert "no images in it" in refused("empty", "out")
     photo(Path("in/a.png"))
     assert "must be a folder, too" in refused("in", "out.png")
 

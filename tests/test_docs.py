@@ -176,7 +176,7 @@ def test_a_symbol_of_the_paper_page_exists(module: str, name: str) -> None:
 
 
 @by_name(TEXTS)
-def test_links_and_pictures_exist(page: Path) -> None:
+def test_links_and_images_exist(page: Path) -> None:
     prose = FENCE.sub("", read(page))
     targets = [target.partition("#")[0] for target in LINK.findall(prose)]
     inside = [t for t in targets if t and not re.match(r"[a-z]+:", t)]

@@ -45,7 +45,7 @@ CPU = torch.device("cpu")
 
 
 def tiny_gan(**settings: Any) -> Recipe:
-    """Both networks without batch normalisation, and losses that are means over the pictures."""
+    """Both networks without batch normalisation, and losses that are means over the images."""
     gan = {
         "name": "tiny-gan",
         "discriminator.name": "srgan-plain",
@@ -495,7 +495,7 @@ def test_without_tensorboard_installed_there_is_no_folder(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_picture_that_cannot_be_drawn_fails_no_run(
+def test_an_image_that_cannot_be_drawn_fails_no_run(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(folder: Path) -> Path:
@@ -558,7 +558,7 @@ def test_a_photo_that_is_lost_on_the_way_costs_no_step(
         def batches(start: int) -> Iterator[Batch]:
             for number, batch in enumerate(whole(start)):
                 if number == 4:
-                    raise InputError("a picture has changed")
+                    raise InputError("an image has changed")
                 yield batch
 
         whole = feed.batches
@@ -567,12 +567,12 @@ def test_a_photo_that_is_lost_on_the_way_costs_no_step(
 
     opened = loop.open_loader
     monkeypatch.setattr(loop, "open_loader", opening)
-    with pytest.raises(InputError, match=r"a picture has changed; saved .*00000004"):
+    with pytest.raises(InputError, match=r"an image has changed; saved .*00000004"):
         run(tiny())
     assert run_folder.step_of(checkpoint.checkpoints(tmp_path / "run")[-1]) == 4
 
 
-def test_a_run_ends_with_a_picture_of_itself(tmp_path: Path, run: Callable[..., Any]) -> None:
+def test_a_run_ends_with_an_image_of_itself(tmp_path: Path, run: Callable[..., Any]) -> None:
     run(tiny())
     assert (tmp_path / "run" / "training.png").stat().st_size > 10_000
 
@@ -791,7 +791,7 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
     assert [line["step"] for line in theirs] == [line["step"] for line in ours]
     for one, other in zip(ours, theirs, strict=True):
         for key in one.keys() & {"losses", "gradient_norms", "validation"}:
-            # A share of pictures moves by whole pictures: the floor is one of a line's 96.
+            # A share of images moves by whole images: the floor is one of a line's 96.
             close = pytest.approx(one[key], rel=1e-2, abs=0.011 if key == "losses" else 0)
             assert other[key] == close, (one["step"], key)
 
@@ -828,12 +828,12 @@ def test_photos_that_one_process_cannot_read_end_all(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(4):
-        (photos / f"{number}.png").write_bytes(b"no picture")
+        (photos / f"{number}.png").write_bytes(b"no image")
     began = time.monotonic()
     out = tmp_path / "run"
     done = launch(2, "train", "faces-tiny", "--data", str(photos), "--out", str(out))
     assert done.returncode != 0
-    assert done.stderr.count("4 of 4 pictures are broken") == 1
+    assert done.stderr.count("4 of 4 images are broken") == 1
     assert time.monotonic() - began < 60
 
 

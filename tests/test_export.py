@@ -1,4 +1,4 @@
-"""Exported files: the same pictures as torch, of any size; refused where they would not be."""
+"""Exported files: the same images as torch, of any size; refused where they would not be."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from srkit.models.export import TOLERANCE, described
 from srkit.models.load import load
 
 Cli = Callable[..., tuple[int, str, str]]
-# Other sizes than those that `export` compares; a picture of one pixel among them.
+# Other sizes than those that `export` compares; an image of one pixel among them.
 SIZES = ((1, 1, 1), (2, 2, 3), (1, 5, 77), (4, 24, 24))
 
 
@@ -122,7 +122,7 @@ def test_a_file_tells_nothing_of_the_machine_that_wrote_it(tmp_path: Path) -> No
 
 
 class Windowed(nn.Module):
-    """Cuts a picture into as many windows as the size it is first called with has."""
+    """Cuts an image into as many windows as the size it is first called with has."""
 
     receptive_radius = None
 

@@ -58,7 +58,7 @@ def test_a_mirrored_face_is_found_where_it_is(detector: Detector, astronaut: Ima
     assert (512 - x, y) == pytest.approx(CENTRE, abs=15)
 
 
-def test_a_grey_picture_has_a_face_too(detector: Detector, astronaut: Image.Image) -> None:
+def test_a_grey_image_has_a_face_too(detector: Detector, astronaut: Image.Image) -> None:
     assert centre(detector.faces(astronaut.convert("L"))[0]) == pytest.approx(CENTRE, abs=15)
 
 
@@ -68,16 +68,16 @@ def test_noise_has_no_face(detector: Detector) -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (30, 20), (300, 25)])
-def test_an_empty_or_small_picture_has_no_face(detector: Detector, size: tuple[int, int]) -> None:
+def test_an_empty_or_small_image_has_no_face(detector: Detector, size: tuple[int, int]) -> None:
     assert detector.faces(Image.new("RGB", size, (128, 128, 128))) == []
 
 
 @pytest.mark.parametrize("least", [47, 94])  # times 12.0 / least it is 11.999999999999998
-def test_a_picture_just_as_small_as_the_least_face_is_looked_at_or_not(least: int) -> None:
+def test_an_image_just_as_small_as_the_least_face_is_looked_at_or_not(least: int) -> None:
     assert align_detector(min_size=least).faces(Image.new("RGB", (least, least))) == []
 
 
-def test_a_picture_of_a_few_pixels_has_no_face(detector: Detector) -> None:
+def test_an_image_of_a_few_pixels_has_no_face(detector: Detector) -> None:
     assert detector.faces(Image.new("RGB", (5, 4))) == []
 
 
@@ -135,7 +135,7 @@ def test_the_margin_widens_the_box_about_its_centre(ramp: Image.Image) -> None:
     assert (pixels[..., 1].min(), pixels[..., 1].max()) == (25, 54)
 
 
-def test_a_box_of_nothing_still_gives_a_picture(ramp: Image.Image) -> None:
+def test_a_box_of_nothing_still_gives_an_image(ramp: Image.Image) -> None:
     assert crop(ramp, Face((10, 10, 10, 10), 1.0), 16).size == (16, 16)
 
 
@@ -148,7 +148,7 @@ def test_the_landmarks_are_eyes_nose_and_mouth(detector: Detector, astronaut: Im
     assert np.abs(np.array(places) - expected).max() < 3
 
 
-def test_landmarks_of_a_mirrored_picture_add_up_to_its_width(
+def test_landmarks_of_a_mirrored_image_add_up_to_its_width(
     detector: Detector, astronaut: Image.Image
 ) -> None:
     here = np.array(detector.faces(astronaut)[0].landmarks)
@@ -169,7 +169,7 @@ def moved(known: SimilarityTransform) -> np.ndarray:
 
 
 def on_canvas(image: Image.Image, known: SimilarityTransform, size: tuple[int, int]) -> Image.Image:
-    """Return a picture transformed; its border's pixels go on."""
+    """Return an image transformed; its border's pixels go on."""
     half = AffineTransform(translation=(0.5, 0.5)), AffineTransform(translation=(-0.5, -0.5))
     inverse = half[0] + AffineTransform(matrix=known.inverse.params) + half[1]
     pixels = warp(np.asarray(image), inverse, output_shape=size[::-1], order=3, mode="edge")
@@ -214,7 +214,7 @@ def test_the_share_outside_is_known() -> None:
     assert placed(moved(SimilarityTransform(translation=(999, 0))), CELEBA_SIZE).outside == 1
 
 
-def test_beyond_the_picture_its_border_is_repeated() -> None:
+def test_beyond_the_image_its_border_is_repeated() -> None:
     columns = np.arange(CELEBA_SIZE[0], dtype=np.uint8)
     ramp = Image.fromarray(np.tile(columns[None, :, None], (CELEBA_SIZE[1], 1, 3)))
     for shift in (-60, 60, 400):
@@ -235,7 +235,7 @@ def test_a_large_face_is_shrunk_without_aliasing(scale: float) -> None:
     assert np.abs(pixels[4:-4, 4:-4].astype(int) - 128).max() < 12
 
 
-def test_celebas_own_pictures_come_back(detector: Detector, data_root: Path) -> None:
+def test_celebas_own_images_come_back(detector: Detector, data_root: Path) -> None:
     """Enlarged, turned and put on a canvas, they are found, and framed as they were.
 
     The frame can't be the same to the pixel: no two faces are alike, and CelebA's landmarks were

@@ -57,17 +57,17 @@ def test_a_few_unreadable_jpegs_are_named_counted_and_left_out(
     files = as_jpegs(crops(tmp_path / "photos", 40, 32))
     for file in files[3], files[17]:
         cut_off(file)
-    (tmp_path / "photos" / "no-picture.jpg").write_text("not a JPEG")
+    (tmp_path / "photos" / "no-image.jpg").write_text("not a JPEG")
     status, _, errors = go(tmp_path / "photos")
     said = "".join("".join(errors).split())  # the console breaks lines within names
     assert status == 0
-    assert "leftout3brokenpictures" in said
-    for name in (files[3].name, files[17].name, "no-picture.jpg"):
+    assert "leftout3brokenimages" in said
+    for name in (files[3].name, files[17].name, "no-image.jpg"):
         assert name in said
     assert (tmp_path / "run" / checkpoint.MODEL).is_file()
     first = json.loads((tmp_path / "run" / run_folder.LOG).read_text().splitlines()[0])
     assert len(first["broken"]) == 3
-    assert "no-picture.jpg" in " ".join(first["broken"])
+    assert "no-image.jpg" in " ".join(first["broken"])
 
 
 def test_too_many_unreadable_jpegs_stop_the_run_with_their_names(
@@ -79,13 +79,13 @@ def test_too_many_unreadable_jpegs_stop_the_run_with_their_names(
     status, _, errors = go(tmp_path / "photos")
     assert status == 2
     assert len(errors) == 1
-    assert errors[0].startswith("srkit: 5 of 20 pictures are broken")
+    assert errors[0].startswith("srkit: 5 of 20 images are broken")
     assert files[0].name in errors[0]
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("content", ["nothing", "text"])
-def test_a_folder_without_pictures_is_said_to_be_one(
+def test_a_folder_without_images_is_said_to_be_one(
     tmp_path: Path, go: Callable[..., tuple[int, str, list[str]]], content: str
 ) -> None:
     folder = tmp_path / "photos"
@@ -95,7 +95,7 @@ def test_a_folder_without_pictures_is_said_to_be_one(
             (folder / f"{number}.txt").write_text("words")
     status, _, errors = go(folder)
     assert (status, len(errors)) == (2, 1)
-    assert f"{folder}: no pictures in it" in errors[0]
+    assert f"{folder}: no images in it" in errors[0]
     assert not (tmp_path / "run").exists()
 
 
@@ -139,7 +139,7 @@ def test_a_run_logs_what_it_left_out_of_shards(
     import tarfile
 
     files = crops(tmp_path / "photos", 60, 32)
-    files[1].write_bytes(b"no picture")
+    files[1].write_bytes(b"no image")
     with tarfile.open(tmp_path / "shard-0.tar", "w") as tar:
         for file in files:
             tar.add(file, arcname=file.name)

@@ -23,7 +23,7 @@ from PIL import Image, features
 from srkit.errors import InputError
 from srkit.files import atomic
 from srkit.imaging import codec, decode, formats
-from srkit.imaging.codec import Picture
+from srkit.imaging.codec import DecodedImage
 
 AVIF = [".avif"] if features.check("avif") else []
 WRITTEN = [".png", ".jpg", ".webp", ".tif", ".bmp", *AVIF]
@@ -95,10 +95,10 @@ def test_heif_is_read_with_its_package(tmp_path: Path) -> None:
     )
     fresh = subprocess.check_output([sys.executable, "-c", script], text=True)  # not yet registered
     assert fresh == "(64, 96) uint8\n"
-    picture = codec.read(file)
+    image = codec.read(file)
     turned = np.asarray(photo().transpose(Image.Transpose.ROTATE_270)).astype(int)
-    assert np.abs(picture.pixels - turned).mean() < 4
-    codec.save(picture, tmp_path / "b.jpg")
+    assert np.abs(image.pixels - turned).mean() < 4
+    codec.save(image, tmp_path / "b.jpg")
     with Image.open(tmp_path / "b.jpg") as written:
         assert dict(written.getexif()) == {0x010F: "A phone"}
 
@@ -108,11 +108,11 @@ def test_heif_of_10_bits_keeps_them(tmp_path: Path) -> None:
     ramp = np.linspace(0, 65_535, 512).astype(np.uint16)
     values = np.broadcast_to(ramp[None, :, None], (64, 512, 3))
     heif.from_bytes("RGB;16", (512, 64), values.tobytes()).save(tmp_path / "a.heic", quality=-1)
-    picture = codec.read(tmp_path / "a.heic")
-    assert picture.pixels.dtype == np.uint16
-    assert np.abs(picture.pixels.astype(int) - values).max() < 400
-    assert len(np.unique(picture.pixels)) > 400  # 8 bits have 256
-    assert picture.pixels.max() > 65_400
+    image = codec.read(tmp_path / "a.heic")
+    assert image.pixels.dtype == np.uint16
+    assert np.abs(image.pixels.astype(int) - values).max() < 400
+    assert len(np.unique(image.pixels)) > 400  # 8 bits have 256
+    assert image.pixels.max() > 65_400
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def test_animations_are_refused(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     for name in ("gif", "png", "webp", *(suffix[1:] for suffix in AVIF)):
         moving = encoded(frames[0], name, save_all=True, append_images=frames[1:])
-        assert refused(moving) == "animated pictures are not supported"
+        assert refused(moving) == "animated images are not supported"
         still = encoded(frames[0], name, save_all=True)
         assert codec.read("x", still).size == (8, 8)
 
@@ -179,17 +179,17 @@ def test_a_file_that_is_cut_off_is_broken(name: str, share: float) -> None:
     content = encoded(photo(), name)
     codec.read("x", content)
     line = refused(content[: int(len(content) * share)])
-    assert line.startswith("not a readable picture (")
+    assert line.startswith("not a readable image (")
 
 
 def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.png: no such file$"):
         codec.read(tmp_path / "none.png")
-    with pytest.raises(InputError, match=r": not a readable picture \(Is a directory\)$"):
+    with pytest.raises(InputError, match=r": not a readable image \(Is a directory\)$"):
         codec.read(tmp_path)
 
 
-def test_a_picture_too_large_for_the_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_too_large_for_the_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise MemoryError
 
@@ -200,9 +200,7 @@ def test_a_picture_too_large_for_the_memory_is_one_line(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("suffix", WRITTEN)
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_size_is_that_of_the_upright_picture(
-    tmp_path: Path, suffix: str, orientation: int
-) -> None:
+def test_a_size_is_that_of_the_upright_image(tmp_path: Path, suffix: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {} if suffix == ".bmp" else {"exif": exif}
@@ -212,7 +210,7 @@ def test_a_size_is_that_of_the_upright_picture(
     assert size == ((64, 96) if orientation == 6 and suffix != ".bmp" else (96, 64))
 
 
-def test_a_size_is_told_of_no_broken_picture(tmp_path: Path) -> None:
+def test_a_size_is_told_of_no_broken_image(tmp_path: Path) -> None:
     for content in (b"", b"none", png_of_size(30_000, 30_000)):
         with pytest.raises(InputError, match=r"^x: "):
             codec.size_of("x", content)
@@ -254,7 +252,7 @@ def test_sizes_up_to_the_limit_can_be_written(tmp_path: Path, suffix: str) -> No
     longest = formats.LONGEST.get(formats.WRITTEN[suffix], 70_000)
     size = (1, min(longest, 70_000))
     codec.require_writable(tmp_path / f"a{suffix}", size)
-    codec.save(Picture(np.zeros((size[1], size[0], 3), np.uint8)), tmp_path / f"a{suffix}")
+    codec.save(DecodedImage(np.zeros((size[1], size[0], 3), np.uint8)), tmp_path / f"a{suffix}")
     with Image.open(tmp_path / f"a{suffix}") as written:
         assert written.size == size
 
@@ -287,7 +285,7 @@ def test_a_full_disk_leaves_one_line_and_no_file(tmp_path: Path) -> None:
         for name in sys.argv[2:]:
             kind = np.uint16 if name.startswith("deep") else np.uint8
             try:
-                codec.save(codec.Picture(noise.astype(kind)), Path(sys.argv[1]) / name)
+                codec.save(codec.DecodedImage(noise.astype(kind)), Path(sys.argv[1]) / name)
             except InputError as error:
                 print(error)
     """
@@ -310,10 +308,10 @@ def test_writing_takes_one_more_copy_at_most(tmp_path: Path, suffix: str) -> Non
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
 
         out = Path(sys.argv[1])
-        codec.save(codec.Picture(np.zeros((300, 300, 3), np.uint8)), out)
+        codec.save(codec.DecodedImage(np.zeros((300, 300, 3), np.uint8)), out)
         pixels = np.full((5000, 5000, 3), 90, np.uint8)
         before = peak()
-        codec.save(codec.Picture(pixels), out)
+        codec.save(codec.DecodedImage(pixels), out)
         print((peak() - before) / (pixels.nbytes / 2**20))
     """
     assert float(run(program, tmp_path / f"a{suffix}")) < 1.6
@@ -325,7 +323,7 @@ LONG = ["ü" * 123 + ".png", "画" * 83 + ".jpg", "\U0001f600" * 62 + ".tif", "a
 @pytest.mark.parametrize("name", LONG)
 def test_names_may_be_as_long_as_systems_allow(tmp_path: Path, name: str) -> None:
     assert 250 <= len(os.fsencode(name)) <= 255
-    codec.save(Picture(np.zeros((4, 4, 3), np.uint8)), tmp_path / name)
+    codec.save(DecodedImage(np.zeros((4, 4, 3), np.uint8)), tmp_path / name)
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert codec.read(tmp_path / name).size == (4, 4)
 
@@ -346,7 +344,7 @@ def test_a_result_that_fails_leaves_the_old_one(
     file.write_bytes(b"old")
 
     def fails(error: BaseException) -> Callable[..., None]:
-        def encode(picture: Picture, place: Path, *_: object) -> None:
+        def encode(image: DecodedImage, place: Path, *_: object) -> None:
             place.write_bytes(b"half")
             raise error
 
@@ -355,5 +353,5 @@ def test_a_result_that_fails_leaves_the_old_one(
     for error, says in ((MemoryError(), "too large for the memory"), (ValueError("odd"), "odd")):
         monkeypatch.setattr(codec, "_encode", fails(error))
         with pytest.raises(InputError, match=f"can't write .*a.png: {says}$"):
-            codec.save(Picture(np.zeros((4, 4, 3), np.uint8)), file)
+            codec.save(DecodedImage(np.zeros((4, 4, 3), np.uint8)), file)
         assert [f.read_bytes() for f in tmp_path.iterdir()] == [b"old"]

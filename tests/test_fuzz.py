@@ -1,4 +1,4 @@
-"""Broken pictures among good ones: every one is named or written, and none stops the others."""
+"""Broken images among good ones: every one is named or written, and none stops the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from PIL import Image, features
 from profiles import press, wide
 
 from srkit.imaging import codec
-from srkit.imaging.codec import Picture
+from srkit.imaging.codec import DecodedImage
 
 SIZE = (24, 16)
 SUFFIXES = [".png", ".jpg", ".webp", ".tif", ".bmp", *([".avif"] if features.check("avif") else [])]
@@ -52,15 +52,15 @@ def tiff(values: np.ndarray, **options: Any) -> bytes:
 
 
 def seeds(folder: Path) -> dict[str, list[bytes]]:
-    """Whole pictures of every format and of many kinds, by suffix."""
+    """Whole images of every format and of many kinds, by suffix."""
     rgb = Image.fromarray(photo())
     rgba = rgb.copy()
     rgba.putalpha(rgb.convert("L"))
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x8769] = 6, "A camera", {0xA002: 24, 0xA003: 16}
     about = {"exif": exif.tobytes(), "icc_profile": wide(), "dpi": (300, 300)}
-    codec.save(Picture(deep()), folder / "deep.png")
-    codec.save(Picture(deep(), deep()[..., 0]), folder / "deep-alpha.png")
+    codec.save(DecodedImage(deep()), folder / "deep.png")
+    codec.save(DecodedImage(deep(), deep()[..., 0]), folder / "deep-alpha.png")
     every = {
         ".png": [
             *(encoded(rgb.convert(mode), "png") for mode in ("1", "L", "LA", "RGB")),
@@ -157,7 +157,7 @@ class Mutations:
         return bytes(data), None
 
     def spliced(self, content: bytes) -> tuple[bytes, bool | None]:
-        """Go on as another picture."""
+        """Go on as another image."""
         other = self.draw.choice(self.whole[self.draw.choice(SUFFIXES)])
         return content[: self.draw.randrange(len(content))] + other[
             self.draw.randrange(len(other)) :
@@ -188,13 +188,13 @@ class Mutations:
         ) + content[start + size :], None
 
     def hopeless(self, content: bytes) -> tuple[bytes, bool | None]:
-        """Not a picture at all, or not one that is read."""
+        """Not an image at all, or not one that is read."""
         side = self.draw.choice([12_300, 70_000, 2**30, 2**31 - 1])
         chosen = [
             b"",
             b"\0" * 5000,
             self.draw.randbytes(self.draw.randint(1, 5000)),
-            b"not a picture\n" * 20,
+            b"not an image\n" * 20,
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
             b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(500),
             b"RIFF\0\0\1\0AVI LIST" + bytes(500),
@@ -215,7 +215,7 @@ def enlarge(folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
 
 
 def check(folder: Path, out: Path, cases: list[Case]) -> tuple[int, int]:
-    """Enlarge a folder; return how many of the broken pictures were refused, and read."""
+    """Enlarge a folder; return how many of the broken images were refused, and read."""
     folder.mkdir()
     for case in cases:
         (folder / case.name).write_bytes(case.content)
@@ -247,36 +247,34 @@ def check(folder: Path, out: Path, cases: list[Case]) -> tuple[int, int]:
 
 def good_ones(count: int) -> tuple[list[Case], list[Image.Image]]:
     """Neighbours, each with another part of a photograph."""
-    cases, pictures = [], []
+    cases, images = [], []
     for number in range(count):
-        picture = Image.fromarray(photo()).rotate(7 * number, resample=Image.Resampling.BICUBIC)
-        pictures.append(picture)
-        cases.append(Case(f"{number:04d}-good.png", encoded(picture, "png"), True))
-    return cases, pictures
+        image = Image.fromarray(photo()).rotate(7 * number, resample=Image.Resampling.BICUBIC)
+        images.append(image)
+        cases.append(Case(f"{number:04d}-good.png", encoded(image, "png"), True))
+    return cases, images
 
 
-def same_as_before(out: Path, cases: list[Case], pictures: list[Image.Image]) -> None:
+def same_as_before(out: Path, cases: list[Case], images: list[Image.Image]) -> None:
     """See that the neighbours are what Pillow's own bicubic, in floats, makes of them."""
-    for case, picture in zip(cases, pictures, strict=True):
-        size = (4 * picture.width, 4 * picture.height)
-        bands = [
-            band.convert("F").resize(size, Image.Resampling.BICUBIC) for band in picture.split()
-        ]
+    for case, image in zip(cases, images, strict=True):
+        size = (4 * image.width, 4 * image.height)
+        bands = [band.convert("F").resize(size, Image.Resampling.BICUBIC) for band in image.split()]
         wanted = np.dstack([np.asarray(band) for band in bands]).clip(0, 255)
         with Image.open(out / case.name) as written:
             assert np.abs(np.asarray(written) - wanted).max() < 1
 
 
-def test_a_few_broken_pictures_among_good_ones(tmp_path: Path) -> None:
+def test_a_few_broken_images_among_good_ones(tmp_path: Path) -> None:
     cases = Mutations(seeds(tmp_path), 0).cases(60)
-    good, pictures = good_ones(6)
+    good, images = good_ones(6)
     failed, written = check(tmp_path / "given", tmp_path / "out", cases + good)
     assert failed > 20
     assert written > 12
-    same_as_before(tmp_path / "out", good, pictures)
+    same_as_before(tmp_path / "out", good, images)
 
 
-def test_whole_pictures_of_every_kind_are_written(tmp_path: Path) -> None:
+def test_whole_images_of_every_kind_are_written(tmp_path: Path) -> None:
     """Else their broken ones would tell nothing."""
     whole = [(suffix, c) for suffix, every in seeds(tmp_path).items() for c in every]
     cases = [Case(f"{i:02d}{suffix}", content, True) for i, (suffix, content) in enumerate(whole)]
@@ -285,10 +283,10 @@ def test_whole_pictures_of_every_kind_are_written(tmp_path: Path) -> None:
 
 @pytest.mark.drill
 @pytest.mark.parametrize("part", range(8))
-def test_thousands_of_broken_pictures_among_good_ones(tmp_path: Path, part: int) -> None:
+def test_thousands_of_broken_images_among_good_ones(tmp_path: Path, part: int) -> None:
     cases = Mutations(seeds(tmp_path), 1 + part).cases(250)
-    good, pictures = good_ones(20)
+    good, images = good_ones(20)
     failed, written = check(tmp_path / "given", tmp_path / "out", cases + good)
     assert failed > 80
     assert written > 40
-    same_as_before(tmp_path / "out", good, pictures)
+    same_as_before(tmp_path / "out", good, images)

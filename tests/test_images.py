@@ -1,6 +1,6 @@
-"""Files -> pictures -> files: what an independent program wrote is what another reads, doubled.
+"""Files -> images -> files: what an independent program wrote is what another reads, doubled.
 
-No network takes part: pictures are doubled by repeating pixels, so that every one is known.
+No network takes part: images are doubled by repeating pixels, so that every one is known.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from PIL.PngImagePlugin import PngInfo
 from srkit.errors import InputError
 from srkit.imaging import alpha as transparency
 from srkit.imaging import codec, colour, decode, formats, tiff
-from srkit.imaging.codec import Picture
+from srkit.imaging.codec import DecodedImage
 from srkit.imaging.image import to_grey
 
 LOSSLESS = [
@@ -63,12 +63,12 @@ def twice(values: np.ndarray) -> np.ndarray:
     return values.repeat(2, 0).repeat(2, 1)
 
 
-def doubled(file: Path, out: Path, **options: Any) -> Picture:
+def doubled(file: Path, out: Path, **options: Any) -> DecodedImage:
     """Read a file, repeat its pixels and save them as another; return what was saved."""
     given = codec.read(file)
-    picture = given.upscaled(twice(given.pixels))
-    codec.save(picture, out, **options)
-    return picture
+    image = given.upscaled(twice(given.pixels))
+    codec.save(image, out, **options)
+    return image
 
 
 def pixels(file: Path, mode: str | None = None) -> np.ndarray:
@@ -89,8 +89,8 @@ def test_lossless_formats_keep_every_pixel(
     if mode.endswith("A"):
         image.putalpha(77)
     image.save(tmp_path / f"a{suffix}", **({"lossless": True} if suffix == ".webp" else {}))
-    picture = doubled(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}")
-    assert picture.size == (2 * size[1], 2 * size[0])
+    decoded = doubled(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}")
+    assert decoded.size == (2 * size[1], 2 * size[0])
     with Image.open(tmp_path / f"b{suffix}") as written:
         # WebP has no grey.
         wanted = mode.replace("LA", "RGBA").replace("L", "RGB") if suffix == ".webp" else mode
@@ -114,7 +114,7 @@ def test_lossy_formats_lose_what_they_must(tmp_path: Path, suffix: str, mode: st
 def test_colours_of_a_jpeg_are_as_sharp_as_its_brightness(tmp_path: Path) -> None:
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2], stripes[:, 1::2] = (255, 0, 0), (0, 0, 255)
-    codec.save(Picture(stripes), tmp_path / "a.jpg")
+    codec.save(DecodedImage(stripes), tmp_path / "a.jpg")
     assert np.abs(pixels(tmp_path / "a.jpg").astype(int) - stripes).mean() < 8
 
 
@@ -162,9 +162,9 @@ def test_16_bit_png(tmp_path: Path, channels: int, size: tuple[int, int], interl
     if channels in (2, 4):
         values[..., -1] = 12_345  # the same all over: the same enlarged
     write_png(tmp_path / "a.png", values, interlace=interlace)
-    picture = doubled(tmp_path / "a.png", tmp_path / "b.png")
-    assert picture.pixels.dtype == np.uint16
-    assert picture.grey == (channels < 3)
+    image = doubled(tmp_path / "a.png", tmp_path / "b.png")
+    assert image.pixels.dtype == np.uint16
+    assert image.grey == (channels < 3)
     assert (read_png(tmp_path / "b.png") == twice(values)).all()
     doubled(tmp_path / "a.png", tmp_path / "c.tif")
     assert (read_tiff(tmp_path / "c.tif") == twice(values)).all()
@@ -196,21 +196,21 @@ def test_16_bit_png_written_in_bands(
     if channels in (2, 4):
         values[..., -1] = 12_345
     write_png(tmp_path / "a.png", values)
-    picture = codec.read(tmp_path / "a.png")
-    codec.save(picture.upscaled(picture.pixels.repeat(2, 0)), tmp_path / "b.png")
+    image = codec.read(tmp_path / "a.png")
+    codec.save(image.upscaled(image.pixels.repeat(2, 0)), tmp_path / "b.png")
     assert (read_png(tmp_path / "b.png") == values.repeat(2, 0)).all()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_a_grey_picture_stays_grey_whatever_a_network_makes_of_it(
+def test_a_grey_image_stays_grey_whatever_a_network_makes_of_it(
     tmp_path: Path, suffix: str, kind: Any
 ) -> None:
     colours = deep_photo().astype(kind)
     for profile, channels in ((None, 1), (profiles.grey(), 1), (profiles.wide(), 3)):
         info = {"icc_profile": profile} if profile else {}
-        picture = Picture(colours, None, True, info)
-        codec.save(picture, tmp_path / f"a{suffix}")
+        image = DecodedImage(colours, None, True, info)
+        codec.save(image, tmp_path / f"a{suffix}")
         found = codec.read(tmp_path / f"a{suffix}")
         assert np.abs(np.ptp(found.pixels.astype(int), axis=2)).max() == 0
         assert found.grey == (channels == 1)
@@ -233,8 +233,8 @@ def test_16_bit_tiff(tmp_path: Path, channels: int, order: Any, how: dict[str, A
         options["planarconfig"] = "contig"
     tifffile.imwrite(tmp_path / "a.tif", given, byteorder=order, metadata=None, **options)
     for out, read in (("b.tif", read_tiff), ("b.png", read_png)):
-        picture = doubled(tmp_path / "a.tif", tmp_path / out)
-        assert (picture.pixels.dtype, picture.grey) == (np.uint16, channels < 3)
+        image = doubled(tmp_path / "a.tif", tmp_path / out)
+        assert (image.pixels.dtype, image.grey) == (np.uint16, channels < 3)
         assert (read(tmp_path / out) == twice(values)).all()
 
 
@@ -288,10 +288,10 @@ def test_a_key_colour_of_16_bits_is_transparent(tmp_path: Path) -> None:
         key = tuple(int(v) for v in values[3, 5])
         options = {"transparent": key if channels == 3 else key[0]}
         write_png(tmp_path / "a.png", values, **options)
-        picture = codec.read(tmp_path / "a.png")
+        image = codec.read(tmp_path / "a.png")
         hidden = (values == values[3, 5]).all(2)
-        assert picture.alpha is not None
-        assert (picture.alpha == np.where(hidden, 0, 65_535)).all()
+        assert image.alpha is not None
+        assert (image.alpha == np.where(hidden, 0, 65_535)).all()
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -319,9 +319,9 @@ def test_premultiplied_colours_of_16_bits_are_divided(tmp_path: Path) -> None:
     alpha = np.array([[0, 1_000, 30_000, 65_535]] * 4, np.uint16)
     given = np.dstack([(colours * (alpha[..., None] / 65_535)).round().astype(np.uint16), alpha])
     tifffile.imwrite(tmp_path / "a.tif", given, photometric="rgb", extrasamples=["assocalpha"])
-    picture = codec.read(tmp_path / "a.tif")
-    assert (picture.alpha == alpha).all()
-    shown = picture.pixels[alpha > 0].astype(int)
+    image = codec.read(tmp_path / "a.tif")
+    assert (image.alpha == alpha).all()
+    shown = image.pixels[alpha > 0].astype(int)
     assert np.abs(shown - 40_000).max() < 40
 
 
@@ -339,12 +339,12 @@ def test_floats_are_16_bits_from_0_to_1(tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "c.tif")
     expected = (np.linspace(0, 1, 64) * 65_535).round().reshape(8, 8)
     for name in ("a.tif", "b.tif"):
-        picture = codec.read(tmp_path / name)
-        assert np.abs(picture.pixels - expected[..., None]).max() <= 1
-        assert picture.notes == ()
-    picture = codec.read(tmp_path / "c.tif")
-    assert picture.pixels[0, :2, 0].tolist() == [65_535, 0]
-    assert picture.notes == ("values below black or above white (1) were cut",)
+        image = codec.read(tmp_path / name)
+        assert np.abs(image.pixels - expected[..., None]).max() <= 1
+        assert image.notes == ()
+    image = codec.read(tmp_path / "c.tif")
+    assert image.pixels[0, :2, 0].tolist() == [65_535, 0]
+    assert image.notes == ("values below black or above white (1) were cut",)
 
 
 @pytest.mark.parametrize("mode", ["I", "I;16", "I;16B", "F"])
@@ -354,10 +354,10 @@ def test_deep_greys_in_memory(mode: str) -> None:
     given = values / np.float32(65_535) if mode == "F" else values
     image = Image.fromarray(np.asarray(given).astype(kinds[mode]))
     assert image.mode == mode
-    picture = codec.unpack(image)
-    assert picture.grey
-    assert np.abs(picture.pixels[..., 0].astype(int) - values).max() <= 0
-    assert (np.asarray(picture.to_image()) == values).all()
+    decoded = codec.unpack(image)
+    assert decoded.grey
+    assert np.abs(decoded.pixels[..., 0].astype(int) - values).max() <= 0
+    assert (np.asarray(decoded.to_image()) == values).all()
 
 
 def test_bits_that_pillow_cuts_are_told() -> None:
@@ -409,23 +409,23 @@ def test_every_mode_means_the_same_colours(mode: str) -> None:
     image = MODES[mode](Image.fromarray(photo()))
     assert image.mode == mode.split()[0]
     before = image.tobytes()
-    picture = codec.unpack(image)
+    decoded = codec.unpack(image)
     assert image.tobytes() == before
     grey = mode in ("1", "L", "LA", "La")
-    assert picture.grey == grey
+    assert decoded.grey == grey
     # Independently: Pillow's own way to RGB.
     shown = image.convert(mode.upper()) if mode in ("La", "RGBa") else image
     expected = np.asarray(shown.convert("RGBA").convert("RGB"))
     close = {"La": 2, "RGBa": 2}.get(mode, 0)
-    seen = np.ones(expected.shape[:2], bool) if picture.alpha is None else picture.alpha > 0
-    assert np.abs(picture.pixels.astype(int) - expected)[seen].max() <= close * 3
-    assert np.abs(picture.pixels.astype(int) - expected)[seen].mean() <= close
+    seen = np.ones(expected.shape[:2], bool) if decoded.alpha is None else decoded.alpha > 0
+    assert np.abs(decoded.pixels.astype(int) - expected)[seen].max() <= close * 3
+    assert np.abs(decoded.pixels.astype(int) - expected)[seen].mean() <= close
     if mode in ("LA", "RGBA", "PA", "La", "RGBa", "P with a key"):
-        assert picture.alpha is not None
-        assert (picture.alpha == np.asarray(shown.convert("RGBA").getchannel("A"))).all()
-        assert (picture.alpha == 0).any() == (mode == "P with a key")
+        assert decoded.alpha is not None
+        assert (decoded.alpha == np.asarray(shown.convert("RGBA").getchannel("A"))).all()
+        assert (decoded.alpha == 0).any() == (mode == "P with a key")
     else:
-        assert picture.alpha is None
+        assert decoded.alpha is None
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "CMYK", "YCbCr", "RGBA", "LA"])
@@ -433,16 +433,16 @@ def test_tiffs_of_every_mode(tmp_path: Path, mode: str) -> None:
     image = MODES[mode](Image.fromarray(photo()))
     image.save(tmp_path / "a.tif")
     in_memory = codec.unpack(image)
-    picture = codec.read(tmp_path / "a.tif")
-    assert np.abs(picture.pixels.astype(int) - in_memory.pixels).max() <= 1
-    assert picture.grey == in_memory.grey
+    decoded = codec.read(tmp_path / "a.tif")
+    assert np.abs(decoded.pixels.astype(int) - in_memory.pixels).max() <= 1
+    assert decoded.grey == in_memory.grey
 
 
-def test_a_picture_in_memory_is_not_tied_to_the_image_it_came_from() -> None:
+def test_an_image_in_memory_is_not_tied_to_the_image_it_came_from() -> None:
     image = Image.new("RGB", (2, 2), "red")
-    picture = codec.unpack(image)
+    decoded = codec.unpack(image)
     image.paste("blue", (0, 0, 2, 2))
-    assert picture.pixels[0, 0].tolist() == [255, 0, 0]
+    assert decoded.pixels[0, 0].tolist() == [255, 0, 0]
 
 
 # --- transparency -------------------------------------------------------------------------------
@@ -518,15 +518,13 @@ def test_alpha_of_16_bits_keeps_its_lower_eight(tmp_path: Path) -> None:
 def test_transparency_becomes_white_where_a_format_has_none(tmp_path: Path, suffix: str) -> None:
     alpha = np.full((24, 40), 255, np.uint8)
     alpha[:, 20:] = 0
-    picture = Picture(np.full((24, 40, 3), 60, np.uint8), alpha)
-    (lost,) = codec.save(picture, tmp_path / f"a{suffix}")
+    image = DecodedImage(np.full((24, 40, 3), 60, np.uint8), alpha)
+    (lost,) = codec.save(image, tmp_path / f"a{suffix}")
     assert "no transparency" in lost
     found = pixels(tmp_path / f"a{suffix}")
     assert np.abs(found[:, :16].astype(int) - 60).max() < 4
     assert found[:, 24:].min() > 250
-    assert (
-        codec.save(replace(picture, alpha=np.full_like(alpha, 255)), tmp_path / f"a{suffix}") == []
-    )
+    assert codec.save(replace(image, alpha=np.full_like(alpha, 255)), tmp_path / f"a{suffix}") == []
 
 
 # --- profiles -----------------------------------------------------------------------------------
@@ -567,12 +565,12 @@ def shown(file: Path) -> np.ndarray:
 def test_what_is_shown_is_the_same_in_every_format(
     tmp_path: Path, mode: str, profile: str, suffix: str
 ) -> None:
-    """A profile of RGB on a grey picture would not even be allowed in a PNG."""
+    """A profile of RGB on a grey image would not even be allowed in a PNG."""
     content = getattr(profiles, profile)()
     image = Image.fromarray(photo()).convert(mode)
     image.save(tmp_path / "a.jpg", icc_profile=content, quality=100, subsampling=0)
-    picture = doubled(tmp_path / "a.jpg", tmp_path / f"b{suffix}")
-    assert picture.grey == (mode == "L")
+    decoded = doubled(tmp_path / "a.jpg", tmp_path / f"b{suffix}")
+    assert decoded.grey == (mode == "L")
     with Image.open(tmp_path / f"b{suffix}") as written:
         kept = written.info.get("icc_profile")
         assert (kept is None) == (suffix == ".bmp")
@@ -590,10 +588,10 @@ def test_a_profile_that_does_not_fit_is_left_out(tmp_path: Path, mode: str, cont
     if mode == "CMYK" and content == profiles.press():
         content = profiles.wide()
     Image.fromarray(photo()).convert(mode).save(tmp_path / "a.jpg", icc_profile=content)
-    picture = doubled(tmp_path / "a.jpg", tmp_path / "b.jpg")
-    (note,) = picture.notes
+    image = doubled(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    (note,) = image.notes
     assert note.startswith("its colour profile is ")
-    assert "icc_profile" not in picture.info
+    assert "icc_profile" not in image.info
     with Image.open(tmp_path / "b.jpg") as written:
         assert "icc_profile" not in written.info
 
@@ -604,12 +602,12 @@ def test_a_profile_broken_behind_its_header_is_left_out(tmp_path: Path, mode: st
     broken[128:140] = b"\xff" * 12
     image = Image.fromarray(photo()).convert(mode)
     image.save(tmp_path / "a.tif", icc_profile=bytes(broken))
-    picture = doubled(tmp_path / "a.tif", tmp_path / "b.tif")
-    assert (picture.pixels == twice(np.asarray(image.convert("RGB")))).all()
+    decoded = doubled(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert (decoded.pixels == twice(np.asarray(image.convert("RGB")))).all()
     with Image.open(tmp_path / "b.tif") as written:
         assert written.mode == mode
         assert "icc_profile" not in written.info
-    assert picture.notes == (
+    assert decoded.notes == (
         ("its colour profile is broken and was left out",) if mode == "CMYK" else ()
     )
 
@@ -634,8 +632,8 @@ def write_cmyk(file: Path, profile: bytes | None) -> np.ndarray:
 def test_inks_become_srgb_and_inks_again(tmp_path: Path, suffix: str, pressed: bool) -> None:
     profile = profiles.press() if pressed else None
     expected = write_cmyk(tmp_path / f"a{suffix}", profile)
-    picture = codec.read(tmp_path / f"a{suffix}")
-    assert np.abs(picture.pixels - expected).mean() < 3
+    image = codec.read(tmp_path / f"a{suffix}")
+    assert np.abs(image.pixels - expected).mean() < 3
     for out in (".jpg", ".tif"):
         assert doubled(tmp_path / f"a{suffix}", tmp_path / f"b{out}").notes == ()
         with Image.open(tmp_path / f"b{out}") as written:
@@ -649,7 +647,7 @@ def test_inks_become_srgb_and_inks_again(tmp_path: Path, suffix: str, pressed: b
         )
         assert np.abs(light.reshape(48, 80, 3) - twice(expected)).mean() < 6
     for out in (".png", ".webp", ".bmp"):
-        lost = codec.save(picture, tmp_path / f"c{out}")
+        lost = codec.save(image, tmp_path / f"c{out}")
         assert f"{formats.WRITTEN[out]} holds no CMYK: it is sRGB now" in lost
         assert np.abs(shown(tmp_path / f"c{out}") - expected).mean() < 5
         with Image.open(tmp_path / f"c{out}") as written:
@@ -716,9 +714,9 @@ def test_colours_that_the_chunks_of_a_png_say_are_shown(
     for given, expected in (((200, 100, 50), colours), (55, (grey,) * 3)):
         image = Image.new("RGB" if isinstance(given, tuple) else "L", (8, 8), given)
         image.save(tmp_path / "a.png", pnginfo=about)
-        picture = doubled(tmp_path / "a.png", tmp_path / f"b{suffix}")
-        assert picture.channels == len(image.getbands())
-        assert ("icc_profile" in picture.info) == ("sRGB" not in case and expected[0] != 55)
+        decoded = doubled(tmp_path / "a.png", tmp_path / f"b{suffix}")
+        assert decoded.channels == len(image.getbands())
+        assert ("icc_profile" in decoded.info) == ("sRGB" not in case and expected[0] != 55)
         difference = np.abs(shown(tmp_path / f"b{suffix}") - expected)
         assert difference.max() <= LOSSY.get(suffix, 1.0)
 
@@ -736,7 +734,7 @@ def test_colours_that_fit_no_profile_are_noted(tmp_path: Path, chunk: tuple[byte
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_equal_channels_stay_equal(kind: Any) -> None:
     equal = np.repeat(deep_photo(channels=1).astype(kind), 3, axis=2)
-    made = Picture(equal).upscaled(deep_photo(48, 80).astype(kind))
+    made = DecodedImage(equal).upscaled(deep_photo(48, 80).astype(kind))
     assert (made.pixels == made.pixels[..., :1]).all()
     assert (made.channels, len(np.unique(made.pixels)) > 9) == (3, True)
 

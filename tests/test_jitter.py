@@ -23,8 +23,8 @@ EDGE = 96
 
 @pytest.fixture(scope="module")
 def photos() -> Tensor:
-    picture = Image.fromarray(skimage.data.astronaut()).resize((EDGE, EDGE))
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()[None] / 255
+    image = Image.fromarray(skimage.data.astronaut()).resize((EDGE, EDGE))
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float()[None] / 255
 
 
 def recipe(**data: object) -> Recipe:

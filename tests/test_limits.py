@@ -41,14 +41,14 @@ class Small(Nearest):
         return super().forward(lr)
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+def image(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def test_out_of_memory_halves_the_tile_and_remembers_it() -> None:
     generator = Small(40 * 40)
     model = Model("small", generator, 4)
-    pixels = picture(150, 130)
+    pixels = image(150, 130)
     sr = model.upscale(pixels, tile=128)
     assert np.array_equal(sr, pixels.repeat(4, 0).repeat(4, 1))
     assert model.limits.tile <= 32
@@ -62,7 +62,7 @@ def test_out_of_memory_halves_the_tile_and_remembers_it() -> None:
 def test_out_of_memory_with_the_smallest_tile_is_one_clear_line() -> None:
     model = Model("small", Small(10), 4)
     with pytest.raises(InputError, match="not enough memory on cpu, even with small tiles"):
-        model.upscale(picture(90, 90))
+        model.upscale(image(90, 90))
     assert model.limits.tile == LEAST_TILE
 
 
@@ -72,7 +72,7 @@ def test_another_error_is_no_lack_of_memory() -> None:
             raise RuntimeError("size of tensor a must match")
 
     with pytest.raises(RuntimeError, match="must match"):
-        Model("broken", Broken(), 4).upscale(picture(8, 8))
+        Model("broken", Broken(), 4).upscale(image(8, 8))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_an_answer_beyond_half_precision_is_computed_again_in_float32() -> None:
     generator = Coarse()
     model = Model("coarse", generator, 4)
     model.limits.dtype = torch.bfloat16
-    pixels = picture(60, 40)
+    pixels = image(60, 40)
     for _ in range(2):
         sr = model.upscale(pixels, tile=16)
         assert np.array_equal(sr, pixels.repeat(4, 0).repeat(4, 1))
@@ -137,7 +137,7 @@ def test_sixteen_bits_and_tensors_never_go_through_half_precision() -> None:
     generator = Coarse()
     model = Model("coarse", generator, 4)
     model.limits.dtype = torch.bfloat16
-    model.upscale(picture(20, 20).astype(np.uint16) * 257)
+    model.upscale(image(20, 20).astype(np.uint16) * 257)
     model.upscale(torch.rand(1, 3, 8, 8))
     assert generator.halves == 0
 
@@ -150,7 +150,7 @@ def test_an_answer_that_is_not_finite_is_no_result() -> None:
             return sr
 
     with pytest.raises(InputError, match="values that are not finite"):
-        Model("holed", Holed(), 4).upscale(picture(70, 70), tile=32)
+        Model("holed", Holed(), 4).upscale(image(70, 70), tile=32)
 
 
 def test_half_precision_on_a_cpu_is_refused() -> None:
@@ -162,7 +162,7 @@ def test_half_precision_on_a_cpu_is_refused() -> None:
     assert prepared(Model("x", Nearest(), 4), "cpu").limits.dtype == torch.float32
 
 
-def test_progress_adds_up_to_the_picture() -> None:
+def test_progress_adds_up_to_the_image() -> None:
     class Late(Small):
         def forward(self, lr: Tensor) -> Tensor:
             self.room = 0 if len(self.asked) == 5 else 1 << 20
@@ -170,8 +170,8 @@ def test_progress_adds_up_to_the_picture() -> None:
 
     for model in (Model("n", Nearest(), 4), Model("late", Late(0), 4)):
         told: list[float] = []
-        pictures = [codec.unpack(Image.fromarray(picture(101, 67)))] * 3
-        model.upscale_pictures(pictures, Settings(tile=24), told.append)
+        images = [codec.unpack(Image.fromarray(image(101, 67)))] * 3
+        model.upscale_decoded(images, Settings(tile=24), told.append)
         assert len(told) > 10
         assert sum(told) == pytest.approx(3)
     assert min(told) < 0  # what had been done when memory ran out
@@ -231,7 +231,7 @@ def test_a_shift_of_colour_is_removed() -> None:
             return super().forward(lr) + torch.tensor([0.08, 0, 0])[:, None, None]
 
     model = Model("reddish", Reddish(), 4)
-    pixels = picture(30, 30) // 2 + 50
+    pixels = image(30, 30) // 2 + 50
     plain, right = (model.upscale(pixels, consistent=c) for c in (False, True))
     assert consistency.residual(plain, pixels) > 5
     assert consistency.residual(right, pixels) < 1.5
@@ -240,7 +240,7 @@ def test_a_shift_of_colour_is_removed() -> None:
 
 
 def test_the_residual_is_in_255ths_at_any_depth() -> None:
-    lr = picture(9, 7)
+    lr = image(9, 7)
     sr = np.clip(lr.repeat(4, 0).repeat(4, 1).astype(int) + 10, 0, 255).astype(np.uint8)
     deep = consistency.residual(sr.astype(np.uint16) * 257, lr.astype(np.uint16) * 257)
     assert deep == pytest.approx(consistency.residual(sr, lr), rel=1e-4)
@@ -282,12 +282,12 @@ def test_an_ensemble_of_interpolation_is_interpolation() -> None:
 
 def test_consistent_results_are_not_smaller_than_the_input() -> None:
     with pytest.raises(OptionError, match=r"a scale of 1 or more, not 0\.5"):
-        Model("n", Nearest(), 4).upscale(picture(8, 8), consistent=True, scale=0.5)
+        Model("n", Nearest(), 4).upscale(image(8, 8), consistent=True, scale=0.5)
 
 
 def test_another_scale_than_stated_is_one_clear_line() -> None:
     with pytest.raises(InputError, match=r"gives \(1, 3, 32, 32\) for .*; its scale should be 3"):
-        Model("n", Nearest(), 3).upscale(picture(8, 8))
+        Model("n", Nearest(), 3).upscale(image(8, 8))
 
 
 def test_a_batch_that_is_too_much_is_halved_before_tiles_are() -> None:
@@ -298,7 +298,7 @@ def test_a_batch_that_is_too_much_is_halved_before_tiles_are() -> None:
             return super().forward(lr)
 
     model = Model("few", Few(), 4)
-    pixels = [picture(16, 16, seed) for seed in range(20)]
+    pixels = [image(16, 16, seed) for seed in range(20)]
     assert all(
         np.array_equal(sr, lr.repeat(4, 0).repeat(4, 1))
         for sr, lr in zip(model.upscale(pixels), pixels, strict=True)

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from profiles import grey, wide
 
 from srkit.imaging import codec, metadata, provenance, tiff
-from srkit.imaging.codec import Picture
+from srkit.imaging.codec import DecodedImage
 from srkit.imaging.provenance import COMPOSITE, ENHANCED, SOURCE_TYPES, Origin, stamp
 
 AVIF = ".avif" in codec.SUFFIXES
@@ -107,7 +107,7 @@ def exif_of_a_camera(orientation: int, order: str = "<", note: bytes = MAKERS_NO
 
 
 def write(file: Path, *, orientation: int = 1, icc: bytes | None = None, dpi: float = 300) -> None:
-    """Write a picture of 40x24 with everything in it, by Pillow."""
+    """Write an image of 40x24 with everything in it, by Pillow."""
     xmp = XMP % (orientation, 40, 24)
     options: dict[str, Any] = {"exif": exif_of_a_camera(orientation), "icc_profile": icc or wide()}
     if file.suffix == ".png":
@@ -122,20 +122,20 @@ def write(file: Path, *, orientation: int = 1, icc: bytes | None = None, dpi: fl
         options["xmp"] = xmp
     if file.suffix not in (".webp", ".avif"):
         options["dpi"] = (dpi, dpi)
-    picture = np.full((24, 40, 3), 90, np.uint8)
-    picture[:12, :20] = 200  # the upper left one is the brighter quarter
-    Image.fromarray(picture).save(file, **options)
+    image = np.full((24, 40, 3), 90, np.uint8)
+    image[:12, :20] = 200  # the upper left one is the brighter quarter
+    Image.fromarray(image).save(file, **options)
 
 
-def doubled(file: Path, out: Path, origin: Origin | None = None) -> Picture:
+def doubled(file: Path, out: Path, origin: Origin | None = None) -> DecodedImage:
     """Read, double and write; in 16 bits for files that are called so."""
-    picture = codec.read(file)
-    pixels = picture.pixels.repeat(2, 0).repeat(2, 1)
-    picture = picture.upscaled(pixels)
+    image = codec.read(file)
+    pixels = image.pixels.repeat(2, 0).repeat(2, 1)
+    image = image.upscaled(pixels)
     if out.stem == "deep":
-        picture = Picture(pixels.astype(np.uint16) * 257, info=picture.info)
-    codec.save(picture, out, origin=origin)
-    return picture
+        image = DecodedImage(pixels.astype(np.uint16) * 257, info=image.info)
+    codec.save(image, out, origin=origin)
+    return image
 
 
 def found(file: Path) -> tuple[Image.Exif, dict[str, Any]]:
@@ -191,11 +191,11 @@ def test_everything_goes_from_16_bits(tmp_path: Path, given: str, out: str) -> N
     write(tmp_path / "a.jpg")
     info = codec.read(tmp_path / "a.jpg").info
     pixels = np.arange(24 * 40 * 3, dtype=np.uint16).reshape(24, 40, 3) * 20
-    picture = Picture(pixels, info=info)
+    image = DecodedImage(pixels, info=info)
     if given == "grey.tif":
         info["icc_profile"] = grey()
-        picture = Picture(pixels, pixels[..., 0], True, info)
-    codec.save(picture, tmp_path / given)
+        image = DecodedImage(pixels, pixels[..., 0], True, info)
+    codec.save(image, tmp_path / given)
     read = codec.read(tmp_path / given)
     assert read.pixels.dtype == np.uint16
     codec.save(read.upscaled(read.pixels.repeat(2, 0).repeat(2, 1)), tmp_path / out)
@@ -244,22 +244,22 @@ def test_exif_stays_where_it_lies_and_its_thumbnail_goes(order: str) -> None:
         *itertools.product([".png", ".jpg", ".webp"], [0, 9, 65_535]),  # Pillow writes no others
     ],
 )
-def test_a_picture_is_turned_once(tmp_path: Path, given: str, orientation: int) -> None:
+def test_an_image_is_turned_once(tmp_path: Path, given: str, orientation: int) -> None:
     """Told by EXIF and by XMP; once it is upright, neither may say otherwise."""
     write(tmp_path / f"a{given}", orientation=orientation)
-    picture = codec.read(tmp_path / f"a{given}")
+    image = codec.read(tmp_path / f"a{given}")
     turned = orientation in range(5, 9)
-    assert picture.size == ((24, 40) if turned else (40, 24))
+    assert image.size == ((24, 40) if turned else (40, 24))
     corner = {2: (1, 0), 3: (1, 1), 4: (0, 1), 6: (1, 0), 7: (1, 1), 8: (0, 1)}
     x, y = corner.get(orientation, (0, 0))
-    assert picture.pixels[-4 if y else 4, -4 if x else 4, 0] > 150
-    assert (picture.pixels[..., 0] > 150).mean() == pytest.approx(0.25, abs=0.03)
+    assert image.pixels[-4 if y else 4, -4 if x else 4, 0] > 150
+    assert (image.pixels[..., 0] > 150).mean() == pytest.approx(0.25, abs=0.03)
     doubled(tmp_path / f"a{given}", tmp_path / f"b{given}")
     info = found(tmp_path / f"b{given}")[1]
     assert not turns(tmp_path / f"b{given}")
-    width, height = picture.size
+    width, height = image.size
     kept = XMP % (1 if 1 <= orientation <= 8 else orientation, 2 * width, 2 * height)
-    # Where Pillow turns a picture itself, as it does a TIFF, it takes the words out.
+    # Where Pillow turns an image itself, as it does a TIFF, it takes the words out.
     assert info["xmp"] in (kept, kept.replace(b'tiff:Orientation="1"', b""))
 
 
@@ -273,7 +273,7 @@ def test_16_bits_are_turned_like_8(tmp_path: Path, orientation: int, suffix: str
     small.save(tmp_path / "small.png", exif=exif)
     file = tmp_path / f"deep{suffix}"
     if suffix == ".png":
-        codec.save(Picture(values), file)
+        codec.save(DecodedImage(values), file)
         content = file.read_bytes()
         chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
         chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
@@ -295,7 +295,7 @@ def test_only_xmp_says_how_to_turn_it(tmp_path: Path) -> None:
     assert codec.read(tmp_path / "a.jpg").size == (40, 24)
 
 
-def test_resolution_turns_with_the_picture(tmp_path: Path) -> None:
+def test_resolution_turns_with_the_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[Base.Orientation] = 6
     Image.new("RGB", (4, 2)).save(tmp_path / "a.png", dpi=(200, 100), exif=exif)
@@ -306,14 +306,14 @@ def test_resolution_turns_with_the_picture(tmp_path: Path) -> None:
 def test_a_resolution_that_makes_no_sense_is_none(tmp_path: Path, dpi: Any) -> None:
     image = Image.new("RGB", (4, 2))
     image.info["dpi"] = dpi
-    picture = codec.unpack(image)
-    assert "dpi" not in picture.info
-    codec.save(picture, tmp_path / "a.tif")
+    decoded = codec.unpack(image)
+    assert "dpi" not in decoded.info
+    codec.save(decoded, tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("damage", ["cut", "order", "count", "offset", "loop", "kind"])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"][: 4 + AVIF])
-def test_broken_exif_does_not_stop_a_picture(tmp_path: Path, damage: str, suffix: str) -> None:
+def test_broken_exif_does_not_stop_an_image(tmp_path: Path, damage: str, suffix: str) -> None:
     exif = bytearray(exif_of_a_camera(1))
     first = 6 + 8
     if damage == "cut":
@@ -329,20 +329,20 @@ def test_broken_exif_does_not_stop_a_picture(tmp_path: Path, damage: str, suffix
     else:
         exif[first + 4] = 0
     Image.new("RGB", (4, 2), "red").save(tmp_path / "a.jpg", exif=bytes(exif), quality=100)
-    picture = doubled(tmp_path / "a.jpg", tmp_path / f"b{suffix}")
+    image = doubled(tmp_path / "a.jpg", tmp_path / f"b{suffix}")
     broken = damage in ("cut", "order", "count", "offset")
-    assert picture.notes == (("its EXIF is broken and was left out",) if broken else ())
-    assert picture.pixels[0, 0, 0] > 250
+    assert image.notes == (("its EXIF is broken and was left out",) if broken else ())
+    assert image.pixels[0, 0, 0] > 250
     assert found(tmp_path / f"b{suffix}")[1] is not None
 
 
 def test_exif_that_a_jpeg_has_no_room_for_is_told(tmp_path: Path) -> None:
     exif = exif_of_a_camera(1, note=bytes(70_000))
     Image.new("RGB", (4, 2)).save(tmp_path / "a.png", exif=exif)
-    picture = codec.read(tmp_path / "a.png")
-    (lost,) = codec.save(picture, tmp_path / "b.jpg")
+    image = codec.read(tmp_path / "a.png")
+    (lost,) = codec.save(image, tmp_path / "b.jpg")
     assert lost.startswith("JPEG holds no EXIF of 70")
-    assert codec.save(picture, tmp_path / "c.png") == []
+    assert codec.save(image, tmp_path / "c.png") == []
     assert len(found(tmp_path / "c.png")[0].get_ifd(IFD.Exif)[Base.MakerNote]) == 70_000
 
 
@@ -353,8 +353,8 @@ def test_exif_that_old_pngs_keep_as_text_is_read(tmp_path: Path) -> None:
     text = PngInfo()
     text.add_text("Raw profile type exif", f"\nexif\n{len(content):8}\n{content.hex()}\n")
     Image.new("RGB", (4, 2)).save(tmp_path / "a.png", pnginfo=text)
-    picture = doubled(tmp_path / "a.png", tmp_path / "b.jpg")
-    assert picture.size == (4, 8)
+    image = doubled(tmp_path / "a.png", tmp_path / "b.jpg")
+    assert image.size == (4, 8)
     assert found(tmp_path / "b.jpg")[0][Base.Make] == "A camera"
 
 
@@ -405,10 +405,10 @@ def test_what_is_said_is_kept_or_its_loss_is_told(tmp_path: Path, given: str, ou
     }
     image.save(tmp_path / f"a{given}", **options[given])
     wanted = tmp_path / (out if out in DEEP else f"b{out}")
-    picture = codec.read(tmp_path / f"a{given}")
+    decoded = codec.read(tmp_path / f"a{given}")
     if out in DEEP:
-        picture = Picture(picture.pixels.astype(np.uint16), info=picture.info)
-    lost = codec.save(picture, wanted)
+        decoded = DecodedImage(decoded.pixels.astype(np.uint16), info=decoded.info)
+    lost = codec.save(decoded, wanted)
     name = {".jpg": "JPEG", ".tif": "TIFF"}.get(wanted.suffix, wanted.suffix[1:].upper())
     found = said_by(wanted)
     brought: dict[str, tuple[str, Any]] = {}
@@ -447,9 +447,9 @@ def test_pages_and_places_that_are_left_out_are_told(tmp_path: Path) -> None:
         assert codec.read(tmp_path / name).notes == ("all pages but the first were left out",)
     scale = [(33_550, "d", 3, (1.0, 1.0, 0.0), True)]
     tifffile.imwrite(tmp_path / "map.tif", np.zeros((2, 4, 3), np.uint8), extratags=scale)
-    picture = codec.read(tmp_path / "map.tif")
-    assert picture.notes == ("its place on the map (GeoTIFF) was left out",)
-    codec.save(picture, tmp_path / "b.tif")
+    image = codec.read(tmp_path / "map.tif")
+    assert image.notes == ("its place on the map (GeoTIFF) was left out",)
+    codec.save(image, tmp_path / "b.tif")
     with tifffile.TiffFile(tmp_path / "b.tif") as written:
         assert 33_550 not in written.pages[0].tags
 
@@ -473,12 +473,12 @@ def test_a_gain_map_is_dropped_with_its_promise(tmp_path: Path, rating: bytes) -
     pages[0].save(
         tmp_path / "a.jpg", "MPO", save_all=True, append_images=pages[1:], xmp=GAIN_MAP % rating
     )
-    picture = codec.read(tmp_path / "a.jpg")
-    assert picture.notes == (
+    image = codec.read(tmp_path / "a.jpg")
+    assert image.notes == (
         "its gain map was left out",
         "all images but the first were left out",
     )
-    codec.save(picture, tmp_path / "b.jpg")
+    codec.save(image, tmp_path / "b.jpg")
     info = found(tmp_path / "b.jpg")[1]
     assert ("xmp" in info) == bool(rating)
     assert not {"GainMap", "Version"} & {*re.findall(r"\w+", str(info.get("xmp")))}
@@ -501,13 +501,13 @@ def test_regions_of_faces_stay_where_they_are_true(tmp_path: Path, orientation: 
     exif = Image.Exif()
     exif[Base.Orientation] = orientation
     Image.new("RGB", (40, 24)).save(tmp_path / "a.jpg", exif=exif, xmp=REGIONS)
-    picture = doubled(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    image = doubled(tmp_path / "a.jpg", tmp_path / "b.jpg")
     if orientation == 1:
         new = REGIONS.replace(b'"40"', b'"80"').replace(b'"24"', b'"48"')
         assert found(tmp_path / "b.jpg")[1]["xmp"] == new
     else:
-        assert picture.notes == ("its regions were left out",)
-        assert "xmp" not in picture.info
+        assert image.notes == ("its regions were left out",)
+        assert "xmp" not in image.info
 
 
 # --- who made it --------------------------------------------------------------------------------
@@ -622,12 +622,12 @@ def test_a_packet_too_long_for_a_jpeg_makes_way_for_who_made_it(tmp_path: Path) 
     long = (XMP % (1, 40, 24)).replace(b"J", b"J" * 70_000)
     image = Image.new("RGB", (4, 2))
     image.info["xmp"] = long
-    picture = codec.unpack(image)
-    codec.save(picture, tmp_path / "a.jpg", origin=ORIGIN)
+    decoded = codec.unpack(image)
+    codec.save(decoded, tmp_path / "a.jpg", origin=ORIGIN)
     assert found(tmp_path / "a.jpg")[1]["xmp"] == stamp(None, ORIGIN)
-    (lost,) = codec.save(picture, tmp_path / "b.jpg")
+    (lost,) = codec.save(decoded, tmp_path / "b.jpg")
     assert lost.startswith("JPEG holds no XMP of 7")
-    assert codec.save(picture, tmp_path / "a.png", origin=ORIGIN) == []
+    assert codec.save(decoded, tmp_path / "a.png", origin=ORIGIN) == []
     assert values(found(tmp_path / "a.png")[1]["xmp"], "xmp:Rating") == ["4"]
 
 
@@ -644,11 +644,11 @@ def test_a_tiff_beyond_4_gb_keeps_everything(
 ) -> None:
     monkeypatch.setattr(tiff, "_CLASSIC", 0)
     write(tmp_path / "a.jpg")
-    picture = codec.read(tmp_path / "a.jpg")
-    assert codec.save(picture, tmp_path / "b.tif") == []
+    image = codec.read(tmp_path / "a.jpg")
+    assert codec.save(image, tmp_path / "b.tif") == []
     with tifffile.TiffFile(tmp_path / "b.tif") as written:
         assert written.is_bigtiff
-        assert (written.pages[0].asarray() == picture.pixels).all()
+        assert (written.pages[0].asarray() == image.pixels).all()
     exif = found(tmp_path / "b.tif")[0]
     assert exif[Base.Make] == "A camera"
     assert exif.get_ifd(IFD.Exif)[Base.MakerNote] == MAKERS_NOTE

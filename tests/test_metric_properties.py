@@ -1,4 +1,4 @@
-"""What holds of the metrics on any pictures, scikit-image being the judge of PSNR and SSIM."""
+"""What holds of the metrics on any images, scikit-image being the judge of PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def score(name: str, sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def by_scikit_image(name: str, sr: Tensor, hr: Tensor) -> float:
-    """One picture's score."""
+    """One image's score."""
     a, b = (codec.to_uint8(x).permute(1, 2, 0).numpy() for x in (sr, hr))
     axis: int | None = -1
     if name.endswith("-y"):
@@ -62,7 +62,7 @@ class Case:
     noise: float
     grey: bool
 
-    def pictures(self) -> tuple[Tensor, Tensor]:
+    def images(self) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(self.seed)
         shape = (self.count, 3, self.height, self.width)
         if self.kind == "random":
@@ -98,7 +98,7 @@ cases = st.builds(
 @example(Case("constant", 11, 12, 1, 1, 0.0, True))
 @example(Case("photo", 200, 130, 1, 2, 0.03, False))
 def test_psnr_and_ssim_are_scikit_images(case: Case) -> None:
-    sr, hr = case.pictures()
+    sr, hr = case.images()
     for name in FIDELITY:
         expected = [by_scikit_image(name, a, b) for a, b in zip(sr, hr, strict=True)]
         assert score(name, sr, hr).tolist() == pytest.approx(expected, abs=1e-6), name
@@ -112,13 +112,13 @@ EDGES.append(WINDOW + 2 * BLOCK)
 @pytest.mark.parametrize("height", EDGES)
 @pytest.mark.parametrize("width", EDGES)
 def test_ssim_is_whole_where_blocks_meet(height: int, width: int) -> None:
-    sr, hr = Case("random", height, width, 1, 3, 0.1, False).pictures()
+    sr, hr = Case("random", height, width, 1, 3, 0.1, False).images()
     expected = by_scikit_image("ssim", sr[0], hr[0])
     assert score("ssim", sr, hr).item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_batch_too_large_for_the_cache_is_scored_whole() -> None:
-    sr, hr = Case("photo", 40, 40, 50, 4, 0.03, False).pictures()
+    sr, hr = Case("photo", 40, 40, 50, 4, 0.03, False).images()
     assert sr.numel() > 2 * AT_A_TIME["cpu"]
     for name in FIDELITY:
         expected = [by_scikit_image(name, a, b) for a, b in zip(sr, hr, strict=True)]
@@ -127,8 +127,8 @@ def test_a_batch_too_large_for_the_cache_is_scored_whole() -> None:
 
 @given(cases)
 @settings(max_examples=25)
-def test_identical_pictures_are_perfect(case: Case) -> None:
-    _, hr = case.pictures()
+def test_identical_images_are_perfect(case: Case) -> None:
+    _, hr = case.images()
     for name in ALL:
         assert score(name, hr.clone(), hr).tolist() == pytest.approx([BEST[name]] * len(hr)), name
 
@@ -136,7 +136,7 @@ def test_identical_pictures_are_perfect(case: Case) -> None:
 @given(cases)
 @settings(max_examples=25)
 def test_scores_are_symmetric(case: Case) -> None:
-    sr, hr = case.pictures()
+    sr, hr = case.images()
     for name in ALL:
         there, back = score(name, sr, hr).tolist(), score(name, hr, sr).tolist()
         assert there == pytest.approx(back, abs=EXACT), name
@@ -145,7 +145,7 @@ def test_scores_are_symmetric(case: Case) -> None:
 @given(cases)
 @settings(max_examples=25)
 def test_neither_the_rest_of_a_batch_nor_its_order_matters(case: Case) -> None:
-    sr, hr = case.pictures()
+    sr, hr = case.images()
     for name in ALL:
         together = score(name, sr, hr)
         alone = torch.cat([score(name, a[None], b[None]) for a, b in zip(sr, hr, strict=True)])
@@ -158,7 +158,7 @@ def test_neither_the_rest_of_a_batch_nor_its_order_matters(case: Case) -> None:
 @given(cases)
 @settings(max_examples=25)
 def test_no_score_is_beyond_the_best(case: Case) -> None:
-    sr, hr = case.pictures()
+    sr, hr = case.images()
     for name in ALL:
         found = score(name, sr, hr)
         assert not found.isnan().any()
@@ -172,7 +172,7 @@ def test_a_shift_of_one_pixel_costs_fidelity_and_no_spectrum(
     seed: int, axis: int, side: int
 ) -> None:
     # A wall behind the cat is nearly even; this little noise makes no difference elsewhere.
-    hr, _ = Case("photo", side, side + 1, 2, seed, 0.01, False).pictures()
+    hr, _ = Case("photo", side, side + 1, 2, seed, 0.01, False).images()
     shifted = hr.roll(1, dims=axis)
     assert (score("psnr", shifted, hr) < 45).all()
     assert (score("psnr-y", shifted, hr) < 45).all()
@@ -184,7 +184,7 @@ def test_a_shift_of_one_pixel_costs_fidelity_and_no_spectrum(
 @given(seed=st.integers(0, 10_000), side=st.integers(16, 50), grey=st.booleans())
 @settings(max_examples=15)
 def test_more_noise_is_worse(seed: int, side: int, grey: bool) -> None:
-    noisy, hr = Case("photo", side, side, 2, seed, 1.0, grey).pictures()
+    noisy, hr = Case("photo", side, side, 2, seed, 1.0, grey).images()
     noise, hr = noisy - hr, hr / 2 + 0.25  # far from where noise would be clamped
     for name in ALL:
         scores = [score(name, hr + sigma * noise, hr) for sigma in (0.005, 0.01, 0.02, 0.04, 0.06)]
@@ -194,8 +194,8 @@ def test_more_noise_is_worse(seed: int, side: int, grey: bool) -> None:
 
 @given(cases)
 @settings(max_examples=15)
-def test_of_grey_pictures_luma_is_one_channel_in_another_range(case: Case) -> None:
-    sr, hr = Case(**{**vars(case), "grey": True, "noise": 0.03}).pictures()
+def test_of_grey_images_luma_is_one_channel_in_another_range(case: Case) -> None:
+    sr, hr = Case(**{**vars(case), "grey": True, "noise": 0.03}).images()
     expected = score("psnr", sr, hr) + 20 * math.log10(255 / 219)
     assert score("psnr-y", sr, hr).tolist() == pytest.approx(expected.tolist(), abs=EXACT)
     for a, b, found in zip(sr, hr, score("ssim", sr, hr).tolist(), strict=True):
@@ -206,8 +206,8 @@ def test_of_grey_pictures_luma_is_one_channel_in_another_range(case: Case) -> No
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_scores_are_float64_without_a_gradient_and_leave_pictures_alone(name: str) -> None:
-    sr, hr = Case("photo", 20, 20, 2, 0, 0.03, False).pictures()
+def test_scores_are_float64_without_a_gradient_and_leave_images_alone(name: str) -> None:
+    sr, hr = Case("photo", 20, 20, 2, 0, 0.03, False).images()
     before = sr.clone(), hr.clone()
     found = score(name, sr.requires_grad_(), hr)
     assert found.dtype == torch.float64
@@ -219,7 +219,7 @@ def test_scores_are_float64_without_a_gradient_and_leave_pictures_alone(name: st
 @pytest.mark.cuda
 @pytest.mark.parametrize("name", ALL)
 def test_a_gpu_scores_as_the_cpu_does(name: str) -> None:
-    sr, hr = Case("photo", 70, 90, 5, 0, 0.05, False).pictures()
+    sr, hr = Case("photo", 70, 90, 5, 0, 0.05, False).images()
     found = score(name, sr.cuda(), hr.cuda())
     assert found.is_cuda
     assert found.tolist() == pytest.approx(score(name, sr, hr).tolist(), abs=EXACT)
@@ -282,8 +282,8 @@ def test_a_metric_may_ask_for_lr_and_redegraded() -> None:
         (AsksForLq(), r"it asks for \['lq', 'redegraded'\]"),
         (AsksForNothing(), r"it asks for \[\]"),
         (TiedByRedegraded(), "depends on the rest of the batch"),
-        (WrongWay(), "equal pictures don't score best"),
-        (OfModule(), "equal pictures don't score best"),  # that lr isn't this hr's
+        (WrongWay(), "equal images don't score best"),
+        (OfModule(), "equal images don't score best"),  # that lr isn't this hr's
     ],
 )
 def test_a_metric_of_lr_that_breaks_a_promise(metric: Any, promise: str) -> None:

@@ -24,7 +24,7 @@ from srkit.inference import arrays
 from srkit.inference.model import Model
 from srkit.models.load import load
 
-# The astronaut's head in scikit-image's picture, and in half of that, her box and landmarks.
+# The astronaut's head in scikit-image's image, and in half of that, her box and landmarks.
 HEAD = (100, 0, 340, 240)
 SIDE = 120
 BOX = (42.5, 30.0, 80.5, 81.5)
@@ -64,7 +64,7 @@ def told(model: Model, *faces: Face, **options: Any) -> FaceRestorer:
 
 
 def turned(angle: float) -> Face:
-    """Return the astronaut's face in her picture, turned clockwise about its centre."""
+    """Return the astronaut's face in her image, turned clockwise about its centre."""
     radians, middle = math.radians(angle), SIDE / 2
     cos, sin = math.cos(radians), math.sin(radians)
 
@@ -117,7 +117,7 @@ class Changed(nn.Module):
 # --- finding -------------------------------------------------------------------------------------
 
 
-def test_a_picture_without_faces_stays_as_it_is(shipped: Model) -> None:
+def test_an_image_without_faces_stays_as_it_is(shipped: Model) -> None:
     lr = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     sr = lr.repeat(4, axis=0).repeat(4, axis=1)
     before = sr.copy()
@@ -157,9 +157,7 @@ def test_the_astronauts_face_gets_nearer_to_the_original(
     FaceRestorer(shipped).restore(lr, sr, scale=4)
     left, top, right, bottom = (int(side * 2) for side in BOX)
     original = hr[top:bottom, left:right].astype(float)
-    errors = [
-        np.square(picture[top:bottom, left:right] - original).mean() for picture in (without, sr)
-    ]
+    errors = [np.square(image[top:bottom, left:right] - original).mean() for image in (without, sr)]
     assert 10 * math.log10(errors[0] / errors[1]) > 1  # dB
 
 
@@ -183,7 +181,7 @@ def test_a_large_face_is_left_as_it_is(shipped: Model, head: np.ndarray) -> None
     assert (sr == head).all()
 
 
-def test_a_large_picture_is_searched_in_a_smaller_one(
+def test_a_large_image_is_searched_in_a_smaller_one(
     head: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = Image.fromarray(head).resize((480, 480), Image.Resampling.BICUBIC)
@@ -250,7 +248,7 @@ def test_the_network_sees_an_upright_face_and_its_mirrored_twin(head: np.ndarray
         return sr + torch.linspace(-0.1, 0.1, sr.shape[-1])
 
     strange = Changed(change)
-    strange.receptive_radius = SIDE  # the whole picture is context
+    strange.receptive_radius = SIDE  # the whole image is context
     expected = strange.lanczos(arrays.to_tensor(head[None]))
     for quarters in (0, 1, 2, 3):
         # numpy turns against the clock.
@@ -320,7 +318,7 @@ def test_nothing_is_touched_outside_of_the_frame_and_its_edge_has_no_border(
     assert (sr[inside < 0] == before[inside < 0]).all()
     top = np.iinfo(lr.dtype).max
     apart = (sr.astype(float) - before) / top
-    assert np.abs(apart[inside > 0.2]).mean() > 0.03  # it is another picture there
+    assert np.abs(apart[inside > 0.2]).mean() > 0.03  # it is another image there
     edge = (inside > 0) & (inside < 0.01)
     assert np.abs(apart[edge]).max() < 0.01
     # Nor are there steps from pixel to pixel that weren't there before, as far as the mask fades.
@@ -329,7 +327,7 @@ def test_nothing_is_touched_outside_of_the_frame_and_its_edge_has_no_border(
     assert steps.max() < 0.03
 
 
-def test_colours_follow_the_picture(lanczos: Model, head: np.ndarray) -> None:
+def test_colours_follow_the_image(lanczos: Model, head: np.ndarray) -> None:
     sr = general(lanczos, head)
     before = sr.copy()
     tinted = Changed(lambda sr: sr * 0.5 + torch.tensor([0.3, 0.0, 0.1])[:, None, None])
@@ -339,7 +337,7 @@ def test_colours_follow_the_picture(lanczos: Model, head: np.ndarray) -> None:
     assert (sr != before).mean() > 0.1
 
 
-def test_a_picture_of_one_colour_stays_one(shipped: Model) -> None:
+def test_an_image_of_one_colour_stays_one(shipped: Model) -> None:
     lr = np.full((SIDE, SIDE, 3), (200, 30, 90), np.uint8)
     sr = lr.repeat(4, axis=0).repeat(4, axis=1)
     told(shipped, turned(20)).restore(lr, sr, scale=4)
@@ -347,7 +345,7 @@ def test_a_picture_of_one_colour_stays_one(shipped: Model) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_grey_picture_stays_grey(
+def test_a_grey_image_stays_grey(
     shipped: Model, lanczos: Model, head: np.ndarray, bits: int
 ) -> None:
     lr = head[..., 1:2].repeat(3, axis=2)
@@ -373,7 +371,7 @@ def test_sixteen_bits_are_more_than_eight(shipped: Model, lanczos: Model, head: 
 
 
 @pytest.mark.parametrize("moved", [(-55, 0), (0, -45), (45, 50)])
-def test_a_face_cut_by_the_border_is_restored_within_the_picture(
+def test_a_face_cut_by_the_border_is_restored_within_the_image(
     shipped: Model, lanczos: Model, head: np.ndarray, moved: tuple[int, int]
 ) -> None:
     x, y = moved
@@ -392,7 +390,7 @@ def test_a_face_cut_by_the_border_is_restored_within_the_picture(
     assert result.restored
     inside = within(framed(face, size), sr.shape, 4)
     assert (sr[inside < 0] == before[inside < 0]).all()
-    whole = general(shipped, cut)  # the border is the picture's, as when it is enlarged whole
+    whole = general(shipped, cut)  # the border is the image's, as when it is enlarged whole
     painted = inside > 0.2
     detail = [p - gaussian(p * 1.0, 4, channel_axis=-1) for p in (sr, whole, before)]
     to_whole, to_before = (np.abs(detail[0] - other)[painted].mean() for other in detail[1:])
@@ -410,7 +408,7 @@ def test_a_face_mostly_outside_is_left_as_it_is(shipped: Model, head: np.ndarray
     restorer = told(shipped, face)
     (result,) = restorer.restore(head, sr, scale=1)
     assert not result.restored
-    assert result.note == "a face was left as it is: 92% of it lies outside of the picture"
+    assert result.note == "a face was left as it is: 92% of it lies outside of the image"
     assert (sr == head).all()
     assert restorer.crops(head) == []
 
@@ -454,9 +452,7 @@ def test_only_the_frame_takes_memory(lanczos: Model) -> None:
     assert peak < 40e6
 
 
-def test_pictures_that_do_not_belong_together_are_an_error(
-    lanczos: Model, head: np.ndarray
-) -> None:
+def test_images_that_do_not_belong_together_are_an_error(lanczos: Model, head: np.ndarray) -> None:
     restorer = told(lanczos, turned(0))
     with pytest.raises(ValueError, match="enlarged by 4"):
         restorer.restore(head, head.copy(), scale=4)
@@ -489,7 +485,7 @@ def test_a_found_face_is_framed_as_the_model_learned_it(lanczos: Model, head: np
     assert np.abs(np.array(face.landmarks) / len(crop) - expected).max() < 0.05
 
 
-def test_beyond_the_picture_a_crop_repeats_its_border(lanczos: Model, head: np.ndarray) -> None:
+def test_beyond_the_image_a_crop_repeats_its_border(lanczos: Model, head: np.ndarray) -> None:
     cut = head[35:]
     face = Face((42, -5, 80, 46), 1.0, tuple((x, y - 35) for x, y in LANDMARKS))
     frame = framed(face, (SIDE, SIDE - 35))

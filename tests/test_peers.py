@@ -121,7 +121,7 @@ def test_seconds_are_of_the_commonest_size(
 
     monkeypatch.setattr(peers.folder.time, "perf_counter", lambda: clock.now)
     found = peers.folder.seconds(program(peers.folder, enlarge), sorted(tmp_path.iterdir()))
-    wanted = {"seconds": 2.0, "fastest": 1.0, "threads": 1, "pictures": 3, "size": "6x4"}
+    wanted = {"seconds": 2.0, "fastest": 1.0, "threads": 1, "images": 3, "size": "6x4"}
     assert found == wanted
 
 
@@ -141,8 +141,8 @@ def test_a_killed_program_goes_on(tmp_path: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in sr.glob("*.png")}
     assert 3 <= len(before) < 40
     for file in before:
-        with Image.open(file) as picture:
-            picture.load()  # whole
+        with Image.open(file) as image:
+            image.load()  # whole
     subprocess.run(command, check=True, capture_output=True)
     assert {file: file.stat().st_mtime_ns for file in before} == before
     lr = torch.from_numpy(given).permute(0, 3, 1, 2).float() / 255
@@ -279,7 +279,7 @@ def test_the_table_says_what_was_measured(peers: SimpleNamespace, tmp_path: Path
     for cell in ("21.00", "-0.50 [-0.50, -0.50]", "0.6250", "1.100", "12% |", "12.3", "MIT"):
         assert cell in row
     assert "L2 to the base (first), less is better, by facenet; faces aligned once" in text
-    for said in ("2 pictures", "0123456789abcdef", "2 probes of 2 people", "threads: theirs 2"):
+    for said in ("2 images", "0123456789abcdef", "2 probes of 2 people", "threads: theirs 2"):
         assert said in text
     assert "Left out: other, pip ended with 1." in text
     assert "Warning: mind this" in text

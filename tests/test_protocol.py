@@ -121,15 +121,15 @@ def test_the_noise_is_the_pictures_own(photos: list[Path]) -> None:
 @given(level=st.integers(0, 255), seed=st.integers(0, 2**62 - 1))
 def test_seeds_follow_from_8_bit_pixels_and_the_seed(level: int, seed: int) -> None:
     picture = torch.full((1, 3, 4, 4), level / 255)
-    first = seeds.of_pictures(picture, seed)
+    first = seeds.of_images(picture, seed)
     assert first.dtype == torch.int64
     assert first.item() >= 0
-    assert torch.equal(seeds.of_pictures(picture + 0.4 / 255, seed), first)
-    assert not torch.equal(seeds.of_pictures(picture, seed + 1), first)
-    assert not torch.equal(seeds.of_pictures(picture.flatten(2)[..., None], seed), first)
+    assert torch.equal(seeds.of_images(picture + 0.4 / 255, seed), first)
+    assert not torch.equal(seeds.of_images(picture, seed + 1), first)
+    assert not torch.equal(seeds.of_images(picture.flatten(2)[..., None], seed), first)
     changed = picture.clone()
     changed[0, 2, 3, 3] = (level + 1) % 256 / 255
-    assert not torch.equal(seeds.of_pictures(changed, seed), first)
+    assert not torch.equal(seeds.of_images(changed, seed), first)
 
 
 def test_what_is_degraded_again_gets_the_same_noise(photos: list[Path]) -> None:

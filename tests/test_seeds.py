@@ -74,7 +74,7 @@ def test_keys_give_new_seeds_and_their_order_matters() -> None:
 
 
 def test_golden_values() -> None:
-    # A change here changes every degraded picture, and so every published figure.
+    # A change here changes every degraded image, and so every published figure.
     key = torch.tensor([0, 1, -5])
     torch.testing.assert_close(
         seeds.uniform(key, (3,)), torch.tensor(GOLDEN_UNIFORM), rtol=0, atol=0

@@ -50,7 +50,7 @@ def first(loader: Loader, count: int) -> list[Batch]:
 # --- files --------------------------------------------------------------------------------------
 
 
-def test_pictures_are_listed_as_paths_sort_without_hidden_ones_and_links_to_folders(
+def test_images_are_listed_as_paths_sort_without_hidden_ones_and_links_to_folders(
     tmp_path: Path,
 ) -> None:
     names = ("b.PNG", "a/z.jpg", "a-1.png", "a/b/c.webp", ".hidden/x.png", "a/.y.png", "t.txt")
@@ -72,7 +72,7 @@ def test_pictures_are_listed_as_paths_sort_without_hidden_ones_and_links_to_fold
 def test_a_folder_that_cant_be_read_is_named(
     tmp_path: Path, crops: Crops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its pictures would be missing, and nobody told."""
+    """Its images would be missing, and nobody told."""
     crops(tmp_path / "open", 3, 20)
     (tmp_path / "closed").mkdir()
     scandir = os.scandir
@@ -88,33 +88,33 @@ def test_a_folder_that_cant_be_read_is_named(
 
 
 def test_bytes_are_read_under_the_name_they_are_given() -> None:
-    with pytest.raises(InputError, match=r"^here/x: not a readable picture \(of no known format"):
+    with pytest.raises(InputError, match=r"^here/x: not a readable image \(of no known format"):
         codec.read("here/x", b"none")
     stream = io.BytesIO()
     Image.new("RGB", (4, 4), (9, 8, 7)).save(stream, "png")
     assert codec.read("x", stream.getvalue()).rgb.getpixel((0, 0)) == (9, 8, 7)
 
 
-def test_a_picture_that_is_a_program_isnt_run(tmp_path: Path) -> None:
+def test_an_image_that_is_a_program_isnt_run(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "x.eps")
     (tmp_path / "x.eps").rename(tmp_path / "x.png")
     with pytest.raises(InputError, match=r"x\.png: EPS is a program and isn't run"):
         codec.read(tmp_path / "x.png")
 
 
-def test_damage_of_any_kind_is_a_broken_picture() -> None:
+def test_damage_of_any_kind_is_a_broken_image() -> None:
     """A byte is enough for an error that isn't Pillow's own."""
     stream = io.BytesIO()
     Image.new("RGB", (4, 4)).save(stream, "png")
     whole = stream.getvalue()
     at = whole.index(b"IHDR") - 1  # the length of the first chunk
-    with pytest.raises(InputError, match=r"^x: not a readable picture \(") as raised:
+    with pytest.raises(InputError, match=r"^x: not a readable image \(") as raised:
         codec.read("x", whole[:at] + b"\0" + whole[at + 1 :])
     assert isinstance(raised.value.__cause__, ValueError)
 
 
 def celeba(root: Path, crops: Crops) -> None:
-    """Pictures 1 to 12: eight to train on, two held out, two for the test."""
+    """Images 1 to 12: eight to train on, two held out, two for the test."""
     files = crops(root / "img_align_celeba", 12, 20)
     parts = [0] * 8 + [1] * 2 + [2] * 2
     lines = [f"{file.name} {part}\n" for file, part in zip(files, parts, strict=True)]
@@ -139,7 +139,7 @@ def test_celeba_without_its_partition_is_all_for_training(tmp_path: Path, crops:
     assert [len(sources.split_files(tmp_path, split)) for split in SPLITS] == [12, 0, 0]
 
 
-def test_a_partition_of_other_pictures_is_refused(tmp_path: Path, crops: Crops) -> None:
+def test_a_partition_of_other_images_is_refused(tmp_path: Path, crops: Crops) -> None:
     celeba(tmp_path, crops)
     (tmp_path / "list_eval_partition.txt").write_text("999999.jpg 0\n")
     with pytest.raises(InputError, match="names none of the images"):
@@ -156,12 +156,12 @@ def test_folders_named_after_splits_are_read(tmp_path: Path, crops: Crops) -> No
 def test_a_plain_folder_is_all_for_training_subfolders_too(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 3, 20)
     crops(tmp_path / "more", 2, 20)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "._000001.png").write_bytes(b"a hidden file, as archives from a Mac have")
     assert [len(sources.split_files(tmp_path, split)) for split in SPLITS] == [5, 0, 0]
 
 
-def test_held_out_pictures_never_train_though_train_has_no_folder(
+def test_held_out_images_never_train_though_train_has_no_folder(
     tmp_path: Path, crops: Crops
 ) -> None:
     crops(tmp_path, 3, 20)
@@ -170,14 +170,14 @@ def test_held_out_pictures_never_train_though_train_has_no_folder(
     assert [f.parent.name for f in sources.split_files(tmp_path)] == [tmp_path.name] * 3
 
 
-def test_a_folder_of_held_out_pictures_alone_is_refused(tmp_path: Path, crops: Crops) -> None:
+def test_a_folder_of_held_out_images_alone_is_refused(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "val", 2, 20)
     with pytest.raises(InputError, match="no images to train on in it, only those in val"):
         open_loader(tmp_path, None, recipe(), device=CPU)
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no pictures in it"):
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no images in it"):
         sources.split_files(tmp_path)
 
 
@@ -249,13 +249,13 @@ def test_pairs_are_fed_together(tmp_path: Path, storage: Storage, flips: bool) -
 
 def test_streamed_pairs_are_those_in_memory(tmp_path: Path) -> None:
     paired(tmp_path, 30, (40, 52))
-    (tmp_path / "lr" / "some" / "004.bmp").write_bytes(b"no picture")
+    (tmp_path / "lr" / "some" / "004.bmp").write_bytes(b"no image")
     loaders = [
         open_loader(tmp_path, None, recipe(pairs=True), device=CPU, storage=storage)[0]
         for storage in ("memory", "stream")
     ]
     assert loaders[0].fingerprint == loaders[1].fingerprint
-    assert "004.bmp: not a readable picture" in loaders[0].broken[0]
+    assert "004.bmp: not a readable image" in loaders[0].broken[0]
     for one, other in zip(*(first(loader, 50) for loader in loaders), strict=True):
         assert torch.equal(one.hr, other.hr)
         assert one.lr is not None
@@ -282,7 +282,7 @@ def test_larger_pairs_are_cut_into_a_centred_grid(tmp_path: Path, width: int, he
         assert np.array_equal(square.permute(1, 2, 0), whole[y : y + 16, x : x + 16])
 
 
-def test_squares_of_one_picture_are_all_held_out_or_none(tmp_path: Path) -> None:
+def test_squares_of_one_image_are_all_held_out_or_none(tmp_path: Path) -> None:
     paired(tmp_path, 21, (32, 32))
     loader, held_out = open_loader(tmp_path, None, recipe(pairs=True), device=CPU)
     assert (loader.count, len(held_out)) == (19 * 4, 2 * 4)
@@ -314,7 +314,7 @@ def test_pairs_that_dont_fit_are_broken_and_named(tmp_path: Path) -> None:
     ]
 
 
-def test_pictures_without_a_partner_are_named(tmp_path: Path) -> None:
+def test_images_without_a_partner_are_named(tmp_path: Path) -> None:
     paired(tmp_path, 6, (16, 16))
     (tmp_path / "lr" / "some" / "001.bmp").unlink()
     for number in (2, 3, 4):
@@ -342,7 +342,7 @@ def test_pairs_need_their_folders(tmp_path: Path, crops: Crops) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "train"])
-def test_pairs_arent_taken_for_pictures_to_train_on(tmp_path: Path, below: str) -> None:
+def test_pairs_arent_taken_for_images_to_train_on(tmp_path: Path, below: str) -> None:
     paired(tmp_path / below, 3, (16, 16))
     with pytest.raises(InputError, match=r"holds pairs \(lr and hr\): give --pairs .* or '--data "):
         open_loader(tmp_path, None, recipe(), device=CPU)
@@ -416,7 +416,7 @@ def test_a_strangers_source_feeds_what_a_folder_does(
             assert torch.equal(held_out.pixels, images.pixels)
             assert loader.fingerprint == expected.fingerprint
             assert loader.broken[0].endswith(
-                "000008.png: not a readable picture (of no known format)"
+                "000008.png: not a readable image (of no known format)"
             )
             for one, other in zip(first(loader, 8), first(expected, 8), strict=True):
                 assert torch.equal(one.hr, other.hr)

@@ -297,14 +297,14 @@ class Featureless(nn.Module):
         super().__init__()
         self.layer = nn.Conv2d(3, 1, 3)
 
-    def forward(self, picture):
-        return srkit.DiscriminatorOutput(self.layer(picture).mean(dim=(1, 2, 3)))
+    def forward(self, image):
+        return srkit.DiscriminatorOutput(self.layer(image).mean(dim=(1, 2, 3)))
 
 class Strange(nn.Module):
     def forward(self, sr, depth):
         return sr.mean()
 
-class PerPicture(nn.Module):
+class PerImage(nn.Module):
     def forward(self, sr, hr):
         return (sr - hr).abs().mean(dim=(1, 2, 3))
 
@@ -322,7 +322,7 @@ def srkit_discriminators():
 
 @srkit.hookimpl
 def srkit_losses():
-    return {"strange": Strange, "per-picture": PerPicture}
+    return {"strange": Strange, "per-image": PerImage}
 
 @srkit.hookimpl
 def srkit_generators():
@@ -339,7 +339,7 @@ def srkit_generators():
             "loss 'feature' needs a discriminator that gives features",
         ),
         (tiny, {"losses.strange.weight": 1}, r"loss 'strange' asks for \['depth'\]"),
-        (tiny, {"losses.per-picture.weight": 1}, r"loss 'per-picture' gives \(2,\), not a scalar"),
+        (tiny, {"losses.per-image.weight": 1}, r"loss 'per-image' gives \(2,\), not a scalar"),
         (tiny, {"generator.name": "double"}, r"'double' gives \(2, 3, 16, 16\), and scale 4 needs"),
         (tiny, {"degradation.name": "faces-x2"}, "makes 16x16 of 32x32, and scale 4 needs 8x8"),
     ],

@@ -1,4 +1,4 @@
-"""Tiles, where models come from, and what survives of a picture."""
+"""Tiles, where models come from, and what survives of an image."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ STATED = [
 @pytest.mark.parametrize("tile", [16, 32])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("name", STATED)
-def test_tiles_give_what_the_whole_picture_would(
-    name: str, size: tuple[int, int], tile: int
-) -> None:
+def test_tiles_give_what_the_whole_image_would(name: str, size: tuple[int, int], tile: int) -> None:
     model = Model(name, small_generator(name), 4)
     assert model.exact_tiles
     assert difference(model, torch.rand(1, 3, *size), tile) < 1e-5
@@ -75,7 +73,7 @@ def test_tiles_give_what_the_whole_picture_would(
 
 @settings(max_examples=40)
 @given(height=st.integers(1, 90), width=st.integers(1, 90), tile=st.integers(1, 60))
-def test_tiles_of_any_size_give_what_the_whole_picture_would(
+def test_tiles_of_any_size_give_what_the_whole_image_would(
     height: int, width: int, tile: int
 ) -> None:
     model = Model("bicubic", registry.build("generators", "bicubic", scale=3), 3)
@@ -83,7 +81,7 @@ def test_tiles_of_any_size_give_what_the_whole_picture_would(
     assert difference(model, lr, tile) < 1e-5
 
 
-def test_a_picture_is_really_cut() -> None:
+def test_an_image_is_really_cut() -> None:
     seen: list[tuple[int, int]] = []
 
     class Watched(nn.Module):
@@ -95,7 +93,7 @@ def test_a_picture_is_really_cut() -> None:
 
     model = Model("watched", Watched(), 4)
     assert difference(model, torch.rand(1, 3, 100, 70), 20) < 1e-6
-    tiles = seen[1:]  # the first was the whole picture
+    tiles = seen[1:]  # the first was the whole image
     assert len(tiles) == 5 * 4
     assert max(max(size) for size in tiles) <= 20 + 2 * BLEND
 
@@ -131,7 +129,7 @@ def test_spans_cover_the_axis_and_their_ramps_add_up_to_one(
 
 
 class Normalised(nn.Module):
-    """Depends on the mean of the whole picture: no radius is large enough."""
+    """Depends on the mean of the whole image: no radius is large enough."""
 
     receptive_radius = None
 
@@ -171,7 +169,7 @@ def test_what_leaves_is_clamped() -> None:
         assert (sr.min(), sr.max()) == (0, 1)
 
 
-# --- what survives of a picture -----------------------------------------------------------------
+# --- what survives of an image -----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +234,7 @@ def test_every_mode_keeps_its_meaning(
         assert np.abs(corners(sr) - expected).max() <= 3
 
 
-def test_the_default_model_takes_a_picture_and_gives_a_picture(photo: Image.Image) -> None:
+def test_the_default_model_takes_an_image_and_gives_an_image(photo: Image.Image) -> None:
     default = srkit.load()
     assert default.name == "faces"
     sr = default.upscale(photo)
@@ -244,7 +242,7 @@ def test_the_default_model_takes_a_picture_and_gives_a_picture(photo: Image.Imag
     assert np.abs(corners(sr) - corners(photo)).max() < 40
 
 
-def test_transparency_is_enlarged_with_the_picture(model: Model, photo: Image.Image) -> None:
+def test_transparency_is_enlarged_with_the_image(model: Model, photo: Image.Image) -> None:
     alpha = Image.new("L", photo.size, 0)
     alpha.paste(255, (0, 0, 24, 32))
     for mode, result in (("RGB", "RGBA"), ("L", "LA")):
@@ -276,14 +274,14 @@ def test_sixteen_bits_stay_sixteen_bits(model: Model) -> None:
         assert np.abs(np.asarray(sr).astype(int) - value).max() <= 1
 
 
-def test_one_pixel_is_a_picture(model: Model) -> None:
+def test_one_pixel_is_an_image(model: Model) -> None:
     sr = model.upscale(Image.new("RGB", (1, 1), (9, 99, 199)))
     assert sr.size == (4, 4)
     assert sr.getpixel((2, 2)) == (9, 99, 199)
 
 
 ORIENT = 0x0112
-# How an upright picture must be stored, so that this EXIF orientation shows it upright.
+# How an upright image must be stored, so that this EXIF orientation shows it upright.
 STORED: dict[int, Image.Transpose | None] = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -393,11 +391,11 @@ def test_a_tiffs_own_tags_do_not_spoil_the_result(
             assert np.abs(corners(written) - corners(photo)).max() < 30
 
 
-def test_a_phones_jpeg_with_a_second_frame_is_a_picture(tmp_path: Path) -> None:
+def test_a_phones_jpeg_with_a_second_frame_is_an_image(tmp_path: Path) -> None:
     first, second = (Image.new("RGB", (24, 16), colour) for colour in ("red", "blue"))
     file = tmp_path / "phone.jpg"
     first.save(file, "MPO", save_all=True, append_images=[second])
-    picture = codec.read(file)
-    assert picture.rgb.size == (24, 16)
-    red, _, blue = picture.rgb.getpixel((5, 5))
+    image = codec.read(file)
+    assert image.rgb.size == (24, 16)
+    red, _, blue = image.rgb.getpixel((5, 5))
     assert red > 200 > 50 > blue

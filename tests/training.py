@@ -19,7 +19,7 @@ from srkit.training import run_folder
 
 
 def tiny(**settings: Any) -> Recipe:
-    """A residual network of some thousand weights, on 32x32 pictures."""
+    """A residual network of some thousand weights, on 32x32 images."""
     recipe = Recipe(
         name="tiny",
         steps=6,

@@ -25,7 +25,7 @@ def srkit_losses() -> dict[str, str]:
 
 
 def nearest() -> srkit.ReadyModel:
-    """Every pixel as a square, no weights: what the LR picture itself looks like."""
+    """Every pixel as a square, no weights: what the LR image itself looks like."""
     return srkit.ReadyModel(
         "Nearest neighbour, no weights", "Apache-2.0", generator="nearest", scale=4
     )

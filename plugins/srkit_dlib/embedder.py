@@ -32,7 +32,7 @@ BOX_SIDE, BOX_DOWN = 0.74, 0.0
 
 
 def box(side: float = BOX_SIDE, down: float = BOX_DOWN) -> Any:
-    """Return a square of a `SIDE` x `SIDE` picture as dlib's rectangle; see `BOX_SIDE`."""
+    """Return a square of a `SIDE` x `SIDE` image as dlib's rectangle; see `BOX_SIDE`."""
     half, middle = SIDE * side / 2, SIDE / 2
     below = middle + SIDE * down
     ends = middle - half, below - half, middle + half - 1, below + half - 1
@@ -40,7 +40,7 @@ def box(side: float = BOX_SIDE, down: float = BOX_DOWN) -> Any:
 
 
 def pixels(faces: Tensor) -> list[NDArray[np.uint8]]:
-    """Return pictures, ``B3HW`` in [0, 1], as dlib takes them: 8 bits, `SIDE` x `SIDE` x 3 each.
+    """Return images, ``B3HW`` in [0, 1], as dlib takes them: 8 bits, `SIDE` x `SIDE` x 3 each.
 
     They are resized bilinearly, antialiased.
     """
@@ -93,7 +93,7 @@ class Dlib(nn.Module):
     and is worse at others. So the crops given, which the caller has framed by a detector, are
     brought into those places by dlib's 5-point predictor (its weights are CC0 as well; those of 68
     points are not, and not used). No face is searched for: the predictor always gives five points
-    within the box that it is told, and of a picture the same ones. They are those of each picture
+    within the box that it is told, and of an image the same ones. They are those of each image
     itself, so a reconstruction that misplaces eyes is judged by that too.
 
     dlib's descriptors are not of unit length (about 1.3) and are compared at 0.6; here they are

@@ -48,8 +48,8 @@ class PlainDiscriminator(nn.Module):
         )
         self.apply(glorot)
 
-    def forward(self, picture: Tensor) -> DiscriminatorOutput:
-        """Map pictures (B3HW in [0, 1]) to logits (B) and the 5th activation (B C H/4 W/4)."""
-        fifth = self.first_five(picture * 2 - 1)
+    def forward(self, image: Tensor) -> DiscriminatorOutput:
+        """Map images (B3HW in [0, 1]) to logits (B) and the 5th activation (B C H/4 W/4)."""
+        fifth = self.first_five(image * 2 - 1)
         logits = self.head(self.last_two(fifth)).mean(dim=(1, 2, 3))
         return DiscriminatorOutput(logits, (fifth,))

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from srkit import DiscriminatorOutput, SrkitError
 
-Root = Literal["picture", "value"]
+Root = Literal["image", "value"]
 
 
 def distance(a: Tensor, b: Tensor, root: Root) -> Tensor:
     """Return the distance of eq. 2 and 3 between two batches of one shape, a scalar.
 
-    Root ``picture``: the mean Euclidean norm; ``value``: the mean absolute difference.
+    Root ``image``: the mean Euclidean norm; ``value``: the mean absolute difference.
     """
     if root == "value":
         return (a - b).abs().mean()
@@ -27,15 +27,15 @@ def distance(a: Tensor, b: Tensor, root: Root) -> Tensor:
 class PixelLoss(nn.Module):
     """Pixel-wise distance between sr and hr (eq. 2, P7).
 
-    The paper leaves open whether the root is per picture or per value; it calls the same form an
-    L2 distance at eq. 3, so the default is each picture's Euclidean norm. Its gradient is zero at
+    The paper leaves open whether the root is per image or per value; it calls the same form an
+    L2 distance at eq. 3, so the default is each image's Euclidean norm. Its gradient is zero at
     zero error.
 
     Args:
-        root: ``picture`` (a norm) or ``value`` (then it is L1).
+        root: ``image`` (a norm) or ``value`` (then it is L1).
     """
 
-    def __init__(self, *, root: Root = "picture") -> None:
+    def __init__(self, *, root: Root = "image") -> None:
         super().__init__()
         self.root: Root = root
 
@@ -54,7 +54,7 @@ class FeatureLoss(nn.Module):
         root: As for the pixel loss, from which eq. 3 takes its distance.
     """
 
-    def __init__(self, *, root: Root = "picture") -> None:
+    def __init__(self, *, root: Root = "image") -> None:
         super().__init__()
         self.root: Root = root
 
@@ -72,7 +72,7 @@ class FeatureLoss(nn.Module):
 class PsnrLoss(nn.Module):
     """Minus the PSNR of the batch, in decibels (eq. 4, P9); training maximises the PSNR.
 
-    MSE averages over the pictures and their pixels before the one logarithm, MAX is 1.
+    MSE averages over the images and their pixels before the one logarithm, MAX is 1.
 
     Args:
         ceiling: PSNR in dB at which it stops: where the MSE is lower, zero included, the loss

@@ -1,4 +1,4 @@
-"""Blurs with a kernel of its own for each picture: Gaussian and its kin, motion, ringing."""
+"""Blurs with a kernel of its own for each image: Gaussian and its kin, motion, ringing."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Blur(Operation):
         return result / result.sum(dim=(1, 2), keepdim=True)
 
     def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
-        """Return all pictures blurred."""
+        """Return all images blurred."""
         kernels = self.kernels(seeds).float()
         pixels = filter2d(canvas.filled(), kernels, border_type="replicate")
         return Canvas(pixels, canvas.sizes)

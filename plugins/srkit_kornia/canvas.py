@@ -1,4 +1,4 @@
-"""Pictures of different sizes in one tensor, and draws that each picture's seed decides."""
+"""Images of different sizes in one tensor, and draws that each image's seed decides."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Canvas:
-    """A batch of pictures whose sizes may differ, in one tensor whose shape depends on no draw.
+    """A batch of images whose sizes may differ, in one tensor whose shape depends on no draw.
 
     Attributes:
         pixels: ``B3HW``, float32.
-        sizes: int64, ``B2``: of picture b only the first ``sizes[b]`` rows and columns count;
+        sizes: int64, ``B2``: of image b only the first ``sizes[b]`` rows and columns count;
             what lies beyond is arbitrary. None where all fill the tensor.
     """
 
@@ -44,7 +44,7 @@ class Canvas:
         return self.pixels.shape[-2], self.pixels.shape[-1]
 
     def filled(self) -> Tensor:
-        """Return the pixels, ``B3HW``, with each picture's border repeated outwards."""
+        """Return the pixels, ``B3HW``, with each image's border repeated outwards."""
         if self.sizes is None:
             return self.pixels
         pixels = self.pixels
@@ -63,7 +63,7 @@ class Canvas:
 
 
 def merged(which: Tensor, one: Canvas, other: Canvas) -> Canvas:
-    """Return each picture from ``one`` where ``which`` (bool, ``B``) says so, else ``other``."""
+    """Return each image from ``one`` where ``which`` (bool, ``B``) says so, else ``other``."""
     if one is other:
         return one
     height, width = (max(sides) for sides in zip(one.shape, other.shape, strict=True))
@@ -98,7 +98,7 @@ def rounded(values: Tensor) -> Tensor:
 
 
 def between(ends: Ends, seeds: Tensor, stream: int) -> Tensor:
-    """Draw one value a picture, uniformly: shape ``B``, in the working precision."""
+    """Draw one value an image, uniformly: shape ``B``, in the working precision."""
     low, high = ends
     precision = working(seeds.device)
     if low == high:
@@ -107,7 +107,7 @@ def between(ends: Ends, seeds: Tensor, stream: int) -> Tensor:
 
 
 def whole(ends: Ends, seeds: Tensor, stream: int, *, every: int = 1) -> Tensor:
-    """Draw one of ``low``, ``low + every``… up to ``high`` a picture, all as often; shape ``B``."""
+    """Draw one of ``low``, ``low + every``… up to ``high`` an image, all as often; shape ``B``."""
     low, high = ends
     count = (high - low) // every + 1
     drawn = noise_of.uniform(seeds, (), stream).to(working(seeds.device))
@@ -115,7 +115,7 @@ def whole(ends: Ends, seeds: Tensor, stream: int, *, every: int = 1) -> Tensor:
 
 
 def chosen(weights: Iterable[float], seeds: Tensor, stream: int) -> Tensor:
-    """Draw the position of one of the weights a picture: int64, shape ``B``."""
+    """Draw the position of one of the weights an image: int64, shape ``B``."""
     shares = list(weights)
     drawn = noise_of.uniform(seeds, (), stream) * sum(shares)
     index = torch.zeros_like(seeds)
@@ -125,7 +125,7 @@ def chosen(weights: Iterable[float], seeds: Tensor, stream: int) -> Tensor:
 
 
 def selected(index: Tensor, alternatives: Sequence[Tensor]) -> Tensor:
-    """Return, of picture b, alternative ``index[b]``; all of one shape ``B...``."""
+    """Return, of image b, alternative ``index[b]``; all of one shape ``B...``."""
     result = alternatives[0]
     for number, alternative in enumerate(alternatives[1:], start=1):
         mask = (index == number).reshape(-1, *[1] * (result.ndim - 1))
@@ -134,10 +134,10 @@ def selected(index: Tensor, alternatives: Sequence[Tensor]) -> Tensor:
 
 
 class Operation(BaseModel):
-    """A step of a chain: frozen values, and what they do to pictures.
+    """A step of a chain: frozen values, and what they do to images.
 
     Attributes:
-        probability: With which the step is applied to a picture; each is drawn on its own.
+        probability: With which the step is applied to an image; each is drawn on its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -145,14 +145,14 @@ class Operation(BaseModel):
     probability: Probability = 1.0
 
     def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
-        """Return all pictures with the step applied."""
+        """Return all images with the step applied."""
         raise NotImplementedError
 
     def __call__(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
-        """Apply the step to those pictures whose seed says so.
+        """Apply the step to those images whose seed says so.
 
         Args:
-            canvas: Pictures in [0, 1].
+            canvas: Images in [0, 1].
             frame: Sizes that factors refer to.
             seeds: int64, shape ``B``; the step's own, not shared with another.
         """

@@ -48,7 +48,7 @@ class OneOf(Operation):
         return self
 
     def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
-        """Return each picture as its branch leaves it."""
+        """Return each image as its branch leaves it."""
         index = chosen(self.weights or [1.0] * len(self.branches), seeds, _BRANCH)
         result = through(self.branches[0], canvas, frame, noise_of.derive(seeds, 0))
         for number, branch in enumerate(self.branches[1:], start=1):
@@ -125,7 +125,7 @@ def _ready(name: str) -> tuple[Step, ...]:
 
 
 def first_order(*, scale: int = 4, quantise: bool = True) -> Chain:
-    """One round of blur, resize, noise and JPEG: the classical model, drawn per picture.
+    """One round of blur, resize, noise and JPEG: the classical model, drawn per image.
 
     The same as this chain, which can be changed in a recipe:
     """

@@ -1,4 +1,4 @@
-"""From HR to LR: blur, shrink, noise, 8 bits; one seed a picture decides every draw."""
+"""From HR to LR: blur, shrink, noise, 8 bits; one seed an image decides every draw."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from srkit import seeds as noise_of
 Kernel = Literal["bicubic", "bilinear", "area", "gaussian-bicubic"]
 Range = float | tuple[float, float]
 
-_NOISE, _NOISE_SIGMA, _BLUR_SIGMA = 0, 101, 102  # streams of a picture's seed
+_NOISE, _NOISE_SIGMA, _BLUR_SIGMA = 0, 101, 102  # streams of an image's seed
 
 
 def _ends(what: str, value: Range) -> tuple[float, float]:
@@ -37,7 +37,7 @@ class FaceDegradation(nn.Module):
         kernel: ``bicubic``, ``bilinear`` (both antialiased), ``area`` (plain averages), or
             ``gaussian-bicubic`` (a Gaussian blur, then bicubic interpolation; what kornia and
             OpenCV pipelines call antialiased).
-        noise: Sigma of the noise in [0, 1] units, or the range it is drawn from per picture.
+        noise: Sigma of the noise in [0, 1] units, or the range it is drawn from per image.
         blur: Sigma of a Gaussian blur in HR pixels before shrinking, or its range.
         quantise: Round to 8 bits, as a file would.
 

@@ -1,4 +1,4 @@
-"""JPEG's loss, batched: what encoding and decoding a picture leaves of it.
+"""JPEG's loss, batched: what encoding and decoding an image leaves of it.
 
 kornia's `jpeg_codec_differentiable` replaces rounding by a polynomial, so that gradients pass:
 its coefficients aren't whole numbers, and what a real file loses is partly kept. Nothing here
@@ -99,7 +99,7 @@ def _mixed(shares: tuple[float, float, float], planes: Tensor) -> Tensor:
 
 
 def compressed(pixels: Tensor, quality: Tensor, *, halved: bool = True) -> Tensor:
-    """Return pictures as a JPEG file would give them back.
+    """Return images as a JPEG file would give them back.
 
     Args:
         pixels: ``B3HW`` in [0, 1], any size; rounded to 8 bits first, as a file's input is.
@@ -164,7 +164,7 @@ class Jpeg(Operation):
     any_phase: bool = False
 
     def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
-        """Return all pictures compressed."""
+        """Return all images compressed."""
         quality = torch.floor(whole(self.quality, seeds, _QUALITY))
         pixels = canvas.filled()
         if self.any_phase:

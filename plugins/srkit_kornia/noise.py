@@ -88,7 +88,7 @@ class Noise(Operation):
         return selected(chosen(self.kind.values(), seeds, _KIND), made)
 
     def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
-        """Return all pictures with noise."""
+        """Return all images with noise."""
         pixels = canvas.pixels
         grey = (noise_of.uniform(seeds, (), _GREY) < self.grey)[:, None, None]
         luma = sum(share * pixels[:, i] for i, share in enumerate(_LUMA))

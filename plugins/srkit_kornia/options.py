@@ -55,7 +55,7 @@ def _some(weights: dict[Name, float]) -> dict[Name, float]:
     return kept
 
 
-# Ranges as [low, high], or one number: each picture's value is drawn uniformly between the ends.
+# Ranges as [low, high], or one number: each image's value is drawn uniformly between the ends.
 Amount = Annotated[Ends, BeforeValidator(_pair), AfterValidator(_within(0))]
 Angle = Annotated[Ends, BeforeValidator(_pair), AfterValidator(_within(-360, 360))]
 Cutoff = Annotated[Ends, BeforeValidator(_pair), AfterValidator(_within(0.1, math.pi))]
@@ -67,6 +67,6 @@ Window = Annotated[
     Ends, BeforeValidator(_pair), AfterValidator(_within(3, 255)), AfterValidator(_odd)
 ]
 
-# A choice among names, drawn per picture; weights needn't sum to 1.
+# A choice among names, drawn per image; weights needn't sum to 1.
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Weighted = Annotated[dict[Name, Weight], BeforeValidator(_weights), AfterValidator(_some)]

@@ -1,6 +1,6 @@
-"""Resampling to a size of its own for each picture, as a product with matrices made on the device.
+"""Resampling to a size of its own for each image, as a product with matrices made on the device.
 
-A resize is linear and separable: ``out = rows @ picture @ columns.T``. Matrices whose entries
+A resize is linear and separable: ``out = rows @ image @ columns.T``. Matrices whose entries
 follow from the drawn sizes keep the batch whole, whatever the sizes are.
 """
 
@@ -51,7 +51,7 @@ _SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
 def matrices(kernel: str, before: Tensor, after: Tensor, sides: tuple[int, int]) -> Tensor:
     """Return matrices that resample a line of pixels, ``B x sides[1] x sides[0]``.
 
-    Where the picture shrinks, the kernel is widened by as much (antialiasing), and at the
+    Where the image shrinks, the kernel is widened by as much (antialiasing), and at the
     borders it is cut and normalised: Pillow's rules, and torch's with ``antialias=True``.
     ``area`` is the exact average of what an output pixel covers.
 
@@ -79,17 +79,17 @@ def matrices(kernel: str, before: Tensor, after: Tensor, sides: tuple[int, int])
 def resampled(
     canvas: Canvas, after: Tensor, shape: tuple[int, int], kernels: Sequence[str], index: Tensor
 ) -> Tensor:
-    """Resample each picture to a size of its own.
+    """Resample each image to a size of its own.
 
     Args:
-        canvas: Pictures.
+        canvas: Images.
         after: New heights and widths, int64, ``B2``, or ``12`` for all.
         shape: Of the new canvas.
         kernels: Names that ``index`` counts.
-        index: Which kernel each picture gets, int64, shape ``B``.
+        index: Which kernel each image gets, int64, shape ``B``.
 
     Returns:
-        ``B3`` and ``shape``; borders repeated beyond each picture's size.
+        ``B3`` and ``shape``; borders repeated beyond each image's size.
     """
 
     def along(axis: int) -> Tensor:
@@ -135,7 +135,7 @@ class Resize(Operation):
         return selected(chosen(self.direction.values(), seeds, _DIRECTION), drawn)
 
     def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
-        """Return all pictures resized."""
+        """Return all images resized."""
         reference = frame.lr if self.of == "lr" else frame.hr
         fixed = self.direction is None and self.factor[0] == self.factor[1]
         largest = self.factor[1] if self.direction is None else max(1.0, self.factor[1])

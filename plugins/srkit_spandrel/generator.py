@@ -21,7 +21,7 @@ _drawing = threading.Lock()  # the state of torch's generator is everybody's
 class Community(nn.Module):
     """A network that spandrel built: lr (B3hw) to sr (B3HW), both in [0, 1].
 
-    Pictures that are too small or of sizes the network can't take are padded at the right and at
+    Images that are too small or of sizes the network can't take are padded at the right and at
     the bottom, by reflection and, where that isn't enough, by their last pixels, and sr is cut
     accordingly. A network of one channel is run for red, green and blue; one of four is given
     opaque alpha, and its own alpha is dropped. A network that draws at random draws the same

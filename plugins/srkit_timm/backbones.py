@@ -60,9 +60,9 @@ class TimmDiscriminator(nn.Module):
         self.backbone = _backbone(backbone, weights, levels)
         self.head = nn.Conv2d(self.backbone.feature_info.channels()[-1], 1, 1)
 
-    def forward(self, picture: Tensor) -> DiscriminatorOutput:
-        """Map pictures (B3HW in [0, 1]) to logits (B1hw) and the feature maps."""
-        features = tuple(self.backbone(picture * 2 - 1))
+    def forward(self, image: Tensor) -> DiscriminatorOutput:
+        """Map images (B3HW in [0, 1]) to logits (B1hw) and the feature maps."""
+        features = tuple(self.backbone(image * 2 - 1))
         return DiscriminatorOutput(self.head(features[-1]), features)
 
 
@@ -93,7 +93,7 @@ class PerceptualLoss(nn.Module):
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
 
     def train(self, mode: bool = True) -> PerceptualLoss:
-        """Stay in evaluation mode: batch statistics would tie pictures together."""
+        """Stay in evaluation mode: batch statistics would tie images together."""
         super().train(False)
         return self
 

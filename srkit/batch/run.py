@@ -19,7 +19,7 @@ from srkit.batch.work import Result, Work
 from srkit.errors import InputError, Interrupted
 from srkit.files import sweep
 from srkit.imaging import codec
-from srkit.imaging.codec import Picture
+from srkit.imaging.codec import DecodedImage
 from srkit.inference.model import Progress
 
 READERS, WRITERS = 2, 2
@@ -60,16 +60,16 @@ class Totals:
 
 @dataclass(frozen=True)
 class _Read:
-    """An image on its way to the network; without a picture it was skipped, or has an error."""
+    """An image on its way to the network; without an image it was skipped, or has an error."""
 
     job: Job
     sha256: str = ""
-    picture: Picture | None = None
+    image: DecodedImage | None = None
     error: str = ""
 
     @property
     def pixels(self) -> int:
-        return self.picture.size[0] * self.picture.size[1] if self.picture else 0
+        return self.image.size[0] * self.image.size[1] if self.image else 0
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _grouped(reads: Iterator[_Read], work: Work) -> Iterator[list[_Read]]:
             yield group
             group = []
         group.append(read)
-        if read.picture is None or len(group) >= work.batch_size(read.picture.size):
+        if read.image is None or len(group) >= work.batch_size(read.image.size):
             yield group
             group = []
     if group:
@@ -187,7 +187,7 @@ def _grouped(reads: Iterator[_Read], work: Work) -> Iterator[list[_Read]]:
 
 
 def _alike(one: _Read, other: _Read) -> bool:
-    a, b = one.picture, other.picture
+    a, b = one.image, other.image
     return a is not None and b is not None and (a.size, a.pixels.dtype) == (b.size, b.pixels.dtype)
 
 
@@ -219,9 +219,9 @@ class _Batch:
             digest = hashlib.sha256(encoded).hexdigest()
             if self.skip_existing and self._is_done(job, digest):
                 return _Read(job)
-            picture = codec.read(job.input, encoded)
-            self.work.check(job.output, picture.size)
-            return _Read(job, digest, picture)
+            image = codec.read(job.input, encoded)
+            self.work.check(job.output, image.size)
+            return _Read(job, digest, image)
         except InputError as error:
             return _Read(job, error=str(error))
         except OSError as error:
@@ -237,13 +237,13 @@ class _Batch:
         first = group[0]
         if first.error:
             return self._failed(first.job, first.error)
-        if first.picture is None:
+        if first.image is None:
             self.totals.skipped += 1
             self.progress(1)
             return self.tell(Event("skipped", first.job))
         started = time.perf_counter()
         try:
-            results = self.work.do([read.picture for read in group if read.picture], self.progress)
+            results = self.work.do([read.image for read in group if read.image], self.progress)
         except InputError as error:
             if len(group) == 1:
                 return self._failed(first.job, f"{first.job.input}: {error}")
@@ -252,7 +252,7 @@ class _Batch:
             return None
         seconds = (time.perf_counter() - started) / len(group)
         for read, result in zip(group, results, strict=True):
-            size = sum(picture.pixels.nbytes for picture in result.pictures)
+            size = sum(image.pixels.nbytes for image in result.images)
             self.finish(max(0, BEHIND_BYTES - size))
             future = self.writers.submit(self._write, read.job, read.sha256, result)
             self.waiting.append(_Written(read.job, result, seconds, size, future))
@@ -283,7 +283,7 @@ class _Batch:
             return self.tell(Event("failed", written.job, error=" ".join(str(error).split())))
         self.totals.done += 1
         notes = (*written.result.notes, *lost)
-        result = replace(written.result, pictures=(), notes=notes)
+        result = replace(written.result, images=(), notes=notes)
         return self.tell(
             Event("done", written.job, tuple(files), result=result, seconds=written.seconds)
         )

@@ -13,7 +13,7 @@ import numpy as np
 import srkit
 from srkit.errors import InputError
 from srkit.imaging import codec, formats
-from srkit.imaging.codec import Picture
+from srkit.imaging.codec import DecodedImage
 from srkit.imaging.provenance import Origin
 from srkit.inference import consistency
 from srkit.inference.model import Model, Progress, Settings
@@ -27,14 +27,14 @@ class Result:
     """One image's outcome, before it is written.
 
     Attributes:
-        pictures: What to write: the whole image, or its faces.
+        images: What to write: the whole image, or its faces.
         residual: How far it is from its input when downscaled, in 255ths; None where nobody
             asked.
         faces: How many faces were restored, and how many were found; None without faces.
         notes: What the user should know.
     """
 
-    pictures: tuple[Picture, ...]
+    images: tuple[DecodedImage, ...]
     residual: float | None = None
     faces: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class Work:
         return 1 if self.restorer else self.model.batch_size(size)
 
     def do(
-        self, pictures: Sequence[Picture], progress: Progress = lambda images: None
+        self, images: Sequence[DecodedImage], progress: Progress = lambda images: None
     ) -> list[Result]:
         """Do one image, or several of one size.
 
@@ -111,11 +111,11 @@ class Work:
             InputError: Not enough memory, or a network whose result makes no sense.
         """
         if self.faces_only:
-            return [self._only_faces(picture) for picture in pictures]
-        upscaled = self.model.upscale_pictures(pictures, self.settings, progress)
-        return [self._finished(lr, sr) for lr, sr in zip(pictures, upscaled, strict=True)]
+            return [self._only_faces(image) for image in images]
+        upscaled = self.model.upscale_decoded(images, self.settings, progress)
+        return [self._finished(lr, sr) for lr, sr in zip(images, upscaled, strict=True)]
 
-    def _finished(self, lr: Picture, sr: Picture) -> Result:
+    def _finished(self, lr: DecodedImage, sr: DecodedImage) -> Result:
         faces, notes = None, [*lr.notes, *self._notes(lr.size)]
         if self.restorer:
             # its own pixels, not yet seen by anyone else
@@ -134,14 +134,14 @@ class Work:
             "it sharpens edges but adds no facial detail"
         ]
 
-    def _only_faces(self, picture: Picture) -> Result:
+    def _only_faces(self, image: DecodedImage) -> Result:
         assert self.restorer is not None
-        crops = self.restorer.crops(picture.pixels)
+        crops = self.restorer.crops(image.pixels)
         if not crops:
             raise InputError("no face found in it")
-        info = {k: v for k, v in picture.info.items() if k in ("icc_profile", "dpi")}
-        faces = tuple(Picture(np.ascontiguousarray(c), None, picture.grey, info) for c in crops)
-        return Result(faces, faces=(len(faces), len(faces)), notes=picture.notes)
+        info = {k: v for k, v in image.info.items() if k in ("icc_profile", "dpi")}
+        faces = tuple(DecodedImage(np.ascontiguousarray(c), None, image.grey, info) for c in crops)
+        return Result(faces, faces=(len(faces), len(faces)), notes=image.notes)
 
     def write(
         self, result: Result, output: Path, taken: Collection[Path] = ()
@@ -160,11 +160,11 @@ class Work:
             InputError: The disk is full, or the folder can't be written.
         """
         files = [output]
-        if len(result.pictures) > 1:
+        if len(result.images) > 1:
             numbered = (output.with_stem(f"{output.stem}-{number}") for number in count(1))
             free = (file for file in numbered if file.resolve() not in taken)
-            files = list(islice(free, len(result.pictures)))
+            files = list(islice(free, len(result.images)))
         lost: list[str] = []
-        for picture, file in zip(result.pictures, files, strict=True):
-            lost += codec.save(picture, file, origin=self.origin())
+        for image, file in zip(result.images, files, strict=True):
+            lost += codec.save(image, file, origin=self.origin())
         return files, list(dict.fromkeys(lost))

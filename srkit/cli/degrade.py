@@ -99,7 +99,7 @@ class Degradation:
 
         from srkit import seeds
 
-        key = seeds.of_pictures(hr, seed).to(self.device)
+        key = seeds.of_images(hr, seed).to(self.device)
         keys = seeds.derive(key, sample) if sample else key
         with torch.no_grad():
             lr: Tensor = self.degrade(hr.to(self.device), seeds=keys).cpu()

@@ -19,7 +19,7 @@ def demo(
         bool, typer.Option("--train", help="The whole tour: train, upscale, bench (a minute).")
     ] = False,
 ) -> None:
-    """Super-resolve the astronaut's face from 16x16; the picture goes to this folder."""
+    """Super-resolve the astronaut's face from 16x16; the image goes to this folder."""
     from srkit import demo as demonstration
 
     console = Console(highlight=False)

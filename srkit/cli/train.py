@@ -121,7 +121,7 @@ def train(
         bool, typer.Option("--plan", help="Print size, memory and speed; don't train.")
     ] = False,
 ) -> None:
-    """Train a recipe; weights, log and picture grids go to the run's folder."""
+    """Train a recipe; weights, log and image grids go to the run's folder."""
     from srkit import registry
     from srkit.recipe import Recipe, parse_setting
 

@@ -169,7 +169,7 @@ class Protocol(pydantic.BaseModel):
         return codec.to_tensor(image.crop((0, 0, width, height)))
 
     def degrade(self, hr: Tensor) -> Tensor:
-        """Return lr, ``B3hw``, of ``B3HW``; see `srkit.seeds.of_pictures` for their noise."""
+        """Return lr, ``B3hw``, of ``B3HW``; see `srkit.seeds.of_images` for their noise."""
         return self.redegrade(hr, hr)
 
     def redegrade(self, sr: Tensor, hr: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ class Protocol(pydantic.BaseModel):
             InputError: The degradation can't do that with images of this size.
         """
         try:
-            lr: Tensor = self._degradation(sr.cpu(), seeds=seeds.of_pictures(hr.cpu(), self.seed))
+            lr: Tensor = self._degradation(sr.cpu(), seeds=seeds.of_images(hr.cpu(), self.seed))
         except ValueError as error:
             raise InputError(f"degradation '{self.degradation}': {error}") from error
         return lr.to(sr.device)

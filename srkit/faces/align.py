@@ -150,10 +150,10 @@ def align(image: Image.Image, placement: Placement) -> Image.Image:
         placement: From `place`.
     """
     fine = placement.size[0] * FINER, placement.size[1] * FINER
-    to_picture = AffineTransform(scale=1 / FINER) + placement.transform.inverse
+    to_image = AffineTransform(scale=1 / FINER) + placement.transform.inverse
     shrink = min(1.0, placement.scale * FINER)
     margin = 4 / shrink  # what the kernels reach for
-    corners = to_picture(np.array([(0, 0), (fine[0], 0), (0, fine[1]), fine]))
+    corners = to_image(np.array([(0, 0), (fine[0], 0), (0, fine[1]), fine]))
     bounds = np.array(image.size)
     low = np.clip(np.floor(corners.min(axis=0) - margin), 0, bounds - 1)
     high = np.clip(np.ceil(corners.max(axis=0) + margin), low + 1, bounds)
@@ -162,7 +162,7 @@ def align(image: Image.Image, placement: Placement) -> Image.Image:
         (int(near[0]), int(near[1])), Image.Resampling.BICUBIC, box=(*low, *high)
     )
     # scikit-image counts from the middle of the first pixel.
-    from_fine = AffineTransform(translation=(0.5, 0.5)) + to_picture
+    from_fine = AffineTransform(translation=(0.5, 0.5)) + to_image
     to_part = AffineTransform(translation=-low) + AffineTransform(scale=near / (high - low))
     turned = warp(
         np.asarray(part),

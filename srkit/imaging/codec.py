@@ -19,16 +19,16 @@ from srkit.files import atomic
 from srkit.imaging import colour, formats, metadata, png, provenance, tiff
 from srkit.imaging.decode import MAX_PIXELS, quiet, read, size_of, unpack
 from srkit.imaging.formats import SUFFIXES, WRITABLE, listed, require_writable
-from srkit.imaging.image import Picture
+from srkit.imaging.image import DecodedImage
 from srkit.imaging.provenance import Origin
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "WRITABLE",
+    "DecodedImage",
     "Framing",
     "Origin",
-    "Picture",
     "bicubic",
     "frame",
     "listed",
@@ -54,13 +54,13 @@ _QUALITY: dict[str, dict[str, Any]] = {
 }
 
 
-def save(picture: Picture, file: Path, *, origin: Origin | None = None) -> list[str]:
+def save(image: DecodedImage, file: Path, *, origin: Origin | None = None) -> list[str]:
     """Encode by the file's suffix; the file appears under its name only when it is whole.
 
     PNG and TIFF hold 16 bits, JPEG and TIFF bring CMYK back to its inks.
 
     Args:
-        picture: What to write.
+        image: What to write.
         file: Where to; its folder is made if there is none.
         origin: What made the pixels, to be said in XMP; BMP has no place for it.
 
@@ -70,10 +70,10 @@ def save(picture: Picture, file: Path, *, origin: Origin | None = None) -> list[
     Raises:
         InputError: See `require_writable`; or the disk is full, or the memory.
     """
-    require_writable(file, picture.size)
+    require_writable(file, image.size)
     try:
         with quiet(), atomic(file) as temporary:
-            return _encode(picture, temporary, formats.format_of(file), origin)
+            return _encode(image, temporary, formats.format_of(file), origin)
     except MemoryError as error:
         raise InputError(f"can't write {file}: too large for the memory") from error
     except (OSError, ValueError) as error:
@@ -81,27 +81,27 @@ def save(picture: Picture, file: Path, *, origin: Origin | None = None) -> list[
         raise InputError(f"can't write {file}: {why}") from error
 
 
-def _encode(picture: Picture, file: Path, name: str, origin: Origin | None) -> list[str]:
+def _encode(decoded: DecodedImage, file: Path, name: str, origin: Origin | None) -> list[str]:
     """Write an image in a format; return what of it is lost."""
-    info = metadata.fitted(picture.info, picture.size)
+    info = metadata.fitted(decoded.info, decoded.size)
     if origin and "xmp" in formats.HOLDS[name]:
         info["xmp"] = provenance.stamp(info.get("xmp"), origin)
         if name == "JPEG" and len(info["xmp"]) > _XMP_MARKER:
             info["xmp"] = provenance.stamp(None, origin)
-    lost = _losses(picture, name, info)
+    lost = _losses(decoded, name, info)
     inks = None
-    if picture.separation and name in formats.INKS:
-        opaque = Picture(picture.pixels, picture.alpha).to_8_bit_image(opaque=True)
-        inks = picture.separation.to_cmyk(opaque)
-        info["icc_profile"] = picture.separation.profile
-    elif not _fits(info.get("icc_profile"), picture.grey):
+    if decoded.separation and name in formats.INKS:
+        opaque = DecodedImage(decoded.pixels, decoded.alpha).to_8_bit_image(opaque=True)
+        inks = decoded.separation.to_cmyk(opaque)
+        info["icc_profile"] = decoded.separation.profile
+    elif not _fits(info.get("icc_profile"), decoded.grey):
         info.pop("icc_profile", None)
     if name == "TIFF":
-        tiff.write(picture, file, info, None if inks is None else np.asarray(inks))
-    elif name == "PNG" and picture.pixels.dtype == np.uint16:
-        png.write(picture, file, info)
+        tiff.write(decoded, file, info, None if inks is None else np.asarray(inks))
+    elif name == "PNG" and decoded.pixels.dtype == np.uint16:
+        png.write(decoded, file, info)
     else:
-        image = inks or picture.to_8_bit_image(opaque=name in formats.OPAQUE)
+        image = inks or decoded.to_8_bit_image(opaque=name in formats.OPAQUE)
         _write_by_pillow(image, file, name, info)
     return lost
 
@@ -112,15 +112,15 @@ def _fits(profile: bytes | None, grey: bool) -> bool:
     return profile is not None and colour.space(profile) in spaces and colour.is_whole(profile)
 
 
-def _losses(picture: Picture, name: str, info: dict[str, Any]) -> list[str]:
+def _losses(image: DecodedImage, name: str, info: dict[str, Any]) -> list[str]:
     """Return what a format has no place for, and take it out of ``info``."""
     lost = []
-    if picture.pixels.dtype == np.uint16 and name not in formats.DEEP:
+    if image.pixels.dtype == np.uint16 and name not in formats.DEEP:
         lost.append(f"{name} holds 8 bits a channel: its 16 were rounded")
-    alpha = picture.alpha
+    alpha = image.alpha
     if alpha is not None and name in formats.OPAQUE and alpha.min() < np.iinfo(alpha.dtype).max:
         lost.append(f"{name} holds no transparency: it lies on white now")
-    if picture.separation and name not in formats.INKS:
+    if image.separation and name not in formats.INKS:
         lost.append(f"{name} holds no CMYK: it is sRGB now")
     for key, what in formats.METADATA.items():
         most = _XMP_MARKER if key == "xmp" else formats.MARKER - 40
@@ -192,15 +192,15 @@ def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) ->
     Args:
         image: Upright.
         file: Where to.
-        info: See `Picture`; of the image's own ``info``, only a profile is written.
+        info: See `DecodedImage`; of the image's own ``info``, only a profile is written.
 
     Raises:
         InputError: See `save`.
     """
     bare = image.copy()
     bare.info = {k: v for k, v in image.info.items() if k in ("icc_profile", "transparency")}
-    picture = unpack(bare)
-    save(replace(picture, info=picture.info | (info or {})), file)
+    decoded = unpack(bare)
+    save(replace(decoded, info=decoded.info | (info or {})), file)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -209,16 +209,16 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(array.copy()).permute(2, 0, 1)[None].float() / 255
 
 
-def to_uint8(pictures: Tensor) -> Tensor:
-    """Round pictures in [0, 1] to 8 bits, shape unchanged; values beyond are clamped."""
-    return pictures.clamp(0, 1).mul(255).round().to(torch.uint8)
+def to_uint8(images: Tensor) -> Tensor:
+    """Round images in [0, 1] to 8 bits, shape unchanged; values beyond are clamped."""
+    return images.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
-def to_image(picture: Tensor) -> Image.Image:
-    """Return one picture, ``3HW`` or ``13HW`` in [0, 1], as an RGB image."""
-    if picture.ndim == 4:
-        (picture,) = picture
-    return Image.fromarray(to_uint8(picture).permute(1, 2, 0).contiguous().cpu().numpy())
+def to_image(image: Tensor) -> Image.Image:
+    """Return one image, ``3HW`` or ``13HW`` in [0, 1], as an RGB image."""
+    if image.ndim == 4:
+        (image,) = image
+    return Image.fromarray(to_uint8(image).permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def frame(image: Image.Image, framing: Framing, size: int) -> Image.Image:

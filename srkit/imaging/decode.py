@@ -21,11 +21,11 @@ from srkit.errors import InputError
 from srkit.imaging import alpha as transparency
 from srkit.imaging import colour, formats, metadata, png, tiff
 from srkit.imaging.colour import Separation
-from srkit.imaging.image import Picture, split, to_16_bits
+from srkit.imaging.image import DecodedImage, split, to_16_bits
 
 # Refuses decompression bombs before they are decoded, below where Pillow would (178,956,970).
 MAX_PIXELS = 150_000_000
-UNKNOWN = "not a readable picture (of no known format)"
+UNKNOWN = "not a readable image (of no known format)"
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 # PostScript is a program, which Pillow would have Ghostscript run; an image is only data.
 PROGRAMS = ("EPS",)
@@ -34,7 +34,7 @@ _ODD = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def read(file: Path | str, encoded: bytes | None = None) -> Picture:
+def read(file: Path | str, encoded: bytes | None = None) -> DecodedImage:
     """Decode a file, turned upright by its EXIF orientation.
 
     What lies under transparency is replaced by colours from around it; see
@@ -81,7 +81,7 @@ def _open(file: Path | str, encoded: bytes | None) -> Iterator[tuple[Any, Binary
     except Exception as error:
         why = (isinstance(error, OSError) and error.strerror) or error
         why = " ".join(str(why).split()) or type(error).__name__
-        raise InputError(f"{file}: not a readable picture ({why})") from error
+        raise InputError(f"{file}: not a readable image ({why})") from error
 
 
 def _opened(stream: BinaryIO) -> Any:
@@ -107,7 +107,7 @@ def _opened(stream: BinaryIO) -> Any:
     return image
 
 
-def _decoded(image: Any, stream: BinaryIO) -> Picture:
+def _decoded(image: Any, stream: BinaryIO) -> DecodedImage:
     """Decode what Pillow can by it, and the rest by what can."""
     if image is None:
         try:
@@ -150,7 +150,7 @@ def _bits(image: Any, stream: BinaryIO) -> int:
     return 16 if ";16" in str(layout) else 8
 
 
-def _deep_heif(stream: BinaryIO) -> Picture:
+def _deep_heif(stream: BinaryIO) -> DecodedImage:
     """Decode HEIF of 10 or 12 bits."""
     stream.seek(0)
     image = _heif_reader().open_heif(stream, convert_hdr_to_8bit=False)
@@ -199,7 +199,7 @@ def quiet() -> Iterator[None]:
                     cast(list[Any], warnings.filters).remove(_ODD)
 
 
-def unpack(image: Image.Image) -> Picture:
+def unpack(image: Image.Image) -> DecodedImage:
     """Split a Pillow image of any mode into what a network can take and what goes around it."""
     image.load()  # a TIFF is turned upright by it
     return _upright(_by_mode(image), image)
@@ -207,12 +207,12 @@ def unpack(image: Image.Image) -> Picture:
 
 def _require_still(image: Image.Image) -> None:
     if not image.width or not image.height:
-        raise InputError("not a readable picture (it has no pixels)")
+        raise InputError("not a readable image (it has no pixels)")
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"{image.width}x{image.height} pixels are too many")
     # Phones' JPEGs carry a second frame (MPO), scans several pages: the first is meant.
     if image.format in ANIMATED and getattr(image, "is_animated", False):
-        raise InputError("animated pictures are not supported")
+        raise InputError("animated images are not supported")
     if image.format in PROGRAMS:
         raise InputError(f"{image.format} is a program and isn't run")
 
@@ -234,7 +234,7 @@ def avif_bits(head: bytes) -> int:
     return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
 
 
-def _by_mode(image: Image.Image) -> Picture:
+def _by_mode(image: Image.Image) -> DecodedImage:
     """Return the pixels of a Pillow image of any mode."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image)
@@ -253,10 +253,10 @@ def _by_mode(image: Image.Image) -> Picture:
         if image.mode in ("La", "RGBa"):  # multiplied by alpha: Pillow takes that out first
             image = image.convert(image.mode.upper())
         return replace(split(np.array(image.convert("RGBA")), alpha=True), grey=grey)
-    return Picture(np.array(image.convert("RGB")), None, grey)
+    return DecodedImage(np.array(image.convert("RGB")), None, grey)
 
 
-def _of_cmyk(image: Image.Image) -> Picture:
+def _of_cmyk(image: Image.Image) -> DecodedImage:
     """Bring inks to sRGB; without a sound profile, as ideal ones."""
     profile = image.info.get("icc_profile")
     note = _misfit(profile, ("CMYK",)) if profile else ""
@@ -267,10 +267,10 @@ def _of_cmyk(image: Image.Image) -> Picture:
         note, separation = "its colour profile is broken and was left out", Separation()
         rgb = separation.to_rgb(image)
     info = {"icc_profile": colour.srgb()} if separation.profile else {}
-    return Picture(np.array(rgb), None, False, info, separation, (note,) if note else ())
+    return DecodedImage(np.array(rgb), None, False, info, separation, (note,) if note else ())
 
 
-def _upright(decoded: Picture, image: Any) -> Picture:
+def _upright(decoded: DecodedImage, image: Any) -> DecodedImage:
     """Turn decoded pixels upright, and add what their file says beside them.
 
     What lies under transparency is replaced here, so that no part of srkit sees it.

@@ -111,10 +111,10 @@ def is_heif(head: bytes) -> bool:
 
 
 def listed(folder: Path) -> list[Path]:
-    """Return the picture files below a folder, sorted by path, but for hidden ones.
+    """Return the image files below a folder, sorted by path, but for hidden ones.
 
     Raises:
-        InputError: There is no such folder, no picture in it, or a folder that can't be read.
+        InputError: There is no such folder, no image in it, or a folder that can't be read.
     """
     if not os.path.isdir(folder):  # noqa: PTH112 - says no where Path.is_dir may not look
         raise InputError(f"{folder}: no such folder")
@@ -134,7 +134,7 @@ def listed(folder: Path) -> list[Path]:
             why = error.strerror or error
             raise InputError(f"{error.filename}: can't look into this folder ({why})") from error
     if not found:
-        raise InputError(f"{folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
+        raise InputError(f"{folder}: no images in it ({', '.join(sorted(SUFFIXES))})")
     found.sort(key=lambda file: os.path.normcase(file).split(os.sep))  # noqa: PTH206 - as Path
     return [Path(file) for file in found]
 

@@ -15,7 +15,7 @@ from srkit.imaging.colour import Separation
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DecodedImage:
     """A decoded image and what must survive the trip through a network.
 
     Attributes:
@@ -54,7 +54,7 @@ class Picture:
         grey = self.grey and colour.space(self.info.get("icc_profile", b"")) != "RGB"
         return (1 if grey else 3) + (self.alpha is not None)
 
-    def upscaled(self, pixels: np.ndarray) -> Picture:
+    def upscaled(self, pixels: np.ndarray) -> DecodedImage:
         """Return an image of other pixels with this one's metadata, and its alpha at their size.
 
         Where this one's three channels are equal, so are the result's.
@@ -117,7 +117,7 @@ class Picture:
         return image
 
 
-def split(samples: np.ndarray, *, alpha: bool, premultiplied: bool = False) -> Picture:
+def split(samples: np.ndarray, *, alpha: bool, premultiplied: bool = False) -> DecodedImage:
     """Take samples, ``HWC``, apart into colours and alpha."""
     colours = samples[..., :-1] if alpha else samples
     opacity = np.ascontiguousarray(samples[..., -1]) if alpha else None
@@ -125,7 +125,7 @@ def split(samples: np.ndarray, *, alpha: bool, premultiplied: bool = False) -> P
     pixels = np.repeat(colours, 3, axis=2) if grey else np.ascontiguousarray(colours)
     if opacity is not None and premultiplied:
         pixels = transparency.divided(pixels, opacity)
-    return Picture(pixels, opacity, grey)
+    return DecodedImage(pixels, opacity, grey)
 
 
 def to_8_bits(values: np.ndarray) -> np.ndarray:

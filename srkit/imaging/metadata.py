@@ -51,7 +51,7 @@ class Metadata:
 
     Attributes:
         orientation: EXIF's, 1 (upright) to 8.
-        info: See `srkit.imaging.image.Picture`; EXIF and XMP say "upright".
+        info: See `srkit.imaging.image.DecodedImage`; EXIF and XMP say "upright".
         notes: What could not be kept, a line each.
     """
 
@@ -91,7 +91,7 @@ def fitted(info: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     """Return ``info`` with the sizes that EXIF and XMP state brought up to date.
 
     Args:
-        info: See `srkit.imaging.image.Picture`.
+        info: See `srkit.imaging.image.DecodedImage`.
         size: Width and height of the image that it will go with.
     """
     info = dict(info)
@@ -343,7 +343,7 @@ class _Tree:
         return one.start < other.stop and other.start < one.stop
 
     def drop_thumbnail(self, at: int) -> None:
-        """Cut or blank the small picture that the directory at ``at`` is about."""
+        """Cut or blank the small image that the directory at ``at`` is about."""
         found: dict[int, int] = {}
 
         def look(entry: Entry, order: Order) -> Entry:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from srkit.imaging.image import Picture, split
+from srkit.imaging.image import DecodedImage, split
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BAND = 2**22  # bytes of rows that are filtered and compressed at a time
@@ -30,7 +30,7 @@ def is_deep(image: Any) -> bool:
     return image.mode in ("RGB", "RGBA") and ";16" in str(image.tile[0].args)
 
 
-def read(image: Any, stream: BinaryIO) -> Picture:
+def read(image: Any, stream: BinaryIO) -> DecodedImage:
     """Decode a PNG of 16 bits.
 
     Pillow takes the upper byte of each sample. Told that the samples have the other order of
@@ -92,16 +92,16 @@ def chunks(info: dict[str, Any]) -> PngInfo:
     return made
 
 
-def write(picture: Picture, file: Path, info: dict[str, Any]) -> None:
+def write(image: DecodedImage, file: Path, info: dict[str, Any]) -> None:
     """Write an image of 16 bits.
 
     Args:
-        picture: Its pixels are uint16.
+        image: Its pixels are uint16.
         file: Where to.
-        info: See `Picture`.
+        info: See `DecodedImage`.
     """
-    width, height = picture.size
-    depth = picture.channels
+    width, height = image.size
+    depth = image.channels
     mode, kind = _MODES[depth]
     rows = max(1, _BAND // (2 * depth * width))
     deflate = zlib.compressobj(_LEVEL)
@@ -111,7 +111,7 @@ def write(picture: Picture, file: Path, info: dict[str, Any]) -> None:
         out.write(_chunk(b"IHDR", header))
         out.writelines(_chunk(name, data) for name, data in _of_pillow(mode, info))
         above = np.zeros(2 * depth * width, np.uint8)
-        for band in picture.bands(rows):
+        for band in image.bands(rows):
             lines = band.astype(">u2").reshape(len(band), -1).view(np.uint8)
             packed = deflate.compress(_filtered(lines, above, 2 * depth).data)
             above = lines[-1]

@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from srkit.errors import InputError
 from srkit.imaging import metadata, png
-from srkit.imaging.image import Picture, split, to_16_bits
+from srkit.imaging.image import DecodedImage, split, to_16_bits
 from srkit.imaging.metadata import IPTC, XMP
 
 _GREYS, _COLOURS = (0, 1), 2  # photometric interpretations: white or black is zero, RGB
@@ -36,7 +36,7 @@ def bits(image: Any) -> int:
     return int(max(image.tag_v2.get(258, (1,))))
 
 
-def read(stream: BinaryIO, most: int) -> Picture:
+def read(stream: BinaryIO, most: int) -> DecodedImage:
     """Decode the first page of a TIFF, not yet turned upright, without metadata.
 
     Args:
@@ -54,7 +54,7 @@ def read(stream: BinaryIO, most: int) -> Picture:
         page: Any = file.pages[0]
         width, height, count = page.imagewidth, page.imagelength, page.samplesperpixel
         if width < 1 or height < 1:
-            raise InputError("not a readable picture (it has no pixels)")
+            raise InputError("not a readable image (it has no pixels)")
         if width * height > most:
             raise InputError(f"{width}x{height} pixels are too many")
         kind = int(page.photometric)
@@ -103,7 +103,7 @@ def _require_whole(page: Any) -> None:
     end = page.parent.filehandle.size
     whole = all(0 < start < end and 0 < length <= end - start for start, length in parts)
     if not whole or len(parts) < np.prod(page.chunked):
-        raise InputError("not a readable picture (parts of it are missing)")
+        raise InputError("not a readable image (parts of it are missing)")
 
 
 def _of_page(page: Any, stream: BinaryIO) -> np.ndarray:
@@ -138,16 +138,16 @@ def _by_libtiff(stream: BinaryIO) -> np.ndarray:
     return upper << 8 | lower
 
 
-def write(picture: Picture, file: Path, info: dict[str, Any], inks: np.ndarray | None) -> None:
+def write(image: DecodedImage, file: Path, info: dict[str, Any], inks: np.ndarray | None) -> None:
     """Write an image, deflated, of 8 or 16 bits.
 
     Args:
-        picture: As it is, or as ``inks`` are.
+        image: As it is, or as ``inks`` are.
         file: Where to.
-        info: See `Picture`.
+        info: See `DecodedImage`.
         inks: ``HW4``, to be written instead of the pixels, with a profile of their own.
     """
-    values = picture.whole() if inks is None else inks
+    values = image.whole() if inks is None else inks
     height, width, count = values.shape
     rows = max(1, _STRIP // values[:1].nbytes)
     strips = [_deflated(values[top : top + rows]) for top in range(0, height, rows)]

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from srkit.errors import InputError
 from srkit.imaging.alpha import filled
-from srkit.imaging.codec import Picture
+from srkit.imaging.codec import DecodedImage
 
 Size = tuple[int, int]  # width, height
 
@@ -56,7 +56,7 @@ def resized_tensor(sr: Tensor, size: Size) -> Tensor:
     return interpolate(sr, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def wrapped(array: Any) -> tuple[Picture, Callable[[Picture], np.ndarray]]:
+def wrapped(array: Any) -> tuple[DecodedImage, Callable[[DecodedImage], np.ndarray]]:
     """Return an array as a decoded image, and how to make its like of another one.
 
     Args:
@@ -86,14 +86,14 @@ def wrapped(array: Any) -> tuple[Picture, Callable[[Picture], np.ndarray]]:
     if alpha is not None:
         pixels = filled(pixels, alpha)
 
-    def back(picture: Picture) -> np.ndarray:
-        result = picture.pixels
+    def back(image: DecodedImage) -> np.ndarray:
+        result = image.pixels
         if grey:  # equal channels go in, and nearly equal ones come out
             result = result.mean(axis=2, keepdims=True).round().astype(result.dtype)
-        if picture.alpha is not None:
-            result = np.dstack([result, picture.alpha])
+        if image.alpha is not None:
+            result = np.dstack([result, image.alpha])
         if floats:
             result = (result / 65535).astype(array.dtype)
         return result[..., 0] if flat else result
 
-    return Picture(pixels, alpha, grey, {}), back
+    return DecodedImage(pixels, alpha, grey, {}), back

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from srkit.errors import InputError, OptionError
-from srkit.imaging.codec import Picture, unpack
+from srkit.imaging.codec import DecodedImage, unpack
 from srkit.inference import arrays, consistency, memory, tiling
 from srkit.recipe import Recipe
 
@@ -186,26 +186,26 @@ class Model:
         if any(isinstance(each, Tensor) for each in image):
             return [self.upscale(each, **how) for each in image]
         wrapped = [
-            (unpack(each), Picture.to_image)
+            (unpack(each), DecodedImage.to_image)
             if isinstance(each, Image.Image)
             else arrays.wrapped(each)
             for each in image
         ]
-        results = self.upscale_pictures([picture for picture, _ in wrapped], settings)
-        return [back(picture) for picture, (_, back) in zip(results, wrapped, strict=True)]
+        results = self.upscale_decoded([decoded for decoded, _ in wrapped], settings)
+        return [back(decoded) for decoded, (_, back) in zip(results, wrapped, strict=True)]
 
-    def upscale_pictures(
+    def upscale_decoded(
         self,
-        pictures: Sequence[Picture],
+        images: Sequence[DecodedImage],
         settings: Settings | None = None,
         progress: Progress = lambda images: None,
-    ) -> list[Picture]:
+    ) -> list[DecodedImage]:
         """Upscale decoded images; alpha, greyness, depth and metadata are kept.
 
         Neighbours of one size are computed together while that pays.
 
         Args:
-            pictures: From `srkit.imaging.codec.read`.
+            images: From `srkit.imaging.codec.read`.
             settings: How.
             progress: Called with the number of images done since it was last called, in fractions.
 
@@ -213,20 +213,20 @@ class Model:
             InputError: See `upscale`.
         """
         settings = settings or Settings()
-        results: list[Picture] = []
-        for (size, _), alike in groupby(pictures, lambda p: (p.size, p.pixels.dtype)):
+        results: list[DecodedImage] = []
+        for (size, _), alike in groupby(images, lambda p: (p.size, p.pixels.dtype)):
             left = list(alike)
             while left:
                 batch = left[: self.batch_size(size)]
                 del left[: len(batch)]
-                pixels = [picture.pixels for picture in batch]
+                pixels = [image.pixels for image in batch]
                 # One alone may be large: no copy of it.
                 lr = np.stack(pixels) if len(pixels) > 1 else pixels[0][None]
                 sr = self._upscale_pixels(lr, settings, progress)
                 wanted = self.size(size, settings)
                 results += [
-                    picture.upscaled(arrays.resized(result, wanted))
-                    for picture, result in zip(batch, sr, strict=True)
+                    image.upscaled(arrays.resized(result, wanted))
+                    for image, result in zip(batch, sr, strict=True)
                 ]
         return results
 
@@ -287,7 +287,7 @@ class Model:
             read: Gives rows and columns of the input, ``B3hw``.
             write: Takes rows and columns of the output with their values, ``B3HW``.
             settings: How; ``scale`` is left to others.
-            progress: See `upscale_pictures`.
+            progress: See `upscale_decoded`.
             half: Whether half precision is allowed.
         """
         count, height, width = shape

@@ -74,7 +74,7 @@ def parts_of(recipe: Recipe) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what frames, degrades, enlarges and scores pictures."""
+    """Return the versions of what frames, degrades, enlarges and scores images."""
     libraries = ("kornia", "numpy", "pillow", "scikit-image")
     return {
         "srkit": srkit.__version__,

@@ -57,19 +57,19 @@ def test_the_same_person_is_closer_than_any_other(network: Dlib, faces: Tensor) 
 
 
 def test_it_is_dlibs_descriptor_of_the_face_in_the_box(network: Dlib, astronaut: Tensor) -> None:
-    (picture,) = pixels(astronaut)
+    (image,) = pixels(astronaut)
     points = dlib.full_object_detections()
-    points.append(dlib.shape_predictor(str(PREDICTOR))(picture, box()))
+    points.append(dlib.shape_predictor(str(PREDICTOR))(image, box()))
     its = dlib.face_recognition_model_v1(str(WEIGHTS))
-    (plain,) = its.compute_face_descriptor(picture, points)  # makes the chip by itself
+    (plain,) = its.compute_face_descriptor(image, points)  # makes the chip by itself
     expected = np.array(plain) / np.linalg.norm(plain)
     np.testing.assert_allclose(network(astronaut)[0].numpy(), expected, atol=1e-6)
 
 
-def test_pictures_reach_dlib_as_they_are() -> None:
-    picture = Image.fromarray(skimage.data.astronaut()[:SIDE, :SIDE])
-    (given,) = pixels(codec.to_tensor(picture))
-    np.testing.assert_array_equal(given, np.asarray(picture))
+def test_images_reach_dlib_as_they_are() -> None:
+    image = Image.fromarray(skimage.data.astronaut()[:SIDE, :SIDE])
+    (given,) = pixels(codec.to_tensor(image))
+    np.testing.assert_array_equal(given, np.asarray(image))
 
 
 def test_the_box_is_where_it_is_said_to_be() -> None:
@@ -100,10 +100,10 @@ def test_each_face_alone_is_as_among_others(
 
 def test_no_face_is_looked_for(network: Dlib) -> None:
     """What has no face, or nothing at all, or is tiny, is embedded as well; twice the same."""
-    for picture in (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 8, 8), torch.rand(1, 3, 12, 12)):
-        embedding = network(picture)
+    for image in (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 8, 8), torch.rand(1, 3, 12, 12)):
+        embedding = network(image)
         assert embedding.isfinite().all()
-        assert torch.equal(embedding, network(picture))
+        assert torch.equal(embedding, network(image))
     assert network(torch.zeros(0, 3, 64, 64)).shape == (0, LENGTH)
 
 

@@ -127,11 +127,11 @@ def test_being_faster_changes_no_embedding(
     pair: tuple[FaceNet, nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, plain = pair
-    pictures = torch.rand(5, 3, 48, 48)
-    expected = plainly(plain, pictures)
-    assert torch.allclose(ours(pictures), expected, atol=1e-5, rtol=0)
+    images = torch.rand(5, 3, 48, 48)
+    expected = plainly(plain, images)
+    assert torch.allclose(ours(images), expected, atol=1e-5, rtol=0)
     monkeypatch.setattr(embedder, "AT_ONCE", 2)
-    assert torch.allclose(ours(pictures), expected, atol=1e-5, rtol=0)
+    assert torch.allclose(ours(images), expected, atol=1e-5, rtol=0)
 
 
 def test_being_faster_changes_no_gradient(
@@ -142,11 +142,11 @@ def test_being_faster_changes_no_gradient(
     ours, plain = (copy.deepcopy(network).double() for network in pair)
     gradients = []
     for embed in (ours, partial(plainly, plain)):
-        pictures = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(1)).double()
-        pictures.requires_grad_()
-        embed(pictures)[:, ::7].sum().backward()
-        assert pictures.grad is not None
-        gradients.append(pictures.grad)
+        images = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(1)).double()
+        images.requires_grad_()
+        embed(images)[:, ::7].sum().backward()
+        assert images.grad is not None
+        gradients.append(images.grad)
     one, other = gradients
     assert one.abs().max() > 0
     assert (one - other).norm() < 1e-10 * other.norm()
@@ -193,7 +193,7 @@ def test_the_loss_is_the_mean_squared_distance(
     assert loss(sr=a, hr=faces[[2, 4, 0]]) > 2 * loss(sr=a, hr=b)
 
 
-def test_the_loss_of_equal_pictures_is_zero(loss: IdentityLoss, faces: Tensor) -> None:
+def test_the_loss_of_equal_images_is_zero(loss: IdentityLoss, faces: Tensor) -> None:
     assert loss(sr=faces, hr=faces).item() == pytest.approx(0, abs=1e-9)
 
 

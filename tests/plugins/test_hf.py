@@ -50,14 +50,14 @@ def table(files: list[Path], column: str = "image") -> Any:
 @pytest.fixture
 def saved(tmp_path: Path, crops: Crops) -> tuple[Path, list[Path]]:
     """A data set that ``save_to_disk`` wrote, and the files it is of."""
-    files = crops(tmp_path / "pictures", 41, 24)
-    files[7].write_bytes(b"no picture")
+    files = crops(tmp_path / "images", 41, 24)
+    files[7].write_bytes(b"no image")
     table(files).save_to_disk(str(tmp_path / "arrow"))
     return tmp_path / "arrow", files
 
 
 @pytest.mark.parametrize("storage", ["memory", "stream"])
-def test_a_saved_data_set_feeds_the_pictures_in_it(
+def test_a_saved_data_set_feeds_the_images_in_it(
     saved: tuple[Path, list[Path]], tmp_path: Path, storage: Storage
 ) -> None:
     folder, files = saved
@@ -73,7 +73,7 @@ def test_a_saved_data_set_feeds_the_pictures_in_it(
             cache=tmp_path / "cache",
         )
         assert loader.fingerprint == expected.fingerprint
-        assert loader.broken[0].startswith(f"{folder}[7]: not a readable picture")
+        assert loader.broken[0].startswith(f"{folder}[7]: not a readable image")
         assert torch.equal(held_out.pixels, photos.pixels)
         both = (itertools.islice(each.batches(0), 8) for each in (loader, expected))
         for one, other in zip(*both, strict=True):
@@ -83,7 +83,7 @@ def test_a_saved_data_set_feeds_the_pictures_in_it(
 
 
 def test_splits_of_a_data_set(tmp_path: Path, crops: Crops) -> None:
-    files = crops(tmp_path / "pictures", 12, 24)
+    files = crops(tmp_path / "images", 12, 24)
     parts = {"train": files[:7], "validation": files[7:10], "test": files[10:]}
     splits = datasets.DatasetDict({name: table(some, "photo") for name, some in parts.items()})
     splits.save_to_disk(str(tmp_path / "arrow"))
@@ -133,8 +133,8 @@ def test_a_damaged_data_set_is_one_clear_line(saved: tuple[Path, list[Path]]) ->
         open_loader(saved[0], None, recipe(), device=CPU)
 
 
-def test_data_sets_of_no_or_several_pictures_are_refused(tmp_path: Path, crops: Crops) -> None:
-    files = crops(tmp_path / "pictures", 3, 24)
+def test_data_sets_of_no_or_several_images_are_refused(tmp_path: Path, crops: Crops) -> None:
+    files = crops(tmp_path / "images", 3, 24)
     two = table(files, "left").add_column("right", [{"bytes": b"", "path": None}] * 3)
     two = two.cast_column("right", datasets.Image())
     cases = {

@@ -254,11 +254,11 @@ def test_the_probability_can_fall_below_one_half() -> None:
     assert (both > 0).any()
 
 
-def test_pictures_of_a_batch_do_not_see_each_other() -> None:
+def test_images_of_a_batch_do_not_see_each_other() -> None:
     network = PlainDiscriminator(width=0.1)
-    pictures = torch.rand(4, 3, 32, 32)
-    alone = torch.cat([network(picture[None]).logits for picture in pictures])
-    torch.testing.assert_close(network(pictures).logits, alone)
+    images = torch.rand(4, 3, 32, 32)
+    alone = torch.cat([network(image[None]).logits for image in images])
+    torch.testing.assert_close(network(images).logits, alone)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (17, 9), (1, 1)])
@@ -280,7 +280,7 @@ def eq2(g: Array, x: Array, root: str) -> float:
     total = 0.0
     for i in range(len(x)):
         squares = [(a - b) ** 2 for a, b in zip(g[i].flat, x[i].flat, strict=True)]
-        if root == "picture":
+        if root == "image":
             total += math.sqrt(sum(squares))
         else:
             total += sum(math.sqrt(square) for square in squares) / len(squares)
@@ -288,7 +288,7 @@ def eq2(g: Array, x: Array, root: str) -> float:
 
 
 def eq4(g: Array, x: Array) -> float:
-    """20 log10(MAX) - 10 log10(MSE), the MSE over all pictures and their pixels."""
+    """20 log10(MAX) - 10 log10(MSE), the MSE over all images and their pixels."""
     squares = [(a - b) ** 2 for i in range(len(x)) for a, b in zip(g[i].flat, x[i].flat)]  # noqa: B905
     return 20 * math.log10(1.0) - 10 * math.log10(sum(squares) / len(squares))
 
@@ -297,7 +297,7 @@ def pair(*shape: int) -> tuple[Tensor, Tensor]:
     return torch.rand(*shape, dtype=torch.float64), torch.rand(*shape, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("root", ["picture", "value"])
+@pytest.mark.parametrize("root", ["image", "value"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_pixel_loss_is_eq_2(root: Any, count: int) -> None:
     sr, hr = pair(count, 3, 5, 4)
@@ -305,7 +305,7 @@ def test_pixel_loss_is_eq_2(root: Any, count: int) -> None:
     assert PixelLoss(root=root)(sr, hr).item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("root", ["picture", "value"])
+@pytest.mark.parametrize("root", ["image", "value"])
 def test_feature_loss_is_eq_3_on_the_last_feature(root: Any) -> None:
     fake, real = pair(3, 6, 4, 4)
     first, other = pair(3, 2, 8, 8)
@@ -342,13 +342,13 @@ def test_psnr_loss_is_minus_eq_4(count: int) -> None:
     assert PsnrLoss()(sr, hr).item() == pytest.approx(-eq4(sr.numpy(), hr.numpy()))
 
 
-def test_psnr_averages_over_pictures_before_the_logarithm() -> None:
+def test_psnr_averages_over_images_before_the_logarithm() -> None:
     hr = torch.zeros(2, 3, 4, 4)
     sr = torch.stack([torch.full((3, 4, 4), 0.1), torch.full((3, 4, 4), 0.3)])
     loss = PsnrLoss()(sr, hr).item()
     assert loss == pytest.approx(10 * math.log10((0.01 + 0.09) / 2))
     each = [PsnrLoss()(sr[i : i + 1], hr[i : i + 1]).item() for i in range(2)]
-    assert loss > sum(each) / 2 + 0.5  # the mean of per-picture decibels is another number
+    assert loss > sum(each) / 2 + 0.5  # the mean of per-image decibels is another number
 
 
 @pytest.mark.parametrize("loss", [PixelLoss(), PixelLoss(root="value"), PsnrLoss()])
@@ -356,7 +356,7 @@ def test_psnr_averages_over_pictures_before_the_logarithm() -> None:
 def test_losses_are_finite_at_zero_error(loss: nn.Module, equal: int) -> None:
     hr = torch.rand(2, 3, 4, 4)
     sr = hr.clone()
-    sr[equal:] += 0.1  # all pictures equal, or one of two
+    sr[equal:] += 0.1  # all images equal, or one of two
     sr.requires_grad_()
     value = loss(sr, hr)
     value.backward()

@@ -74,7 +74,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_a_pictures_lr_knows_neither_batch_nor_order(hr: Tensor, options: dict[str, Any]) -> None:
+def test_an_images_lr_knows_neither_batch_nor_order(hr: Tensor, options: dict[str, Any]) -> None:
     part = degrade(**options)
     together = part(hr, seeds=keys(hr))
     order = torch.randperm(len(hr))
@@ -103,7 +103,7 @@ def test_noise_has_the_sigma_asked_for() -> None:
     assert (lr - 0.5).std().item() == pytest.approx(0.02, rel=0.02)
 
 
-def test_a_noise_range_is_drawn_from_per_picture() -> None:
+def test_a_noise_range_is_drawn_from_per_image() -> None:
     grey = torch.full((400, 3, 64, 64), 0.5)
     lr = degrade(noise=[0.01, 0.05], quantise=False)(grey, seeds=torch.arange(400))
     sigmas = (lr - 0.5).flatten(1).std(dim=1)
@@ -121,7 +121,7 @@ def test_kernels_are_what_they_are_called(hr: Tensor) -> None:
     for i, a in enumerate(names):
         for b in names[:i]:
             assert (lr[a] - lr[b]).abs().max() > 1e-3
-            assert (lr[a] - lr[b]).abs().mean() < 0.05  # another kernel, the same picture
+            assert (lr[a] - lr[b]).abs().mean() < 0.05  # another kernel, the same image
     torch.testing.assert_close(lr["area"], avg_pool2d(hr, 4))
     # Bicubic, the only one with negative lobes, is the crispest.
     contrast = {name: value.var().item() for name, value in lr.items()}

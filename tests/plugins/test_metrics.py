@@ -43,13 +43,13 @@ def sr(hr: Tensor) -> Tensor:
     return hr + 0.05 * torch.randn(hr.shape, generator=generator)  # leaves [0, 1] here and there
 
 
-def array(picture: Tensor) -> NDArray[np.uint8]:
-    eight: NDArray[np.uint8] = codec.to_uint8(picture).permute(1, 2, 0).numpy()
+def array(image: Tensor) -> NDArray[np.uint8]:
+    eight: NDArray[np.uint8] = codec.to_uint8(image).permute(1, 2, 0).numpy()
     return eight
 
 
 def directly(name: str, sr: Tensor, hr: Tensor) -> float:
-    """One picture's score, by scikit-image alone."""
+    """One image's score, by scikit-image alone."""
     a, b = array(sr), array(hr)
     axis: int | None = -1
     if name.endswith("-y"):
@@ -70,7 +70,7 @@ def directly(name: str, sr: Tensor, hr: Tensor) -> float:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_metrics_are_scikit_images_picture_by_picture(name: str, sr: Tensor, hr: Tensor) -> None:
+def test_metrics_are_scikit_images_image_by_image(name: str, sr: Tensor, hr: Tensor) -> None:
     expected = [directly(name, a, b) for a, b in zip(sr, hr, strict=True)]
     assert score(name, sr, hr).tolist() == pytest.approx(expected, abs=1e-6)
 
@@ -84,14 +84,14 @@ def test_metrics_state_their_unit_and_which_way_is_better(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_identical_pictures_are_perfect(name: str, hr: Tensor) -> None:
+def test_identical_images_are_perfect(name: str, hr: Tensor) -> None:
     best = math.inf if name.startswith("psnr") else 1.0
     assert score(name, hr, hr).tolist() == pytest.approx([best] * 3)
     flat = torch.full((1, 3, 16, 16), 0.3)
     assert score(name, flat, flat).tolist() == pytest.approx([best])
 
 
-def test_constant_pictures_score_what_the_formulas_say() -> None:
+def test_constant_images_score_what_the_formulas_say() -> None:
     a, b = torch.full((1, 3, 16, 16), 100 / 255), torch.full((1, 3, 16, 16), 110 / 255)
     assert score("psnr", a, b).item() == pytest.approx(20 * math.log10(255 / 10))
     # Luma spans 16..235, so ten grey levels are 10 * 219 / 255 of its own.
@@ -128,7 +128,7 @@ def test_other_shapes_are_refused(name: str, hr: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", ["ssim", "ssim-y"])
-def test_pictures_smaller_than_the_window_are_refused(name: str) -> None:
+def test_images_smaller_than_the_window_are_refused(name: str) -> None:
     assert score(name, torch.rand(1, 3, 11, 11), torch.rand(1, 3, 11, 11)).isfinite().all()
     with pytest.raises(ValueError, match="11 or more"):
         score(name, torch.rand(1, 3, 10, 11), torch.rand(1, 3, 10, 11))
@@ -152,7 +152,7 @@ def test_consistency_is_never_taken_for_psnr_by_a_call_by_position(sr: Tensor, h
 
 
 def spectral_distance(a: Tensor, b: Tensor) -> float:
-    """Its definition, for one picture, by numpy and scikit-image's luma."""
+    """Its definition, for one image, by numpy and scikit-image's luma."""
     powers = [np.abs(np.fft.fft2(rgb2ycbcr(array(x))[..., 0])) ** 2 / x[0].numel() for x in (a, b)]
     ratio = 10 * np.log10((powers[0] + 1 / 12) / (powers[1] + 1 / 12))
     return float(np.sqrt(np.mean(ratio**2)))
@@ -166,7 +166,7 @@ def test_lsd_is_the_distance_between_spectra_in_decibels(sr: Tensor, hr: Tensor)
     assert metric(sr, hr).tolist() == pytest.approx(expected, abs=1e-9)
 
 
-def test_lsd_of_constant_pictures_is_that_of_their_means() -> None:
+def test_lsd_of_constant_images_is_that_of_their_means() -> None:
     a, b = torch.full((1, 3, 16, 16), 100 / 255), torch.full((1, 3, 16, 16), 110 / 255)
     # All but one of 256 frequencies are empty in both.
     first, second = (256 * (16 + grey * 219 / 255) ** 2 + 1 / 12 for grey in (100, 110))

@@ -209,7 +209,7 @@ def test_the_hooks_name_what_there_is() -> None:
     assert list(perceptual.srkit_set_metrics()) == ["fid", "kid"]
 
 
-# --- single pictures ----------------------------------------------------------------------------
+# --- single images ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["lpips", "dists"])
@@ -251,7 +251,7 @@ def test_lpips_is_its_definition_on_the_given_backbone(
     assert lpips(sr, hr).tolist() == pytest.approx(expected.tolist(), rel=1e-4)
 
 
-def test_dists_compares_pictures_and_the_features_of_the_given_backbone(
+def test_dists_compares_images_and_the_features_of_the_given_backbone(
     dists: Dists, files: dict[type, Path]
 ) -> None:
     weights = dict(dists.network.named_parameters())
@@ -309,7 +309,7 @@ def test_the_frechet_distance_is_torch_fidelitys(count: int) -> None:
     a = torch.randn(count, 16, generator=generator).relu()
     b = 0.3 + torch.randn(count, 16, generator=generator).relu() * torch.linspace(0.1, 2, 16)
     expected = frechet_by_torch_fidelity(a, b)
-    # Theirs takes roots of a singular matrix's eigenvalues where there are few pictures.
+    # Theirs takes roots of a singular matrix's eigenvalues where there are few images.
     assert sets.frechet(a, b) == pytest.approx(expected, abs=1e-5, rel=1e-6)
     assert sets.frechet(a, a) == pytest.approx(0, abs=1e-9)
     assert sets.frechet(a, b) == pytest.approx(sets.frechet(b, a))
@@ -363,11 +363,11 @@ def test_fid_and_kid_end_to_end_whatever_the_order_and_the_batches(files: dict[t
 
 
 class Colours(nn.Module):
-    """A network of three features, of 8-bit pictures as InceptionV3 takes them."""
+    """A network of three features, of 8-bit images as InceptionV3 takes them."""
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor]:
-        assert pictures.dtype == torch.uint8
-        return (pictures.float().flatten(2).mean(dim=2) / 255,)
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        assert images.dtype == torch.uint8
+        return (images.float().flatten(2).mean(dim=2) / 255,)
 
 
 @pytest.fixture
@@ -390,20 +390,20 @@ def test_fid_and_kid_keep_the_promises_of_their_kind(metric: type[Fid | Kid]) ->
 
 
 @pytest.mark.usefixtures("of_colours")
-def test_kid_draws_the_same_pictures_in_any_order() -> None:
+def test_kid_draws_the_same_images_in_any_order() -> None:
     sr, hr = random_pair(40, 6)
     options = {"subset_size": 10, "subsets": 5}
     found = kid_of(sr, hr, **options)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
     assert kid_of(sr[order], hr[order], batch=40, **options) == pytest.approx(found, rel=1e-6)
     assert kid_of(sr, hr, seed=1, **options) != pytest.approx(found, rel=1e-3)
-    # Of all pictures there is but one draw.
+    # Of all images there is but one draw.
     assert kid_of(sr, hr) == pytest.approx(kid_of(sr, hr, seed=1), rel=1e-9)
     assert kid_of(sr, hr) != pytest.approx(found, rel=1e-3)
 
 
 @pytest.mark.usefixtures("of_colours")
-def test_kid_draws_the_same_pictures_for_all_models() -> None:
+def test_kid_draws_the_same_images_for_all_models() -> None:
     """With hr in place of each sr but one's, draws without that one differ in nothing."""
     _, hr = random_pair(30, 6)
     features = []
@@ -429,10 +429,10 @@ def test_kid_is_unbiased_and_fid_is_not() -> None:
     """Two sets of one kind: KID's mean is nought, FID's is not, and falls as sets grow."""
     kid, few, many = [], [], []
     for seed in range(60):
-        pictures = random_pair(80, 2, seed)[1]
-        kid.append(kid_of(pictures[:10], pictures[10:20]))
-        few.append(sets.frechet(*(x.flatten(2).mean(2) for x in pictures[:20].split(10))))
-        many.append(sets.frechet(*(x.flatten(2).mean(2) for x in pictures.split(40))))
+        images = random_pair(80, 2, seed)[1]
+        kid.append(kid_of(images[:10], images[10:20]))
+        few.append(sets.frechet(*(x.flatten(2).mean(2) for x in images[:20].split(10))))
+        many.append(sets.frechet(*(x.flatten(2).mean(2) for x in images.split(40))))
     error = np.std(kid) / len(kid) ** 0.5
     assert abs(np.mean(kid)) < 3 * error
     assert min(kid) < 0 < min(few)
@@ -441,7 +441,7 @@ def test_kid_is_unbiased_and_fid_is_not() -> None:
 
 @pytest.mark.usefixtures("of_colours")
 @pytest.mark.parametrize("metric", [Fid, Kid])
-def test_a_set_is_of_two_pictures_or_more(metric: Any) -> None:
+def test_a_set_is_of_two_images_or_more(metric: Any) -> None:
     made = metric()
     for _ in range(2):
         with pytest.raises(InputError, match=r"\wid compares sets: it needs 2 images"):

@@ -90,7 +90,7 @@ def test_a_folder_of_all_sorts(
     Image.fromarray(skimage.data.coffee()).save(photos / "landscape.jpg")
     astronaut.save(photos / "broken.jpg")
     torn(photos / "broken.jpg")
-    (photos / "notes.txt").write_text("not a picture")
+    (photos / "notes.txt").write_text("not an image")
     (photos / "empty.png").touch()
     before = tree(photos)
 
@@ -445,21 +445,21 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return run
 
 
-def test_folders_without_a_picture_are_refused(
+def test_folders_without_an_image_are_refused(
     tmp_path: Path, refused: Callable[..., str], astronaut: Image.Image
 ) -> None:
     assert "no such folder" in refused(tmp_path / "none", tmp_path / "out")
     (empty := tmp_path / "empty").mkdir()
-    assert "no pictures in it" in refused(empty, tmp_path / "out")
+    assert "no images in it" in refused(empty, tmp_path / "out")
     (empty / "notes.txt").write_text("words")
-    assert "no pictures in it" in refused(empty, tmp_path / "out")
+    assert "no images in it" in refused(empty, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     for name in ("one.jpg", "two.jpg"):
         astronaut.save(empty / name)
         torn(empty / name)
     line = refused(empty, tmp_path / "out")
     assert "none of 2 images" in line
-    assert "one.jpg: not a readable picture" in line
+    assert "one.jpg: not a readable image" in line
 
 
 def test_crops_never_come_among_the_photos(

@@ -14,15 +14,15 @@ from srkit import DiscriminatorOutput, InputError, OptionError, registry
 
 
 @pytest.fixture(scope="module")
-def pictures() -> tuple[Tensor, Tensor]:
+def images() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
     hr = torch.rand(2, 3, 64, 64, generator=generator)
     return hr, (hr + 0.1 * torch.randn(hr.shape, generator=generator)).clamp(0, 1)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
-def test_as_many_feature_maps_as_asked_for(levels: int, pictures: tuple[Tensor, Tensor]) -> None:
-    seen = TimmDiscriminator(backbone="resnet18", levels=levels)(pictures[0])
+def test_as_many_feature_maps_as_asked_for(levels: int, images: tuple[Tensor, Tensor]) -> None:
+    seen = TimmDiscriminator(backbone="resnet18", levels=levels)(images[0])
     assert isinstance(seen, DiscriminatorOutput)
     assert len(seen.features) == levels
     sides = [feature.shape[-1] for feature in seen.features]
@@ -30,9 +30,9 @@ def test_as_many_feature_maps_as_asked_for(levels: int, pictures: tuple[Tensor, 
     assert seen.logits.shape == (2, 1, sides[-1], sides[-1])
 
 
-def test_another_backbone_judges_too(pictures: tuple[Tensor, Tensor]) -> None:
+def test_another_backbone_judges_too(images: tuple[Tensor, Tensor]) -> None:
     critic = registry.build("discriminators", "timm", backbone="mobilenetv3_small_050", levels=2)
-    assert critic(pictures[0]).logits.shape == (2, 1, 16, 16)
+    assert critic(images[0]).logits.shape == (2, 1, 16, 16)
 
 
 @pytest.mark.parametrize(
@@ -77,32 +77,32 @@ def test_weights_of_other_shapes_are_one_clear_line(tmp_path: Path) -> None:
         TimmDiscriminator(levels=1, weights=str(tmp_path / "wrong.safetensors"))
 
 
-def test_weights_from_a_file_are_used(tmp_path: Path, pictures: tuple[Tensor, Tensor]) -> None:
+def test_weights_from_a_file_are_used(tmp_path: Path, images: tuple[Tensor, Tensor]) -> None:
     torch.manual_seed(7)
     backbone = TimmDiscriminator(levels=1).backbone
     file = tmp_path / "weights.safetensors"
     save_file({key: value.contiguous() for key, value in backbone.state_dict().items()}, file)
     fresh = TimmDiscriminator(levels=1, weights=str(file)).backbone.eval()
     with torch.no_grad():
-        (theirs,), (ours,) = backbone.eval()(pictures[0]), fresh(pictures[0])
+        (theirs,), (ours,) = backbone.eval()(images[0]), fresh(images[0])
     assert torch.equal(ours, theirs)
 
 
-def test_the_perceptual_loss_is_zero_at_equal_pictures_and_grows(
-    pictures: tuple[Tensor, Tensor],
+def test_the_perceptual_loss_is_zero_at_equal_images_and_grows(
+    images: tuple[Tensor, Tensor],
 ) -> None:
-    hr, near = pictures
+    hr, near = images
     loss = PerceptualLoss(levels=2)
     assert loss(sr=hr, hr=hr).item() == 0
     further = (hr + 3 * (near - hr)).clamp(0, 1)
     assert 0 < loss(sr=near, hr=hr) < loss(sr=further, hr=hr)
 
 
-def test_the_perceptual_loss_means_the_same_in_every_run(pictures: tuple[Tensor, Tensor]) -> None:
+def test_the_perceptual_loss_means_the_same_in_every_run(images: tuple[Tensor, Tensor]) -> None:
     values = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        values.append(PerceptualLoss(levels=1)(pictures[1], pictures[0]).item())
+        values.append(PerceptualLoss(levels=1)(images[1], images[0]).item())
         assert torch.initial_seed() == seed
     assert values[0] == values[1]
 
@@ -115,13 +115,13 @@ def test_building_the_perceptual_loss_draws_nothing_from_the_runs_seed() -> None
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_the_perceptual_loss_does_not_learn(pictures: tuple[Tensor, Tensor]) -> None:
+def test_the_perceptual_loss_does_not_learn(images: tuple[Tensor, Tensor]) -> None:
     loss = PerceptualLoss(levels=2).train()
     assert not any(module.training for module in loss.modules())
     assert not any(weight.requires_grad for weight in loss.parameters())
     before = {key: value.clone() for key, value in loss.state_dict().items()}
-    sr = pictures[1].clone().requires_grad_()
-    loss(sr, pictures[0]).backward()
+    sr = images[1].clone().requires_grad_()
+    loss(sr, images[0]).backward()
     assert sr.grad is not None
     assert sr.grad.abs().sum() > 0
     assert all(torch.equal(loss.state_dict()[key], value) for key, value in before.items())

@@ -1,4 +1,4 @@
-"""WebDataset shards: which pictures come when, over processes, workers and resumed runs."""
+"""WebDataset shards: which images come when, over processes, workers and resumed runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def recipe(batch_size: int = 6, **settings: Any) -> Recipe:
 
 
 def encoded(number: int) -> bytes:
-    """A picture of one colour but for its left column, from which its number can be read."""
+    """An image of one colour but for its left column, from which its number can be read."""
     pixels = np.full((SIZE, SIZE, 3), (number // 16 * 16 % 256, number % 16 * 16, 255), np.uint8)
     pixels[:, 0] = 7
     stream = io.BytesIO()
@@ -58,8 +58,8 @@ def encoded(number: int) -> bytes:
     return stream.getvalue()
 
 
-def numbers(pictures: Tensor) -> list[int]:
-    middle = (pictures[:, :, 0, SIZE // 2] * 255).round().long()
+def numbers(images: Tensor) -> list[int]:
+    middle = (images[:, :, 0, SIZE // 2] * 255).round().long()
     return (middle[:, 0] + middle[:, 1] // 16).tolist()
 
 
@@ -71,12 +71,12 @@ def write(file: Path, members: dict[str, bytes]) -> None:
             tar.addfile(entry, io.BytesIO(content))
 
 
-COUNTS = (7, 11, 5, 9)  # pictures a shard
+COUNTS = (7, 11, 5, 9)  # images a shard
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four shards of 32 pictures in all, with other files beside the pictures."""
+    """Four shards of 32 images in all, with other files beside the images."""
     (tmp_path / "shards").mkdir()
     total = itertools.count()
     for shard, count in enumerate(COUNTS):
@@ -126,7 +126,7 @@ def test_patterns_are_told_from_folders(name: str) -> None:
 
 def test_a_folder_whose_name_ends_in_tar_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "x.tar").mkdir()
-    for name in (str(tmp_path / "x.tar"), "celeba", r"C:\pictures", "samples"):
+    for name in (str(tmp_path / "x.tar"), "celeba", r"C:\images", "samples"):
         assert sources._named_by_address(name) is None
 
 
@@ -147,11 +147,11 @@ def test_patterns_stand_for_files_and_urls(folder: Path) -> None:
         list(tars.read("http://[x/y.tar"))
 
 
-# --- which pictures come when -------------------------------------------------------------------
+# --- which images come when -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_every_epoch_shows_every_picture_once(folder: Path, workers: int) -> None:
+def test_every_epoch_shows_every_image_once(folder: Path, workers: int) -> None:
     """Of each worker: its own shards, then its next epoch's."""
     loader = opened(folder, workers=workers, recipe=recipe(batch_size=1))
     assert (loader.count, loader.storage, loader.broken) == (None, "stream", [])
@@ -258,16 +258,16 @@ def test_an_empty_shard_is_passed_over(folder: Path, workers: int) -> None:
     assert seen == set(range(32)) - set(range(7, 18))
 
 
-def test_of_two_pictures_the_one_with_a_plain_suffix_is_meant(tmp_path: Path) -> None:
+def test_of_two_images_the_one_with_a_plain_suffix_is_meant(tmp_path: Path) -> None:
     members = {
-        "1.mask.png": b"mask 1", "1.png": b"picture 1",
-        "2.face.jpg": b"picture 2", "2.json": b"{}",
+        "1.mask.png": b"mask 1", "1.png": b"image 1",
+        "2.face.jpg": b"image 2", "2.json": b"{}",
         "3.001.png": b"one of two", "3.002.png": b"two of two",
     }  # fmt: skip
     write(tmp_path / "x.tar", members)
     assert list(tars.read(f"{tmp_path}/x.tar")) == [
-        ("x.tar/1", b"picture 1"),
-        ("x.tar/2", b"picture 2"),
+        ("x.tar/1", b"image 1"),
+        ("x.tar/2", b"image 2"),
         ("x.tar/3", None),
     ]
 
@@ -293,10 +293,10 @@ def test_the_fingerprint_is_of_the_sorted_urls(folder: Path) -> None:
     assert opened(folder, source=str(folder / "shards/train-000.tar")).fingerprint not in prints
 
 
-# --- held-out pictures --------------------------------------------------------------------------
+# --- held-out images --------------------------------------------------------------------------
 
 
-def test_shards_need_held_out_pictures_of_their_own(folder: Path) -> None:
+def test_shards_need_held_out_images_of_their_own(folder: Path) -> None:
     with pytest.raises(InputError, match="give --val"):
         opened(folder, val=None)
     _, held_out = open_loader(pattern(folder), folder / "val.tar", recipe(), device=CPU)
@@ -305,7 +305,7 @@ def test_shards_need_held_out_pictures_of_their_own(folder: Path) -> None:
     assert loader.notes == ["4 shards are both trained on and held out"]
 
 
-def test_held_out_pictures_of_shards_can_lie_in_a_folder_and_the_other_way_round(
+def test_held_out_images_of_shards_can_lie_in_a_folder_and_the_other_way_round(
     folder: Path,
 ) -> None:
     (folder / "val").mkdir()
@@ -322,19 +322,19 @@ def test_held_out_pictures_of_shards_can_lie_in_a_folder_and_the_other_way_round
 
 @pytest.fixture
 def some_broken(folder: Path) -> Path:
-    """One more shard, of whose forty pictures the sixth is broken and the eighth missing."""
+    """One more shard, of whose forty images the sixth is broken and the eighth missing."""
     members = {f"{place:03d}.png": encoded(64 + place) for place in range(40)}
-    members["005.png"] = b"no picture"
+    members["005.png"] = b"no image"
     members["007.txt"] = members.pop("007.png")
     write(folder / "shards" / "train-003.tar", dict(sorted(members.items())))
     return folder
 
 
-def test_broken_pictures_are_named_and_skipped_exactly(some_broken: Path) -> None:
+def test_broken_images_are_named_and_skipped_exactly(some_broken: Path) -> None:
     loader = opened(some_broken)
     whole = first(loader, 40)
     one, other = sorted(loader.broken)
-    assert one.startswith("train-003.tar/005: not a readable picture (of no known format)")
+    assert one.startswith("train-003.tar/005: not a readable image (of no known format)")
     assert other == "train-003.tar/007: no image among its files, or several"
     assert all(len(batch.hr) == 6 for batch in whole)
     seen = {number for batch in whole for number in numbers(batch.hr)}
@@ -361,7 +361,7 @@ def test_too_many_broken_images_stop_with_names(
         open_loader(pattern(folder), folder / "bad.tar", recipe(), device=CPU)
 
 
-def test_shards_of_nothing_but_broken_pictures_end(folder: Path) -> None:
+def test_shards_of_nothing_but_broken_images_end(folder: Path) -> None:
     write(folder / "bad.tar", {f"{n:03d}.png": b"" for n in range(5)})
     with pytest.raises(InputError, match="100 images one after another are broken, last bad"):
         first(opened(folder, source=str(folder / "bad.tar")), 1)
