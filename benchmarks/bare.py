@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from srkit.recipe import Recipe
-from srkit.training import parts as build
+from srkit.training.parts import build_parts, detached
 from srkit.training.state import optimizer_for
 
 # The ones the paper compares, in its order (P13).
@@ -44,7 +44,7 @@ def bare_step(
         shared: Whether D looks at hr and sr once for both networks' losses, or once for each.
     """
     torch.manual_seed(0)
-    parts = build.parts(recipe, device)
+    parts = build_parts(recipe, device)
     generator, critic, objective = parts.generator, parts.discriminator, parts.objective
     networks = [network for network in (generator, critic) if network is not None]
     for network in networks:
@@ -59,7 +59,7 @@ def bare_step(
         given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
         if critic is not None:
             real, fake = critic(hr), critic(sr)
-            given |= {"real": build.detached(real), "fake": fake}
+            given |= {"real": detached(real), "fake": fake}
         loss = sum(term.weight * term(given) for term in parts.terms.values())
         for optimizer in optimizers:
             optimizer.zero_grad()

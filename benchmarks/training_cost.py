@@ -40,8 +40,8 @@ from srkit.models import checkpoint
 from srkit.models.load import load
 from srkit.recipe import Recipe
 from srkit.training import distributed, run_folder
-from srkit.training import parts as build
 from srkit.training.loop import train
+from srkit.training.parts import build_parts
 from srkit.training.state import State
 from srkit.training.step import step
 
@@ -64,7 +64,7 @@ def random_batch(recipe: Recipe, device: torch.device) -> Batch:
 def own_step(recipe: Recipe, joined: distributed.Processes) -> Callable[[], object]:
     """Return srkit's own step."""
     torch.manual_seed(0)
-    parts = build.parts(recipe, joined.device)
+    parts = build_parts(recipe, joined.device)
     state = State.of(recipe, parts, joined)
     batch = random_batch(recipe, joined.device)
     return lambda: step(state, parts, batch)

@@ -92,16 +92,16 @@ def require_apart(
     Raises:
         InputError: One would.
     """
-    jobs = [(given, list(outputs)) for given, outputs in jobs]
-    read = {given.resolve() for given, _ in jobs}
+    jobs = [(source, list(outputs)) for source, outputs in jobs]
+    read = {source.resolve() for source, _ in jobs}
     written: dict[Path, Path] = {}
-    for given, outputs in jobs:
+    for source, outputs in jobs:
         for output in dict.fromkeys(outputs):
             place = output.resolve()
             if place in read:
                 raise InputError(f"{output} is an input; choose another place {elsewhere}")
             if place in written:
                 raise InputError(
-                    f"{written[place]} and {given} would both become {output}; {instead}"
+                    f"{written[place]} and {source} would both become {output}; {instead}"
                 )
-            written[place] = given
+            written[place] = source

@@ -232,20 +232,20 @@ class Documented(GenerateJsonSchema):
     """JSON Schema with models' docstrings as descriptions, without null, which TOML lacks."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> Schema:  # noqa: D102
-        made = super().model_schema(schema)
+        generated = super().model_schema(schema)
         described = section(schema["cls"], "Attributes")
-        for key, field in made.get("properties", {}).items():
+        for key, field in generated.get("properties", {}).items():
             if key in described:
                 field["description"] = described[key]
         first = documentation(schema["cls"]).partition("\n\n")[0]
-        return made | {"description": _markdown(first)}
+        return generated | {"description": _markdown(first)}
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> Schema:  # noqa: D102
         return self.generate_inner(schema["schema"])
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> Schema:  # noqa: D102
-        made = super().default_schema(schema)
-        return {key: value for key, value in made.items() if (key, value) != ("default", None)}
+        generated = super().default_schema(schema)
+        return {key: value for key, value in generated.items() if (key, value) != ("default", None)}
 
     def function_before_schema(  # noqa: D102
         self, schema: core_schema.BeforeValidatorFunctionSchema
@@ -265,8 +265,8 @@ def json_schema(note: Any) -> Schema:
 
     Editors complete from what is written out, but seldom follow references.
     """
-    made = pydantic.TypeAdapter(note).json_schema(schema_generator=Documented)
-    return cast(Schema, _inlined(made, made.pop("$defs", {})))
+    generated = pydantic.TypeAdapter(note).json_schema(schema_generator=Documented)
+    return cast(Schema, _inlined(generated, generated.pop("$defs", {})))
 
 
 def _inlined(node: Any, definitions: Mapping[str, Any]) -> Any:
@@ -294,8 +294,8 @@ def documentation(documented: Any) -> str:
 def section(documented: Any, heading: str) -> dict[str, str]:
     """Return what a docstring's section (``Attributes``, ``Args``) says of each name."""
     text = documentation(documented)
-    found = re.search(rf"^{heading}:\n((?:(?: .*)?(?:\n|\Z))+)", text, re.MULTILINE)
-    entries = re.split(r"\n(?=    \S)", found[1].rstrip()) if found else []
+    match = re.search(rf"^{heading}:\n((?:(?: .*)?(?:\n|\Z))+)", text, re.MULTILINE)
+    entries = re.split(r"\n(?=    \S)", match[1].rstrip()) if match else []
     pairs = (entry.strip().partition(": ") for entry in entries)
     return {name: _markdown(words) for name, colon, words in pairs if colon}
 

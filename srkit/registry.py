@@ -97,9 +97,9 @@ def offer(kind: str, name: str) -> Offer:
     known = offers(kind)
     if name in known:
         return known[name]
-    its = known.get(name.partition(":")[2])
-    if its and name in [_qualified(plugin, its.name) for plugin in its.plugins]:
-        return its
+    entry = known.get(name.partition(":")[2])
+    if entry and name in [_qualified(plugin, entry.name) for plugin in entry.plugins]:
+        return entry
     raise UnknownNameError(
         f"unknown {singular(kind)} '{name}'{nearest(name, known)}; "
         f"known {kind.replace('_', ' ')}: {', '.join(known) or 'none'}{_elsewhere()}"
@@ -120,21 +120,21 @@ def find(kind: str, name: str) -> Callable[..., Any]:
         NameClashError: Two plugins do.
         OptionError: The plugin's ``"module:Name"`` can't be imported or called.
     """
-    its = offer(kind, name)
-    owner = its.plugin
-    if not isinstance(its.factory, str):
-        return its.factory
-    module, _, attribute = its.factory.partition(":")
+    entry = offer(kind, name)
+    owner = entry.plugin
+    if not isinstance(entry.factory, str):
+        return entry.factory
+    module, _, attribute = entry.factory.partition(":")
     try:
         with plugins.quiet():
-            found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+            factory: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:  # whatever a module raises, say whose it is
         raise OptionError(
-            f"{its} of {owner} can't be imported from '{its.factory}': {error}"
+            f"{entry} of {owner} can't be imported from '{entry.factory}': {error}"
         ) from error
-    if not callable(found):
-        raise OptionError(f"{its} of {owner}: '{its.factory}' can't be called")
-    return found
+    if not callable(factory):
+        raise OptionError(f"{entry} of {owner}: '{entry.factory}' can't be called")
+    return factory
 
 
 def options(kind: str, name: str) -> tuple[Option, ...]:
@@ -151,7 +151,7 @@ def describe(kind: str, name: str) -> str:
     return documentation(find(kind, name)).partition("\n")[0]
 
 
-def build(kind: str, name: str, **given: Any) -> Any:
+def build(kind: str, name: str, **values: Any) -> Any:
     """Build a part by kind and name with options as keyword arguments.
 
     Raises:
@@ -162,34 +162,35 @@ def build(kind: str, name: str, **given: Any) -> Any:
     from srkit.options import table_of, validated
     from srkit.recipe import Recipe, reserved
 
-    its, factory = offer(kind, name), find(kind, name)
+    entry, factory = offer(kind, name), find(kind, name)
     for option in options(kind, name):
         if option.name in reserved(kind):
             raise OptionError(
-                f"{its} of {its.plugin} has an option '{option.name}', which is the recipe's own"
+                f"{entry} of {entry.plugin} has an option '{option.name}', "
+                "which is the recipe's own"
             )
-    arguments = validated(table_of(factory), given, str(its), error=OptionError)
+    arguments = validated(table_of(factory), values, str(entry), error=OptionError)
     try:
-        made = factory(**arguments)
+        part = factory(**arguments)
     except SrkitError:
         raise
     except ValueError as error:
-        raise OptionError(f"{its}: {error}") from error
+        raise OptionError(f"{entry}: {error}") from error
     except (Exception, SystemExit) as error:
-        if its.plugin.built_in:  # our own bug keeps its traceback
+        if entry.plugin.built_in:  # our own bug keeps its traceback
             raise
-        raise OptionError(f"{its} of {its.plugin} fails: {plugins.describe(error)}") from error
+        raise OptionError(f"{entry} of {entry.plugin} fails: {plugins.describe(error)}") from error
     wanted = {"recipes": Recipe, "models": ReadyModel}.get(kind)
-    if wanted and not isinstance(made, wanted):
-        what = type(made).__name__
-        raise OptionError(f"{its} of {its.plugin} is {what}, not a srkit.{wanted.__name__}")
-    return made
+    if wanted and not isinstance(part, wanted):
+        what = type(part).__name__
+        raise OptionError(f"{entry} of {entry.plugin} is {what}, not a srkit.{wanted.__name__}")
+    return part
 
 
-def build_scaled(kind: str, name: str, scale: int, given: Mapping[str, Any]) -> Any:
+def build_scaled(kind: str, name: str, scale: int, values: Mapping[str, Any]) -> Any:
     """Build a part, handing it the recipe's ``scale`` where its signature asks for one."""
-    arguments = dict(given)
-    if "scale" in given and given["scale"] != scale:
+    arguments = dict(values)
+    if "scale" in values and values["scale"] != scale:
         raise OptionError(f"{singular(kind)} '{name}': scale is the recipe's; set 'scale' instead")
     if "scale" in {option.name for option in options(kind, name)}:
         arguments["scale"] = scale

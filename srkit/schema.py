@@ -20,11 +20,11 @@ def schema(*, installed: bool = True) -> dict[str, Any]:
         installed: List the parts that are installed, with their options, which imports them;
             else a part may have any name and options.
     """
-    made = options.json_schema(_with_installed_parts() if installed else Recipe)
+    generated = options.json_schema(_with_installed_parts() if installed else Recipe)
     # Together with the required keys this is what `Recipe` checks as a whole.
     together = {"discriminator": ["adversarial"], "adversarial": ["discriminator"]}
     title = {"$schema": DIALECT, "title": "srkit recipe"}
-    return {**title, **made, "dependentRequired": together}
+    return {**title, **generated, "dependentRequired": together}
 
 
 def _with_installed_parts() -> type[Recipe]:

@@ -69,9 +69,9 @@ def of_images(images: Tensor, seed: int) -> Tensor:
     pixels = images.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
     arrays = pixels.contiguous().cpu().numpy()
     salt = f"{seed} {arrays.shape[1:]} ".encode()
-    digests = (hashlib.sha256(salt + one.tobytes()).digest() for one in arrays)
-    found = [int.from_bytes(digest[:8], "little") >> 2 for digest in digests]
-    return torch.tensor(found, dtype=torch.int64, device=images.device)
+    digests = (hashlib.sha256(salt + array.tobytes()).digest() for array in arrays)
+    values = [int.from_bytes(digest[:8], "little") >> 2 for digest in digests]
+    return torch.tensor(values, dtype=torch.int64, device=images.device)
 
 
 def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:

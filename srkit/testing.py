@@ -65,7 +65,7 @@ def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None
             lr = _image(2, 3, height, width)
             sr = generator(lr)
             _require_tensor(sr, (2, 3, height * scale, width * scale), f"sr of {height}x{width}")
-        alone = torch.cat([generator(one) for one in lr.split(1)])
+        alone = torch.cat([generator(image) for image in lr.split(1)])
         _require(torch.allclose(alone, sr, atol=SAME), "in evaluation mode sr depends on its batch")
         _require(torch.equal(generator(lr), sr), "in evaluation mode sr differs between calls")
     radius: Any = generator.receptive_radius
@@ -147,19 +147,21 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
     Raises:
         AssertionError: A promise is broken.
     """
-    asked = wants(loss)
-    _require(asked <= GIVEN, f"a loss is called with {sorted(GIVEN)}, it asks for {sorted(asked)}")
+    wanted = wants(loss)
+    _require(
+        wanted <= GIVEN, f"a loss is called with {sorted(GIVEN)}, it asks for {sorted(wanted)}"
+    )
     hr = _image(2, 3, side, side)
     for kind, sr in (("different", _image(2, 3, side, side, seed=1)), ("equal", hr.clone())):
         sr.requires_grad_()
-        given = {
+        tensors = {
             "sr": sr,
             "hr": hr,
             "lr": _image(2, 3, side // scale, side // scale),
             "real": _seen(hr),
             "fake": _seen(sr),
         }
-        value = loss(**{name: given[name] for name in asked})
+        value = loss(**{name: tensors[name] for name in wanted})
         _require(value.numel() == 1, f"a loss is a scalar, not {tuple(value.shape)}")
         _require(bool(value.isfinite()), f"the loss of {kind} images is not finite")
         _require(value.requires_grad, "the loss has no gradient")
@@ -224,23 +226,25 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
         AssertionError: A promise is broken.
     """
     better = _described(metric)
-    asked = wants(metric)
-    known = bool(asked) and asked <= MEASURED
-    what = f"a metric is called with {sorted(MEASURED)}, it asks for {sorted(asked)}"
+    wanted = wants(metric)
+    known = bool(wanted) and wanted <= MEASURED
+    what = f"a metric is called with {sorted(MEASURED)}, it asks for {sorted(wanted)}"
     _require(known, what)
     hr, lr = _image(3, 3, side, side), _image(3, 3, side // scale, side // scale)
     other = _image(3, 3, side, side, seed=1)
     reduced = _image(3, 3, side // scale, side // scale, seed=1)
     different = {"sr": other, "hr": hr, "lr": lr, "redegraded": reduced}
     equal = {"sr": hr.clone(), "hr": hr, "lr": lr, "redegraded": lr.clone()}
-    worse, same = (metric(**{name: given[name] for name in asked}) for given in (different, equal))
+    worse, same = (
+        metric(**{name: tensors[name] for name in wanted}) for tensors in (different, equal)
+    )
     for scores in (worse, same):
         _require(isinstance(scores, Tensor), "a metric gives a tensor")
         _require(scores.shape == (3,), f"scores have shape {tuple(scores.shape)}, not (3,)")
         _require(not bool(scores.isnan().any()), "a score is not a number")
     _require(bool(((same > worse) == better).all()), "equal images don't score best")
     alone = torch.cat(
-        [metric(**{name: different[name][i : i + 1] for name in asked}) for i in range(3)]
+        [metric(**{name: different[name][i : i + 1] for name in wanted}) for i in range(3)]
     )
     _require(torch.allclose(alone, worse, atol=1e-6), "a score depends on the rest of the batch")
 
@@ -282,8 +286,8 @@ def check_set_metric(metric: Any, *, side: int = 32) -> None:
 def _of_set(metric: Any, sr: Tensor, hr: Tensor, batch: int) -> float:
     """Return what a copy of the metric says of these images, ``B3HW``."""
     fresh = copy.deepcopy(metric)
-    for one, other in zip(sr.split(batch), hr.split(batch), strict=True):
-        fresh.update(one, other)
+    for some_sr, some_hr in zip(sr.split(batch), hr.split(batch), strict=True):
+        fresh.update(some_sr, some_hr)
     value = fresh.compute()
     _require(
         isinstance(value, (int, float)) and not isinstance(value, bool),

@@ -19,8 +19,7 @@ import torch
 from PIL import Image
 
 from srkit import InputError
-from srkit.batch import jobs as planning
-from srkit.batch.jobs import FOLDER, Shard
+from srkit.batch.jobs import FOLDER, Shard, plan
 from srkit.cli.upscale import _local
 from srkit.errors import OptionError
 from srkit.inference.model import Model
@@ -54,34 +53,34 @@ def test_a_pattern_keeps_places_below_its_first_wildcard(tmp_path: Path, crops: 
     crops(tmp_path / "in" / "c", 1, 8)
     (tmp_path / "in" / "c" / "notes.txt").write_text("no image")
     pattern = str(tmp_path / "in" / "**" / "*")
-    jobs = planning.plan([pattern], tmp_path / "out", "x4")
+    jobs = plan([pattern], tmp_path / "out", "x4")
     found = [str(job.output.relative_to(tmp_path)) for job in jobs]
     assert found == ["out/a/b/000001.png", "out/a/b/000002.png", "out/c/000001.png"]
-    beside = planning.plan([pattern], None, "x4")
+    beside = plan([pattern], None, "x4")
     assert beside[0].output == tmp_path / "in" / "a" / "b" / "000001-x4.png"
 
 
 def test_a_pattern_that_finds_nothing_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\*\.jpg: no image fits this pattern"):
-        planning.plan([str(tmp_path / "*.jpg")], None, "x4")
+        plan([str(tmp_path / "*.jpg")], None, "x4")
 
 
 def test_a_file_whose_name_has_brackets_is_no_pattern(tmp_path: Path, crops: Crops) -> None:
     file = crops(tmp_path, 1, 8)[0].rename(tmp_path / "face[1].png")
-    (job,) = planning.plan([str(file)], None, "x2")
+    (job,) = plan([str(file)], None, "x2")
     assert job.output.name == "face[1]-x2.png"
 
 
 def test_all_results_take_the_format_that_is_asked_for(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "in", 1, 8)
-    (job,) = planning.plan([str(tmp_path / "in")], tmp_path / "out", "x4", ".jpg")
+    (job,) = plan([str(tmp_path / "in")], tmp_path / "out", "x4", ".jpg")
     assert job.output.name == "000001.jpg"
 
 
 def test_what_can_be_read_and_not_written_becomes_png(tmp_path: Path, crops: Crops) -> None:
     file = crops(tmp_path, 1, 8)[0]
     Image.open(file).save(tmp_path / "still.gif")
-    (job,) = planning.plan([str(tmp_path / "still.gif")], None, "x4")
+    (job,) = plan([str(tmp_path / "still.gif")], None, "x4")
     assert job.output.name == "still-x4.png"
 
 
@@ -116,7 +115,7 @@ def test_results_that_would_meet_keep_the_old_suffix(tmp_path: Path, crops: Crop
     (file,) = crops(tmp_path / "in", 1, 8)
     for name in ("000001.jpg", "000001.bmp", "other.jpg"):
         Image.open(file).save(tmp_path / "in" / name)
-    jobs = planning.plan([str(tmp_path / "in")], tmp_path / "out", "x4", ".png")
+    jobs = plan([str(tmp_path / "in")], tmp_path / "out", "x4", ".png")
     assert {job.input.name: job.output.name for job in jobs} == {
         "000001.png": "000001.png",
         "000001.jpg": "000001-jpg.png",
@@ -128,13 +127,13 @@ def test_results_that_would_meet_keep_the_old_suffix(tmp_path: Path, crops: Crop
 def test_a_link_to_a_folder_above_gives_no_image_twice(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "in", 2, 8)
     (tmp_path / "in" / "up").symlink_to(tmp_path / "in")
-    jobs = planning.plan([str(tmp_path / "in" / "**" / "*.png")], None, "x4")
+    jobs = plan([str(tmp_path / "in" / "**" / "*.png")], None, "x4")
     assert [job.input for job in jobs] == sorted((tmp_path / "in").glob("*.png"))
 
 
 def test_inputs_within_the_folder_of_results_are_done(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "out" / "in", 2, 8)
-    jobs = planning.plan([str(tmp_path / "out" / "in")], tmp_path / "out", "x4")
+    jobs = plan([str(tmp_path / "out" / "in")], tmp_path / "out", "x4")
     assert [job.output.name for job in jobs] == ["000001.png", "000002.png"]
 
 

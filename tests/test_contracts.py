@@ -17,7 +17,7 @@ import srkit
 from srkit import DiscriminatorOutput, InputError, OptionError, files, registry, testing
 from srkit.hookspecs import ReadyModel, kinds
 from srkit.recipe import Recipe
-from srkit.training import parts as build
+from srkit.training.parts import build_parts, rehearse
 
 CPU = torch.device("cpu")
 LARGEST = 8_000_000  # bytes of weights that a wheel may carry
@@ -154,11 +154,11 @@ def test_recipes_build_their_parts_and_rehearse(name: str) -> None:
         its = small("discriminators", recipe.discriminator.name)
         changes |= {f"discriminator.{key}": value for key, value in its.items()}
     recipe = recipe.changed(changes)
-    parts = build.parts(recipe, CPU)
+    parts = build_parts(recipe, CPU)
     assert parts.terms.keys() == recipe.losses.keys()
     assert (parts.discriminator is None) == (recipe.adversarial is None)
     before = {key: value.clone() for key, value in parts.generator.state_dict().items()}
-    build.rehearse(recipe, parts, CPU)
+    rehearse(recipe, parts, CPU)
     after = parts.generator.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
 

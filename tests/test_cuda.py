@@ -16,9 +16,9 @@ from srkit.data.loader import open_loader
 from srkit.data.sampler import Batch
 from srkit.models import checkpoint
 from srkit.training import distributed
-from srkit.training import parts as build
 from srkit.training.cost import plan
 from srkit.training.loop import train
+from srkit.training.parts import build_parts
 from srkit.training.state import State
 from srkit.training.step import step
 
@@ -55,7 +55,7 @@ def test_a_step_never_waits_for_the_device() -> None:
         {"generator.width": 0.1, "discriminator.width": 0.1, "data.flips": True, "ema": 0.9}
     )
     joined = distributed.start("cuda")
-    parts = build.parts(recipe, joined.device)
+    parts = build_parts(recipe, joined.device)
     state = State.of(recipe, parts, joined)
     batches_of, _ = open_loader("samples", None, recipe, device=joined.device)
     batches = batches_of.batches(0)
@@ -126,7 +126,7 @@ def test_half_precision_trains_and_resumes(tmp_path: Path, precision: str) -> No
 def test_batches_that_are_not_finite_are_skipped() -> None:
     recipe = registry.build("recipes", "faces-tiny")
     joined = distributed.start("cuda")
-    parts = build.parts(recipe, joined.device)
+    parts = build_parts(recipe, joined.device)
     state = State.of(recipe, parts, joined)
     before = state.snapshot()
     hr = torch.full((4, 3, 64, 64), float("nan"), device="cuda")

@@ -32,10 +32,10 @@ from srkit.data.sampler import Batch
 from srkit.errors import Interrupted, RecipeError
 from srkit.models import checkpoint
 from srkit.training import distributed, loop, plot, run_folder
-from srkit.training import parts as build
 from srkit.training.cost import plan
 from srkit.training.loop import STATISTICS_OVER
 from srkit.training.objectives import Objective
+from srkit.training.parts import build_parts, rehearse
 from srkit.training.run_folder import RunFolder
 from srkit.training.state import State, Window
 from srkit.training.step import lr_of, step
@@ -71,7 +71,7 @@ def stepped(recipe: Recipe, batch: Batch) -> tuple[State, dict[str, float]]:
     """Take one step from the recipe's first weights; return the state and the gradient norms."""
     torch.manual_seed(recipe.seed)
     joined = distributed.start("cpu", recipe.precision)
-    parts = build.parts(recipe, CPU)
+    parts = build_parts(recipe, CPU)
     state = State.of(recipe, parts, joined)
     parts.generator.train()
     norms = step(state, parts, batch, norms=True)
@@ -149,13 +149,13 @@ def test_scaled_gradients_take_the_same_step_and_an_overflow_none(updates: str) 
         joined = distributed.start("cpu")
         if scale is not None:
             joined = replace(joined, scaler=torch.amp.GradScaler("cpu", init_scale=scale))
-        parts = build.parts(recipe, CPU)
+        parts = build_parts(recipe, CPU)
         state = State.of(recipe, parts, joined)
         norms: dict[str, float] = {}
         for _ in range(2):
             found = step(state, parts, batch_of(4), norms=True)
             norms = {name: float(norm) for name, norm in found.items()}
-        return state, norms, State.of(recipe, build.parts(recipe, CPU), joined)
+        return state, norms, State.of(recipe, build_parts(recipe, CPU), joined)
 
     plain, norms, _ = taken(None)
     scaled, scaled_norms, other = taken(1024.0)
@@ -177,7 +177,7 @@ def test_scaled_gradients_take_the_same_step_and_an_overflow_none(updates: str) 
 def test_a_bad_gradient_of_the_discriminator_moves_neither_network() -> None:
     recipe = tiny_gan(**{"adversarial.updates": "alternating"})
     joined = distributed.start("cpu")
-    parts = build.parts(recipe, CPU)
+    parts = build_parts(recipe, CPU)
     state = State.of(recipe, parts, joined)
     before = state.snapshot()
     # Its loss is finite; only the gradient isn't.
@@ -273,8 +273,8 @@ def test_skipping_restores_running_statistics_and_optimisers(
     fake_distribution("srkit-faulty", {"faulty_plugin": FAULTY})
     recipe = faulty([2], **{"generator.name": "normed"})
     joined = distributed.start("cpu")
-    parts = build.parts(recipe, CPU)
-    build.rehearse(recipe, parts, CPU)
+    parts = build_parts(recipe, CPU)
+    rehearse(recipe, parts, CPU)
     state = State.of(recipe, parts, joined)
     parts.generator.train()
     step(state, parts, batch_of(4))
@@ -649,7 +649,7 @@ def test_a_plan_tells_size_and_speed_and_writes_nothing(
     recipe = tiny_gan()
     found = plan(recipe, device="cpu")
     torch.manual_seed(0)
-    parts = build.parts(recipe, CPU)
+    parts = build_parts(recipe, CPU)
     assert parts.discriminator is not None
     for name, network in (
         ("generator", parts.generator),
@@ -915,7 +915,7 @@ def test_the_average_has_batch_norm_statistics_of_its_own(
     average = checkpoint.generator(recipe).to(memory_format=torch.channels_last)
     checkpoint.load_weights(average, stored.part("ema.module"), "average")
     loader, _ = open_loader(photos, None, recipe, device=CPU)
-    parts = build.parts(recipe, CPU)
+    parts = build_parts(recipe, CPU)
     lr = [lr_of(parts, batch) for batch in itertools.islice(loader.batches(0), STATISTICS_OVER)]
     torch.optim.swa_utils.update_bn(lr, average)
     shipped = checkpoint.read(result.model).part("generator")

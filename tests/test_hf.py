@@ -22,7 +22,7 @@ import srkit
 from srkit import InputError, registry
 from srkit.files import sha256
 from srkit.imaging import codec
-from srkit.models import hub as hf
+from srkit.models.hub import Reference, parse
 
 Cli = Callable[..., tuple[int, str, str]]
 NAME = "hf://somebody/faces"
@@ -69,15 +69,15 @@ def other(weights: bytes, tmp_path: Path) -> bytes:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("hf://a/b", hf.Reference("a/b")),
-        ("hf://a/b@v1.0", hf.Reference("a/b", None, "v1.0")),
-        ("hf://a/b@refs/pr/3", hf.Reference("a/b", None, "refs/pr/3")),
-        ("hf://a/b/x/y.pth@main", hf.Reference("a/b", "x/y.pth", "main")),
-        ("hf://a-1/b_2.c/c.onnx@d", hf.Reference("a-1/b_2.c", "c.onnx", "d")),
+        ("hf://a/b", Reference("a/b")),
+        ("hf://a/b@v1.0", Reference("a/b", None, "v1.0")),
+        ("hf://a/b@refs/pr/3", Reference("a/b", None, "refs/pr/3")),
+        ("hf://a/b/x/y.pth@main", Reference("a/b", "x/y.pth", "main")),
+        ("hf://a-1/b_2.c/c.onnx@d", Reference("a-1/b_2.c", "c.onnx", "d")),
     ],
 )
-def test_a_name_is_taken_apart(name: str, expected: hf.Reference) -> None:
-    found = hf.parse(name)
+def test_a_name_is_taken_apart(name: str, expected: Reference) -> None:
+    found = parse(name)
     assert found == expected
     assert str(found) == name
 

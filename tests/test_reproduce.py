@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from srkit_inception_gan import results, study
 from srkit_inception_gan.paper import CLAIMS, DISTANCES, SCENARIOS, Claim
-from srkit_inception_gan.results import FAILS, HOLDS, OPEN, Found
+from srkit_inception_gan.results import FAILS, HOLDS, OPEN, Measured
 from srkit_inception_gan.study import Study
 from training import same_tensors
 
@@ -238,7 +238,7 @@ def test_all_intervals_must_agree_and_the_difference_must_count(
 
 def found_of(
     quality: dict[str, Sequence[float]], distances: dict[str, Sequence[float]], steps: int = 3000
-) -> Found:
+) -> Measured:
     """Return what two scenarios of one seed scored, and bicubic."""
     scores = {name: {"psnr": list(values)} for name, values in quality.items()}
     rows = [
@@ -249,7 +249,7 @@ def found_of(
         quality=SimpleNamespace(scores=scores), whole=SimpleNamespace(rows=rows)
     )
     labels = {0: ["bicubic"], 1: ["one"], 4: ["four"]}
-    return Found(labels, {1: steps, 4: 5000}, {1: [2, 2, 3], 4: [1, 1, 1]}, report)
+    return Measured(labels, {1: steps, 4: 5000}, {1: [2, 2, 3], 4: [1, 1, 1]}, report)
 
 
 IDENTITY = Claim("", "", ("distance",), 1, 4)

@@ -25,9 +25,9 @@ from srkit import InputError, Optimizer, Recipe, SrkitError, registry
 from srkit.errors import RecipeError
 from srkit.inference.device import device_named
 from srkit.models import checkpoint
-from srkit.training import parts as build
 from srkit.training import run_folder
 from srkit.training.loop import Interrupted, learning_rate
+from srkit.training.parts import build_parts, rehearse
 
 Crops = Callable[[Path, int, int], list[Path]]
 CPU = torch.device("cpu")
@@ -177,7 +177,7 @@ def test_both_networks_move_under_every_scheme(
         steps=2, **{"adversarial.updates": updates, "adversarial.objective": objective}
     )
     torch.manual_seed(recipe.seed)
-    start = build.parts(recipe, CPU)
+    start = build_parts(recipe, CPU)
     found = checkpoint.read(run(recipe).checkpoint)
     networks = {"generator": start.generator, "discriminator": start.discriminator}
     for name, network in networks.items():
@@ -197,36 +197,36 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
 
     recipe = tiny_gan(steps=1, **{"data.flips": True})
     torch.manual_seed(recipe.seed)
-    parts = build.parts(recipe, CPU)
-    generator, critic, game = parts.generator, parts.discriminator, parts.objective
-    assert critic
+    parts = build_parts(recipe, CPU)
+    generator, discriminator, game = parts.generator, parts.discriminator, parts.objective
+    assert discriminator
     assert game
     assert recipe.adversarial
     loader, _ = open_loader(photos, None, recipe, device=CPU)
     first = next(loader.batches(0))
     hr, lr = first.hr, parts.degrade(first.hr, seeds=first.seeds)
 
-    its = [
+    optimizers = [
         torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
-        for network in (generator, critic)
+        for network in (generator, discriminator)
     ]
     sr = generator(lr)
-    real, fake = critic(hr), critic(sr)
+    real, fake = discriminator(hr), discriminator(sr)
     given = {"sr": sr, "hr": hr, "lr": lr, "real": real, "fake": fake}
     loss = recipe.adversarial.weight * game.generator(real.logits, fake.logits)
     loss = loss + sum(term.weight * term(given) for term in parts.terms.values())
     hers = torch.autograd.grad(loss, list(generator.parameters()), retain_graph=True)
     his = torch.autograd.grad(
-        game.discriminator(real.logits, fake.logits), list(critic.parameters())
+        game.discriminator(real.logits, fake.logits), list(discriminator.parameters())
     )
-    for network, gradients in ((generator, hers), (critic, his)):
+    for network, gradients in ((generator, hers), (discriminator, his)):
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
             parameter.grad = gradient
-    for optimizer in its:
+    for optimizer in optimizers:
         optimizer.step()
 
     found = checkpoint.read(run(recipe).checkpoint)
-    for name, network in (("generator", generator), ("discriminator", critic)):
+    for name, network in (("generator", generator), ("discriminator", discriminator)):
         for key, value in network.state_dict().items():
             # Adam's first step is a sign: where a gradient is all but zero it may turn.
             close = torch.isclose(value, found.part(name)[key], rtol=1e-3, atol=1e-6)
@@ -362,11 +362,11 @@ def test_parts_that_do_not_fit_fail_before_the_run_starts(
 
 def test_a_rehearsal_leaves_weights_buffers_and_random_states_alone() -> None:
     recipe = tiny_gan()
-    parts = build.parts(recipe, CPU)
+    parts = build_parts(recipe, CPU)
     before = {key: value.clone() for key, value in parts.generator.state_dict().items()}
     state = torch.get_rng_state()
     parts.generator.train()
-    build.rehearse(recipe, parts, CPU)
+    rehearse(recipe, parts, CPU)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(v, before[k]) for k, v in parts.generator.state_dict().items())
     assert parts.generator.training

@@ -115,9 +115,11 @@ class Dlib(nn.Module):
     def __init__(self, *, weights: str = "") -> None:
         super().__init__()
         file = Path(weights) if weights else _installed(MODEL)
-        self.network, its = _loaded(dlib.face_recognition_model_v1, file, "face network")
-        self.predictor, more = _loaded(dlib.shape_predictor, _installed(LANDMARKS), "predictor")
-        self.sha256 = hashlib.sha256(its + more).hexdigest()
+        self.network, network_bytes = _loaded(dlib.face_recognition_model_v1, file, "face network")
+        self.predictor, predictor_bytes = _loaded(
+            dlib.shape_predictor, _installed(LANDMARKS), "predictor"
+        )
+        self.sha256 = hashlib.sha256(network_bytes + predictor_bytes).hexdigest()
         self.name = f"dlib ({file.stem})"
 
     def forward(self, faces: Tensor) -> Tensor:
@@ -126,8 +128,10 @@ class Dlib(nn.Module):
         The result is on the device of ``faces``.
         """
         parts = faces.detach().split(AT_ONCE)
-        made = [self.embed([self.chip(each, box()) for each in pixels(part)]) for part in parts]
-        return torch.cat(made).to(faces.device)
+        embeddings = [
+            self.embed([self.chip(each, box()) for each in pixels(part)]) for part in parts
+        ]
+        return torch.cat(embeddings).to(faces.device)
 
     def chip(self, face: NDArray[np.uint8], within: Any) -> NDArray[np.uint8]:
         """Return a face turned and scaled as dlib's network has learned it, `SIDE` x `SIDE` x 3."""
@@ -138,6 +142,6 @@ class Dlib(nn.Module):
 
     def embed(self, chips: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Embed chips as they are, `SIDE` x `SIDE` x 3 each; see `forward`."""
-        found = self.network.compute_face_descriptor(list(chips)) if chips else []
-        values = np.array(found, dtype=np.float32).reshape(-1, LENGTH)
+        descriptors = self.network.compute_face_descriptor(list(chips)) if chips else []
+        values = np.array(descriptors, dtype=np.float32).reshape(-1, LENGTH)
         return normalize(torch.from_numpy(values), dim=1)

@@ -80,15 +80,15 @@ class Detector:
             boxes, probabilities, points = self.network.detect(image.convert("RGB"), landmarks=True)
         if boxes is None:
             return []
-        found = [
+        faces = [
             Face(
                 (float(b[0]), float(b[1]), float(b[2]), float(b[3])),
                 float(p),
                 # MTCNN counts pixels from 1: landmarks of an image and of its mirrored twin add
                 # up to its width and 1. Half a pixel less makes that its width.
-                tuple((float(x) - 0.5, float(y) - 0.5) for x, y in its),
+                tuple((float(x) - 0.5, float(y) - 0.5) for x, y in landmarks),
             )
-            for b, p, its in zip(boxes, probabilities, points, strict=True)
+            for b, p, landmarks in zip(boxes, probabilities, points, strict=True)
             if p is not None and p >= self.confidence
         ]
-        return sorted(found, key=lambda f: -(f.box[2] - f.box[0]) * (f.box[3] - f.box[1]))
+        return sorted(faces, key=lambda f: -(f.box[2] - f.box[0]) * (f.box[3] - f.box[1]))

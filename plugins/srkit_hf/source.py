@@ -103,9 +103,9 @@ def images_of(address: str, split: Any) -> Any:
     columns = [key for key, kind in split.features.items() if isinstance(kind, datasets.Image)]
     chosen = "image" if "image" in columns else columns[0] if len(columns) == 1 else None
     if chosen is None:
-        found = f"several ({', '.join(columns)})" if columns else "none"
+        what = f"several ({', '.join(columns)})" if columns else "none"
         raise InputError(
-            f"{address}: wants one column of images, or one called 'image', and has {found} "
+            f"{address}: wants one column of images, or one called 'image', and has {what} "
             f"among {', '.join(split.features)}"
         )
     if not len(split):

@@ -35,7 +35,7 @@ NOTE = (
 )
 
 
-class Found(NamedTuple):
+class Measured(NamedTuple):
     """What was measured, by scenario; 0 is bicubic.
 
     Attributes:
@@ -60,40 +60,40 @@ class Found(NamedTuple):
     def difference(self, measure: str, higher: str, lower: str) -> tuple[float, float, float]:
         """Return mean, low and high end (95%) of the difference of two models."""
         groups = [row.person for row in self.report.whole.rows] if measure == "distance" else None
-        its = srkit.difference(self.values(measure, higher), self.values(measure, lower), groups)
-        return its.mean, its.low, its.high
+        paired = srkit.difference(self.values(measure, higher), self.values(measure, lower), groups)
+        return paired.mean, paired.low, paired.high
 
     def loses(self, label: str, measure: str) -> bool:
         """Return whether a model is worse than bicubic."""
-        its, bicubic = (fmean(self.values(measure, name)) for name in (label, "bicubic"))
-        return its > bicubic if measure in LOWER_IS_BETTER else its < bicubic
+        mean, bicubic = (fmean(self.values(measure, name)) for name in (label, "bicubic"))
+        return mean > bicubic if measure in LOWER_IS_BETTER else mean < bicubic
 
 
-def summary(found: Found) -> dict[str, Any]:
+def summary(study: Measured) -> dict[str, Any]:
     """Return everything that was found as plain values, with the verdicts."""
-    report, trained = found.report, sorted(found.steps)
+    report, trained = study.report, sorted(study.steps)
     return {
         "scenarios": [
             {
                 "scenario": scenario,
-                "steps": found.steps.get(scenario),
-                "speeds": list(found.speeds.get(scenario, ())),
+                "steps": study.steps.get(scenario),
+                "speeds": list(study.speeds.get(scenario, ())),
                 **{
-                    measure: [fmean(found.values(measure, name)) for name in names]
+                    measure: [fmean(study.values(measure, name)) for name in names]
                     for measure in (*METRICS, "distance")
                 },
             }
-            for scenario, names in found.labels.items()
+            for scenario, names in study.labels.items()
         ],
         "distances": {
             f"{who}: {part.people} people, {len(part.rows)} images": {
                 "bicubic": part.mean("bicubic"),
-                **{str(n): fmean(map(part.mean, found.labels[n])) for n in trained},
+                **{str(n): fmean(map(part.mean, study.labels[n])) for n in trained},
                 "HR": part.mean("HR"),
             }
             for who, part in (("drawn", report.distances), ("everybody", report.whole))
         },
-        "claims": [{**claim._asdict(), **judge(claim, found)} for claim in CLAIMS],
+        "claims": [{**claim._asdict(), **judge(claim, study)} for claim in CLAIMS],
         **{"protocol": report.quality.protocol, "models": report.models, "run": report.run},
     }
 
@@ -101,23 +101,23 @@ def summary(found: Found) -> dict[str, Any]:
 # --- verdicts ------------------------------------------------------------------------------------
 
 
-def judge(claim: Claim, found: Found) -> dict[str, Any]:
+def judge(claim: Claim, study: Measured) -> dict[str, Any]:
     """Decide a claim by `RULE`: its ``verdict``, ``why``, and the ``differences`` of each seed."""
     both = [claim.higher, claim.lower]
-    if not found.labels.keys() >= set(both):
+    if not study.labels.keys() >= set(both):
         return {"verdict": OPEN, "why": "not trained", "differences": {}}
     if claim.measures == ("speed",):
-        rounds = zip(*(found.speeds[scenario] for scenario in both), strict=True)
+        rounds = zip(*(study.speeds[scenario] for scenario in both), strict=True)
         speeds = {"speed": [(a / b - 1,) * 3 for a, b in rounds]}
         verdict, why = decide(speeds)
         return {"verdict": verdict, "why": why, "differences": speeds}
-    pairs = list(zip(*(found.labels[scenario] for scenario in both), strict=True))
-    differences = {m: [found.difference(m, *pair) for pair in pairs] for m in claim.measures}
+    pairs = list(zip(*(study.labels[scenario] for scenario in both), strict=True))
+    differences = {m: [study.difference(m, *pair) for pair in pairs] for m in claim.measures}
     verdict, why = decide(differences)
     against = {"psnr", *claim.measures} if claim.higher else {"psnr"}
     names = [name for pair in pairs for name in pair]
-    losing = [name for name in names if any(found.loses(name, m) for m in against)]
-    steps = min(found.steps[scenario] for scenario in both if scenario)
+    losing = [name for name in names if any(study.loses(name, m) for m in against)]
+    steps = min(study.steps[scenario] for scenario in both if scenario)
     if losing:
         verdict, why = OPEN, f"{losing[0]} loses to bicubic"
     if steps < LEAST_STEPS:
@@ -127,14 +127,14 @@ def judge(claim: Claim, found: Found) -> dict[str, Any]:
 
 def decide(differences: Mapping[str, Sequence[tuple[float, ...]]]) -> tuple[str, str]:
     """Return what differences (mean, low, high) say of a claim that they are above 0, and why."""
-    every = [its for each in differences.values() for its in each]
+    every = [intervals for each in differences.values() for intervals in each]
     sides = {HOLDS if low > 0 else FAILS if high < 0 else OPEN for _, low, high in every}
     if len(sides) > 1:
         return OPEN, "seeds, rounds or measures disagree"
     if sides == {OPEN}:
         return OPEN, "intervals include 0"
-    for measure, its in differences.items():
-        if abs(fmean(mean for mean, _, _ in its)) < (least := MEASURES[measure][0]):
+    for measure, intervals in differences.items():
+        if abs(fmean(mean for mean, _, _ in intervals)) < (least := MEASURES[measure][0]):
             return OPEN, f"{measure} differs by less than {least:g}"
     return sides.pop(), f"all {len(every)} intervals" if len(every) > 1 else "the interval"
 
@@ -142,39 +142,43 @@ def decide(differences: Mapping[str, Sequence[tuple[float, ...]]]) -> tuple[str,
 # --- tables --------------------------------------------------------------------------------------
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(summary: Mapping[str, Any]) -> str:
     """Return what `summary` gave as tables."""
-    parts = [_scores(found["scenarios"]), _distances(found["distances"]), NOTE]
-    parts += [_claims(found["claims"]), RULE, f"```console\n$ {found['run']['command']}\n```"]
+    parts = [_scores(summary["scenarios"]), _distances(summary["distances"]), NOTE]
+    parts += [_claims(summary["claims"]), RULE, f"```console\n$ {summary['run']['command']}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
 def _scores(scenarios: Sequence[Mapping[str, Any]]) -> str:
     """Return Table I and Fig. 7."""
-    first = next((its["speeds"] for its in scenarios if its["scenario"] == 1), None)
+    first = next((scenario["speeds"] for scenario in scenarios if scenario["scenario"] == 1), None)
     rows = []
-    for its in scenarios:
-        cells = [_seeds(its[metric], MEASURES[metric][1]) for metric in METRICS]
-        if not its["scenario"]:
+    for scenario in scenarios:
+        cells = [_seeds(scenario[metric], MEASURES[metric][1]) for metric in METRICS]
+        if not scenario["scenario"]:
             rows.append(["bicubic", "", "", *cells[:2], "", *cells[2:], "", ""])
             continue
-        paper = SCENARIOS[its["scenario"]]
+        paper = SCENARIOS[scenario["scenario"]]
         ratio = f"{paper.steps / 41_410:.3f}" if paper.steps else "not stated"
-        ratios = [a / b for a, b in zip(its["speeds"], first or its["speeds"], strict=True)]
+        ratios = [
+            a / b for a, b in zip(scenario["speeds"], first or scenario["speeds"], strict=True)
+        ]
         here = f"{median(ratios):.3f}" if first else ""
         psnr, ssim = [f"{paper.psnr:.3f}", *cells[:2]], [f"{paper.ssim:.4f}", *cells[2:]]
-        rows.append([paper.label, f"{its['steps']:,}", *psnr, *ssim, ratio, here])
+        rows.append([paper.label, f"{scenario['steps']:,}", *psnr, *ssim, ratio, here])
     quality = ["PSNR, paper", "RGB", "Y", "SSIM, paper", "RGB", "Y", "LSD"]
     return _table(["Table I", "steps", *quality, "speed, paper (Fig. 7)", "speed"], rows)
 
 
-def _distances(found: Mapping[str, Mapping[str, float]]) -> str:
+def _distances(measured: Mapping[str, Mapping[str, float]]) -> str:
     """Return Table II."""
-    paper = {str(scenario): fmean(its) for scenario, its in DISTANCES.items()}
+    paper = {str(scenario): fmean(means) for scenario, means in DISTANCES.items()}
     rows = []
-    for who, its in {"paper: 5 people, 10 images": paper, **found}.items():
-        cells = [f"{its[n]:.4f}" if n in its else "" for n in ("bicubic", "1", "4", "HR")]
-        rows.append([who, *cells, f"{its['4'] / its['1']:.3f}" if {"1", "4"} <= its.keys() else ""])
+    for who, means in {"paper: 5 people, 10 images": paper, **measured}.items():
+        cells = [f"{means[n]:.4f}" if n in means else "" for n in ("bicubic", "1", "4", "HR")]
+        rows.append(
+            [who, *cells, f"{means['4'] / means['1']:.3f}" if {"1", "4"} <= means.keys() else ""]
+        )
     head = ["Table II", "bicubic", SCENARIOS[1].label, SCENARIOS[4].label, "HR", "ratio 4 : 1"]
     return _table(head, rows)
 
@@ -184,8 +188,8 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
     for claim in claims:
         measure = claim["measures"][0]
         digits, ours = MEASURES[measure][1] + 1, ""
-        if its := claim["differences"].get(measure):
-            means, lows, highs = zip(*its, strict=True)
+        if intervals := claim["differences"].get(measure):
+            means, lows, highs = zip(*intervals, strict=True)
             ours = f"{fmean(means):+.{digits}f} [{min(lows):+.{digits}f}, {max(highs):+.{digits}f}]"
         paper = "not stated" if claim["published"] is None else f"{claim['published']:+.{digits}f}"
         verdict = f"**{claim['verdict']}**: {claim['why']}"

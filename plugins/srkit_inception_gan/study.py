@@ -86,9 +86,9 @@ def paper(
         _say(f"{number} of {len(runs)}: {run.label}, {run.recipe.steps:,} steps")
         study.train(run)
     _say(f"measuring {len(runs)} models")
-    found = results.summary(study.measure(runs, dict(zip(chosen, plan["speeds"], strict=True))))
-    _write(out / "summary.json", json.dumps(found, indent=1) + "\n")
-    _write(out / "summary.md", results.markdown(found))
+    summary = results.summary(study.measure(runs, dict(zip(chosen, plan["speeds"], strict=True))))
+    _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    _write(out / "summary.md", results.markdown(summary))
     typer.echo(f"{out / 'summary.md'}\n{out / PAGE / 'index.html'}")
 
 
@@ -126,14 +126,14 @@ class Study:
 
     def runs(self, steps: Sequence[int]) -> list[Run]:
         """Return all trainings, given the steps of each scenario."""
-        found = []
+        runs = []
         for scenario, count in zip(self.scenarios, steps, strict=True):
             for seed in range(self.seeds):
                 recipe = self.recipe(scenario, seed, count)
                 label = SCENARIOS[scenario].label + (f", seed {seed}" if self.seeds > 1 else "")
                 folder = self.out / f"{recipe.name}-seed{seed}"
-                found.append(Run(scenario, seed, label, recipe, folder))
-        return found
+                runs.append(Run(scenario, seed, label, recipe, folder))
+        return runs
 
     def recipe(self, scenario: int, seed: int, steps: int) -> srkit.Recipe:
         """Return a scenario's recipe; the learning rate is halved in proportion to its length."""
@@ -154,7 +154,7 @@ class Study:
                 missing that would be missed only after the training.
         """
         options = {key: vars(self)[key] for key in ("scenarios", "seeds", "settings", "data")}
-        asked = {**options, "steps": steps, "time_budget": budget}
+        wanted = {**options, "steps": steps, "time_budget": budget}
         file = self.out / "study.json"
         if not file.is_file():
             seconds = srkit.parse_time(budget) if budget else math.inf
@@ -163,11 +163,11 @@ class Study:
             speeds, fitting = self._speeds(seconds)
             each = [*steps] * len(speeds) if len(steps) == 1 else steps or fitting
             self.out.mkdir(parents=True, exist_ok=True)
-            _write(file, json.dumps({"asked": asked, "steps": each, "speeds": speeds}) + "\n")
+            _write(file, json.dumps({"asked": wanted, "steps": each, "speeds": speeds}) + "\n")
         plan: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        for key, value in asked.items():
+        for key, value in wanted.items():
             if (before := plan["asked"][key]) != value:
-                was, now = (given or "not given" for given in (before, value))
+                was, now = (shown or "not given" for shown in (before, value))
                 raise srkit.InputError(
                     f"{self.out} was begun with {key} {was}, now {now}: ask for the same, or "
                     "choose another --out"
@@ -179,12 +179,12 @@ class Study:
         began, speeds = time.perf_counter(), [list[int]() for _ in self.scenarios]
         for number in range(1, ROUNDS + 1):
             _say(f"measuring speeds, round {number} of {ROUNDS}")
-            for scenario, its in zip(self.scenarios, speeds, strict=True):
+            for scenario, measured in zip(self.scenarios, speeds, strict=True):
                 clock = time.perf_counter()
-                its.append(self._steps_an_hour(scenario))
+                measured.append(self._steps_an_hour(scenario))
                 start = time.perf_counter() - clock  # no training begins faster
             measuring = (time.perf_counter() - began) / number * ROUNDS
-            rates = [sum(its) / number / HOUR for its in speeds]
+            rates = [sum(measured) / number / HOUR for measured in speeds]
             count = len(speeds) * self.seeds
             least = measuring + count * (start + 1 / min(rates)) / MARGIN
             if budget < least:
@@ -233,7 +233,9 @@ class Study:
     def _train(self, recipe: srkit.Recipe, out: Path, **options: Any) -> None:
         srkit.train(recipe, out=out, data=self.data, device=self.device, **options)
 
-    def measure(self, runs: Sequence[Run], speeds: Mapping[int, Sequence[float]]) -> results.Found:
+    def measure(
+        self, runs: Sequence[Run], speeds: Mapping[int, Sequence[float]]
+    ) -> results.Measured:
         """Bench all trained models, with the page."""
         loaded = {run.label: srkit.load(run.folder, device=self.device) for run in runs}
         models = [dataclasses.replace(model, name=label) for label, model in loaded.items()]
@@ -241,7 +243,7 @@ class Study:
         for run in runs:
             labels.setdefault(run.scenario, []).append(run.label)
         steps = {run.scenario: run.recipe.steps for run in runs}
-        return results.Found(labels, steps, speeds, self._bench(models, report=self.out / PAGE))
+        return results.Measured(labels, steps, speeds, self._bench(models, report=self.out / PAGE))
 
     def _bench(self, models: Sequence[srkit.Model], **options: Any) -> Any:
         return srkit.bench(

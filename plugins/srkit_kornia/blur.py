@@ -131,16 +131,16 @@ class Blur(Operation):
     def kernels(self, seeds: Tensor) -> Tensor:
         """Return the kernel of each seed (int64, ``B``): ``BKK``, sums are 1."""
         radius = self.radius
-        made = []
+        alternatives = []
         for kernel in self.kernel:
             if kernel == "motion":
                 length = between(self.length, seeds, _LENGTH)
-                made.append(motion(radius, length, between(self.angle, seeds, _ANGLE)))
+                alternatives.append(motion(radius, length, between(self.angle, seeds, _ANGLE)))
             elif kernel == "sinc":
-                made.append(sinc(radius, between(self.cutoff, seeds, _CUTOFF)))
+                alternatives.append(sinc(radius, between(self.cutoff, seeds, _CUTOFF)))
             else:
-                made.append(self._falling(radius, seeds, round_=kernel == "isotropic"))
-        result = selected(chosen(self.kernel.values(), seeds, _KERNEL), made)
+                alternatives.append(self._falling(radius, seeds, round_=kernel == "isotropic"))
+        result = selected(chosen(self.kernel.values(), seeds, _KERNEL), alternatives)
         if self.window is not None and self.window[0] < self.window[1]:
             side = whole(self.window, seeds, _WINDOW, every=2)[:, None, None]
             x, y = grid(radius, result)

@@ -62,19 +62,19 @@ class Canvas:
         return self.sizes[:, axis]
 
 
-def merged(which: Tensor, one: Canvas, other: Canvas) -> Canvas:
-    """Return each image from ``one`` where ``which`` (bool, ``B``) says so, else ``other``."""
-    if one is other:
-        return one
-    height, width = (max(sides) for sides in zip(one.shape, other.shape, strict=True))
+def merged(which: Tensor, canvas: Canvas, other: Canvas) -> Canvas:
+    """Return each image from ``canvas`` where ``which`` (bool, ``B``) says so, else ``other``."""
+    if canvas is other:
+        return canvas
+    height, width = (max(sides) for sides in zip(canvas.shape, other.shape, strict=True))
     first, second = (
         pad(each.pixels, (0, width - each.shape[1], 0, height - each.shape[0]))
-        for each in (one, other)
+        for each in (canvas, other)
     )
     pixels = torch.where(which[:, None, None, None], first, second)
-    if one.shape == other.shape and one.sizes is None and other.sizes is None:
+    if canvas.shape == other.shape and canvas.sizes is None and other.sizes is None:
         return Canvas(pixels)
-    sides = [torch.stack([each.sides(0), each.sides(1)], dim=1) for each in (one, other)]
+    sides = [torch.stack([each.sides(0), each.sides(1)], dim=1) for each in (canvas, other)]
     return Canvas(pixels, torch.where(which[:, None], sides[0], sides[1]))
 
 

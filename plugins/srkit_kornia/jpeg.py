@@ -171,8 +171,10 @@ class Jpeg(Operation):
             height, width = pixels.shape[-2:]
             phase = torch.stack([whole((0, 15), seeds, each).long() for each in (_DOWN, _ACROSS)])
             pixels = _moved(pixels, -phase, (height + 15, width + 15))
-        made = [compressed(pixels, quality, halved=chroma == "4:2:0") for chroma in self.chroma]
-        pixels = selected(chosen(self.chroma.values(), seeds, _CHROMA), made)
+        alternatives = [
+            compressed(pixels, quality, halved=chroma == "4:2:0") for chroma in self.chroma
+        ]
+        pixels = selected(chosen(self.chroma.values(), seeds, _CHROMA), alternatives)
         if self.any_phase:
             pixels = _moved(pixels, phase, (height, width))
         return Canvas(pixels, canvas.sizes)

@@ -75,17 +75,19 @@ class Noise(Operation):
     def _drawn(self, light: Tensor, uniform: Tensor, seeds: Tensor) -> Tensor:
         """Return the noise on one plane of light, ``BHW``."""
         normal = standard(uniform)
-        made = []
+        alternatives = []
         for kind in self.kind:
             if kind == "gaussian":
-                made.append(between(self.sigma, seeds, _SIGMA).float()[:, None, None] * normal)
+                alternatives.append(
+                    between(self.sigma, seeds, _SIGMA).float()[:, None, None] * normal
+                )
             else:
                 # A scale of 0 would mean endless photons; of a hundredth, nothing one could see.
                 scale = between(self.poisson_scale, seeds, _SIGMA).float()[:, None, None]
                 photons = 255 / scale.clamp(min=0.01) ** 2
                 light = light.clamp(0, 1)
-                made.append(poisson(light * photons, uniform, normal) / photons - light)
-        return selected(chosen(self.kind.values(), seeds, _KIND), made)
+                alternatives.append(poisson(light * photons, uniform, normal) / photons - light)
+        return selected(chosen(self.kind.values(), seeds, _KIND), alternatives)
 
     def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
         """Return all images with noise."""

@@ -94,8 +94,8 @@ def resampled(
 
     def along(axis: int) -> Tensor:
         before, sides = canvas.sides(axis), (canvas.shape[axis], shape[axis])
-        made = [matrices(kernel, before, after[:, axis], sides) for kernel in kernels]
-        return selected(index, made)[:, None]
+        alternatives = [matrices(kernel, before, after[:, axis], sides) for kernel in kernels]
+        return selected(index, alternatives)[:, None]
 
     pixels = canvas.pixels.to(working(index.device))
     return (along(0) @ pixels @ along(1).transpose(-1, -2)).float()

@@ -79,13 +79,13 @@ class OnnxGenerator(nn.Module):
             MemoryError: There isn't enough memory for it.
         """
         session = self.session
-        its = session.get_inputs()[0]
-        kind = np.float16 if its.type == "tensor(float16)" else np.float32
-        given = lr.detach().float().cpu().contiguous().numpy().astype(kind, copy=False)
+        entry = session.get_inputs()[0]
+        kind = np.float16 if entry.type == "tensor(float16)" else np.float32
+        values = lr.detach().float().cpu().contiguous().numpy().astype(kind, copy=False)
         # A network made for one image at a time takes a batch one by one.
-        parts = np.split(given, len(given)) if its.shape[0] == 1 else [given]
+        parts = np.split(values, len(values)) if entry.shape[0] == 1 else [values]
         try:
-            results = [session.run(None, {its.name: part})[0] for part in parts]
+            results = [session.run(None, {entry.name: part})[0] for part in parts]
         except Exception as error:
             if "allocate memory" in str(error) or "bad_alloc" in str(error):
                 raise MemoryError(_first_line(error)) from error

@@ -34,8 +34,8 @@ def read(file: Path) -> OnnxGenerator | None:
     generator = OnnxGenerator(file)
     _require_image(file, generator.session)
     meta = generator.session.get_modelmeta()
-    said = dict(meta.custom_metadata_map)
-    ours = {key.removeprefix(OURS): said[key] for key in said if key.startswith(OURS)}
+    metadata = dict(meta.custom_metadata_map)
+    ours = {key.removeprefix(OURS): metadata[key] for key in metadata if key.startswith(OURS)}
     if "scale" in ours:
         radius = ours.get("receptive_radius", "")
         if not ours["scale"].isdecimal() or not (radius.isdecimal() or radius == ""):
@@ -47,7 +47,7 @@ def read(file: Path) -> OnnxGenerator | None:
         generator.metadata = {"exported": ours}
     else:
         generator.scale = _probed(file, generator)
-        generator.licence = said.get("license", "unknown")
+        generator.licence = metadata.get("license", "unknown")
         generator.metadata = {"producer": meta.producer_name or "unknown"}
     return generator
 
@@ -58,10 +58,10 @@ def _require_image(file: Path, session: Any) -> None:
     if len(inputs) != 1:
         names = ", ".join(each.name for each in inputs)
         raise InputError(f"{file}: wants {len(inputs)} inputs ({names}); srkit gives one, RGB")
-    (its,) = inputs
-    if its.type not in ("tensor(float)", "tensor(float16)"):
-        raise InputError(f"{file}: wants {its.type}; srkit gives float images in [0, 1]")
-    shape = list(its.shape)
+    (tensor,) = inputs
+    if tensor.type not in ("tensor(float)", "tensor(float16)"):
+        raise InputError(f"{file}: wants {tensor.type}; srkit gives float images in [0, 1]")
+    shape = list(tensor.shape)
     if len(shape) != 4 or (shape[1] != 3 and (isinstance(shape[1], int) or shape[3] == 3)):
         raise InputError(f"{file}: wants an input of shape {shape}; srkit gives RGB as B3hw")
     if any(isinstance(side, int) for side in shape[2:]):
@@ -78,11 +78,11 @@ def _probed(file: Path, generator: OnnxGenerator) -> int:
         sr = generator(torch.full((1, 3, height, width), GREY))
     except InputError as error:
         raise InputError(f"{error} (tried, since the file doesn't say its scale)") from error
-    given = tuple(sr.shape)
-    scale = int(given[-1]) // width
-    if given != (1, 3, height * scale, width * scale) or scale < 2:
+    shape = tuple(sr.shape)
+    scale = int(shape[-1]) // width
+    if shape != (1, 3, height * scale, width * scale) or scale < 2:
         raise InputError(
-            f"{file}: gives {given} for (1, 3, {height}, {width}); "
+            f"{file}: gives {shape} for (1, 3, {height}, {width}); "
             "srkit wants a whole number of times as many pixels each way"
         )
     if not abs(float(sr.mean()) - GREY) <= KEPT:

@@ -85,7 +85,9 @@ def read(file: Path) -> dict[str, list[Row]]:
                 order(row)
                 photos.setdefault(row["photo"], []).append(row)
         return {
-            photo: its for photo, its in photos.items() if len(its) == max(1, int(its[0]["faces"]))
+            photo: rows
+            for photo, rows in photos.items()
+            if len(rows) == max(1, int(rows[0]["faces"]))
         }
     except (csv.Error, ValueError) as error:
         what = f"{file} is no manifest of this version of 'srkit prepare' ({error})"

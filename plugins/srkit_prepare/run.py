@@ -99,16 +99,16 @@ def prepare(
             if known and not same:
                 raise InputError(f"{out} holds the faces of other photos; choose another folder")
             kept = {job.photo: known[job.photo] for job in same if _is_whole(out, job, known)}
-            rows = [row for its in kept.values() for row in its]
+            rows = [row for photo_rows in kept.values() for row in photo_rows]
             sweep(out, below=True)
             manifest.write(unfinished, rows)
             _remove(out, (row for photo in known.keys() - kept.keys() for row in known[photo]))
             report(done := len(kept), len(jobs))
             left = [job for job in jobs if job.photo not in kept]
             with closing(work(left, photos, out, settings, device, workers)) as working:
-                for its in working:
-                    manifest.append(unfinished, its)
-                    rows += its
+                for photo_rows in working:
+                    manifest.append(unfinished, photo_rows)
+                    rows += photo_rows
                     report(done := done + 1, len(jobs))
             rows.sort(key=manifest.order)
             manifest.write(finished, rows)
@@ -182,24 +182,24 @@ def _known(out: Path, settings: Settings) -> dict[str, list[Row]]:
         begun_with = {"format": then["format"]} | then["settings"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file} is broken; choose another folder") from error
-    asked = {"format": FORMAT} | asdict(settings)
-    changed = [k for k in asked if asked[k] != begun_with.get(k)]
+    wanted = {"format": FORMAT} | asdict(settings)
+    changed = [k for k in wanted if wanted[k] != begun_with.get(k)]
     if changed:
-        what = ", ".join(f"{k} {begun_with.get(k)}, not {asked[k]}" for k in changed)
+        what = ", ".join(f"{k} {begun_with.get(k)}, not {wanted[k]}" for k in changed)
         raise OptionError(f"{out} was prepared with {what}; choose another folder")
     return manifest.read(out / manifest.FILE) | manifest.read(out / manifest.UNFINISHED)
 
 
 def _unchanged(photos: Path, jobs: list[Job], known: Known) -> list[Job]:
     """Return the photos that are known, and have the bytes that they had."""
-    asked = [job for job in jobs if job.photo in known]
+    known_jobs = [job for job in jobs if job.photo in known]
     with ThreadPoolExecutor() as pool:
-        digests = pool.map(lambda job: digest(photos / job.photo), asked)
+        digests = pool.map(lambda job: digest(photos / job.photo), known_jobs)
         # One that couldn't be read at all had none; `_is_whole` will say that it isn't done.
         return [
             job
-            for job, its in zip(asked, digests, strict=True)
-            if known[job.photo][0]["sha256"] in (its, "")
+            for job, sha256 in zip(known_jobs, digests, strict=True)
+            if known[job.photo][0]["sha256"] in (sha256, "")
         ]
 
 

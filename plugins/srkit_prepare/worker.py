@@ -120,17 +120,17 @@ class Worker:
         except InputError as error:
             reason = " ".join(str(error).removeprefix(f"{file}: ").split())
             return [manifest.photo_row(*key, manifest.UNREADABLE, reason)]
-        found = [rounded(face) for face in self.detector.faces(image.rgb)]
-        if not found:
+        faces = [rounded(face) for face in self.detector.faces(image.rgb)]
+        if not faces:
             return [manifest.photo_row(*key, manifest.NO_FACE)]
         # Nothing else of the file goes along: EXIF says where a photo was taken.
         info = {k: v for k, v in image.info.items() if k == "icc_profile"}
         rows = []
-        for number, face in enumerate(found):
+        for number, face in enumerate(faces):
             placement = align.place(face.landmarks, image.rgb.size, self.settings.width)
-            reason = self.objection(found, number, placement)
+            reason = self.objection(faces, number, placement)
             status = manifest.REJECTED if reason else manifest.WRITTEN
-            row = manifest.photo_row(*key, status, reason, len(found))
+            row = manifest.photo_row(*key, status, reason, len(faces))
             row |= {"face": str(number)} | manifest.face_columns(face, placement)
             if placement and not reason:
                 row["output"] = job.crop(number)
@@ -138,14 +138,14 @@ class Worker:
             rows.append(row)
         return rows
 
-    def objection(self, found: list[Face], number: int, placement: Placement | None) -> str:
+    def objection(self, faces: list[Face], number: int, placement: Placement | None) -> str:
         """Return why a face is rejected, or nothing; what is before a colon is counted."""
-        face, settings = found[number], self.settings
+        face, settings = faces[number], self.settings
         if face.probability < settings.confidence:
             return f"unsure: probability {face.probability:.2f}"
         if placement is None:
             return "no face: its landmarks are in one place"
-        sure = [other.probability >= settings.confidence for other in found]
+        sure = [other.probability >= settings.confidence for other in faces]
         if settings.largest_only and number != sure.index(True):
             return "not the largest"
         if placement.scale > settings.max_upscale:

@@ -92,20 +92,20 @@ def figures(report: Report, tables: Mapping[str, Table]) -> dict[str, list[Figur
         By the table that the charts belong to.
     """
     with matplotlib.style.context(["default", STYLE]):
-        found: dict[str, list[Figure | None]] = {}
+        drawn: dict[str, list[Figure | None]] = {}
         if report.quality and "gains" in tables:
             caption = "An interval that holds 0 doesn't tell a method from bicubic."
             gains = intervals(tables["gains"], "gains", caption)
-            found["gains"] = [gains, tradeoff(report.quality)]
+            drawn["gains"] = [gains, tradeoff(report.quality)]
         for name in ("distances", "everybody"):
             if name in tables:
                 caption = "LR is the floor, HR the ceiling that no method can be asked to beat."
-                found[name] = [intervals(tables[name], name, caption)]
+                drawn[name] = [intervals(tables[name], name, caption)]
         if report.pairs:
-            found["pairs"] = [roc(report.pairs), histograms(report.pairs)]
+            drawn["pairs"] = [roc(report.pairs), histograms(report.pairs)]
         if "sizes" in tables and len(tables["sizes"].headings) > 1:
-            found["sizes"] = [sizes(tables["sizes"])]
-    return {name: [one for one in its if one] for name, its in found.items()}
+            drawn["sizes"] = [sizes(tables["sizes"])]
+    return {name: [figure for figure in some if figure] for name, some in drawn.items()}
 
 
 def _canvas(height: float, panels: int = 1, **options: Any) -> tuple[Drawing, list[Axes]]:
@@ -211,19 +211,19 @@ def tradeoff(quality: Quality) -> Figure | None:
     )
 
 
-def roc(found: Pairs) -> Figure:
+def roc(pairs: Pairs) -> Figure:
     """Draw true against false accepts of every method, with the stated targets."""
     drawing, (ax,) = _canvas(4.4)
-    colour = colours(list(found.columns))
+    colour = colours(list(pairs.columns))
     chance = np.geomspace(LEAST, 1, 60)
     ax.plot(chance, chance, color=GREY, linewidth=0.7, linestyle=(0, (1, 3)))
-    for place, (method, its) in enumerate(found.columns.items()):
+    for place, (method, column) in enumerate(pairs.columns.items()):
         style = {"color": colour[method], "linestyle": DASHES.get(method, "-")}
-        style["label"] = f"{_label(method)}, AUC {its.auc.value:.3f}"
-        ax.plot(np.maximum(its.roc["far"], LEAST), its.roc["tar"], **style)
-        for target, tar in its.tar.items():
+        style["label"] = f"{_label(method)}, AUC {column.auc.value:.3f}"
+        ax.plot(np.maximum(column.roc["far"], LEAST), column.roc["tar"], **style)
+        for target, tar in column.tar.items():
             # Intervals at one target would cover each other: they stand a little apart.
-            x = float(target) * 1.05 ** (place - (len(found.columns) - 1) / 2)
+            x = float(target) * 1.05 ** (place - (len(pairs.columns) - 1) / 2)
             ax.plot([x, x], [tar.low, tar.high], color=colour[method], linewidth=1.1)
             ax.plot(x, tar.value, "o", color=colour[method], markersize=3.5)
     ax.set_xscale("log")
@@ -236,7 +236,7 @@ def roc(found: Pairs) -> Figure:
     return _figure(
         "roc",
         drawing,
-        f"ROC from {found.same:,} same pairs and {found.impostors:,} impostors, with 95% intervals "
+        f"ROC from {pairs.same:,} same pairs and {pairs.impostors:,} impostors, with 95% intervals "
         "at the stated shares of false accepts; the dotted line is chance.",
         "ROC curves, one a method",
     )
@@ -266,21 +266,23 @@ def sizes(table: Table) -> Figure:
     return _figure("sizes", drawing, caption, "Curves over the side of LR, one a method")
 
 
-def histograms(found: Pairs) -> Figure | None:
+def histograms(pairs: Pairs) -> Figure | None:
     """Draw how distances of same and of different pairs are spread, a panel a method."""
-    shown = {m: its for m, its in found.columns.items() if its.same and its.different}
+    shown = {m: column for m, column in pairs.columns.items() if column.same and column.different}
     if not shown:
         return None
     drawing = Drawing(figsize=(WIDTH, 0.4 + 1.45 * -(-len(shown) // PANELS)), layout="constrained")
     grid = drawing.subplots(-(-len(shown) // PANELS), PANELS, squeeze=False, sharex=True)
-    every = [distance for its in shown.values() for distance in (*its.same, *its.different)]
+    every = [
+        distance for column in shown.values() for distance in (*column.same, *column.different)
+    ]
     edges = np.linspace(min(every), max(every) + 1e-6, 33).tolist()
     for ax in grid.flat[len(shown) :]:
         ax.set_axis_off()
-    for ax, (method, its) in zip(grid.flat, shown.items(), strict=False):
-        ax.hist(its.same, edges, density=True, color=SERIES[0], alpha=0.55, label="same")
+    for ax, (method, column) in zip(grid.flat, shown.items(), strict=False):
+        ax.hist(column.same, edges, density=True, color=SERIES[0], alpha=0.55, label="same")
         style = {"histtype": "step", "linewidth": 1.2, "label": "different"}
-        ax.hist(its.different, edges, density=True, color=SERIES[1], **style)
+        ax.hist(column.different, edges, density=True, color=SERIES[1], **style)
         ax.set_title(_label(method))
         ax.set_yticks([])
     handles = grid.flat[0].get_legend_handles_labels()

@@ -100,7 +100,8 @@ def _scores(quality: Quality, method: str, index: int) -> list[tuple[str, str]]:
     scores = quality.scores.get(method, {})
     about = {name: quality.metrics[name] for name in names if name in scores}
     return [
-        (its.get("title") or name, _number(scores[name][index], its)) for name, its in about.items()
+        (metric.get("title") or name, _number(scores[name][index], metric))
+        for name, metric in about.items()
     ]
 
 

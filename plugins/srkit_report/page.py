@@ -71,11 +71,11 @@ def write(report: Report, folder: Path) -> None:
     sections = [
         Section(
             title,
-            [tables[name] for name in its if name in tables],
-            [figure for name in its for figure in drawn.get(name, [])],
+            [tables[name] for name in names if name in tables],
+            [figure for name in names for figure in drawn.get(name, [])],
         )
-        for title, its in SECTIONS.items()
-        if any(name in tables for name in its)
+        for title, names in SECTIONS.items()
+        if any(name in tables for name in names)
     ]
     quality, run = report.quality, dict(report.run)
     run.pop("command", None)
@@ -96,7 +96,7 @@ def write(report: Report, folder: Path) -> None:
         run={"value": {**dict(fields(run)), "duration": duration(seconds)}},
     )
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-    pngs = {figure.name: figure.png for its in drawn.values() for figure in its}
+    pngs = {figure.name: figure.png for names in drawn.values() for figure in names}
     for name in NAMES:
         file = folder / FIGURES / f"{name}.png"
         if name in pngs:
@@ -121,11 +121,11 @@ def _models(report: Report) -> list[str]:
 def measured(report: Report) -> Iterator[str]:
     """Yield what was measured, a sentence a part."""
     if quality := report.quality:
-        its = quality.protocol
+        protocol = quality.protocol
         yield (
             f"Quality of {', '.join(_models(report))} beside interpolation on "
-            f"{len(quality.pictures):,} images, x{its.get('scale')}, by the protocol "
-            f"{its['name']}. {its.get('description') or ''}"
+            f"{len(quality.pictures):,} images, x{protocol.get('scale')}, by the protocol "
+            f"{protocol['name']}. {protocol.get('description') or ''}"
         )
     for part in (report.distances, report.whole):
         if part:
@@ -146,8 +146,8 @@ def findings(tables: Mapping[str, Table]) -> Iterator[str]:
         by = f"{what}, by {table.headings[0]}"
         best = [(labels[0], values[0]) for labels, values in table.rows if values[0].best]
         for method, value in best:
-            said = number(f"{value} {value.interval}".strip())
-            yield f"{by}: {method} is better than every other method ({said})."
+            difference = number(f"{value} {value.interval}".strip())
+            yield f"{by}: {method} is better than every other method ({difference})."
         if not best:
             yield f"{by}: no method is better than all others beyond doubt."
 
@@ -179,13 +179,13 @@ def duration(seconds: float) -> str:
 
 def rows(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return the names of all rows that columns have."""
-    return list(dict.fromkeys(row for its in columns.values() for row in its))
+    return list(dict.fromkeys(row for column in columns.values() for row in column))
 
 
 def _turned(columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     """Make rows of columns."""
     return {
-        row: {name: its[row] for name, its in columns.items() if row in its}
+        row: {name: column[row] for name, column in columns.items() if row in column}
         for row in rows(columns)
     }
 

@@ -89,7 +89,7 @@ class Community(nn.Module):
         if self.convolutional or _exporting():
             return cast(Tensor, self._call(self.network, x.clone()))
         plain = torch.contiguous_format
-        return torch.cat([self._alone(one.clone(memory_format=plain)) for one in x.split(1)])
+        return torch.cat([self._alone(image.clone(memory_format=plain)) for image in x.split(1)])
 
     def _alone(self, x: Tensor) -> Tensor:
         if not self.draws:

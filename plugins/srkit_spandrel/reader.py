@@ -44,10 +44,10 @@ def read(file: Path) -> Community | None:
     if suffix != SAFE and suffix not in PICKLES:
         return None
     try:
-        state, said = _safetensors(file) if suffix == SAFE else (_pickle(file), {})
+        state, header = _safetensors(file) if suffix == SAFE else (_pickle(file), {})
     except safetensors.SafetensorError:
         return None  # damaged, as srkit says itself
-    if "srkit" in said:
+    if "srkit" in header:
         return None  # ours, of another version
     known = _network(file, state)
     if known is None:
@@ -59,16 +59,16 @@ def read(file: Path) -> Community | None:
         "tags": list(known.tags),
         "input_channels": known.input_channels,
         "spandrel": spandrel.__version__,
-        **{key: said[f"modelspec.{key}"] for key in TOLD if f"modelspec.{key}" in said},
+        **{key: header[f"modelspec.{key}"] for key in TOLD if f"modelspec.{key}" in header},
     }
-    licence = next((said[key] for key in LICENCES if said.get(key)), "unknown")
+    licence = next((header[key] for key in LICENCES if header.get(key)), "unknown")
     return Community(known, licence=licence, metadata=metadata)
 
 
 def _safetensors(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     with safetensors.safe_open(file, framework="pt") as handle:
-        said = dict(handle.metadata() or {})
-    return load_file(file), said
+        header = dict(handle.metadata() or {})
+    return load_file(file), header
 
 
 def _pickle(file: Path) -> Any:

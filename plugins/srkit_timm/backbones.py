@@ -26,20 +26,20 @@ def _backbone(name: str, weights: str, levels: int) -> Any:
     if not timm.is_model(name):
         raise ValueError(f"timm has no model '{name}'; see timm.list_models()")
     try:
-        made = timm.create_model(name, features_only=True, out_indices=tuple(range(levels)))
+        backbone = timm.create_model(name, features_only=True, out_indices=tuple(range(levels)))
     except (RuntimeError, AttributeError, AssertionError, IndexError) as error:
         raise ValueError(f"timm's '{name}' gives no {levels} feature maps: {error}") from error
     if weights:
         if not Path(weights).is_file():
             raise InputError(f"backbone weights {weights}: no such file")
         try:
-            missing = made.load_state_dict(load_file(weights), strict=False).missing_keys
+            missing = backbone.load_state_dict(load_file(weights), strict=False).missing_keys
         except (OSError, RuntimeError, SafetensorError) as error:
             first = " ".join(str(error).split())[:200]
             raise InputError(f"backbone weights {weights} can't be used: {first}") from error
         if missing:
             raise InputError(f"backbone weights {weights} lack {missing[0]}")
-    return made
+    return backbone
 
 
 class TimmDiscriminator(nn.Module):

@@ -88,17 +88,17 @@ def expand(pattern: str) -> list[str]:
         urls = webdataset.shardlists.expand_urls(pattern)
     except (ValueError, AssertionError) as error:  # braces; ${x} that isn't in the environment
         raise InputError(f"{pattern}: {error}") from error
-    found: list[str] = []
+    shards: list[str] = []
     for url in urls:
         if not is_local(url):
-            found.append(url)
+            shards.append(url)
             continue
         # Path.glob knows no absolute patterns; a name may have brackets of its own.
         files = [url] if Path(url).is_file() else sorted(glob.glob(url))  # noqa: PTH207
         if not files:
             raise InputError(f"no shard at '{url}'")
-        found += files
-    return list(dict.fromkeys(found))
+        shards += files
+    return list(dict.fromkeys(shards))
 
 
 def _random(seed: int, *keys: int) -> random.Random:

@@ -62,8 +62,8 @@ class Shard:
             if rank.isdecimal() and count.isdecimal() and int(rank) < int(count):
                 return cls(int(rank), int(count))
             return cls()
-        found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
-        index, size = (int(number) for number in found.groups()) if found else (0, 0)
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        index, size = (int(number) for number in match.groups()) if match else (0, 0)
         if not 1 <= index <= size:
             raise OptionError(f"a shard is written as 2/5, the second of five, not '{text}'")
         return cls(index - 1, size)
@@ -89,18 +89,18 @@ def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = N
         InputError: An input is missing, or two results, or a result and an input, would meet.
     """
     jobs: list[Job] = []
-    for given in inputs:
-        path = Path(given)
-        if not given:
+    for name in inputs:
+        path = Path(name)
+        if not name:
             raise InputError("an input is empty; name a file or a folder, '.' for this one")
         if path.is_dir():
             jobs += _of_folder(path, out, label, suffix)
         elif path.is_file():
             jobs.append(_of_file(path, out, label, suffix))
-        elif glob.has_magic(given):
-            jobs += _of_pattern(given, out, label, suffix)
+        elif glob.has_magic(name):
+            jobs += _of_pattern(name, out, label, suffix)
         else:
-            raise InputError(f"{given}: no such file or folder")
+            raise InputError(f"{name}: no such file or folder")
     jobs = _apart(list(dict.fromkeys(jobs)))
     require_apart(
         ((job.input, [job.output]) for job in jobs),
@@ -157,11 +157,11 @@ def _of_folder(folder: Path, out: Path | None, label: str, suffix: str | None) -
 
 def _of_pattern(pattern: str, out: Path | None, label: str, suffix: str | None) -> list[Job]:
     # hidden files stay out, as everywhere
-    found = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+    files = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
     # The shortest way to a file: links to folders may go round in circles.
     ways = {
         (file.parent.resolve(), file.name): file
-        for file in sorted(found, key=lambda file: (-len(file.parts), file))
+        for file in sorted(files, key=lambda file: (-len(file.parts), file))
         if file.is_file() and file.suffix.lower() in formats.SUFFIXES
     }
     # A second run must not take the first one's results for inputs.
@@ -186,8 +186,8 @@ def _of_pattern(pattern: str, out: Path | None, label: str, suffix: str | None) 
     return [Job(f, _renamed(out / f.relative_to(base), f, suffix), out) for f in files]
 
 
-def _renamed(output: Path, given: Path, suffix: str | None) -> Path:
-    ending = suffix or writable_suffix(given)
+def _renamed(output: Path, source: Path, suffix: str | None) -> Path:
+    ending = suffix or writable_suffix(source)
     return output if ending == output.suffix.lower() else output.with_suffix(ending)
 
 

@@ -186,8 +186,8 @@ def _grouped(reads: Iterator[_Read], work: Work) -> Iterator[list[_Read]]:
         yield group
 
 
-def _alike(one: _Read, other: _Read) -> bool:
-    a, b = one.image, other.image
+def _alike(first: _Read, second: _Read) -> bool:
+    a, b = first.image, second.image
     return a is not None and b is not None and (a.size, a.pixels.dtype) == (b.size, b.pixels.dtype)
 
 

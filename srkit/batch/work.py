@@ -119,9 +119,9 @@ class Work:
         faces, notes = None, [*lr.notes, *self._notes(lr.size)]
         if self.restorer:
             # its own pixels, not yet seen by anyone else
-            found = self.restorer.restore(lr.pixels, sr.pixels, scale=sr.size[0] / lr.size[0])
-            faces = (sum(face.restored for face in found), len(found))
-            notes += dict.fromkeys(face.note for face in found if face.note)
+            restored = self.restorer.restore(lr.pixels, sr.pixels, scale=sr.size[0] / lr.size[0])
+            faces = (sum(face.restored for face in restored), len(restored))
+            notes += dict.fromkeys(face.note for face in restored if face.note)
         residual = consistency.residual(sr.pixels, lr.pixels) if self.report else None
         return Result((sr,), residual, faces, tuple(notes))
 

@@ -18,8 +18,8 @@ from srkit.errors import SrkitError
 INTERRUPTED = 130  # the exit status
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         print(f"srkit {srkit.__version__}")  # noqa: T201
         raise typer.Exit
 

@@ -19,15 +19,15 @@ from srkit.errors import NameClashError, PluginError, SrkitError
 
 def add(app: typer.Typer, taken: Container[str]) -> None:
     """Register a stand-in for every plugin's command; our own verbs can't be replaced."""
-    found: dict[str, list[tuple[EntryPoint, plugins.Plugin]]] = {}
+    providers_by_name: dict[str, list[tuple[EntryPoint, plugins.Plugin]]] = {}
     for entry_point, plugin in plugins.found(plugins.COMMANDS_GROUP):
         if not plugins.wanted(plugin.distribution):
             continue
         if entry_point.name in taken:
             plugins.report(plugin, f"command '{entry_point.name}' is srkit's own")
             continue
-        found.setdefault(entry_point.name, []).append((entry_point, plugin))
-    for name, providers in found.items():
+        providers_by_name.setdefault(entry_point.name, []).append((entry_point, plugin))
+    for name, providers in providers_by_name.items():
         entry_point, plugin = providers[0]
         owners = " and ".join(f"{p.distribution} {p.version}" for _, p in providers)
         app.command(

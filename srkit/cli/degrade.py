@@ -127,21 +127,23 @@ class _Choice:
         from srkit import registry
         from srkit.recipe import parse_setting
 
-        given = dict(parse_setting(text) for text in settings)
-        given = {key.removeprefix("degradation."): value for key, value in given.items()}
-        if "scale" in given:
+        changes = dict(parse_setting(text) for text in settings)
+        changes = {key.removeprefix("degradation."): value for key, value in changes.items()}
+        if "scale" in changes:
             raise InputError("--set can't change the scale; use --scale")
-        asked = scale or self.scale
+        required = scale or self.scale
         known = {option.name: option for option in registry.options("degradations", self.name)}
         default = known["scale"].default if "scale" in known else None
-        wanted = asked or (default if isinstance(default, int) else 4)
-        made = registry.build_scaled("degradations", self.name, wanted, self.options | given)
-        if isinstance(made, nn.Module):
-            made = made.to(device)
-        its = getattr(made, "scale", wanted)
-        if asked and its != asked:
-            raise OptionError(f"degradation '{self.name}' shrinks by {its}, not by {asked}")
-        return Degradation(self.name, made, its, device)
+        wanted = required or (default if isinstance(default, int) else 4)
+        degradation = registry.build_scaled(
+            "degradations", self.name, wanted, self.options | changes
+        )
+        if isinstance(degradation, nn.Module):
+            degradation = degradation.to(device)
+        actual = getattr(degradation, "scale", wanted)
+        if required and actual != required:
+            raise OptionError(f"degradation '{self.name}' shrinks by {actual}, not by {required}")
+        return Degradation(self.name, degradation, actual, device)
 
 
 def _of_recipe(name: str) -> _Choice:
@@ -205,8 +207,8 @@ def plan(source: Path, out: Path, samples: int) -> list[Job]:
     place = out.resolve()
     # A second run must not take the first one's results for inputs.
     inside = place != source.resolve() and place.is_relative_to(source.resolve())
-    found = codec.listed(source)
-    files = [f for f in found if not (inside and f.resolve().is_relative_to(place))]
+    images = codec.listed(source)
+    files = [f for f in images if not (inside and f.resolve().is_relative_to(place))]
     if not files:
         raise InputError(f"{source}: no images in it but those in {out}")
     jobs = []
@@ -238,7 +240,7 @@ def _one(job: Job, degradation: Degradation, seed: int, compare: bool) -> str:
         raise InputError(f"{job.input}: {width}x{height} is smaller than a scale of {scale}")
     hr = codec.to_tensor(image.rgb.crop((0, 0, *cut)))
     try:
-        made = [degradation(hr, seed, sample) for sample in range(len(job.outputs))]
+        results = [degradation(hr, seed, sample) for sample in range(len(job.outputs))]
     except ValueError as error:
         raise InputError(f"{job.input}: {error}") from error
     except RuntimeError as error:  # torch's, of either device
@@ -246,12 +248,12 @@ def _one(job: Job, degradation: Degradation, seed: int, compare: bool) -> str:
             raise
         raise InputError(f"{job.input}: {width}x{height} is too large for the memory") from error
     if compare:
-        made = [lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for lr in made]
+        results = [lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for lr in results]
     original = [hr] if compare else []
     if len(set(job.outputs)) == 1:
-        codec.write(codec.to_image(sheet([*original, *made])), job.outputs[0], image.info)
+        codec.write(codec.to_image(sheet([*original, *results])), job.outputs[0], image.info)
     else:
-        for lr, file in zip(made, job.outputs, strict=True):
+        for lr, file in zip(results, job.outputs, strict=True):
             codec.write(codec.to_image(sheet([*original, lr])), file, image.info)
     if cut == (width, height):
         return ""

@@ -23,7 +23,7 @@ def tell(console: Console, note: str) -> None:
 
 def each(
     jobs: Sequence[Job],
-    one: Callable[[int, Job], Iterable[Path]],
+    process: Callable[[int, Job], Iterable[Path]],
     verb: str,
     console: Console,
     *,
@@ -33,7 +33,7 @@ def each(
 
     Args:
         jobs: In their order.
-        one: Given a job's number and the job, does it and returns the files it wrote.
+        process: Given a job's number and the job, does it and returns the files it wrote.
         verb: Shown beside the progress bar.
         console: For the bar.
         quiet: Without a bar.
@@ -45,7 +45,7 @@ def each(
     shown = track(jobs, verb, console=console, disable=quiet, transient=True)
     for number, job in enumerate(shown):
         try:
-            files = one(number, job)
+            files = process(number, job)
         except InputError as error:
             print(f"srkit: {error}", file=sys.stderr)  # noqa: T201
             failed += 1

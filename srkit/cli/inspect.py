@@ -72,14 +72,14 @@ def info(
 
         typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
         return
-    found = [kind for kind in kinds() if name in registry.offers(kind)]
-    if not found and _leads_to_a_model(name):
+    matching = [kind for kind in kinds() if name in registry.offers(kind)]
+    if not matching and _leads_to_a_model(name):
         typer.echo(f"{name}  model\n{_facts(name)}")
         return
-    if not found:
+    if not matching:
         known = [n for kind in kinds() for n in registry.offers(kind)]
         raise UnknownNameError(f"nothing is called '{name}'{nearest(name, known)}; see srkit list")
-    for kind in found:
+    for kind in matching:
         typer.echo("\n".join(_described(kind, name)))
 
 

@@ -131,7 +131,7 @@ def train(
         known = f"{', '.join(kinds)}, not '{storage}'{nearest(storage, kinds)}"
         raise InputError(f"--storage is one of {known}")
     seconds = None if time_budget is None else parse_time(time_budget)
-    given = {
+    values = {
         "steps": steps,
         "batch_size": batch_size,
         "seed": seed,
@@ -139,7 +139,7 @@ def train(
         "precision": precision,
         "data.pairs": pairs or None,
     }
-    changes = {key: value for key, value in given.items() if value is not None}
+    changes = {key: value for key, value in values.items() if value is not None}
     changes |= dict(parse_setting(text) for text in settings or ())
     file = Path(recipe)
     if file.suffix == ".toml" or file.is_file():
@@ -203,9 +203,9 @@ def parse_time(text: str) -> float:
         InputError: It is no time, or none at all.
     """
     units = r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?|([\d.]+)"
-    found = re.fullmatch(units, text.strip().lower())
+    match = re.fullmatch(units, text.strip().lower())
     try:
-        parts = [float(part or 0) for part in found.groups()] if found else []
+        parts = [float(part or 0) for part in match.groups()] if match else []
     except ValueError:
         parts = []
     seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1, 1), strict=False))
@@ -230,15 +230,15 @@ def _print_plan(plan: Plan) -> None:
     Console(highlight=False).print(table)
 
 
-def _begun(asked: Recipe, out: Path | None) -> Recipe:
+def _begun(wanted: Recipe, out: Path | None) -> Recipe:
     """Return the recipe a run was begun with, so that its settings needn't be given again."""
     from srkit.models import checkpoint
     from srkit.training import run_folder
 
-    file = (out or checkpoint.default_folder(asked.name)) / run_folder.RECIPE
+    file = (out or checkpoint.default_folder(wanted.name)) / run_folder.RECIPE
     if not file.is_file():
         raise InputError(f"{file.parent} holds no run to resume")
-    begun = type(asked).from_file(file)
-    if begun.name != asked.name:
-        raise InputError(f"{file.parent} holds a run of '{begun.name}', not of '{asked.name}'")
+    begun = type(wanted).from_file(file)
+    if begun.name != wanted.name:
+        raise InputError(f"{file.parent} holds a run of '{begun.name}', not of '{wanted.name}'")
     return begun

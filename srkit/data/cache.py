@@ -157,8 +157,8 @@ def decode(
     notes: list[str] = []
     if file is not None:
         with _noted(notes, file):
-            if found := _read(file, pixels=pixels, mapped=mapped):
-                return found
+            if cached := _read(file, pixels=pixels, mapped=mapped):
+                return cached
             sweep(file.parent, age=ABANDONED)
             if pixels:
                 survey = _write_array(file, dataset, progress)

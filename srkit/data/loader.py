@@ -305,8 +305,8 @@ def _images_at(rows: Tensor, dataset: Dataset, decoded: Decoded) -> Images:
     if decoded.pixels is not None:
         return Images.of(decoded.pixels[rows], dataset.layout)
     places = decoded.survey.places()[rows].tolist()
-    found = np.stack([dataset.decode(number)[row] for number, row in places])
-    return Images.of(torch.from_numpy(found), dataset.layout)
+    pixels = np.stack([dataset.decode(number)[row] for number, row in places])
+    return Images.of(torch.from_numpy(pixels), dataset.layout)
 
 
 def first_images(source: Dataset | StreamSource, recipe: Recipe) -> Images:
@@ -324,12 +324,12 @@ def first_images(source: Dataset | StreamSource, recipe: Recipe) -> Images:
     broken: list[str] = []
     tried = 0
     with contextlib.closing(results):
-        for found in results:
+        for result in results:
             tried += 1
-            if isinstance(found, str):
-                broken.append(found)
+            if isinstance(result, str):
+                broken.append(result)
             else:
-                rows += list(found)
+                rows += list(result)
             if len(rows) >= MOST_HELD_OUT or len(broken) > MOST_HELD_OUT:
                 break
     if len(broken) > MOST_BROKEN * tried or not rows:

@@ -137,20 +137,20 @@ class StreamReader:
                 if place == len(ahead):
                     ahead.append(next(samples))
                 _, name, encoded = ahead[place]
-                if not isinstance(found := frame_sample(name, encoded, self.data), str):
-                    return found
-            raise InputError(f"{HOPELESS} images one after another are broken, last {found}")
+                if not isinstance(sample := frame_sample(name, encoded, self.data), str):
+                    return sample
+            raise InputError(f"{HOPELESS} images one after another are broken, last {sample}")
 
         while True:
             batch = [ahead.popleft() if ahead else next(samples) for _ in range(self.rows)]
             rows: list[np.ndarray] = []
             broken: list[str] = []
             for _, name, encoded in reversed(batch):
-                found = frame_sample(name, encoded, self.data)
-                if isinstance(found, str):
-                    broken.append(found)
-                    found = rows[-1] if rows else after()
-                rows.append(found)
+                sample = frame_sample(name, encoded, self.data)
+                if isinstance(sample, str):
+                    broken.append(sample)
+                    sample = rows[-1] if rows else after()
+                rows.append(sample)
             keys = self._keys(batch)
             mirrored = flipped(keys) & self.data.flips
             yield torch.from_numpy(np.concatenate(rows[::-1])), mirrored, noise_seeds(keys), broken

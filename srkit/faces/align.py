@@ -55,7 +55,7 @@ def detector(
         confidence: Faces of a lower probability are left out.
         max_pixels: Bound on the detector's work; see `srkit.hookspecs.srkit_detectors`.
     """
-    found: Detector = registry.build(
+    result: Detector = registry.build(
         "detectors",
         DETECTOR,
         device=str(device),
@@ -63,7 +63,7 @@ def detector(
         confidence=confidence,
         max_pixels=max_pixels,
     )
-    return found
+    return result
 
 
 def crop(image: Image.Image, face: Face, size: int, *, margin: float = MARGIN) -> Image.Image:

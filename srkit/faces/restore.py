@@ -117,7 +117,7 @@ class FaceRestorer:
                 f"{lr_pixels.dtype} upscaled by {scale:g}"
             )
         results = []
-        for face, frame, note in self._found(lr_pixels):
+        for face, frame, note in self._framed(lr_pixels):
             if not note:
                 self._paint(frame, lr_pixels, sr_pixels)
             size = longer_side(face)
@@ -136,18 +136,18 @@ class FaceRestorer:
             Squares, ``SS3`` of the same type, the largest first; those that `restore` would leave
             as they are aren't among them.
         """
-        found = self._found(lr_pixels)
-        return [self._upright(frame, lr_pixels) for _, frame, note in found if not note]
+        framed_faces = self._framed(lr_pixels)
+        return [self._upright(frame, lr_pixels) for _, frame, note in framed_faces if not note]
 
-    def _found(self, lr_pixels: np.ndarray) -> list[tuple[Face, Frame, str]]:
+    def _framed(self, lr_pixels: np.ndarray) -> list[tuple[Face, Frame, str]]:
         """Return each face, its frame, and why it's to be left as it is, if it is."""
         size, eight = _size(lr_pixels), lr_pixels
         if lr_pixels.dtype != np.uint8:
             eight = np.empty(lr_pixels.shape, np.uint8)
             np.right_shift(lr_pixels, 8, out=eight, casting="unsafe")
         faces = self.detector.faces(Image.fromarray(eight))
-        its = [(face, framed(face, size)) for face in faces if longer_side(face) >= self.least]
-        return [(face, frame, self._why_not(face, size)) for face, frame in its]
+        frames = [(face, framed(face, size)) for face in faces if longer_side(face) >= self.least]
+        return [(face, frame, self._why_not(face, size)) for face, frame in frames]
 
     def _why_not(self, face: Face, size: tuple[int, int]) -> str:
         if (longer := longer_side(face)) > self.most:

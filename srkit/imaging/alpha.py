@@ -116,10 +116,10 @@ def upscaled(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return result
 
 
-def _around_centres(given: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+def _around_centres(before_size: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels before and after the centre of each of ``wanted`` along an axis."""
-    before = np.floor((np.arange(wanted) + 0.5) * given / wanted - 0.5).astype(np.intp)
-    return before.clip(0, given - 1), (before + 1).clip(0, given - 1)
+    before = np.floor((np.arange(wanted) + 0.5) * before_size / wanted - 0.5).astype(np.intp)
+    return before.clip(0, before_size - 1), (before + 1).clip(0, before_size - 1)
 
 
 def divided(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -78,9 +78,9 @@ class Separation:
 @cache
 def srgb() -> bytes:
     """Return a profile of sRGB, the same bytes every time."""
-    made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    made[24:36] = bytes.fromhex("07d0 0001 0001 0000 0000 0000")  # when: 2000-01-01
-    return bytes(made)
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = bytes.fromhex("07d0 0001 0001 0000 0000 0000")  # when: 2000-01-01
+    return bytes(profile)
 
 
 def space(profile: bytes) -> str:
@@ -109,10 +109,10 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     Raises:
         ImageCms.PyCMSError: littlecms can't use the profile.
     """
-    made = _converted(image.convert(image.mode.rstrip("A")), profile, srgb(), "RGB")
+    result = _converted(image.convert(image.mode.rstrip("A")), profile, srgb(), "RGB")
     if image.mode.endswith("A"):
-        made.putalpha(image.getchannel("A"))
-    return made
+        result.putalpha(image.getchannel("A"))
+    return result
 
 
 def of_png(
@@ -194,20 +194,20 @@ def _numbers(kind: bytes, values: Sequence[float] | np.ndarray, before: bytes = 
     return kind + bytes(4) + before + bytes(whole.astype(">i4").data)
 
 
-def _converted(image: Image.Image, given: bytes, wanted: bytes, mode: str) -> Image.Image:
+def _converted(image: Image.Image, source: bytes, target: bytes, mode: str) -> Image.Image:
     """Return an image in another profile and mode."""
     transform = ImageCms.buildTransform(
-        ImageCms.ImageCmsProfile(BytesIO(given)),
-        ImageCms.ImageCmsProfile(BytesIO(wanted)),
+        ImageCms.ImageCmsProfile(BytesIO(source)),
+        ImageCms.ImageCmsProfile(BytesIO(target)),
         image.mode,
         mode,
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
-    made = ImageCms.applyTransform(image, transform)
-    assert made is not None  # None is for changes in place
-    made.info.pop("icc_profile", None)  # Pillow puts another copy of sRGB there
-    return made
+    result = ImageCms.applyTransform(image, transform)
+    assert result is not None  # None is for changes in place
+    result.info.pop("icc_profile", None)  # Pillow puts another copy of sRGB there
+    return result
 
 
 def _inks(rgb: np.ndarray) -> np.ndarray:

@@ -118,7 +118,7 @@ def listed(folder: Path) -> list[Path]:
     """
     if not os.path.isdir(folder):  # noqa: PTH112 - says no where Path.is_dir may not look
         raise InputError(f"{folder}: no such folder")
-    found: list[str] = []
+    files: list[str] = []
     left = [str(folder)]
     while left:
         try:
@@ -129,14 +129,14 @@ def listed(folder: Path) -> list[Path]:
                     if entry.is_dir(follow_symlinks=False):  # nor could links go round in circles
                         left.append(entry.path)
                     elif _has_suffix(entry.name) and entry.is_file():
-                        found.append(entry.path)
+                        files.append(entry.path)
         except OSError as error:
             why = error.strerror or error
             raise InputError(f"{error.filename}: can't look into this folder ({why})") from error
-    if not found:
+    if not files:
         raise InputError(f"{folder}: no images in it ({', '.join(sorted(SUFFIXES))})")
-    found.sort(key=lambda file: os.path.normcase(file).split(os.sep))  # noqa: PTH206 - as Path
-    return [Path(file) for file in found]
+    files.sort(key=lambda file: os.path.normcase(file).split(os.sep))  # noqa: PTH206 - as Path
+    return [Path(file) for file in files]
 
 
 def _has_suffix(name: str) -> bool:

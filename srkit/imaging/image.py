@@ -88,8 +88,8 @@ class DecodedImage:
 
     def whole(self) -> np.ndarray:
         """Return all `channels`, ``HWC``; ``pixels`` itself where they are all."""
-        (made,) = self.bands(self.size[1])
-        return made
+        (pixels,) = self.bands(self.size[1])
+        return pixels
 
     def to_image(self) -> Image.Image:
         """Return an image of mode RGB, RGBA, L, LA or I;16, with ``info``.

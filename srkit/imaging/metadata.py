@@ -154,8 +154,8 @@ def _iptc(image: Any) -> bytes | None:
 def _texts(image: Any) -> tuple[dict[str, str], bytes | None]:
     """Return a PNG's texts by their keys, and a file's comment."""
     comment = image.info.get("comment")
-    given = image.text if image.format == "PNG" else {}
-    texts = {key: text for key, text in given.items() if not key.startswith(_OTHER_TEXTS)}
+    entries = image.text if image.format == "PNG" else {}
+    texts = {key: text for key, text in entries.items() if not key.startswith(_OTHER_TEXTS)}
     if "Comment" in texts:
         comment = texts.pop("Comment")
     return texts, comment.encode("utf-8", "replace") if isinstance(comment, str) else comment
@@ -194,9 +194,9 @@ def _exif_of_tags(image: Any) -> bytes:
     """Return EXIF made of the tags that Pillow finds."""
     if image.format not in (None, "TIFF") and _EXIF_AS_TEXT not in image.info:
         return b""
-    made = Image.Exif()
-    made.update(_sound(image.getexif()))  # of a TIFF all tags of its first directory
-    return made.tobytes()
+    exif = Image.Exif()
+    exif.update(_sound(image.getexif()))  # of a TIFF all tags of its first directory
+    return exif.tobytes()
 
 
 def tags_of(exif: bytes) -> dict[int, Any]:
@@ -231,10 +231,10 @@ def _text(value: Any) -> Any:
 
 def _is_sound(tags: dict[int, Any]) -> bool:
     """Return whether Pillow can write what it has read."""
-    made = Image.Exif()
-    made.update(tags)
+    exif = Image.Exif()
+    exif.update(tags)
     try:
-        made.tobytes()
+        exif.tobytes()
     except Exception:  # of nearly any kind
         return False
     return True
@@ -248,8 +248,8 @@ def _upright(exif: bytes) -> tuple[bytes, int | None]:
         nonlocal orientation
         tag, kind, _, value = entry
         if tag == _ORIENTATION:
-            given = int.from_bytes(value[: _BYTES.get(kind, 0)], order)
-            orientation = given if 1 <= given <= 8 else 1
+            number = int.from_bytes(value[: _BYTES.get(kind, 0)], order)
+            orientation = number if 1 <= number <= 8 else 1
             return None
         return None if tag in (_THUMBNAIL, _THUMBNAIL_LENGTH, 0x0100, 0x0101) else entry
 
@@ -339,22 +339,22 @@ class _Tree:
         self.taken.append(place)
 
     @staticmethod
-    def _meet(one: range, other: range) -> bool:
-        return one.start < other.stop and other.start < one.stop
+    def _meet(first: range, second: range) -> bool:
+        return first.start < second.stop and second.start < first.stop
 
     def drop_thumbnail(self, at: int) -> None:
         """Cut or blank the small image that the directory at ``at`` is about."""
-        found: dict[int, int] = {}
+        values: dict[int, int] = {}
 
         def look(entry: Entry, order: Order) -> Entry:
-            found[entry[0]] = int.from_bytes(entry[3], order)
+            values[entry[0]] = int.from_bytes(entry[3], order)
             return entry
 
         try:
             self.edit(at, look)
         except (ValueError, struct.error):
             return
-        start, length = found.get(_THUMBNAIL, 0), found.get(_THUMBNAIL_LENGTH, 0)
+        start, length = values.get(_THUMBNAIL, 0), values.get(_THUMBNAIL_LENGTH, 0)
         rest = self.data[start + length :]
         place = range(start, start + length if rest else len(self.data))
         if start and not any(self._meet(place, other) for other in self.taken):

@@ -82,14 +82,14 @@ def chunk(stream: BinaryIO, name: bytes) -> bytes | None:
 
 def chunks(info: dict[str, Any]) -> PngInfo:
     """Return what Pillow takes as ``pnginfo``: texts and XMP."""
-    made = PngInfo()
+    result = PngInfo()
     for key, text in info.get("text", {}).items():
-        made.add_text(key, text)
+        result.add_text(key, text)
     if comment := info.get("comment"):
-        made.add_text("Comment", comment.decode("utf-8", "replace"))
+        result.add_text("Comment", comment.decode("utf-8", "replace"))
     if xmp := info.get("xmp"):
-        made.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-    return made
+        result.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+    return result
 
 
 def write(image: DecodedImage, file: Path, info: dict[str, Any]) -> None:
@@ -158,9 +158,9 @@ def _filtered(lines: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
     best = np.argmin(costs, axis=0)
     result = np.empty((len(lines), 1 + lines.shape[1]), np.uint8)
     for number, (kind, candidate) in enumerate(candidates.items()):
-        its = best == number
-        result[its, 0] = kind
-        result[its, 1:] = candidate[its]
+        rows = best == number
+        result[rows, 0] = kind
+        result[rows, 1:] = candidate[rows]
     return result
 
 

@@ -80,15 +80,15 @@ def _strength(value: str) -> int:
 
 def _description(document: minidom.Document, about: str, values: dict[str, str]) -> minidom.Element:
     """Return a description that needs no prefix from around it; empty values are left out."""
-    made = document.createElementNS(RDF, "rdf:Description")
+    element = document.createElementNS(RDF, "rdf:Description")
     prefixes = {"rdf": RDF, "Iptc4xmpExt": _IPTC, "xmp": _XMP, "srkit": SRKIT}
     for prefix, namespace in prefixes.items():
-        made.setAttributeNS(XMLNS, f"xmlns:{prefix}", namespace)
-    made.setAttributeNS(RDF, "rdf:about", about)
+        element.setAttributeNS(XMLNS, f"xmlns:{prefix}", namespace)
+    element.setAttributeNS(RDF, "rdf:about", about)
     for name, value in values.items():
         if value:
             child = document.createElementNS(prefixes[name.split(":")[0]], name)
             printable = "".join(c if c.isprintable() else "?" for c in value)  # XML has no others
             child.appendChild(document.createTextNode(printable))
-            made.appendChild(child)
-    return made
+            element.appendChild(child)
+    return element

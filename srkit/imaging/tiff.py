@@ -85,11 +85,11 @@ def tags(stream: BinaryIO) -> Image.Image:
     with tifffile.TiffFile(stream) as file:
         page: Any = file.pages[0]
         known = (*_OWN_TAGS, XMP, _PROFILE, _RESOLUTION)
-        given = {tag: page.tags[tag].value for tag in known if tag in page.tags}
-        dpi = page.get_resolution("INCH") if _RESOLUTION in given else None
+        values = {tag: page.tags[tag].value for tag in known if tag in page.tags}
+        dpi = page.get_resolution("INCH") if _RESOLUTION in values else None
     bare = Image.new("L", (1, 1))
-    bare.getexif().update({tag: given[tag] for tag in _OWN_TAGS if tag in given})
-    bare.info.update(xmp=given.get(XMP), dpi=dpi, icc_profile=given.get(_PROFILE))
+    bare.getexif().update({tag: values[tag] for tag in _OWN_TAGS if tag in values})
+    bare.info.update(xmp=values.get(XMP), dpi=dpi, icc_profile=values.get(_PROFILE))
     return bare
 
 

@@ -73,10 +73,10 @@ def parse(name: str) -> Reference:
     Raises:
         InputError: It isn't of the form `FORM`.
     """
-    found = _NAME.fullmatch(name.removeprefix(PREFIX))
-    if not name.startswith(PREFIX) or found is None or ".." in re.split(r"[/@]", name):
+    match = _NAME.fullmatch(name.removeprefix(PREFIX))
+    if not name.startswith(PREFIX) or match is None or ".." in re.split(r"[/@]", name):
         raise InputError(f"'{name}' is no model on the Hub; the form is {FORM}")
-    return Reference(found["repo"], found["file"], found["revision"])
+    return Reference(match["repo"], match["file"], match["revision"])
 
 
 def download(name: str) -> Download:
@@ -99,16 +99,16 @@ def download(name: str) -> Download:
         return _download(reference, file, commit, cached, card)
     with _one_line(reference):
         endpoint = os.environ.get("HF_ENDPOINT") or None
-        found = HfApi(endpoint=endpoint).model_info(
+        info = HfApi(endpoint=endpoint).model_info(
             repo, revision=reference.revision, timeout=TIMEOUT
         )
-        commit, names = str(found.sha), [each.rfilename for each in found.siblings or ()]
+        commit, names = str(info.sha), [each.rfilename for each in info.siblings or ()]
         if not _COMMIT.fullmatch(commit):
             raise InputError(f"{reference}: the Hub names no commit ({commit:.60})")
         file = _chosen(reference, names)
-        given = {"repo_id": repo, "revision": commit, "endpoint": endpoint}
-        card = hf_hub_download(filename=CARD, **given) if CARD in names else None
-        return _download(reference, file, commit, hf_hub_download(filename=file, **given), card)
+        where = {"repo_id": repo, "revision": commit, "endpoint": endpoint}
+        card = hf_hub_download(filename=CARD, **where) if CARD in names else None
+        return _download(reference, file, commit, hf_hub_download(filename=file, **where), card)
 
 
 def _download(reference: Reference, file: str, commit: str, path: str, card: object) -> Download:

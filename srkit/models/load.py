@@ -59,9 +59,9 @@ def find(name: str) -> Model:
         UnknownNameError, InputError: As `load`.
     """
     if name.startswith(hub.PREFIX):
-        found = hub.download(name)
-        model = _from_file(name, found.file, found.licence)
-        return replace(model, metadata={**model.metadata, "source": found.name})
+        downloaded = hub.download(name)
+        model = _from_file(name, downloaded.file, downloaded.licence)
+        return replace(model, metadata={**model.metadata, "source": downloaded.name})
     if name in registry.offers("models"):
         return _ready(name)
     runs = (Path(name), checkpoint.default_folder(name))

@@ -17,8 +17,7 @@ from srkit.errors import InputError
 from srkit.models import checkpoint
 from srkit.recipe import Recipe
 from srkit.training import distributed
-from srkit.training import parts as build
-from srkit.training.parts import Parts
+from srkit.training.parts import Parts, build_parts, compile_networks, rehearse
 from srkit.training.state import State
 from srkit.training.step import step
 from srkit.training.validation import Validation
@@ -64,13 +63,13 @@ def plan(recipe: Recipe, *, device: str = "auto", compiled: bool = False) -> Pla
     processes = distributed.start(device, recipe.precision)
     processes.images_at_once(recipe.batch_size, recipe.accumulate)
     torch.manual_seed(recipe.seed)
-    parts = build.parts(recipe, processes.device)
-    build.rehearse(recipe, parts, processes.device)
+    parts = build_parts(recipe, processes.device)
+    rehearse(recipe, parts, processes.device)
     lr = torch.rand(1, 3, *[recipe.data.size // recipe.scale] * 2, device=processes.device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         parts.generator.eval()(lr)
     if compiled:
-        build.compile_networks(parts, processes.device)
+        compile_networks(parts, processes.device)
     state = State.of(recipe, parts, processes)
     batches = _random_batches(recipe, recipe.batch_size // processes.count, processes.device)
     seconds = seconds_per_step(state, parts, batches)

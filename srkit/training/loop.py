@@ -29,9 +29,8 @@ from srkit.models import checkpoint
 from srkit.models.load import load
 from srkit.recipe import Optimizer, Recipe
 from srkit.training import cost, distributed, plot, run_folder
-from srkit.training import parts as build
 from srkit.training.distributed import Processes
-from srkit.training.parts import METRICS, Parts
+from srkit.training.parts import METRICS, Parts, build_parts, compile_networks, rehearse
 from srkit.training.recovery import Recovery
 from srkit.training.run_folder import RunFolder
 from srkit.training.state import State
@@ -276,8 +275,10 @@ def train(
                 state.window.begin_line(done)
                 seconds = time.perf_counter() - clock
                 record["images_per_second"] = (done - line) * recipe.batch_size / seconds
-                found = list(itertools.chain(*processes.collect(list(loader.broken[broken:]))))
-                record |= {"broken": found} if found else {}
+                newly_broken = list(
+                    itertools.chain(*processes.collect(list(loader.broken[broken:])))
+                )
+                record |= {"broken": newly_broken} if newly_broken else {}
                 line, broken, clock = done, len(loader.broken), time.perf_counter()
             now = time.perf_counter()
             if validating:
@@ -320,14 +321,14 @@ def _parts(
     A run that goes on from a checkpoint needs no ``init``.
     """
     _seed(recipe.seed)
-    parts, embedders = build.parts(recipe, processes.device), {}
+    parts, embedders = build_parts(recipe, processes.device), {}
     if recipe.init and not (resumed and checkpoint.checkpoints(resumed)):
         first = load(recipe.init, device="cpu")
         checkpoint.load_weights(parts.generator, first.generator.state_dict(), recipe.init)
         embedders = {f"init.{k}": v for k, v in first.metadata.get("embedders", {}).items()}
-    build.rehearse(recipe, parts, processes.device)
+    rehearse(recipe, parts, processes.device)
     if compiled:
-        build.compile_networks(parts, processes.device)
+        compile_networks(parts, processes.device)
     if processes.rank:  # equal weights to start from, but random numbers of its own
         _seed(recipe.seed + processes.rank)
     return parts, embedders

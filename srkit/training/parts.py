@@ -28,9 +28,9 @@ class Term:
     wants: frozenset[str]
     during: tuple[float, float] = (0.0, 1.0)
 
-    def __call__(self, given: Mapping[str, Any]) -> Tensor:
+    def __call__(self, values: Mapping[str, Any]) -> Tensor:
         """Return the unweighted loss, called with what its signature asks for."""
-        return self.loss(**{name: given[name] for name in self.wants})
+        return self.loss(**{name: values[name] for name in self.wants})
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
     loss = registry.build_scaled("losses", name, recipe.scale, options)
     if isinstance(loss, nn.Module):
         loss = loss.to(device).requires_grad_(False)
-    asked = wants(loss)
-    if unknown := asked - GIVEN:
+    wanted = wants(loss)
+    if unknown := wanted - GIVEN:
         raise RecipeError(f"loss '{name}' asks for {sorted(unknown)}; there are {sorted(GIVEN)}")
-    if asked & {"real", "fake"} and recipe.discriminator is None:
+    if wanted & {"real", "fake"} and recipe.discriminator is None:
         raise RecipeError(f"loss '{name}' needs a discriminator, and the recipe has none")
-    return Term(recipe.losses[name].weight, loss, asked, recipe.losses[name].during)
+    return Term(recipe.losses[name].weight, loss, wanted, recipe.losses[name].during)
 
 
 def loss_embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
@@ -132,7 +132,7 @@ def unchanged(
     return {**before, **now}
 
 
-def parts(recipe: Recipe, device: torch.device) -> Parts:
+def build_parts(recipe: Recipe, device: torch.device) -> Parts:
     """Build a recipe's parts; initial weights follow from torch's global seed.
 
     Raises:
@@ -225,11 +225,11 @@ def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:
         )
     if next(built.generator.parameters(), None) is None:
         raise RecipeError(f"generator '{recipe.generator.name}' has no weights to train")
-    given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
+    tensors: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
     if built.discriminator is not None:
-        given |= {"real": built.discriminator(hr), "fake": built.discriminator(sr)}
+        tensors |= {"real": built.discriminator(hr), "fake": built.discriminator(sr)}
     for name, term in built.terms.items():
-        value = term(given)
+        value = term(tensors)
         if value.numel() != 1:
             raise RecipeError(f"loss '{name}' gives {tuple(value.shape)}, not a scalar")
     for metric in METRICS:  # some want images of a least size

@@ -72,7 +72,7 @@ def draw(folder: Path) -> Path:
 def panels(records: Sequence[Mapping[str, Any]]) -> Panels:
     """Sort what a log holds into panels: title to label to ``N2``, steps and finite values."""
     losses, scores = _series(records, "losses"), _series(records, "validation")
-    found: Panels = {
+    drawn: Panels = {
         "Discriminator": {k: losses.pop(k) for k in STATISTICS if k in losses},
         "Adversarial losses": {k: losses.pop(k) for k in ADVERSARIAL if k in losses},
     }
@@ -82,7 +82,7 @@ def panels(records: Sequence[Mapping[str, Any]]) -> Panels:
         losses["weighted sum"] = total
     # Terms below zero (a negative PSNR, say) have another unit than the distances.
     below = [name for name, points in losses.items() if points[:, 1].min() <= 0]
-    found |= {f"Loss: {name}": {name: losses.pop(name)} for name in below}
+    drawn |= {f"Loss: {name}": {name: losses.pop(name)} for name in below}
     validated = {
         f"Validation: {name.upper()}": {
             label: scores[key]
@@ -98,17 +98,17 @@ def panels(records: Sequence[Mapping[str, Any]]) -> Panels:
         for key, title in (("learning_rate", "Learning rate"), ("images_per_second", "images/s"))
         if key in top
     }
-    found = {"Losses": losses, **validated, **found, **speeds}
-    return {title: lines for title, lines in found.items() if lines}
+    drawn = {"Losses": losses, **validated, **drawn, **speeds}
+    return {title: lines for title, lines in drawn.items() if lines}
 
 
 def _series(records: Sequence[Mapping[str, Any]], section: str) -> dict[str, Values]:
-    found: dict[str, list[tuple[float, float]]] = {}
+    points_by_name: dict[str, list[tuple[float, float]]] = {}
     for record in records:
         for name, value in (record.get(section) or {}).items():
             if isinstance(value, int | float) and math.isfinite(value):
-                found.setdefault(name, []).append((record["step"], value))
-    return {name: np.array(points, dtype=np.float64) for name, points in found.items()}
+                points_by_name.setdefault(name, []).append((record["step"], value))
+    return {name: np.array(points, dtype=np.float64) for name, points in points_by_name.items()}
 
 
 def _draw_panel(ax: Axes, title: str, lines: Mapping[str, Values]) -> None:

@@ -14,9 +14,8 @@ from torch.optim.swa_utils import update_bn
 from srkit.models import checkpoint
 from srkit.models.checkpoint import Checkpoint
 from srkit.recipe import Optimizer, Recipe
-from srkit.training import parts as build
 from srkit.training.distributed import Processes
-from srkit.training.parts import Parts
+from srkit.training.parts import Parts, loss_embedders, preserved_rng, unchanged
 
 
 def optimizer_for(module: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
@@ -115,7 +114,7 @@ class State:
         scores: Scores of the last validation.
         best: The best validation so far: its ``step``, and its score by the metric's name.
         recovered: Whether the run has gone back to a checkpoint and learns more slowly since.
-        embedders: Embedders of its losses, from `build.loss_embedders`.
+        embedders: Embedders of its losses, from `srkit.training.parts.loss_embedders`.
         fingerprint: Fingerprint of the training photos.
         lr_batches: Training images over which batch normalisation of the average takes its
             statistics, since those of the generator belong to other weights.
@@ -145,7 +144,7 @@ class State:
             networks["discriminator"] = parts.discriminator
             optimizers["optimizer_d"] = optimizer_for(parts.discriminator, recipe.optimizer)
         average = copy.deepcopy(parts.generator).eval() if recipe.ema else None
-        window, embedders = Window(processes.device), build.loss_embedders(parts.terms)
+        window, embedders = Window(processes.device), loss_embedders(parts.terms)
         return cls(recipe, processes, networks, optimizers, average, window, embedders=embedders)
 
     def shipped(self) -> nn.Module:
@@ -156,7 +155,7 @@ class State:
         if self.average is None:
             return self.networks["generator"]
         if self.lr_batches and not self._estimated:
-            with build.preserved_rng(self.processes.device):  # dropout draws
+            with preserved_rng(self.processes.device):  # dropout draws
                 update_bn(self.lr_batches, self.average)
             self.processes.average([b for b in self.average.buffers() if b.is_floating_point()])
             self._estimated = True
@@ -222,7 +221,7 @@ class State:
             InputError: Weights don't fit, or a loss had another embedder until then.
         """
         metadata = saved.metadata
-        self.embedders = build.unchanged(metadata.get("embedders", {}), self.embedders, what)
+        self.embedders = unchanged(metadata.get("embedders", {}), self.embedders, what)
         self.step = saved.step
         self.scores, self.best = dict(metadata["scores"]), dict(metadata["best"])
         self.recovered = metadata["recovered"]

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from srkit.data.jitter import jittered
 from srkit.data.sampler import Batch
 from srkit.hookspecs import DiscriminatorOutput
-from srkit.training import parts as build
 from srkit.training.distributed import Processes
-from srkit.training.parts import Parts
+from srkit.training.parts import Parts, detached
 from srkit.training.state import State
 
 
@@ -122,19 +121,19 @@ def _losses(
     lr, processes = lr_of(parts, piece), state.processes
     sr = _upscale(parts.generator, lr, processes) if sr is None else sr
     terms: dict[str, Tensor] = {}
-    given: dict[str, Any] = {"sr": sr, "hr": piece.hr, "lr": lr}
+    tensors: dict[str, Any] = {"sr": sr, "hr": piece.hr, "lr": lr}
     loss_d = sr.new_zeros(())
     if parts.discriminator is not None and parts.objective is not None:
         real = _discriminate(parts.discriminator, piece.hr, processes)
         fake = _discriminate(parts.discriminator, sr, processes)
         terms["adversarial"] = parts.objective.generator(real.logits.detach(), fake.logits)
-        given |= {"real": build.detached(real), "fake": fake}
+        tensors |= {"real": detached(real), "fake": fake}
         loss_d = parts.objective.discriminator(real.logits, fake.logits)
         if state.recipe.adversarial and state.recipe.adversarial.updates == "simultaneous":
             means.add("discriminator", loss_d)
         for name, value in _statistics(real.logits.detach(), fake.logits.detach()):
             means.add(name, value)
-    terms |= {name: term(given) for name, term in parts.terms.items()}
+    terms |= {name: term(tensors) for name, term in parts.terms.items()}
     done = state.step / state.recipe.steps
     loss = torch.stack([parts.weight(name, done) * term for name, term in terms.items()]).sum()
     for name, value in (*terms.items(), ("loss", loss)):
@@ -189,8 +188,8 @@ def _move(
     skip = skip | ~torch.stack([*lengths, *losses.values()]).isfinite().all()
     for optimizer in optimizers:
         if clip is not None:
-            its = [w for group in optimizer.param_groups for w in group["params"]]
-            torch.nn.utils.clip_grad_norm_(its, clip, foreach=True)
+            clipped = [w for group in optimizer.param_groups for w in group["params"]]
+            torch.nn.utils.clip_grad_norm_(clipped, clip, foreach=True)
         # Fused optimisers skip a step on the device for gradient scaling; this is the same.
         optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
         optimizer.step()

@@ -12,10 +12,9 @@ import torch
 from training import decoded
 
 from srkit import InputError
-from srkit.data import loader as loaders
 from srkit.data.cache import TooManyBrokenError
 from srkit.data.datasets import ImageDataset
-from srkit.data.loader import Storage, open_loader
+from srkit.data.loader import Storage, first_images, open_loader
 from srkit.recipe import Data, Recipe
 
 datasets = pytest.importorskip("datasets")
@@ -175,4 +174,4 @@ def test_rows_may_name_files_and_empty_ones_are_broken(tmp_path: Path, crops: Cr
         rows.decode(2)
     assert rows.identity() is None  # it is in memory only
     with pytest.raises(TooManyBrokenError, match=r"^2 of 3"):
-        loaders.first_images(rows, recipe())
+        first_images(rows, recipe())

@@ -31,8 +31,10 @@ def test_as_many_feature_maps_as_asked_for(levels: int, images: tuple[Tensor, Te
 
 
 def test_another_backbone_judges_too(images: tuple[Tensor, Tensor]) -> None:
-    critic = registry.build("discriminators", "timm", backbone="mobilenetv3_small_050", levels=2)
-    assert critic(images[0]).logits.shape == (2, 1, 16, 16)
+    discriminator = registry.build(
+        "discriminators", "timm", backbone="mobilenetv3_small_050", levels=2
+    )
+    assert discriminator(images[0]).logits.shape == (2, 1, 16, 16)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,9 @@ class PerceptualMetric(nn.Module):
         a, b = (images.float().clamp(0, 1).mul(255).round().div(255) for images in (sr, hr))
         count = max(1, AT_A_TIME // (height * width))
         parts = zip(a.split(count), b.split(count), strict=True)
-        return torch.cat([self.distance(one, other).reshape(-1) for one, other in parts])
+        return torch.cat(
+            [self.distance(some_sr, some_hr).reshape(-1) for some_sr, some_hr in parts]
+        )
 
     def distance(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Return a distance an image, ``B`` or shaped so that it can be flattened to it."""
@@ -80,12 +82,12 @@ class Lpips(PerceptualMetric):
     least = 31  # what two of AlexNet's poolings leave something of
 
     def __init__(self, *, weights: str = "") -> None:
-        found = find("lpips", ALEXNET, weights)
-        backbone = features(alexnet, found)
+        pretrained = find("lpips", ALEXNET, weights)
+        backbone = features(alexnet, pretrained)
         # torchmetrics knows no other way to get a backbone than to have torchvision download it.
         with patch.object(lpips_module, "_get_tv_model_features", lambda *_, **__: backbone):
             metric = LearnedPerceptualImagePatchSimilarity(net_type="alex")
-        super().__init__("LPIPS 0.1 (AlexNet", metric.net, found)
+        super().__init__("LPIPS 0.1 (AlexNet", metric.net, pretrained)
 
     def distance(self, sr: Tensor, hr: Tensor) -> Tensor:
         """See `PerceptualMetric`."""
@@ -107,8 +109,8 @@ class Dists(PerceptualMetric):
     title = "DISTS"
 
     def __init__(self, *, weights: str = "") -> None:
-        found = find("dists", VGG16, weights)
-        backbone = SimpleNamespace(features=features(vgg16, found))
+        pretrained = find("dists", VGG16, weights)
+        backbone = SimpleNamespace(features=features(vgg16, pretrained))
         with patch.object(dists_module, "vgg16", lambda weights: backbone):  # see `Lpips`
             network = dists_module.DISTSNetwork()
-        super().__init__("DISTS (VGG-16", network, found)
+        super().__init__("DISTS (VGG-16", network, pretrained)

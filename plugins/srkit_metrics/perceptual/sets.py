@@ -28,18 +28,18 @@ AT_A_TIME = 32  # images; each is resized to 299x299
 
 def inception(metric: str, weights: str) -> tuple[Any, Weights]:
     """Return torch-fidelity's InceptionV3 and its weights; see `find`."""
-    found = find(metric, URL_INCEPTION_V3, weights)
+    pretrained = find(metric, URL_INCEPTION_V3, weights)
     # torch-fidelity would unpickle the file itself, with whatever code is in it.
     tensors = io.BytesIO()
-    torch.save(found.state, tensors)
+    torch.save(pretrained.state, tensors)
     tensors.seek(0)
     try:
         network = FeatureExtractorInceptionV3(
             "inception-v3-compat", [LAYER], feature_extractor_weights_path=tensors
         )
     except RuntimeError as error:
-        raise found.misfit(error) from error
-    return network, found
+        raise pretrained.misfit(error) from error
+    return network, pretrained
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
@@ -72,9 +72,9 @@ class SetMetric:
     unit, higher_is_better, title = "", False, ""
 
     def __init__(self, *, weights: str = "") -> None:
-        self.network, found = inception(self.title.lower(), weights)
-        self.name = f"{self.title} (InceptionV3, {found.file.stem})"
-        self.sha256 = found.sha256
+        self.network, pretrained = inception(self.title.lower(), weights)
+        self.name = f"{self.title} (InceptionV3, {pretrained.file.stem})"
+        self.sha256 = pretrained.sha256
         self._pairs: list[tuple[bytes, Tensor, Tensor]] = []
 
     def features(self, images: Tensor) -> Tensor:
