@@ -99,10 +99,10 @@ def ratio(one: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
     return dict(zip(("ratio", "quartiles"), relative(one, other), strict=True))
 
 
-def cost(width: float, enlarge: str, rounds: int, joined: distributed.Processes) -> dict[str, Any]:
-    """Time everything at one width and one kind of enlargement."""
+def cost(width: float, upscale: str, rounds: int, joined: distributed.Processes) -> dict[str, Any]:
+    """Time everything at one width and one kind of upscaling."""
     device = joined.device
-    kind = {"generator.enlarge": enlarge}
+    kind = {"generator.upscale": upscale}
     takes: dict[str, Callable[[], object]] = {}
     for name in SCENARIOS:
         takes[name] = own_step(scenario(name, width, **kind), joined)
@@ -187,9 +187,9 @@ def main() -> None:
             "srkit": srkit.__version__,
             "rounds": arguments.rounds,
         }
-        for width, enlarge in itertools.product(arguments.widths, ("resize", "shuffle")):
-            case = f"width {width}, {enlarge}"
-            result["cost"][case] = cost(width, enlarge, arguments.rounds, joined)
+        for width, upscale in itertools.product(arguments.widths, ("resize", "shuffle")):
+            case = f"width {width}, {upscale}"
+            result["cost"][case] = cost(width, upscale, arguments.rounds, joined)
             print(case, json.dumps(result["cost"][case], indent=1), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

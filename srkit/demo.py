@@ -51,7 +51,7 @@ def astronaut() -> Tensor:
 
 
 def demo(file: Path = Path("srkit-demo.png"), *, model: Model | None = None) -> Demo:
-    """Degrade the astronaut's face, enlarge it, and score it beside bicubic.
+    """Degrade the astronaut's face, upscale it, and score it beside bicubic.
 
     Args:
         file: Where the side-by-side goes.

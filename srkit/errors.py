@@ -39,7 +39,7 @@ class InputError(SrkitError):
     """A file or folder that is missing, unreadable, or not what it should be."""
 
 
-class Interrupted(SrkitError):  # noqa: N818 - nobody's error, but it ends a command alike
+class Interrupted(SrkitError):  # noqa: N818 - no error, but it ends a command alike
     """SIGINT or SIGTERM arrived; what was done so far has been saved."""
 
     status = 130

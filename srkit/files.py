@@ -44,7 +44,7 @@ def sweep(folder: Path, *, below: bool = False, age: float = 0.0) -> None:
     Args:
         folder: Folder whose files are looked at; it need not exist.
         below: Whether those in its subfolders are looked at too.
-        age: Seconds in which nobody must have written to a file.
+        age: Seconds in which a file must not have been written to.
     """
     pattern = f".*.{'?' * 8}.part"  # what mkstemp makes of the prefix and suffix above
     for file in folder.rglob(pattern) if below else folder.glob(pattern):

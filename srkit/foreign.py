@@ -60,7 +60,7 @@ def parse(
     """Return what a text says, as the type it is meant for; see `read`.
 
     Raises:
-        SrkitError: Of the class ``error``: the text isn't JSON or TOML, is nested too deeply, or
+        SrkitError: An ``error``: the text isn't JSON or TOML, is nested too deeply, or
             a value is missing or wrong; one line begins with ``origin``.
     """
     try:

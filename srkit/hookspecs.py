@@ -107,7 +107,7 @@ class ReadyModel:
         description: One line.
         licence: The terms of the weights, as an SPDX id or a short name.
         file: A checkpoint on this disk; None for a generator without weights.
-        sha256: Of ``file``, checked at load.
+        sha256: Hash of ``file``, checked at load.
         generator: Name of a registered generator, where ``file`` is None.
         options: That generator's options.
         scale: Upscaling factor, where ``file`` is None; a checkpoint states its own.
@@ -136,7 +136,7 @@ class Face:
         box: Left, top, right, bottom in pixels of the image; may reach beyond it.
         probability: The detector's, in [0, 1].
         landmarks: Both eyes, the nose, both corners of the mouth; of each pair, first the one
-            that is left in an image of an upright face. Empty where nobody looked for them.
+            that is left in an image of an upright face. Empty where they weren't looked for.
     """
 
     box: tuple[float, float, float, float]
@@ -253,7 +253,7 @@ class Engine(Protocol):
     """Runs a generator on some kinds of devices.
 
     Attributes:
-        devices: Of ``"cpu"``, ``"cuda"`` and ``"mps"``, the preferred one first.
+        devices: Some of ``"cpu"``, ``"cuda"`` and ``"mps"``, the preferred one first.
     """
 
     devices: tuple[str, ...]

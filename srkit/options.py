@@ -135,7 +135,7 @@ def validated(
         error: Class of the exception.
 
     Raises:
-        SrkitError: Of that class; one line names the first wrong value and where it is.
+        SrkitError: An ``error``; one line names the first wrong value and where it is.
     """
     try:
         return pydantic.TypeAdapter(note).validate_python(values)
@@ -277,8 +277,8 @@ def _inlined(node: Any, definitions: Mapping[str, Any]) -> Any:
     if name := node.get("$ref", "").removeprefix("#/$defs/"):
         # Within itself a definition isn't known: a type without end becomes any value there.
         others = {key: value for key, value in definitions.items() if key != name}
-        beside = {key: value for key, value in node.items() if key != "$ref"}
-        return _inlined({**definitions.get(name, {}), **beside}, others)
+        siblings = {key: value for key, value in node.items() if key != "$ref"}
+        return _inlined({**definitions.get(name, {}), **siblings}, others)
     titled = isinstance(node.get("title"), str)  # else an option of that name
     items = ((key, value) for key, value in node.items() if not (titled and key == "title"))
     return {key: _inlined(value, definitions) for key, value in items}

@@ -1,4 +1,4 @@
-"""Find and load plugins, one by one, so that a broken one harms nobody else.
+"""Find and load plugins, one by one, so that a broken one harms no other.
 
 Environment:
     SRKIT_PLUGINS: Comma-separated distributions whose plugins load; the built-in ones always
@@ -37,7 +37,7 @@ class Plugin:
 
     Attributes:
         distribution: Name of the distribution that declares it.
-        version: Of that distribution.
+        version: Version of that distribution.
         entry_point: Its name in the group.
         target: The module or object it names.
         state: ``"ok"``, ``"off"`` (left out by ``SRKIT_PLUGINS``), ``"needs NAME[extra]"``, or

@@ -194,7 +194,7 @@ class Recipe(_Frozen):
 
     Attributes:
         name: What the run is called.
-        scale: Enlargement factor; every part that has a ``scale`` is given this one.
+        scale: Upscaling factor; every part that has a ``scale`` is given this one.
         steps: Training steps.
         batch_size: Images a step, over all processes together.
         accumulate: Parts in which each process computes its share of a batch, one after another,
@@ -213,7 +213,7 @@ class Recipe(_Frozen):
         recovery: What to do about steps that aren't finite.
         ema: Decay of the generator's moving average, used for validation and the final
             weights; 0 for none.
-        validate_every: Batches between validations (and image grids).
+        validate_every: Training steps between validations (and image grids).
     """
 
     name: str

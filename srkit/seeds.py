@@ -79,7 +79,7 @@ def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
 
     Args:
         seeds: int64, shape ``B``.
-        shape: Of one image's noise.
+        shape: Shape of one image's noise.
         stream: Different streams of one seed are independent.
 
     Returns:

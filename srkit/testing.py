@@ -48,7 +48,7 @@ def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None
 
     Args:
         generator: Built for ``scale``.
-        scale: Enlargement factor.
+        scale: Upscaling factor.
         side: LR side to try; odd and oblong sizes near it are tried as well.
 
     Raises:
@@ -86,7 +86,7 @@ def receptive_radius(generator: nn.Module, *, scale: int, least: int = 16) -> in
 
     Args:
         generator: In evaluation mode.
-        scale: Enlargement factor.
+        scale: Upscaling factor.
         least: Half the side of the image tried, less a margin; what reaches further is
             reported as this plus the margin.
     """
@@ -113,7 +113,7 @@ def check_discriminator(discriminator: nn.Module, *, side: int = 64) -> None:
 
     Args:
         discriminator: Built.
-        side: Of the images tried; the recipe's HR size.
+        side: Side of the images tried; the recipe's HR size.
 
     Raises:
         AssertionError: A promise is broken.
@@ -141,7 +141,7 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
 
     Args:
         loss: Built.
-        side: Of HR.
+        side: Side of the HR images.
         scale: HR over LR.
 
     Raises:
@@ -188,7 +188,7 @@ def check_degradation(
     Args:
         degradation: Built.
         scale: HR over LR.
-        side: Of HR.
+        side: Side of the HR images.
 
     Raises:
         AssertionError: A promise is broken.
@@ -219,7 +219,7 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
 
     Args:
         metric: Built.
-        side: Of HR.
+        side: Side of the HR images.
         scale: HR over LR.
 
     Raises:
@@ -261,7 +261,7 @@ def check_set_metric(metric: Any, *, side: int = 32) -> None:
 
     Args:
         metric: Built, and not updated yet; copies of it are.
-        side: Of the images.
+        side: Side of the images.
 
     Raises:
         AssertionError: A promise is broken.
@@ -311,7 +311,7 @@ def check_embedder(embedder: Any, *, side: int = 64) -> None:
 
     Args:
         embedder: Built.
-        side: Of the faces.
+        side: Side of the faces.
 
     Raises:
         AssertionError: A promise is broken.

@@ -76,8 +76,8 @@ def test_generators(name: str, scale: int) -> None:
     testing.check_generator(generator, scale=scale)
 
 
-def test_the_papers_other_enlargement() -> None:
-    generator = registry.build("generators", "inception-residual", width=0.1, enlarge="shuffle")
+def test_the_papers_other_upscaling() -> None:
+    generator = registry.build("generators", "inception-residual", width=0.1, upscale="shuffle")
     testing.check_generator(generator, scale=4)
     reach = testing.receptive_radius(generator.eval(), scale=4, least=9)
     assert reach == generator.receptive_radius == 9
@@ -200,9 +200,9 @@ class Enlarger(nn.Module):
         self.gain = nn.Parameter(torch.ones(1))
 
     def forward(self, lr: Tensor) -> Tensor:
-        return self.enlarged(lr) * self.gain
+        return self.upscaled(lr) * self.gain
 
-    def enlarged(self, lr: Tensor) -> Tensor:
+    def upscaled(self, lr: Tensor) -> Tensor:
         return lr.repeat_interleave(4, -1).repeat_interleave(4, -2)
 
 

@@ -204,7 +204,7 @@ class Mutations:
         return self.draw.choice(chosen), False
 
 
-def enlarge(folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
+def upscale(folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
     """Run the real command; a file that hangs it fails the test."""
     words = [sys.executable, "-m", "srkit", "upscale", str(folder), "-o", str(out)]
     words += ["--model", "bicubic", "--device", "cpu"]
@@ -215,11 +215,11 @@ def enlarge(folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
 
 
 def check(folder: Path, out: Path, cases: list[Case]) -> tuple[int, int]:
-    """Enlarge a folder; return how many of the broken images were refused, and read."""
+    """Upscale a folder; return how many of the broken images were refused, and read."""
     folder.mkdir()
     for case in cases:
         (folder / case.name).write_bytes(case.content)
-    ended = enlarge(folder, out)
+    ended = upscale(folder, out)
     assert "Traceback" not in ended.stderr, ended.stderr
     assert ended.returncode == 1, ended.stderr
     assert "Warning" not in ended.stderr

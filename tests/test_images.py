@@ -160,7 +160,7 @@ def read_tiff(file: Path) -> np.ndarray:
 def test_16_bit_png(tmp_path: Path, channels: int, size: tuple[int, int], interlace: bool) -> None:
     values = deep_photo(*size, channels)
     if channels in (2, 4):
-        values[..., -1] = 12_345  # the same all over: the same enlarged
+        values[..., -1] = 12_345  # the same all over: the same upscaled
     write_png(tmp_path / "a.png", values, interlace=interlace)
     image = doubled(tmp_path / "a.png", tmp_path / "b.png")
     assert image.pixels.dtype == np.uint16
@@ -483,7 +483,7 @@ def test_opaque_pixels_are_not_even_copied() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_alpha_is_enlarged_by_lanczos_without_halos(kind: Any) -> None:
+def test_alpha_is_upscaled_by_lanczos_without_halos(kind: Any) -> None:
     top = int(np.iinfo(kind).max)
     alpha = np.zeros((20, 30), kind)
     alpha[5:15, 10:20] = top

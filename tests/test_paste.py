@@ -1,4 +1,4 @@
-"""Faces are found, enlarged by a model of faces, and pasted without a border."""
+"""Faces are found, upscaled by a model of faces, and pasted without a border."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_a_large_image_is_searched_in_a_smaller_one(
     assert searched == [((480, 480), 20), ((160, 160), 12)]
     assert np.abs(np.array(face.box) - whole.box).max() < 15
     assert np.abs(np.array(face.landmarks) - whole.landmarks).max() < 6
-    # MTCNN would enlarge what is below its window, and look at more pixels again.
+    # MTCNN would upscale what is below its window, and look at more pixels again.
     searched.clear()
     detector(min_size=8, max_pixels=160 * 160).faces(image.resize((120, 120)))
     assert searched == [((120, 120), pytest.approx(9))]
@@ -390,7 +390,7 @@ def test_a_face_cut_by_the_border_is_restored_within_the_image(
     assert result.restored
     inside = within(framed(face, size), sr.shape, 4)
     assert (sr[inside < 0] == before[inside < 0]).all()
-    whole = general(shipped, cut)  # the border is the image's, as when it is enlarged whole
+    whole = general(shipped, cut)  # the border is the image's, as when it is upscaled whole
     painted = inside > 0.2
     detail = [p - gaussian(p * 1.0, 4, channel_axis=-1) for p in (sr, whole, before)]
     to_whole, to_before = (np.abs(detail[0] - other)[painted].mean() for other in detail[1:])
@@ -454,7 +454,7 @@ def test_only_the_frame_takes_memory(lanczos: Model) -> None:
 
 def test_images_that_do_not_belong_together_are_an_error(lanczos: Model, head: np.ndarray) -> None:
     restorer = told(lanczos, turned(0))
-    with pytest.raises(ValueError, match="enlarged by 4"):
+    with pytest.raises(ValueError, match="upscaled by 4"):
         restorer.restore(head, head.copy(), scale=4)
     with pytest.raises(ValueError, match="uint16"):
         restorer.restore(head, deep(head), scale=1)
@@ -473,7 +473,7 @@ def test_crops_are_upright(lanczos: Model, head: np.ndarray, angle: float, bits:
     assert crop.dtype == lr.dtype
     assert crop.shape == upright.shape == (round(frame.side * 4),) * 2 + (3,)
     apart = crop / np.iinfo(crop.dtype).max - upright / 255
-    # A turn by another angle than a quarter is bicubic, on one side before it was enlarged.
+    # A turn by another angle than a quarter is bicubic, on one side before it was upscaled.
     assert math.sqrt(np.square(apart).mean()) < (0.03 if angle % 90 else 0.005)
 
 

@@ -242,7 +242,7 @@ def test_the_default_model_takes_an_image_and_gives_an_image(photo: Image.Image)
     assert np.abs(corners(sr) - corners(photo)).max() < 40
 
 
-def test_transparency_is_enlarged_with_the_image(model: Model, photo: Image.Image) -> None:
+def test_transparency_is_upscaled_with_the_image(model: Model, photo: Image.Image) -> None:
     alpha = Image.new("L", photo.size, 0)
     alpha.paste(255, (0, 0, 24, 32))
     for mode, result in (("RGB", "RGBA"), ("L", "LA")):

@@ -13,7 +13,7 @@ class Nearest(nn.Module):
     """Every pixel as a square of its colour: what lr holds, and nothing else.
 
     Args:
-        scale: Enlargement factor.
+        scale: Upscaling factor.
     """
 
     receptive_radius = 0
@@ -31,7 +31,7 @@ class Bicubic(nn.Module):
     """Bicubic interpolation with Pillow's kernel (a = -0.5).
 
     Args:
-        scale: Enlargement factor.
+        scale: Upscaling factor.
     """
 
     receptive_radius = 2
@@ -51,7 +51,7 @@ class Lanczos(nn.Module):
     At the border the kernel is cut off and brought back to a sum of one, as Pillow does.
 
     Args:
-        scale: Enlargement factor.
+        scale: Upscaling factor.
     """
 
     receptive_radius = 3
@@ -72,5 +72,5 @@ class Lanczos(nn.Module):
         kernels = kernels.reshape(-1, 1, *kernels.shape[-2:]).to(lr.dtype)
         inside = conv2d(torch.ones_like(lr[:1, :1]), kernels, padding=3)
         planes = lr.flatten(0, 1)[:, None]
-        enlarged = pixel_shuffle(conv2d(planes, kernels, padding=3) / inside, self.scale)
-        return enlarged.reshape(*lr.shape[:2], *enlarged.shape[-2:])
+        sr = pixel_shuffle(conv2d(planes, kernels, padding=3) / inside, self.scale)
+        return sr.reshape(*lr.shape[:2], *sr.shape[-2:])

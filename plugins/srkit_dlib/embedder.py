@@ -106,7 +106,7 @@ class Dlib(nn.Module):
 
     Attributes:
         name: Architecture and weights.
-        sha256: Of the network's file followed by the predictor's, since embeddings are of both.
+        sha256: Hash of the network's file and the predictor's, since embeddings are of both.
 
     Raises:
         InputError: Weights are missing, or are none.

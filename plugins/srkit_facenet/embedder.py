@@ -93,8 +93,8 @@ class FaceNet(nn.Module):
 
     Attributes:
         name: Architecture and weights.
-        sha256: Of the file, or of the downloaded values.
-        values_sha256: Of the values, which is the same whatever file they came in.
+        sha256: Hash of the file, or of the downloaded values.
+        values_sha256: Hash of the values, which is the same whatever file they came in.
 
     Raises:
         InputError: The weights can't be had, or don't fit.

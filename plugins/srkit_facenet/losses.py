@@ -17,7 +17,7 @@ class IdentityLoss(nn.Module):
         weights: See the embedder ``facenet``.
 
     Attributes:
-        embedder: Whom sr is made to please.
+        embedder: The loss embedder, which must not judge the network afterwards.
     """
 
     embedder: FaceNet

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Enlarge = Literal["resize", "shuffle"]
+Upscale = Literal["resize", "shuffle"]
 
 
 def kernels(count: int, width: float) -> int:
@@ -80,12 +80,12 @@ class InceptionResidualBlock(nn.Module):
 
 
 class UpscalingBlock(nn.Module):
-    """Branches and a linear 1x1 convolution, after or before the enlargement by 2 (P2, P3).
+    """Branches and a linear 1x1 convolution, after or before the upscaling by 2 (P2, P3).
 
     Args:
         inputs: Feature maps.
         outputs: Feature maps; also the kernels of each branch.
-        enlarge: ``resize``: nearest-neighbour enlargement, then branches on four times the
+        upscale: ``resize``: nearest-neighbour upscaling, then branches on four times the
             pixels. ``shuffle``: branches at the input's size, then pixel shuffle.
         rectify: ReLU after the 1x1 convolution.
         asymmetric: See `Branches`.
@@ -95,32 +95,32 @@ class UpscalingBlock(nn.Module):
         self,
         inputs: int,
         outputs: int,
-        enlarge: Enlarge = "resize",
+        upscale: Upscale = "resize",
         *,
         rectify: bool = False,
         asymmetric: bool = False,
     ) -> None:
         super().__init__()
-        self.enlarge: Enlarge = enlarge
+        self.upscale: Upscale = upscale
         self.rectify = rectify
         self.branches = Branches(inputs, outputs, asymmetric)
-        spread = 4 * outputs if enlarge == "shuffle" else outputs
+        spread = 4 * outputs if upscale == "shuffle" else outputs
         self.spread = nn.Conv2d(2 * outputs, spread, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``B(inputs)hw`` to ``B(outputs)(2h)(2w)``."""
-        if self.enlarge == "resize":
+        if self.upscale == "resize":
             x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
         y: Tensor = self.spread(self.branches(x))
         y = torch.relu(y) if self.rectify else y
-        return nn.functional.pixel_shuffle(y, 2) if self.enlarge == "shuffle" else y
+        return nn.functional.pixel_shuffle(y, 2) if self.upscale == "shuffle" else y
 
     def start_smooth(self) -> None:
         """Give the four sub-pixels equal weights, so that training starts without a grid.
 
         Aitken et al. (2017), "Checkerboard artifact free sub-pixel convolution".
         """
-        if self.enlarge == "shuffle":
+        if self.upscale == "shuffle":
             weight = self.spread.weight.data
             weight.copy_(weight[::4].repeat_interleave(4, dim=0))
 
@@ -143,7 +143,7 @@ class InceptionResidual(nn.Module):
     Args:
         scale: 4; the two upscaling blocks are the paper's.
         width: Multiplies all kernel counts.
-        enlarge: ``resize`` or ``shuffle``; see `UpscalingBlock`.
+        upscale: ``resize`` or ``shuffle``; see `UpscalingBlock`.
         rectify: ReLU after the last 1x1 convolution of each block, too: another reading of P4.
         asymmetric: 1x3 and 3x1, 1x5 and 5x1 in place of 3x3 and 5x5: the paper's future work
             (P19). 2,200,835 parameters at width 1.
@@ -157,7 +157,7 @@ class InceptionResidual(nn.Module):
         *,
         scale: int = 4,
         width: float = 1.0,
-        enlarge: Enlarge = "resize",
+        upscale: Upscale = "resize",
         rectify: bool = False,
         asymmetric: bool = False,
     ) -> None:
@@ -167,14 +167,14 @@ class InceptionResidual(nn.Module):
         if width <= 0:
             raise ValueError(f"width must be positive, not {width}")
         # LR pixels; resize: 2 + 2 at 1x, (2 + 2) / 2 at 2x, (2 + 3) / 4 at 4x.
-        self.receptive_radius = 9 if enlarge == "shuffle" else 8
+        self.receptive_radius = 9 if upscale == "shuffle" else 8
         wide, middle, narrow = (kernels(n, width) for n in (256, 128, 64))
         how = {"rectify": rectify, "asymmetric": asymmetric}
         self.stem = Branches(3, middle, asymmetric)
         self.residual1 = InceptionResidualBlock(2 * middle, wide, **how)
-        self.up1 = UpscalingBlock(2 * middle, middle, enlarge, **how)
+        self.up1 = UpscalingBlock(2 * middle, middle, upscale, **how)
         self.residual2 = InceptionResidualBlock(middle, middle, **how)
-        self.up2 = UpscalingBlock(middle, narrow, enlarge, **how)
+        self.up2 = UpscalingBlock(middle, narrow, upscale, **how)
         last = kernels(32, width)
         self.tail = nn.Sequential(
             nn.Conv2d(narrow, narrow, 3, padding=1),

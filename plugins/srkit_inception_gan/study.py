@@ -258,7 +258,7 @@ class Study:
         )
 
 
-class _Started(Exception):  # noqa: N818 - nobody's error
+class _Started(Exception):  # noqa: N818 - no error
     """A training knows how many steps it does."""
 
     def __init__(self, steps: int) -> None:

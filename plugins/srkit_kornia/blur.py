@@ -40,7 +40,7 @@ def motion(radius: int, length: Tensor, degrees: Tensor) -> Tensor:
     length a call, and by nearest neighbour a line whose weight depends on the angle.
 
     Args:
-        radius: Of the kernel.
+        radius: Radius of the kernel.
         length: In pixels, from 1 (no motion), shape ``B``.
         degrees: Direction, counter-clockwise from the x axis, shape ``B``.
     """
@@ -95,7 +95,7 @@ class Blur(Operation):
 
     @property
     def radius(self) -> int:
-        """Of all kernels this step can draw, in pixels."""
+        """Radius of the largest kernel that this step can draw, in pixels."""
         if self.window is not None:
             return int(self.window[1]) // 2
         needs = {

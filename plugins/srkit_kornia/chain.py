@@ -77,7 +77,7 @@ class Chain(nn.Module):
         scale: How many times smaller lr is.
         steps: Tables with a key ``do`` (``blur``, ``resize``, ``noise``, ``jpeg``, ``one-of``)
             and that step's options; none: only shrink.
-        kernel: Of the resize at the end, for what the steps haven't brought to lr's size:
+        kernel: Kernel of the resize at the end, for what the steps haven't brought to lr's size:
             ``bicubic``, ``bilinear``, ``area`` or ``lanczos``.
         quantise: Round to 8 bits, as a file would.
     """

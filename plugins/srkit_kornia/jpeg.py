@@ -4,7 +4,7 @@ kornia's `jpeg_codec_differentiable` replaces rounding by a polynomial, so that 
 its coefficients aren't whole numbers, and what a real file loses is partly kept. Nothing here
 needs a gradient, so this rounds where a codec does. It follows ITU-T T.81 with the baseline
 tables of its annex K, JFIF's colour space, and the scaling of tables by quality, the halving of
-chroma and its smooth enlargement that libjpeg made customary.
+chroma and its smooth upsampling that libjpeg made customary.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def compressed(pixels: Tensor, quality: Tensor, *, halved: bool = True) -> Tenso
     luma = _lost(luma, tables[:, 0], constants.cosines)
     chroma = _lost(chroma, tables[:, 1], constants.cosines)
     if halved:
-        # Weights 3/4 and 1/4 along each axis, libjpeg's "fancy" enlargement.
+        # Weights 3/4 and 1/4 along each axis, libjpeg's "fancy" upsampling.
         chroma = rounded(interpolate(chroma, scale_factor=2, mode="bilinear"))
     ycc = torch.cat([luma, chroma - 128], dim=1)
     rgb = rounded(torch.cat([_mixed(shares, ycc) for shares in _TO_RGB], dim=1))

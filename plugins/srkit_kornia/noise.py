@@ -36,7 +36,7 @@ def poisson(rate: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
 
     Args:
         rate: Expected counts, any shape, from 0 up.
-        uniform: Of the same shape, in (0, 1).
+        uniform: Values in (0, 1), of the same shape.
         normal: `standard` of ``uniform``.
     """
     # The lower bounds keep the terms out of the range that processors compute slowly.

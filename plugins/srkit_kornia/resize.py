@@ -59,7 +59,7 @@ def matrices(kernel: str, before: Tensor, after: Tensor, sides: tuple[int, int])
         kernel: One of `Kernel`.
         before: How many pixels count, int64, shape ``B``.
         after: How many to make of them, int64, shape ``B``; rows beyond repeat the last.
-        sides: Of the canvas, before and after.
+        sides: Sides of the canvas, before and after.
     """
     precision = working(before.device)
     ratio = (before.to(precision) / after)[:, None, None]
@@ -84,7 +84,7 @@ def resampled(
     Args:
         canvas: Images.
         after: New heights and widths, int64, ``B2``, or ``12`` for all.
-        shape: Of the new canvas.
+        shape: Shape of the new canvas.
         kernels: Names that ``index`` counts.
         index: Which kernel each image gets, int64, shape ``B``.
 

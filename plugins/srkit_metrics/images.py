@@ -116,7 +116,7 @@ class LrConsistency:
 
     title, unit, higher_is_better = "LR consistency", "dB", True
 
-    # By keyword only: called by position as (sr, hr) it would give plain PSNR, and nobody notice.
+    # By keyword only: called by position as (sr, hr) it would silently give plain PSNR.
     def __call__(self, *, lr: Tensor, redegraded: Tensor) -> Tensor:
         """Return a score an image, float64, shape ``B``, for ``B3hw`` in [0, 1].
 

@@ -44,7 +44,7 @@ class OnnxGenerator(nn.Module):
     Attributes:
         scale: Scale; 0 where it isn't known yet, and sr may have any size.
         receptive_radius: In LR pixels; None where tiles only approximate.
-        licence: Of the weights.
+        licence: Licence of the weights.
         recipe: What it was trained by, as TOML; empty if that isn't known.
         metadata: What else the file says.
 

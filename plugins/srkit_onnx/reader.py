@@ -24,7 +24,7 @@ def read(file: Path) -> OnnxGenerator | None:
     RGB in [0, 1], ``B3hw`` with free height and width, to another.
 
     Args:
-        file: Of any kind; None is returned for what doesn't end in ``.onnx``.
+        file: A file of any kind; None is returned for what doesn't end in ``.onnx``.
 
     Raises:
         InputError: Damaged, or a network that doesn't do that; the message says what it does.

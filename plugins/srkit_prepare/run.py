@@ -213,7 +213,7 @@ def _is_whole(out: Path, job: Job, known: Known) -> bool:
 
 
 def _remove(out: Path, rows: Iterable[Row]) -> None:
-    """Delete the crops of rows, so that nobody learns from those of photos that have changed."""
+    """Delete the crops of rows, so that no training uses those of photos that have changed."""
     folder = out.resolve()
     for row in rows:
         crop = out / row["output"]

@@ -69,7 +69,7 @@ class Figure:
     """A chart.
 
     Attributes:
-        name: Of its file.
+        name: Name of its file.
         png: The file.
         caption: Stands beneath.
         alt: What there is to see, for those who can't.

@@ -33,7 +33,7 @@ def read(file: Path) -> Community | None:
     it doesn't state is unknown.
 
     Args:
-        file: Of any kind; None is returned for what isn't a file of weights, for damaged
+        file: A file of any kind; None is returned for what isn't a file of weights, for damaged
             ``.safetensors`` and for those of srkit itself.
 
     Raises:

@@ -82,7 +82,7 @@ def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = N
         inputs: Images, folders of images, and patterns (``photos/**/*.jpg``).
         out: As above.
         label: Goes into names, as ``x4``.
-        suffix: Of all results, with its dot; that of the input if None, or PNG where the input's
+        suffix: Suffix of all results, with its dot; the input's if None, or PNG where the input's
             can't be written.
 
     Raises:

@@ -271,7 +271,7 @@ class _Batch:
         return files, lost
 
     def finish(self, most: int = 0) -> None:
-        """Wait until no more than so many bytes of results are left to be written."""
+        """Wait until at most this many bytes of results are left to be written."""
         while self.waiting and (most == 0 or sum(each.bytes for each in self.waiting) > most):
             self._tell(self.waiting.popleft())
 

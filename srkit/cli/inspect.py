@@ -109,7 +109,7 @@ def _described(kind: str, name: str) -> Iterator[str]:
 
 
 def _leads_to_a_model(name: str) -> bool:
-    """Return whether a name that nobody registered is a model's all the same; imports no torch."""
+    """Return whether a name that isn't registered is a model's all the same; imports no torch."""
     return name.startswith("hf://") or Path(name).exists() or Path("runs", name).is_dir()
 
 

@@ -45,7 +45,7 @@ def _one_voice(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except SrkitError as error:
-            if "srkit.training.distributed" in sys.modules:  # else there is nobody to part from
+            if "srkit.training.distributed" in sys.modules:  # else there are no others to part from
                 from srkit.training import distributed
 
                 distributed.leave()

@@ -36,7 +36,7 @@ HELD_OUT = 20  # every so-manieth good image is held out where a set has no spli
 MOST_BROKEN = 0.1  # largest share of broken images; more, and something else must be wrong
 CHUNK = 16  # images a thread takes at once; after Ctrl-C it does them to the end
 DISK_SHARE = 0.9  # largest share of the free space that a file may take
-ABANDONED = 24 * 3600  # seconds in which nobody wrote to an unfinished file: its run was killed
+ABANDONED = 24 * 3600  # seconds without a write to an unfinished file: its run was killed
 
 Progress = Callable[[int, int], None]
 

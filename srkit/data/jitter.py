@@ -22,7 +22,7 @@ def jittered(batch: Batch, recipe: Recipe, step: int) -> Batch:
     Args:
         batch: Photos as `Batch.hr`, ``b3PP`` with P the recipe's ``photo_size``.
         recipe: Seed and ``data``.
-        step: Batches done before.
+        step: Training steps done before.
     """
     data = recipe.data
     if data.framing != "jitter":

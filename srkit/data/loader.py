@@ -91,7 +91,7 @@ class Loader(ABC):
         device: Where batches go.
         fingerprint: First 16 hexadecimal digits of a SHA-256: that of the decoded training pixels
             in order, each lr after its hr; for a `StreamSource` that of its sorted addresses.
-        count: Number of training images; None where nobody knows, as for shards.
+        count: Number of training images; None where it isn't known, as for shards.
         broken: A message for each image that can't be read; grows while a stream is read.
         notes: What else the user should hear, as that the disk is too full for a cache.
         storage: Where the images are: ``memory`` or ``stream``.

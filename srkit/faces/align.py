@@ -93,7 +93,7 @@ class Placement:
     """Where an aligned crop lies in its image.
 
     Attributes:
-        size: Of the crop, width and height in pixels.
+        size: Width and height of the crop in pixels.
         scale: Pixels of the crop to one of the image, along a line; above 1 the crop shows
             less than its size promises.
         outside: Share of the crop that lies outside of the image, in [0, 1].
@@ -118,7 +118,7 @@ def place(landmarks: Sequence[Point], image: tuple[int, int], width: int) -> Pla
     Args:
         landmarks: `Face.landmarks`.
         image: Width and height of the image.
-        width: Of the crop, in pixels; its height has to it the ratio of CelebA's.
+        width: Width of the crop in pixels; its height follows by CelebA's ratio.
 
     Returns:
         None if the landmarks are in one place, as no face has them.

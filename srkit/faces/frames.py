@@ -33,8 +33,8 @@ class Frame:
     """CelebA's centre square around a face, in LR pixels; (0, 0) is the image's upper left.
 
     Attributes:
-        x: Of its centre.
-        y: Of its centre.
+        x: Column of its centre.
+        y: Row of its centre.
         side: Its length.
         angle: By which the face is turned clockwise, in radians.
     """

@@ -48,7 +48,7 @@ class Patch:
     Args:
         face: From the model of faces.
         sr_pixels: The general result, ``HW3``, not yet painted; only the frame is looked at.
-        frame: Of the face.
+        frame: Frame of the face.
         size: Width and height of the LR image.
     """
 
@@ -81,7 +81,7 @@ def sampled(pixels: np.ndarray, box: Box, shape: tuple[int, ...]) -> Array:
     Args:
         pixels: ``HW3`` of any type; only what the kernel reaches is converted.
         box: In its pixels; cut at its borders, to which it may be beyond only by rounding.
-        shape: Of the result.
+        shape: Shape of the result.
     """
     low = np.maximum(0.0, box[:2])
     high = np.minimum((pixels.shape[1], pixels.shape[0]), box[2:])

@@ -60,7 +60,7 @@ class FaceRestorer:
     """Finds faces and upscales them by a model of faces.
 
     Args:
-        model: Of faces; its scale need not be that of the image's result.
+        model: A model of faces; its scale need not be that of the image's result.
         least: Smallest face looked for: the longer side of MTCNN's box in LR pixels.
         confidence: Faces of a lower probability are left out, in [0, 1].
         most: Larger faces are left as they are.

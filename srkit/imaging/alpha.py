@@ -94,7 +94,7 @@ def upscaled(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         size: Width and height, each at least that of ``alpha`` for the second to hold.
 
     Returns:
-        Of the same type.
+        The new alpha, of the same type.
     """
     width, height = size
     if (alpha == alpha[0, 0]).all():

@@ -239,14 +239,14 @@ def frame(image: Image.Image, framing: Framing, size: int) -> Image.Image:
 
 
 def bicubic(lr: Tensor, scale: int) -> Tensor:
-    """Enlarge by bicubic interpolation with Pillow's kernel: what every model is held against.
+    """Upscale by bicubic interpolation with Pillow's kernel: what every model is held against.
 
-    torch's own bicubic enlarges with a = -0.75, Pillow with -0.5; with ``antialias=True`` torch
+    torch's own bicubic upscales with a = -0.75, Pillow with -0.5; with ``antialias=True`` torch
     uses Pillow's, at any factor, which is what most tables call bicubic.
 
     Args:
         lr: ``B3hw``.
-        scale: Enlargement factor.
+        scale: Upscaling factor.
 
     Returns:
         ``B3HW``, H = scale * h; edges may overshoot [0, 1].

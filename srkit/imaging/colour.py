@@ -49,7 +49,7 @@ class Separation:
     """The inks that an image's RGB came from, and how to get back to them.
 
     Attributes:
-        profile: Of the press; without one, ink takes light away as in an ideal one.
+        profile: Profile of the press; without one, ink takes light away as in an ideal one.
     """
 
     profile: bytes | None = None

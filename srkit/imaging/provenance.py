@@ -34,8 +34,8 @@ class Origin:
 
     Attributes:
         model: Its name.
-        sha256: Of its weights; None for a model without weights.
-        version: Of srkit.
+        sha256: Hash of its weights; None for a model without weights.
+        version: Version of srkit.
         generated: Whether it adds detail that it learned from other images.
     """
 

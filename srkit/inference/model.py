@@ -342,9 +342,9 @@ class Model:
         one more.
         """
         stated = getattr(self.generator, "symmetries", ("mirror",))
-        turns = range(4 if "rotation" in stated else 1)
+        quarter_turns = range(4 if "rotation" in stated else 1)
         mirrored = (False, True) if "mirror" in stated else (False,)
-        return [(turn, mirror) for mirror in mirrored for turn in turns]
+        return [(turn, mirror) for mirror in mirrored for turn in quarter_turns]
 
     def _forward(self, lr: Tensor, half: bool) -> Tensor:
         """Return the network's result in float32; once more in float32 where it isn't finite."""

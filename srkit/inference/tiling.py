@@ -78,7 +78,7 @@ def spans(length: int, tile: int, margin: int, alignment: int = 1) -> list[Span]
         length: LR pixels of the axis.
         tile: LR pixels of a span, about.
         margin: LR pixels of context on each side.
-        alignment: What is read begins at a multiple of so many LR pixels.
+        alignment: What is read begins at a multiple of this many LR pixels.
     """
     tile = max(tile, 2 * BLEND)  # no pixel may lie under more than one seam
     if length <= tile + 2 * margin:
@@ -110,7 +110,7 @@ def parts(
     above: Tensor | None = None  # the lower seam of the row before, over the whole width
     for row in rows:
         below: Tensor | None = None
-        beside: Tensor | None = None  # the right seam of the tile before
+        previous_seam: Tensor | None = None  # the right seam of the tile before
         for column in columns:
             tile = next(results)[..., row.inner(scale), column.inner(scale)]
             # Multiplied only where there is a seam: other values stay as they are, to the bit.
@@ -123,10 +123,10 @@ def parts(
                 # The left seam has this from the tile before.
                 first = fade if column.start > 0 else 0
                 tile[..., :fade, first:] += above[..., place.start + first : place.stop]
-            if beside is not None:
-                tile[..., :fade] += beside
+            if previous_seam is not None:
+                tile[..., :fade] += previous_seam
             if not column.last:
-                beside = tile[..., -fade:].clone()
+                previous_seam = tile[..., -fade:].clone()
                 tile, place = tile[..., :-fade], slice(place.start, place.stop - fade)
             across = row.written(scale)
             if not row.last:

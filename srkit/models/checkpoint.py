@@ -44,8 +44,8 @@ class Checkpoint:
         tensors: By dotted name: ``generator.*``, and in a training checkpoint
             ``discriminator.*``, ``ema.*``, ``optimizer_g.*``, ``optimizer_d.*``, ``rng.*``,
             ``window.*``.
-        recipe: Of the run that made it.
-        step: Batches done.
+        recipe: Recipe of the run that made it.
+        step: Training steps done.
         metadata: Everything else: ``parts``, ``versions``, scores, the optimisers' scalars.
     """
 
@@ -74,7 +74,7 @@ def parts_of(recipe: Recipe) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what frames, degrades, enlarges and scores images."""
+    """Return the versions of what frames, degrades, upscales and scores images."""
     libraries = ("kornia", "numpy", "pillow", "scikit-image")
     return {
         "srkit": srkit.__version__,

@@ -156,7 +156,7 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
 
 
 def _refusal(file: Path, error: InputError) -> InputError:
-    """Return why a file that nobody takes is no model, and what might help."""
+    """Return why a file that no reader takes is no model, and what might help."""
     extra = EXTRAS.get(file.suffix.lower())
     if not any(plugin.state == f"needs srkit[{extra}]" for plugin in plugins.load().plugins):
         return error

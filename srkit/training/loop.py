@@ -69,7 +69,7 @@ class Stop:
     asked: bool = False
     _old: dict[int, Any] = field(default_factory=dict)
     _batches: int = 0  # since several processes last asked each other
-    _next: int = 1  # after so many they ask again
+    _next: int = 1  # after this many they ask again
     _then: float = 0.0  # when they last did
 
     def __enter__(self) -> Stop:

@@ -11,7 +11,7 @@ def reached(generator: nn.Module, *, scale: int, around: int) -> tuple[int, int]
 
     Args:
         generator: In evaluation mode, float64.
-        scale: Its enlargement factor.
+        scale: Its upscaling factor.
         around: LR pixels on every side of the one whose outputs are looked at; more than it
             could reach.
     """

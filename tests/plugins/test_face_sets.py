@@ -181,7 +181,7 @@ def test_a_missing_file_is_left_to_the_bench(tmp_path: Path) -> None:
 
 
 BAD = {
-    "no column of files": ("image,identity", "1.jpg,a"),
+    "no column of files": ("picture,identity", "1.jpg,a"),
     "no column of identities: .*there is file, who": ("file,who", "1.jpg,a"),
     "row 3: no identity": ("file,identity", "1.jpg,a", "1.jpg,"),
     "row 2: no file": ("file,identity", ",a"),

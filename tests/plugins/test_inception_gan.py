@@ -99,7 +99,7 @@ def test_any_input_size_works_and_the_output_stays_in_range(
 
 
 @pytest.mark.parametrize(
-    ("options", "radius"), [({}, 8), ({"enlarge": "shuffle"}, 9), ({"asymmetric": True}, 8)]
+    ("options", "radius"), [({}, 8), ({"upscale": "shuffle"}, 9), ({"asymmetric": True}, 8)]
 )
 def test_receptive_radius_is_true(options: dict[str, Any], radius: int) -> None:
     network = InceptionResidual(width=0.25, **options).double().eval()
@@ -107,8 +107,8 @@ def test_receptive_radius_is_true(options: dict[str, Any], radius: int) -> None:
     assert least <= most == network.receptive_radius == radius
 
 
-def test_the_lighter_reading_convolves_before_it_enlarges() -> None:
-    light = InceptionResidual(enlarge="shuffle")
+def test_the_lighter_reading_convolves_before_it_upscales() -> None:
+    light = InceptionResidual(upscale="shuffle")
     assert shapes(light.up1) == [(256, 128, 3), (256, 128, 5), (256, 512, 1)]
     assert shapes(light.up2) == [(128, 64, 3), (128, 64, 5), (128, 256, 1)]
     sizes: list[tuple[int, ...]] = []
@@ -172,7 +172,7 @@ def test_initialisation_is_glorots(network: nn.Module) -> None:
 
 
 def test_training_starts_without_a_checkerboard() -> None:
-    network = InceptionResidual(width=0.1, enlarge="shuffle").eval()
+    network = InceptionResidual(width=0.1, upscale="shuffle").eval()
     for block in (network.up1, network.up2):
         y = block(torch.randn(1, block.branches.three[0].in_channels, 5, 6))
         assert y.shape[2:] == (10, 12)

@@ -30,7 +30,7 @@ from srkit.faces.align import CELEBA_LANDMARKS, detector, place
 from srkit.hookspecs import Face
 from srkit.imaging import codec
 
-# The astronaut's eyes are 41 pixels apart: she isn't enlarged.
+# The astronaut's eyes are 41 pixels apart: she isn't upscaled.
 SMALL = Settings(width=89)
 COMMAND = ("--width", "89", "--device", "cpu")
 
