@@ -25,6 +25,7 @@ SECTIONS = {
     "adversarial": recipe.Adversarial,
     "data": recipe.Data,
     "optimizer": recipe.Optimizer,
+    "recovery": recipe.Recovery,
 }
 
 
@@ -209,6 +210,32 @@ def shipped_sizes() -> str:
         shown = (f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for e in its)
         rows.append((f"{size['side']} px", *shown))
     return table(("AUC", *names), rows)
+
+
+def degraded_faces(part: str = "") -> str:
+    """Return the shipped model's gain over Lanczos on degraded faces.
+
+    Args:
+        part: Which rows: those with this word, or the first four of the result.
+    """
+    results = committed("degraded_faces")
+    rows = {
+        "": [row for row in results if row.endswith(" px") and not row.startswith("portraits")],
+        "portraits": [row for row in results if row.startswith("portraits")],
+        "luma": [row for row in results if row.endswith(" third")],
+        "photographs": ["photographs"],
+    }[part]
+    cells = [
+        [
+            row,
+            *(
+                f"{c['faces']['gain']:+.2f} [{c['faces']['low']:+.2f}, {c['faces']['high']:+.2f}]"
+                for c in results[row].values()
+            ),
+        ]
+        for row in rows
+    ]
+    return table(("", *results[rows[0]]), cells)
 
 
 def scenarios() -> str:

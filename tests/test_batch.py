@@ -396,10 +396,10 @@ def test_a_model_of_small_images_says_so_of_large_ones_once(
     tmp_path: Path, crops: Crops, cli: Cli
 ) -> None:
     crops(tmp_path / "small", 1, 16)
-    crops(tmp_path / "large", 2, 80)
-    assert "16x16" not in cli("upscale", tmp_path / "small", "-o", tmp_path / "a")[2]
+    crops(tmp_path / "large", 2, 160)
+    assert "32x32" not in cli("upscale", tmp_path / "small", "-o", tmp_path / "a")[2]
     _, _, err = cli("upscale", tmp_path / "large", "-o", tmp_path / "b", "--device", "cpu")
-    assert err.count("learned from 16x16 images") == 1
+    assert err.count("learned from 32x32 images") == 1
     assert "(such as 000001.png)" in err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -31,7 +32,11 @@ def run(file: Path) -> Callable[[Tensor], Tensor]:
 
 def small(name: str, scale: int = 4) -> Model:
     """A registered generator, narrow, with random weights everywhere."""
-    narrow = {"face-residual": {"width": 8, "blocks": 2}, "inception-residual": {"width": 0.05}}
+    narrow: dict[str, dict[str, Any]] = {
+        "face-hourglass": {"widths": [8, 8, 8], "blocks": [1, 1, 1], "tail_width": 8},
+        "face-residual": {"width": 8, "blocks": 2},
+        "inception-residual": {"width": 0.05},
+    }
     generator = registry.build_scaled("generators", name, scale, narrow.get(name, {}))
     with torch.no_grad():
         for weight in generator.parameters():
@@ -99,7 +104,7 @@ def test_a_file_says_what_is_known_of_the_model(tmp_path: Path) -> None:
         "scale": "4",
         "licence": model.licence,
         "sha256": sha256(registry.build("models", "faces").file),
-        "receptive_radius": "19",
+        "receptive_radius": "62",
         "source": "",
     }
 

@@ -251,4 +251,4 @@ def test_what_is_known_of_it_is_shown(server: hub.Hub, weights: bytes, cli: Cli)
     status, out, _ = cli("info", NAME)
     assert status == 0
     assert f"{NAME}/model.safetensors@{commit}" in out
-    assert "704,355" in out
+    assert "4,512,844" in out

@@ -26,4 +26,7 @@ def srkit_recipes() -> dict[str, str]:
 @srkit.hookimpl
 def srkit_models() -> dict[str, str]:
     """The shipped weights."""
-    return {"faces": "srkit_faces.models:faces"}
+    return {
+        "faces": "srkit_faces.models:faces",
+        "faces-clean": "srkit_faces.models:faces_clean",
+    }

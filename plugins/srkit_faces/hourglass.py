@@ -93,7 +93,9 @@ class FaceHourglass(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         """Map ``lr`` (B3hw in [0, 1]) to ``sr`` (B3HW), H = scale * h; may leave [0, 1]."""
         height, width = lr.shape[-2:]
-        x = pad(lr - 0.5, (0, -width % 4, 0, -height % 4), mode="replicate")
+        # To multiples of 4: padded by a constant and cut, which can be exported for all sizes.
+        x = pad(lr - 0.5, (0, 3, 0, 3), mode="replicate")
+        x = x[..., : (height + 3) // 4 * 4, : (width + 3) // 4 * 4]
         full = self.down_full(self.head(x))
         half = self.down_half(self.to_half(full))
         quarter = self.middle(self.to_quarter(half))

@@ -18,7 +18,7 @@ def faces() -> Recipe:
     """The shipped default, x4: faces of any framing, blurred, noisy or compressed."""
     return Recipe(
         name="faces",
-        steps=22_000,
+        steps=10_500,
         batch_size=48,
         generator=Part.of("face-hourglass"),
         losses=_PIXEL,
@@ -30,15 +30,14 @@ def faces() -> Recipe:
 
 
 def faces_clean() -> Recipe:
-    """The specialist of protocol ``paper``, x4: whole images squashed, hardly any noise."""
+    """The specialist of clean, centred faces of 16 px, x4: small and fast."""
     return Recipe(
         name="faces-clean",
-        steps=16_000,
-        generator=Part.of("face-hourglass"),
-        losses=_PIXEL,
+        steps=8000,
+        generator=Part.of("face-residual"),
+        losses={"l1": Loss(weight=1.0)},
         degradation=Part.of("faces-x4", noise=[0.0, 0.04]),
-        data=Data(framing="squash", size=64),
-        optimizer=_OPTIMIZER,
+        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", warmup=100),
         ema=0.999,
     )
 

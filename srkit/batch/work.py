@@ -127,7 +127,7 @@ class Work:
 
     def _notes(self, size: tuple[int, int]) -> list[str]:
         recipe = self.model.recipe
-        if recipe is None or max(size) <= 4 * (side := recipe.data.size // self.model.scale):
+        if recipe is None or max(size) <= 4 * (side := max(recipe.data.sizes) // self.model.scale):
             return []
         return [
             f"model '{self.model.name}' learned from {side}x{side} images; on much larger ones "
