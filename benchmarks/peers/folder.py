@@ -1,8 +1,8 @@
-"""Enlarge a folder of pictures with any program; what all scripts of peers share.
+"""Enlarge a folder of images with any program; what all scripts of peers share.
 
 Needs numpy and Pillow only, for it runs in every peer's own environment. A script gives a
 function that loads its network; this file does the rest: what is enlarged already is left alone,
-a picture appears under its name only when it is whole, and seconds are taken one picture at a time.
+an image appears under its name only when it is whole, and seconds are taken one image at a time.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Program:
     threads: int
 
     def stamp(self) -> dict[str, Any]:
-        """Return what decides this program's pictures."""
+        """Return what decides this program's images."""
         versions = {name: metadata.version(name) for name in self.packages}
         return {
             "program": self.name,
@@ -77,16 +77,16 @@ def eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def read(file: Path) -> np.ndarray:
-    """Return a picture, uint8 RGB, ``hw3``."""
+    """Return an image, uint8 RGB, ``hw3``."""
     with Image.open(file) as image:
         pixels: np.ndarray = np.asarray(image.convert("RGB"))
     return pixels
 
 
-def write(file: Path, picture: np.ndarray) -> None:
+def write(file: Path, image: np.ndarray) -> None:
     """Write a PNG that is whole under its name, or not there."""
     part = file.with_suffix(".part")
-    Image.fromarray(picture).save(part, format="PNG")
+    Image.fromarray(image).save(part, format="PNG")
     part.replace(file)
 
 
@@ -104,8 +104,8 @@ def enlarge(program: Program, lr: Path, sr: Path) -> list[Path]:
         The files in ``lr``.
 
     Raises:
-        SystemExit: There is none; or ``sr`` holds another program's pictures; or the program
-            gives a picture of a wrong size.
+        SystemExit: There is none; or ``sr`` holds another program's images; or the program
+            gives an image of a wrong size.
     """
     files = sorted(lr.glob("*.png"))
     if not files:
@@ -126,7 +126,7 @@ def enlarge(program: Program, lr: Path, sr: Path) -> list[Path]:
 
 
 def _claim(sr: Path, stamp: dict[str, Any]) -> None:
-    """Refuse to mix pictures of two programs, or of two versions of one."""
+    """Refuse to mix images of two programs, or of two versions of one."""
     file = sr / PROGRAM
     if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != stamp:
         sys.exit(f"{sr} was made by another program or version, see {file}; empty it first")
@@ -134,25 +134,25 @@ def _claim(sr: Path, stamp: dict[str, Any]) -> None:
 
 
 def seconds(program: Program, files: Sequence[Path], timed: int = TIMED) -> dict[str, Any]:
-    """Return the median seconds a picture, one at a time, of the size that most files have.
+    """Return the median seconds an image, one at a time, of the size that most files have.
 
     Reading and writing of files isn't counted: they are the same for all.
     """
-    pictures = [read(file) for file in files]
-    size, _ = Counter(picture.shape for picture in pictures).most_common(1)[0]
-    chosen = [picture for picture in pictures if picture.shape == size][:timed]
-    for picture in (chosen * WARM_UP)[:WARM_UP]:
-        program.enlarge(picture)
+    images = [read(file) for file in files]
+    size, _ = Counter(image.shape for image in images).most_common(1)[0]
+    chosen = [image for image in images if image.shape == size][:timed]
+    for image in (chosen * WARM_UP)[:WARM_UP]:
+        program.enlarge(image)
     taken = []
-    for picture in chosen:
+    for image in chosen:
         began = time.perf_counter()
-        program.enlarge(picture)
+        program.enlarge(image)
         taken.append(time.perf_counter() - began)
     return {
         "seconds": statistics.median(taken),
         "fastest": min(taken),  # far from the median: the machine wasn't quiet
         "threads": program.threads,
-        "pictures": len(chosen),
+        "images": len(chosen),
         "size": f"{size[1]}x{size[0]}",
     }
 
@@ -180,7 +180,7 @@ def main(
     parser.add_argument("lr", type=Path, help="folder of PNGs")
     parser.add_argument("sr", type=Path, help="folder for PNGs 4 times as large")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--timed", type=int, default=TIMED, help="pictures that are timed")
+    parser.add_argument("--timed", type=int, default=TIMED, help="images that are timed")
     options(parser)
     arguments = parser.parse_args()
     program = load(arguments)
@@ -189,4 +189,4 @@ def main(
     if not found:
         found = {**seconds(program, files, arguments.timed), **program.stamp()}
         write_json(arguments.sr / SECONDS, found)
-    print("{program}: {seconds:.4f} s a picture of {size}, {threads} thread(s)".format(**found))
+    print("{program}: {seconds:.4f} s an image of {size}, {threads} thread(s)".format(**found))

@@ -23,7 +23,7 @@ HEADINGS = (
     "SSIM",
     "identity distance [95%]",
     "gap closed",
-    "ms a picture",
+    "ms an image",
     "weights",
 )
 Figures = dict[str, Any]
@@ -34,7 +34,7 @@ def collected(report: Path, seconds: Mapping[str, Path], failed: Mapping[str, st
 
     Args:
         report: The JSON of `srkit bench`, with quality.
-        seconds: Column to the folder of its pictures, where `folder.SECONDS` lies.
+        seconds: Column to the folder of its images, where `folder.SECONDS` lies.
         failed: Peers that couldn't be run, and why.
 
     Raises:
@@ -61,7 +61,7 @@ def collected(report: Path, seconds: Mapping[str, Path], failed: Mapping[str, st
     return {
         "columns": columns,
         "left_out": dict(failed),
-        "pictures": len(quality.pictures),
+        "images": len(quality.pictures),
         "probes": len(identity.rows) if identity else 0,
         "people": identity.people if identity else 0,
         "protocol": quality.protocol,
@@ -107,7 +107,7 @@ def _notes(found: Figures) -> list[str]:
     """Return what the figures rest on, a paragraph each."""
     protocol, faces = found["protocol"], found["identity_protocol"]
     said = [
-        f"Quality: {found['pictures']} pictures, fingerprint `{protocol['fingerprint']}`, protocol "
+        f"Quality: {found['images']} images, fingerprint `{protocol['fingerprint']}`, protocol "
         f"`{protocol['name']}`: {protocol['framing']} to {protocol['size']}x{protocol['size']}, "
         f"degradation `{protocol['degradation']}`, {protocol['scores']}."
     ]
@@ -127,8 +127,7 @@ def _notes(found: Figures) -> list[str]:
             if "speed" in its
         )
         said.append(
-            f"Time: median of one picture of {size} at a time, files not counted; threads: "
-            f"{threads}."
+            f"Time: median of one image of {size} at a time, files not counted; threads: {threads}."
         )
     said += [f"Left out: {name}, {why}." for name, why in found["left_out"].items()]
     said += [f"Warning: {text}" for text in found["warnings"]]

@@ -118,7 +118,7 @@ def parsed() -> argparse.Namespace:
     """Return the arguments."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--envs", type=Path, required=True, help="folder of environments")
-    parser.add_argument("--work", type=Path, required=True, help="folder of pictures")
+    parser.add_argument("--work", type=Path, required=True, help="folder of images")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", default="faces", help="srkit's")
     names = [peer.name for peer in PEERS]
