@@ -138,9 +138,14 @@ def validated(
         SrkitError: An ``error``; one line names the first wrong value and where it is.
     """
     try:
-        return pydantic.TypeAdapter(note).validate_python(values)
+        return cast(T, _adapter(cast(Any, note)).validate_python(values))
     except pydantic.ValidationError as wrong:
         raise error(f"{origin}: {_explain(wrong, note, values)}") from wrong
+
+
+@functools.lru_cache(maxsize=64)
+def _adapter(note: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(note)  # takes milliseconds
 
 
 def _explain(error: pydantic.ValidationError, note: Any, values: Any) -> str:

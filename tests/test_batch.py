@@ -262,13 +262,18 @@ def test_a_ledger_that_is_a_link_is_refused(
     assert (tmp_path / "notes").read_text() == "mine"
 
 
-def test_a_torn_ledger_costs_one_image(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+def test_a_damaged_ledger_costs_one_image(tmp_path: Path, crops: Crops, cli: Cli) -> None:
     crops(tmp_path / "in", 3, 8)
     command = (tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
     redone(cli, *command)
-    (book,) = (tmp_path / "out" / FOLDER).glob("*.jsonl")
-    text = book.read_text()
-    book.write_text(text[:-20])
+    (ledger,) = (tmp_path / "out" / FOLDER).glob("*.jsonl")
+    first, second, last = ledger.read_text().splitlines()
+    hostile = [
+        *('"x"', "5", "null", "[" * 100_000, '{"name": 5}', "9" * 5000),
+        first.replace('"written": ', '"written": Infinity, "was": '),
+        second.replace('"files": [[', '"files": [[0, '),
+    ]
+    ledger.write_text("\n".join([first, second, *hostile, last[:-20]]))
     assert len(redone(cli, *command)) == 1
     assert redone(cli, *command) == []
 

@@ -137,6 +137,11 @@ def foreign_without_header(file: Path) -> None:
     save_file({"a": torch.zeros(2)}, file)
 
 
+def header_of_18_exabytes(file: Path) -> None:
+    checkpoint.write(file, weights(), RECIPE, 1)
+    file.write_bytes(b"\xff" * 8 + file.read_bytes()[8:])
+
+
 def header_without_recipe(file: Path) -> None:
     save_file({"a": torch.zeros(2)}, file, {checkpoint.KEY: "{}"})
 
@@ -155,6 +160,7 @@ def folder(file: Path) -> None:
         cut_in_the_header,
         foreign,
         foreign_without_header,
+        header_of_18_exabytes,
         header_without_recipe,
         folder,
     ],

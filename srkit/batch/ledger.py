@@ -10,12 +10,30 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pydantic
+from typing_extensions import TypedDict
+
+from srkit import foreign
 from srkit.errors import InputError
 
-Row = dict[str, Any]
+
+class Row(TypedDict):
+    """A line; whoever adds it has keys of their own beside these.
+
+    Attributes:
+        name: The result's name in the folder.
+        files: Each file's name in the folder, size in bytes, and time of change in ns.
+        written: When the line was added, in ns since 1970.
+    """
+
+    __pydantic_config__ = pydantic.ConfigDict(extra="allow")  # type: ignore[misc]
+    name: str
+    files: list[tuple[str, int, int]]
+    written: int
 
 
 class Ledger:
@@ -41,17 +59,16 @@ class Ledger:
         if file.is_symlink():
             raise InputError(f"{file} is a link; a ledger isn't, remove it")
         try:
-            text = file.read_text(encoding="utf-8", errors="replace")
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError as error:
             raise InputError(f"can't read {file}: {error.strerror or error}") from error
-        for line in text.splitlines():
-            try:
-                row = json.loads(line)
+        for line in lines:
+            # A kill may have cut a line short: what it stood for is done again.
+            with suppress(InputError):
+                row = foreign.parse(line, Row, "JSON", str(file))
                 known = self.rows.get(row["name"])
                 if known is None or known["written"] <= row["written"]:
                     self.rows[row["name"]] = row
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue  # a kill has cut this line short: it is done again
 
     def name(self, file: Path) -> str:
         """Return what a file is called here."""
@@ -62,7 +79,7 @@ class Ledger:
         row = self.rows.get(name)
         try:
             whole = row and all(_state(self.root / file) == state for file, *state in row["files"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError):  # gone, or not a file's name
             return None
         return row if whole else None
 

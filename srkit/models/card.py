@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from srkit.inference.model import Model
 
-SIDE = 64  # LR pixels, where it isn't known what a model learned from
+SIDE = 64  # LR pixels of the image that FLOPs are counted for
 COUNTED = "2 x multiply-adds of convolutions, matrix products and attention; nothing else"
 # Metadata whose name isn't what it is called here.
 NAMES = {
@@ -29,43 +29,35 @@ class Cost:
 
     Attributes:
         parameters: Parameters of the generator.
-        flops: Floating-point operations for an image of ``side`` x ``side`` LR pixels, counted
+        flops: Floating-point operations for an image of `SIDE` x `SIDE` LR pixels, counted
             as `COUNTED` says.
-        side: That of the images it learned from, or `SIDE`.
     """
 
     parameters: int
     flops: int
-    side: int
-
-    @property
-    def flops_per_pixel(self) -> float:
-        """Operations for a LR pixel, averaged over that image."""
-        return self.flops / self.side**2
 
 
 def cost(model: Model) -> Cost | None:
     """Count a model's parameters and operations; None where it isn't torch that computes."""
     if model.metadata.get("reader") == "onnx":
         return None
-    side = model.recipe.data.size // model.recipe.scale if model.recipe else SIDE
     parameters = sum(weight.numel() for weight in model.generator.parameters())
-    return Cost(parameters, _flops(model.generator, side), side)
+    return Cost(parameters, _flops(model.generator))
 
 
-def _flops(generator: nn.Module, side: int) -> int:
+def _flops(generator: nn.Module) -> int:
     """Count on tensors without contents, which takes no time; on real ones where that fails."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad():
         try:
             empty = copy.deepcopy(generator).to("meta")
             with counter:
-                empty(torch.empty(1, 3, side, side, device="meta"))
+                empty(torch.empty(1, 3, SIDE, SIDE, device="meta"))
         except Exception:  # a foreign network makes tensors of its own, somewhere else
             weight = next(generator.parameters(), torch.empty(0))
             counter = FlopCounterMode(display=False)
             with counter:
-                generator(torch.full((1, 3, side, side), 0.5, device=weight.device))
+                generator(torch.full((1, 3, SIDE, SIDE), 0.5, device=weight.device))
     return int(counter.get_total_flops())
 
 
@@ -75,11 +67,10 @@ def rows(model: Model) -> list[tuple[str, str]]:
     reach = "unknown: tiles approximate" if radius is None else f"{radius} LR pixels: tiles exact"
     shown = [("scale", str(model.scale)), ("receptive radius", reach)]
     if counted := cost(model):
-        size = f"{counted.side}x{counted.side} LR pixels"
         shown += [
             ("parameters", f"{counted.parameters:,}"),
-            ("FLOPs per LR pixel", _short(counted.flops_per_pixel)),
-            (f"FLOPs for {size}", f"{_short(counted.flops)} ({COUNTED})"),
+            ("FLOPs per LR pixel", _short(counted.flops / SIDE**2)),
+            (f"FLOPs for {SIDE}x{SIDE} LR pixels", f"{_short(counted.flops)} ({COUNTED})"),
         ]
     else:
         shown.append(("parameters, FLOPs", "not counted in ONNX files"))

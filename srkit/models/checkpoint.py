@@ -14,17 +14,19 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pydantic
 import safetensors
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import TypedDict
 
 import srkit
-from srkit import registry
+from srkit import foreign, registry
 from srkit.errors import InputError
 from srkit.files import atomic
 from srkit.recipe import Recipe
@@ -36,9 +38,18 @@ FORMAT = 1
 MODEL = "model.safetensors"  # of a finished run, in its folder
 
 
+class _Header(TypedDict):
+    """What every checkpoint states; each kind adds its own keys."""
+
+    __pydantic_config__ = pydantic.ConfigDict(extra="allow")  # type: ignore[misc]
+    format: Literal[1]
+    recipe: str
+    step: pydantic.NonNegativeInt
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """The contents of a checkpoint file.
 
     Attributes:
         tensors: By dotted name: ``generator.*``, and in a training checkpoint
@@ -123,6 +134,7 @@ def read(file: Path, *, only: tuple[str, ...] = ()) -> Checkpoint:
 
     Raises:
         InputError: Missing, damaged, or not srkit's.
+        RecipeError: Its recipe is damaged.
     """
     if not file.is_file():
         raise InputError(f"{file}: no such file")
@@ -136,14 +148,10 @@ def read(file: Path, *, only: tuple[str, ...] = ()) -> Checkpoint:
             tensors = {key: handle.get_tensor(key) for key in keys}
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{file}: not a readable checkpoint ({error})") from error
-    try:
-        about: dict[str, Any] = json.loads(header[KEY])
-        if (its_format := about.pop("format")) != FORMAT:
-            raise InputError(f"{file}: format {its_format}, and this srkit reads {FORMAT}")
-        recipe = Recipe.from_toml(about.pop("recipe"), str(file))
-        return Checkpoint(tensors, recipe, int(about.pop("step")), about)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file}: a damaged srkit checkpoint ({error})") from error
+    values: dict[str, Any] = {**foreign.parse(header[KEY], _Header, "JSON", str(file))}
+    del values["format"]
+    recipe, step = Recipe.from_toml(values.pop("recipe"), str(file)), values.pop("step")
+    return Checkpoint(tensors, recipe, step, values)
 
 
 def prefixed(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -214,17 +222,26 @@ def restore_rng(tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> No
     random.setstate((version, tuple(tensors["python"].tolist()), gauss_next))
 
 
-def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+def load_weights(
+    module: nn.Module, tensors: Mapping[str, Tensor], origin: str, *, assign: bool = False
+) -> None:
     """Load weights strictly, in place, so that the module's memory format stays.
+
+    Args:
+        module: On any device.
+        tensors: Its state.
+        origin: File, for the message.
+        assign: Take the tensors as they are instead, as a module on torch's meta device has to.
 
     Raises:
         InputError: Names or shapes differ; names the first.
     """
     try:
-        module.load_state_dict(dict(tensors), strict=True)
+        module.load_state_dict(dict(tensors), strict=True, assign=assign)
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
-        raise InputError(f"{what}: weights don't fit this generator: {first[0].strip()}") from error
+        message = f"{origin}: weights don't fit this generator: {first[0].strip()}"
+        raise InputError(message) from error
 
 
 def generator(recipe: Recipe) -> nn.Module:

@@ -18,7 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import TypedDict
+
 from srkit.errors import InputError, nearest
+from srkit.options import validated
 
 PREFIX = "hf://"
 FORM = "hf://OWNER/NAME[/FILE][@REVISION]"
@@ -50,6 +53,13 @@ class Reference:
     def __str__(self) -> str:
         file = f"/{self.file}" if self.file else ""
         return f"{PREFIX}{self.repo}{file}" + (f"@{self.revision}" if self.revision else "")
+
+
+class _Terms(TypedDict, total=False):
+    """What a model card's metadata state of the licence."""
+
+    license: str | list[str]
+    license_name: str
 
 
 @dataclass(frozen=True)
@@ -121,11 +131,11 @@ def _licence(card: Path) -> str:
     from huggingface_hub import metadata_load
 
     try:
-        terms = metadata_load(card) or {}
+        terms = validated(_Terms, metadata_load(card) or {}, str(card))
     except Exception:  # somebody's YAML
         return "unknown"
     stated = terms.get("license_name") or terms.get("license") or "unknown"
-    return ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated)
+    return stated if isinstance(stated, str) else ", ".join(stated)
 
 
 def _chosen(reference: Reference, names: list[str]) -> str:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
 from srkit import defaults, plugins, registry
-from srkit.errors import InputError, UnknownNameError, nearest
+from srkit.errors import InputError, NameClashError, UnknownNameError, nearest
 from srkit.files import sha256
 from srkit.hookspecs import ReadyModel
 from srkit.inference.engines import TORCH, prepared
@@ -111,17 +117,54 @@ def _from_file(name: str, file: Path, licence: str) -> Model:
         if foreign := _foreign(name, file, licence, digest):
             return foreign
         raise _refusal(file, error) from error
-    generator = checkpoint.generator(stored.recipe)
     # A training checkpoint carries both; the average is the one that was validated.
     weights = {
         key.removeprefix("module."): value
         for key, value in stored.part("ema").items()
         if key.startswith("module.")
     } or stored.part("generator")
-    checkpoint.load_weights(generator, weights, str(file))
+    generator = _built(stored.recipe, weights, file)
     provider = registry.provenance("generators", stored.recipe.generator.name)
     metadata = {**stored.metadata, "step": stored.step, "provider": provider}
     return Model(name, generator, stored.recipe.scale, licence, digest, stored.recipe, metadata)
+
+
+def _built(recipe: Recipe, weights: Mapping[str, Tensor], file: Path) -> nn.Module:
+    """Build a stored recipe's generator with its weights.
+
+    A recipe can ask for any size, so that shapes are compared first, on a generator that has no
+    memory of its own.
+    """
+    try:
+        with torch.device("meta"), _at_most(2 * len(weights), file):
+            checkpoint.load_weights(checkpoint.generator(recipe), weights, str(file), assign=True)
+    except (InputError, NameClashError, UnknownNameError):
+        raise
+    except Exception as error:
+        # A plugin's generator may read tensors while it is built, which these don't allow.
+        if "meta" not in str(error):
+            why = f"{' '.join(str(error).split()):.200}"
+            raise InputError(f"{file}: its recipe gives no generator ({why})") from error
+    generator = checkpoint.generator(recipe)
+    checkpoint.load_weights(generator, weights, str(file))
+    return generator
+
+
+@contextmanager
+def _at_most(count: int, file: Path) -> Iterator[None]:
+    """Refuse to build a module of more parameters than this."""
+
+    def check(*_: object) -> None:
+        nonlocal count
+        count -= 1
+        if count < 0:
+            raise InputError(f"{file}: weights don't fit this generator, which has more of them")
+
+    hook = register_module_parameter_registration_hook(check)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
