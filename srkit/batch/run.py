@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -21,10 +20,11 @@ from srkit.files import sweep
 from srkit.imaging import codec
 from srkit.imaging.codec import DecodedImage
 from srkit.inference.model import Progress
+from srkit.readahead import read_ahead
 
 READERS, WRITERS = 2, 2
-AHEAD = 64  # images read before they are needed, at most
-AHEAD_PIXELS = 32_000_000  # of those that wait; what is being read comes on top
+AHEAD_PIXELS = 32_000_000  # of images that wait; what is being read comes on top
+LEAST_COST = AHEAD_PIXELS // 64  # pixels that a smaller image counts as
 BEHIND_BYTES = 1 << 29  # of results that wait to be written
 
 
@@ -68,8 +68,9 @@ class _Read:
     error: str = ""
 
     @property
-    def pixels(self) -> int:
-        return self.image.size[0] * self.image.size[1] if self.image else 0
+    def cost(self) -> int:
+        pixels = self.image.size[0] * self.image.size[1] if self.image else 0
+        return max(LEAST_COST, pixels)
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,15 @@ def run(
     try:
         with (
             ThreadPoolExecutor(WRITERS) as batch.writers,
-            closing(read_ahead(own, batch.read)) as reads,
+            closing(
+                read_ahead(
+                    batch.read,
+                    own,
+                    threads=READERS,
+                    ahead=AHEAD_PIXELS,
+                    cost=lambda read: read.cost,
+                )
+            ) as reads,
         ):
             for group in _grouped(reads, work):
                 batch.take(group)
@@ -135,40 +144,6 @@ def run(
             "the same command with --skip-existing goes on from there"
         ) from None
     return batch.totals
-
-
-def read_ahead(jobs: Iterable[Job], read: Callable[[Job], _Read]) -> Generator[_Read, None, None]:
-    """Yield what is read of each job, in order, while threads read what comes next."""
-    left = iter(jobs)
-    waiting: deque[Future[_Read]] = deque()
-    lock = threading.RLock()  # a future that is done already calls back at once
-
-    def is_room() -> bool:
-        done = [future for future in waiting if future.done()]
-        return (
-            len(waiting) - len(done) < READERS
-            and len(waiting) < AHEAD
-            and sum(future.result().pixels for future in done) < AHEAD_PIXELS
-        )
-
-    def submit(_: object = None) -> None:
-        with lock:
-            while is_room() and (job := next(left, None)):
-                waiting.append(pool.submit(read, job))
-                waiting[-1].add_done_callback(submit)
-
-    with ThreadPoolExecutor(READERS) as pool:
-        try:
-            submit()
-            while waiting:
-                waiting[0].result()
-                with lock:
-                    result = waiting.popleft().result()
-                submit()
-                yield result
-        finally:
-            with lock:
-                left = iter(())
 
 
 def _grouped(reads: Iterator[_Read], work: Work) -> Iterator[list[_Read]]:

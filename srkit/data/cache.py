@@ -12,10 +12,8 @@ import json
 import os
 import shutil
 import warnings
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO
@@ -30,6 +28,7 @@ from torch import Tensor
 from srkit.data.datasets import Dataset, decoded_or_message
 from srkit.errors import InputError
 from srkit.files import atomic, sweep
+from srkit.readahead import cpus, read_ahead
 
 FORMAT = "srkit decoded 2"
 HELD_OUT = 20  # every so-manieth good image is held out where a set has no split for it
@@ -284,13 +283,6 @@ def _survey(dataset: Dataset, sink: Callable[[np.ndarray], object], progress: Pr
     return survey
 
 
-def cpus() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def decoded_in_order(dataset: Dataset) -> Generator[np.ndarray | str]:
     """Yield every image's rows, or a message in a broken one's place; read ahead, bounded.
 
@@ -301,14 +293,7 @@ def decoded_in_order(dataset: Dataset) -> Generator[np.ndarray | str]:
         numbers = range(first, min(first + CHUNK, len(dataset)))
         return [decoded_or_message(dataset.decode, number) for number in numbers]
 
-    waiting: deque[Future[list[np.ndarray | str]]] = deque()
-    pool = ThreadPoolExecutor(cpus())
-    try:
-        for first in range(0, len(dataset), CHUNK):
-            waiting.append(pool.submit(chunk, first))
-            if len(waiting) > 2 * cpus():
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    starts = range(0, len(dataset), CHUNK)
+    with closing(read_ahead(chunk, starts, threads=cpus())) as chunks:
+        for results in chunks:
+            yield from results

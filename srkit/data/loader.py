@@ -30,6 +30,7 @@ from srkit.data.sources import find, find_held_out
 from srkit.data.workers import DatasetReader, Reader, StreamReader, frame_sample, in_workers
 from srkit.errors import InputError
 from srkit.hookspecs import StreamSource
+from srkit.readahead import cpus
 from srkit.recipe import Recipe
 
 AHEAD = 64  # batches drawn at once: hashing 64 costs hardly more than hashing one
@@ -235,7 +236,7 @@ def open_loader(
     """
     mine = rows_of_rank(recipe.batch_size, rank, world_size)
     if workers is None:
-        workers = max(1, min(MOST_WORKERS, caches.cpus() // world_size))
+        workers = max(1, min(MOST_WORKERS, cpus() // world_size))
     train, own = find(source, recipe)
     apart = own if val is None else find_held_out(val, recipe)
     held_out = None if apart is None else first_images(apart, recipe)

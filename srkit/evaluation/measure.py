@@ -12,13 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +27,11 @@ from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality
 from srkit.evaluation.store import Store
 from srkit.files import sha256
+from srkit.readahead import read_ahead
 from srkit.training.parts import wants
 
 BATCH = 64
 PIXELS = 1 << 22  # HR pixels in a batch; a larger image is a batch by itself
-THREADS = min(8, os.cpu_count() or 1)  # that decode
 # Largest shift of a mean, by the metric's unit, between batch sizes and between devices.
 TOLERANCE = {"dB": 0.01, "": 0.0001}
 # What a metric may ask for by naming it in its signature.
@@ -43,9 +40,6 @@ SPACE = "quality"
 
 Progress = Callable[[str, int, int], None]
 Scores = dict[str, float]  # metric to score
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 def ignore(what: str, done: int, total: int) -> None:
@@ -128,9 +122,8 @@ def ordered(files: Sequence[Path]) -> list[Picture]:
     Raises:
         InputError: One can't be read.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
-        pictures = map(Picture, files, pool.map(_sha256, files))
-        return sorted(pictures, key=lambda picture: (picture.file.name, picture.sha256))
+    pictures = map(Picture, files, read_ahead(_sha256, files))
+    return sorted(pictures, key=lambda picture: (picture.file.name, picture.sha256))
 
 
 def _sha256(file: Path) -> str:
@@ -147,7 +140,7 @@ def _batches(
 ) -> Iterator[tuple[list[Picture], Tensor]]:
     """Yield pictures of one size together, out of every so many; all in an order of their own."""
     waiting: list[tuple[Picture, Tensor]] = []
-    decoded = ahead(lambda picture: protocol.hr(picture.file), pictures)
+    decoded = read_ahead(lambda picture: protocol.hr(picture.file), pictures)
     for picture, hr in zip(pictures, decoded, strict=True):
         pixels = sum(other[0, 0].numel() for _, other in [*waiting, (picture, hr)])
         if len(waiting) == batch_size or (waiting and pixels > PIXELS):
@@ -165,18 +158,6 @@ def _by_size(
         sizes.setdefault(hr.shape, []).append((picture, hr))
     for alike in sizes.values():
         yield [picture for picture, _ in alike], torch.cat([hr for _, hr in alike])
-
-
-def ahead(work: Callable[[T], U], items: Sequence[T]) -> Iterator[U]:
-    """Yield the results of work in order; each thread is one item ahead, so memory is bounded."""
-    waiting: deque[Future[U]] = deque()
-    with ThreadPoolExecutor(THREADS) as pool:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 class MethodScores:

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from srkit import registry
 from srkit.errors import InputError
-from srkit.evaluation.measure import Progress, ahead, ignore
+from srkit.evaluation.measure import Progress, ignore
 from srkit.evaluation.store import Store
 from srkit.faces import align
 from srkit.files import sha256
 from srkit.hookspecs import Detector, Face
 from srkit.imaging import codec
+from srkit.readahead import read_ahead
 
 SPACE = "boxes"
 LEAST, CONFIDENCE = 20, 0.9  # smallest side of a photo's face in pixels; the detector's probability
@@ -86,7 +87,7 @@ class Finder:
 
         Photos that can't be read have none either, and say why.
         """
-        digests = list(ahead(_digest, photos))
+        digests = list(read_ahead(_digest, photos))
         keys = [_key(d, f"photo {LEAST} {CONFIDENCE} {PIXELS}") for d in digests]
         boxes: dict[bytes, Box | str] = {**self._kept([key for key in keys if key])}
         todo = {k: p for k, p in zip(keys, photos, strict=True) if k and k not in boxes}
@@ -102,7 +103,7 @@ class Finder:
     def _search(self, todo: Mapping[bytes, Path]) -> Iterator[tuple[bytes, Box | str]]:
         """Yield the box of every photo, or why it can't be read; keep boxes as they come."""
         fresh: dict[bytes, Box] = {}
-        images = ahead(_decoded, list(todo.values()))
+        images = read_ahead(_decoded, list(todo.values()))
         for key, image in zip(todo, images, strict=True):
             if isinstance(image, str):  # isn't kept: it may be mended tomorrow
                 yield key, image
@@ -134,7 +135,7 @@ class Finder:
                 raise ValueError(f"{one.photo}: no face to crop")
             return _tensor(align.crop(codec.read(one.photo).rgb, Face(one.box, 1.0), size))
 
-        return torch.stack(list(ahead(cropped, located)))
+        return torch.stack(list(read_ahead(cropped, located)))
 
     def reframed(self, results: Tensor) -> tuple[Tensor, int]:
         """Crop each result anew, around the face that is found on it.

@@ -1,0 +1,88 @@
+"""Work that threads do ahead of its use: in order, within bounds."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+MOST_THREADS = 8  # more seldom read faster than one process uses the results
+
+
+def cpus() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def read_ahead(
+    work: Callable[[T], U],
+    items: Sequence[T],
+    *,
+    threads: int | None = None,
+    ahead: int | None = None,
+    cost: Callable[[U], int] = lambda result: 1,
+) -> Generator[U]:
+    """Yield ``work(item)`` of each item, in order, while threads work on the next ones.
+
+    Threads go on while the caller computes. Closing the generator, or an exception in it, starts
+    no further work and waits for what is running.
+
+    Args:
+        work: Runs in a thread. Its exception is raised in place of its result, and is the end.
+        items: Items of the work.
+        threads: Number of threads; one a processor if None, at most `MOST_THREADS`.
+        ahead: No work is started while finished results of this total cost wait; ``threads`` if
+            None.
+        cost: Cost of a result.
+    """
+    threads = threads or min(MOST_THREADS, cpus())
+    most = ahead or threads
+    left = iter(range(len(items)))
+    running, waiting_cost = 0, 0
+    waiting: deque[Future[tuple[U, int]]] = deque()
+    lock = threading.RLock()
+
+    def measured(number: int) -> tuple[U, int]:
+        nonlocal running, waiting_cost
+        price = 1
+        try:
+            result = work(items[number])
+            price = cost(result)
+            return result, price
+        finally:
+            with lock:
+                running -= 1
+                waiting_cost += price
+                submit()
+
+    def submit() -> None:
+        nonlocal running
+        with lock:
+            while running < threads and waiting_cost < most:
+                number = next(left, None)
+                if number is None:
+                    return
+                running += 1
+                waiting.append(pool.submit(measured, number))
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            submit()
+            while waiting:
+                result, price = waiting[0].result()
+                with lock:
+                    waiting.popleft()
+                    waiting_cost -= price
+                    submit()
+                yield result
+        finally:
+            with lock:
+                left = iter(())
