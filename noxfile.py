@@ -30,6 +30,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests that take seconds, and list the lines that none of them reaches."""
+    report = "--cov-report=term-missing:skip-covered"
+    run(session, "pytest", "--cov=srkit", "--cov=plugins", report, *session.posargs)
+
+
+@nox.session
 def long(session: nox.Session) -> None:
     """Run the tests that take minutes."""
     run(session, "pytest", "-m", "long", *session.posargs)
@@ -38,13 +45,13 @@ def long(session: nox.Session) -> None:
 @nox.session
 def cuda(session: nox.Session) -> None:
     """Run the tests that need a CUDA device."""
-    run(session, "pytest", "-m", "cuda", *session.posargs)
+    run(session, "pytest", "-n", "0", "-m", "cuda", *session.posargs)
 
 
 @nox.session
 def drill(session: nox.Session) -> None:
     """Kill training runs at random moments, and feed broken pictures by the thousand."""
-    run(session, "pytest", "-m", "drill", *session.posargs)
+    run(session, "pytest", "-n", "0", "-m", "drill", *session.posargs)
 
 
 @nox.session

@@ -18,15 +18,29 @@ from PIL import Image
 
 from srkit import plugins, registry
 
+# Workers share the processor: each computes with one thread, and so do the commands it starts.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+MAX_WORKERS = 4  # each takes about 1.5 GB
+
 # The same examples every time, and no folder of them left in the checkout.
 hypothesis.settings.register_profile("srkit", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("srkit")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _few_threads() -> None:
-    # torch's own count honours OMP_NUM_THREADS, which may ask for fewer.
-    torch.set_num_threads(min(2, os.cpu_count() or 1, torch.get_num_threads()))
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Distribute a run of all tests over the processor's cores, unless ``-n`` says otherwise."""
+    if not config.pluginmanager.hasplugin("xdist") or hasattr(config, "workerinput"):
+        return
+    option = config.option
+    if option.numprocesses is None and config.args_source is config.ArgsSource.TESTPATHS:
+        affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+        cores = len(affinity) or os.cpu_count() or 1
+        alone = cores == 1 or option.usepdb or option.collectonly
+        option.numprocesses = 0 if alone else min(cores, MAX_WORKERS)
+    if option.numprocesses and option.dist == "no":
+        option.dist = "worksteal"  # a file's tests mostly stay together, and so do its fixtures
 
 
 @pytest.fixture(scope="session", autouse=True)

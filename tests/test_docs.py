@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 import typer.main
+from cogapp import Cog
+from conftest import forget_plugins
 from sybil import Document
 from sybil.parsers.myst import PythonCodeBlockParser
 
@@ -188,12 +190,15 @@ def test_nothing_is_left_to_fill_in(page: Path) -> None:
     assert re.findall(r"\b(?:TODO|FIXME|[A-Z]+-PENDING)\b", read(page)) == []
 
 
-def test_generated_parts_are_up_to_date() -> None:
+def test_generated_parts_are_up_to_date(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     generated = [str(page) for page in [*TEXTS, CARD] if "[[[cog" in read(page)]
     assert generated
-    command = [sys.executable, "-m", "cogapp", "--check", *generated]
-    environment = {**os.environ, "SRKIT_PLUGINS": ""}
-    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert ran.returncode == 0, (
-        f"{ran.stdout}{ran.stderr}\nrun the command at the top of docs/generate.py"
-    )
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("SRKIT_PLUGINS", "")
+    forget_plugins()
+    status = Cog().main(["cog", "--check", *generated])
+    forget_plugins()
+    assert status == 0, f"{capsys.readouterr()}\nrun the command at the top of docs/generate.py"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -30,10 +29,7 @@ def start(recipe: Path, photos: Path, out: Path) -> subprocess.Popen[str]:
     words += ["--out", str(out), "--device", "cpu", "--checkpoint-every", "4", "--log-every", "3"]
     if (out / run_folder.RECIPE).is_file():
         words.append("--resume")
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env
-    )
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def finish(process: subprocess.Popen[str]) -> None:

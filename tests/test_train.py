@@ -389,7 +389,6 @@ import numpy as np
 import torch, srkit
 from srkit import Recipe
 
-torch.set_num_threads(int(sys.argv[4]))
 random.seed(0)
 np.random.seed(0)
 
@@ -421,7 +420,7 @@ def test_a_killed_run_resumes_to_the_very_same_bits(
 
     torn = tmp_path / "torn"
     (tmp_path / "recipe.toml").write_text(recipe.to_toml())
-    arguments = [tmp_path / "recipe.toml", photos, torn, torch.get_num_threads()]
+    arguments = [tmp_path / "recipe.toml", photos, torn]
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, *map(str, arguments)],
         stdout=subprocess.DEVNULL,

@@ -32,7 +32,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def environment() -> dict[str, str]:
     left_out = {"PYTHONPATH", "PYTHONHOME", "SRKIT_PLUGINS", "SRKIT_STRICT", "SRKIT_DATA"}
     kept = {key: value for key, value in os.environ.items() if key not in left_out}
-    return kept | {"PIP_CONFIG_FILE": os.devnull, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    return kept | {"PIP_CONFIG_FILE": os.devnull, "COLUMNS": "200"}
 
 
 def checked(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:

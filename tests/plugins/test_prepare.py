@@ -341,7 +341,6 @@ def begun(photos: Path, out: Path, workers: int) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     unfinished = out / ".manifest.part"
     until = time.monotonic() + 120
