@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import skimage.data
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 
 from srkit import InputError, OptionError, registry, seeds
+from srkit.evaluation.methods import references
 from srkit.evaluation.protocol import DEFAULT, Protocol, differences, encoded, fingerprint
 from srkit.imaging import codec
 
@@ -151,6 +154,23 @@ def test_whole_pictures_keep_their_size_cut_to_multiples(tmp_path: Path) -> None
     assert protocol.hr(tmp_path / "a.png").shape == (1, 3, 32, 48)
     with pytest.raises(InputError, match=r"b\.png: too small to be made 4 times smaller"):
         protocol.hr(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+def test_dics_protocols_resize_by_pillow_both_ways(scale: int, tmp_path: Path) -> None:
+    photo = Image.fromarray(skimage.data.astronaut()).resize((128, 128), Image.Resampling.LANCZOS)
+    photo.save(tmp_path / "photo.png")
+    small = photo.resize((128 // scale, 128 // scale), Image.Resampling.BICUBIC)
+    protocol = Protocol.named(f"dic-x{scale}")
+    hr = protocol.hr(tmp_path / "photo.png")
+    lr = protocol.degrade(hr)
+    assert torch.equal(lr, codec.to_tensor(small))
+    _, bicubic, lanczos = references(scale, by_pillow=True)
+    for method, kernel in ((bicubic, "BICUBIC"), (lanczos, "LANCZOS")):
+        large = codec.to_tensor(small.resize((128, 128), Image.Resampling[kernel]))
+        assert torch.equal(method(lr, hr.shape), large)
+    # The default rounds and clamps once, at the end.
+    assert 0 < (references(scale)[1](lr) - bicubic(lr)).abs().mean() < 0.5 / 255
 
 
 def test_the_border_is_cut_off_all_sides() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 from kornia.filters import gaussian_blur2d
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from srkit import seeds as noise_of
 
-Kernel = Literal["bicubic", "bilinear", "area", "gaussian-bicubic"]
+Kernel = Literal["bicubic", "bilinear", "area", "gaussian-bicubic", "pillow-bicubic"]
 Range = float | tuple[float, float]
 
 _NOISE, _NOISE_SIGMA, _BLUR_SIGMA = 0, 101, 102  # streams of an image's seed
@@ -34,9 +36,10 @@ class FaceDegradation(nn.Module):
 
     Args:
         scale: How many times smaller lr is.
-        kernel: ``bicubic``, ``bilinear`` (both antialiased), ``area`` (plain averages), or
+        kernel: ``bicubic``, ``bilinear`` (both antialiased), ``area`` (plain averages),
             ``gaussian-bicubic`` (a Gaussian blur, then bicubic interpolation; what kornia and
-            OpenCV pipelines call antialiased).
+            OpenCV pipelines call antialiased), or ``pillow-bicubic`` (Pillow itself, which rounds
+            to 8 bits after each direction; on the CPU).
         noise: Sigma of the noise in [0, 1] units, or the range it is drawn from per image.
         blur: Sigma of a Gaussian blur in HR pixels before shrinking, or its range.
         quantise: Round to 8 bits, as a file would.
@@ -75,6 +78,8 @@ class FaceDegradation(nn.Module):
         size = (hr.shape[-2] // self.scale, hr.shape[-1] // self.scale)
         if self.kernel == "area":
             return interpolate(hr, size=size, mode="area")
+        if self.kernel == "pillow-bicubic":
+            return _by_pillow(hr, size)
         if self.kernel == "gaussian-bicubic":
             # kornia's rule for the blur before it resamples: sigma = max((scale - 1) / 2, 0).
             sigma = max((self.scale - 1) / 2, 1e-3)
@@ -102,6 +107,16 @@ class FaceDegradation(nn.Module):
             lr = lr + sigma * noise_of.normal(seeds, lr.shape[1:], _NOISE)
         lr = lr.clamp(0, 1)
         return torch.round(lr * 255) / 255 if self.quantise else lr
+
+
+def _by_pillow(hr: Tensor, size: tuple[int, int]) -> Tensor:
+    """Shrink ``B3HW`` in [0, 1], rounded to 8 bits, by Pillow's own bicubic."""
+    pixels = hr.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    resized = [
+        np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
+        for image in pixels
+    ]
+    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).to(hr.device).float() / 255
 
 
 def faces_x2(

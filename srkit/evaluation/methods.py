@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image
 from torch import Tensor
@@ -77,29 +79,47 @@ class Method:
         return codec.to_uint8(sr).float() / 255
 
 
-def references(scale: int) -> list[Method]:
-    """Return nearest neighbour, bicubic and Lanczos interpolation."""
-    return [
-        Method(
-            name,
-            registry.build_scaled("generators", name, scale, {}),
-            metadata={"provider": registry.provenance("generators", name)},
-        )
-        for name in REFERENCES
-    ]
+def references(scale: int, *, by_pillow: bool = False) -> list[Method]:
+    """Return nearest neighbour, bicubic and Lanczos interpolation.
+
+    Args:
+        scale: Upscaling factor.
+        by_pillow: Pillow computes the latter two, in 8 bits.
+    """
+    upscalers: dict[str, Callable[[Tensor], Tensor]] = {
+        name: registry.build_scaled("generators", name, scale, {}) for name in REFERENCES
+    }
+    about = {name: {"provider": registry.provenance("generators", name)} for name in REFERENCES}
+    if by_pillow:
+        for name, kernel in _PILLOW.items():
+            upscalers[name] = partial(_by_pillow, scale=scale, kernel=kernel)
+            about[name] = {"provider": f"Pillow {PIL.__version__}"}
+    return [Method(name, upscalers[name], metadata=about[name]) for name in REFERENCES]
 
 
-def methods(models: Sequence[Model | Method], scale: int) -> list[Method]:
+_PILLOW = {BICUBIC: Image.Resampling.BICUBIC, LANCZOS: Image.Resampling.LANCZOS}
+
+
+def _by_pillow(lr: Tensor, *, scale: int, kernel: Image.Resampling) -> Tensor:
+    size = (lr.shape[-1] * scale, lr.shape[-2] * scale)
+    resized = [codec.to_image(image).resize(size, kernel) for image in lr]
+    return torch.cat([codec.to_tensor(image) for image in resized]).to(lr.device)
+
+
+def methods(
+    models: Sequence[Model | Method], scale: int, *, by_pillow: bool = False
+) -> list[Method]:
     """Return the methods of a table: the references, then models, by name.
 
     Args:
         models: Models, or methods already; a reference among them isn't repeated.
         scale: The protocol's.
+        by_pillow: See `references`.
 
     Raises:
         InputError: A model has another scale than the protocol, or another's name.
     """
-    all_methods = references(scale)
+    all_methods = references(scale, by_pillow=by_pillow)
     for model in models:
         if isinstance(model, Model):
             if model.name in REFERENCES and model.sha256 is None:

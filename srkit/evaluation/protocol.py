@@ -41,6 +41,8 @@ class Protocol(pydantic.BaseModel):
         degradation: Registered name.
         options: Options of the degradation that aren't its defaults.
         seed: Seed of noise and draws. An image's noise follows from this and its own pixels.
+        references: How bicubic and Lanczos are computed: in ``float32``, or by ``pillow`` itself,
+            which rounds to 8 bits after each direction, as in many published tables.
         border: Pixels cut off each side of sr and hr before they are compared.
         metrics: Registered names, in the order of a table's columns.
         set_metrics: Registered metrics of whole sets.
@@ -59,6 +61,7 @@ class Protocol(pydantic.BaseModel):
     degradation: str = defaults.DEGRADATION
     options: dict[str, Any] = {}
     seed: int = pydantic.Field(0, ge=0, lt=2**62)
+    references: Literal["float32", "pillow"] = "float32"
     border: int = pydantic.Field(0, ge=0)
     metrics: tuple[str, ...] = ("psnr", "ssim", "psnr-y", "ssim-y", "lr-consistency", "lsd")
     set_metrics: tuple[str, ...] = ()

@@ -123,7 +123,8 @@ def bench(
     files = photos(data or "celeba", limit) if data or not faces else []
     loaded = _load(models, device) or ([] if results else [load(DEFAULT_MODEL, device=device)])
     others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
-    compared = methods([*loaded, *others], protocol.scale)
+    by_pillow = protocol.references == "pillow"
+    compared = methods([*loaded, *others], protocol.scale, by_pillow=by_pillow)
     folder = Path(report) if report else None
     partial = Store(folder / PARTIAL) if folder else None
 
