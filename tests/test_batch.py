@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +15,15 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from forks import Fork
 from PIL import Image
 
 from srkit import InputError
 from srkit.batch.jobs import FOLDER, Shard, plan
+from srkit.cli import main
 from srkit.cli.upscale import _local
 from srkit.errors import OptionError
+from srkit.imaging import codec
 from srkit.inference.model import Model
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -474,25 +476,20 @@ def test_a_name_that_gets_too_long_is_one_clear_line(
     assert names(tmp_path) == [file.name]
 
 
-FULL = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as a disk with that much left
-from srkit.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 def test_a_full_disk_costs_the_images_that_do_not_fit(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "in", 2, 8)
     crops(tmp_path / "in" / "large", 1, 96)  # 384x384 of a photograph: some 200 kB
     out = tmp_path / "out"
     command = ["upscale", str(tmp_path / "in"), "-o", str(out), *BICUBIC]
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, *command], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("srkit: ")]
+
+    def on_a_full_disk() -> int:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        return main(command)
+
+    status, _, err = Fork(tmp_path, on_a_full_disk).end()
+    assert status == 1
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if line.startswith("srkit: ")]
     assert len(lines) == 2
     assert "000001.png" in lines[0]
     assert names(out) == ["000001.png", "000002.png"]
@@ -526,34 +523,35 @@ def test_same_sized_images_are_computed_together_and_come_out_the_same(
 
 # --- a kill -------------------------------------------------------------------------------------
 
-SLOW = """
-import sys, time
-from srkit.imaging import codec
-inner = codec.save
-def slow(*args, **kwargs):
-    time.sleep(0.02)
-    return inner(*args, **kwargs)
-codec.save = slow
-from srkit.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fork]:
+    """Start a command that takes a while to write an image."""
+    inner = codec.save
+
+    def save(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.02)
+        return inner(*args, **kwargs)
+
+    def start(command: list[str]) -> Fork:
+        with monkeypatch.context() as patch:
+            patch.setattr(codec, "save", save)
+            return Fork(tmp_path, lambda: main(command))
+
+    return start
 
 
-def test_a_killed_batch_goes_on_with_the_rest(tmp_path: Path, crops: Crops, cli: Cli) -> None:
-    files = crops(tmp_path / "in", 200, 8)
+def test_a_killed_batch_goes_on_with_the_rest(
+    tmp_path: Path, crops: Crops, cli: Cli, slow: Callable[..., Fork]
+) -> None:
+    files = crops(tmp_path / "in", 60, 8)
     out = tmp_path / "out"
     command = ["upscale", str(tmp_path / "in"), "-o", str(out), *BICUBIC, "--skip-existing"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, *command], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for _ in range(60):
-        process.stdout.readline()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    fork = slow(command)
+    fork.wait_until(lambda: fork.stdout.read_text().count("\n") >= 20)
+    assert fork.end(signal.SIGKILL)[0] == -signal.SIGKILL
     before = {name: (out / name).stat().st_mtime_ns for name in names(out)}
-    assert 60 <= len(before) < 200
+    assert 20 <= len(before) < 60
     for name in before:  # whole, whatever was under way
         with Image.open(out / name) as image:
             image.load()
@@ -562,9 +560,9 @@ def test_a_killed_batch_goes_on_with_the_rest(tmp_path: Path, crops: Crops, cli:
     events = [json.loads(line) for line in told.splitlines()]
     kinds = [event["event"] for event in events]
     done, skipped = kinds.count("done"), kinds.count("skipped")
-    assert done + skipped == 200
+    assert done + skipped == 60
     # A result whose line in the manifest the kill cut off is done again: of two writers, two.
-    assert 200 - len(before) <= done <= 202 - len(before)
+    assert 60 - len(before) <= done <= 62 - len(before)
     assert names(out) == [file.name for file in files]
     untouched = [n for n, when in before.items() if (out / n).stat().st_mtime_ns == when]
     assert len(untouched) >= len(before) - 2
@@ -572,22 +570,13 @@ def test_a_killed_batch_goes_on_with_the_rest(tmp_path: Path, crops: Crops, cli:
     assert redone(cli, *command[1:-1]) == []
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path, crops: Crops) -> None:
-    crops(tmp_path / "in", 100, 8)
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, crops: Crops, slow: Callable[..., Fork]) -> None:
+    crops(tmp_path / "in", 60, 8)
     command = ["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *BICUBIC]
-    own = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    process = subprocess.Popen(
-        [sys.executable, "-c", own + SLOW, *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    fork = slow(command)
+    fork.wait_until(lambda: bool(fork.stdout.read_text()))
+    status, _, err = fork.end(signal.SIGINT)
+    assert status == 130
     (line,) = [line for line in err.splitlines() if line.startswith("srkit: ")]
-    assert "of 100 images done; the same command with --skip-existing goes on" in line
+    assert "of 60 images done; the same command with --skip-existing goes on" in line
     assert not list((tmp_path / "out").rglob("*.part"))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forks import Fork
 from PIL import Image
 from rich.console import Console, RenderableType
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -355,10 +355,16 @@ def test_copies_of_a_picture_are_told_of(tmp_path: Path, photos: list[Path]) -> 
 # --- going on -----------------------------------------------------------------------------------
 
 
-def counted(seen: list[int], dies_after: int = 1 << 30) -> Method:
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def counted(
+    seen: list[int], dies_after: int = 1 << 30, die: Callable[[], None] = interrupt
+) -> Method:
     def enlarge(lr: Tensor) -> Tensor:
         if sum(seen) + len(lr) > dies_after:
-            raise KeyboardInterrupt
+            die()
         seen.append(len(lr))
         return blurred(lr)
 
@@ -421,36 +427,15 @@ def test_metrics_of_sets_see_every_picture_again(
     assert second.scores == first.scores
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from srkit.evaluation.methods import Method, methods
-from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.measure import measure
-from srkit.evaluation.store import Store
-
-done = 0
-
-def enlarge(lr):
-    global done
-    done += len(lr)
-    if done > 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return torch.nn.functional.interpolate(lr, scale_factor=4, mode="bilinear")
-
-folder, file = map(Path, sys.argv[1:])
-made = methods([Method("counted", enlarge, "0" * 64)], 4)
-protocol = Protocol(metrics=("psnr", "ssim"))
-measure(made, sorted(folder.iterdir()), protocol, partial=Store(file), batch_size=2)
-"""
-
-
 def test_a_run_goes_on_after_kill_9(tmp_path: Path, photos: list[Path]) -> None:
     file = tmp_path / "partial.sqlite"
-    command = [sys.executable, "-c", KILLED, str(photos[0].parent), str(file)]
-    ended = subprocess.run(command, check=False)
-    assert ended.returncode == -signal.SIGKILL
+
+    method = counted([], 5, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+    def run() -> None:
+        measure(compared(method), photos, PLAIN, partial=Store(file), batch_size=2)
+
+    assert Fork(tmp_path, run).end()[0] == -signal.SIGKILL
     seen: list[int] = []
     done = measure(compared(counted(seen)), photos, PLAIN, partial=Store(file), batch_size=2)
     assert sum(seen) == 1 + 5

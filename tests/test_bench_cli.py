@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import Fork
 from PIL import Image
+from torch import Tensor
 
 from srkit.cli import main
 from srkit.cli.bench import by_name, parse_sizes
 from srkit.errors import InputError
 from srkit.evaluation import Report
 from srkit.evaluation import run as runner
+from srkit.evaluation.methods import Method, methods
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.run import PARTIAL, bench, face_set
 from srkit.evaluation.store import Store
@@ -89,41 +90,29 @@ def test_metrics_and_seed_can_be_asked_for(photos: Path, tmp_path: Path) -> None
     assert quality.protocol["name"] == "mine"
 
 
-KILLED = """
-import sys, time
-from dataclasses import replace
-from pathlib import Path
-from srkit.evaluation import run
-from srkit.cli import main
-
-whole = run.methods
-def slow(made, scale):
-    def slowed(method):
-        def one(lr):
-            time.sleep(0.3)
-            return method.upscale(lr)
-        return replace(method, upscale=one)
-    return [slowed(method) for method in whole(made, scale)]
-run.methods = slow
-sys.exit(main(["bench", *sys.argv[1:]]))
-"""
-
-
-def test_a_bench_that_was_killed_goes_on_and_ends_the_same(photos: Path, tmp_path: Path) -> None:
+def test_a_bench_that_was_killed_goes_on_and_ends_the_same(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
     where = ("bicubic", "--data", photos, "--batch-size", 2)
     assert run(*where, "--report", undisturbed) == 0
-    script = tmp_path / "slow.py"
-    script.write_text(KILLED)
-    process = subprocess.Popen([sys.executable, script, *map(str, where), "--report", out])
-    try:
-        deadline = time.monotonic() + 120
-        while not (out / PARTIAL).is_file() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.5)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+
+    def slow(made: list[Method], scale: int) -> list[Method]:
+        def slowed(method: Method) -> Method:
+            def upscale(lr: Tensor) -> Tensor:
+                time.sleep(0.3)
+                return method.upscale(lr)
+
+            return replace(method, upscale=upscale)
+
+        return [slowed(method) for method in methods(made, scale)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "methods", slow)
+        fork = Fork(tmp_path, lambda: run(*where, "--report", out))
+    fork.wait_until((out / PARTIAL).is_file)
+    time.sleep(0.5)
+    assert fork.end(signal.SIGKILL)[0] == -signal.SIGKILL
     assert (out / PARTIAL).is_file()
     assert not (out / "report.json").exists()
     assert run(*where, "--report", out) == 0

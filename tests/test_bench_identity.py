@@ -6,7 +6,6 @@ import importlib.util
 import math
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from forks import Fork
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -660,24 +660,16 @@ def test_what_was_interrupted_goes_on(people: list[Person], tmp_path: Path) -> N
 
 
 JUDGE = """
-import os, signal, sys
-from pathlib import Path
-import torch
+import os, signal
 
 class Judge:
-    name, sha256, batches = "judge", "0", 0
+    name, sha256, batches, dies_after = "judge", "0", 0, -1
 
     def __call__(self, pictures):
-        if self.batches == 3 and __name__ == "__main__":
+        if self.batches == self.dies_after:
             os.kill(os.getpid(), signal.SIGKILL)
         self.batches += 1
         return 255 * pictures.flatten(1)
-
-if __name__ == "__main__":
-    from srkit.evaluation.identity.embed import Embeddings
-    from srkit.evaluation.store import Store
-    pictures = torch.arange(20 * 48).view(20, 3, 4, 4).remainder(251).to(torch.uint8)
-    Embeddings(Judge(), Store(Path("kept.sqlite")), 4)(pictures)
 """
 
 
@@ -693,12 +685,17 @@ def imported(file: Path) -> Any:
 def test_embeddings_survive_kill_9(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a_judge.py"
     file.write_text(JUDGE)
-    ended = subprocess.run([sys.executable, file.name], cwd=tmp_path, check=False)
-    assert ended.returncode == -signal.SIGKILL
     module = imported(file)
     monkeypatch.setitem(sys.modules, file.stem, module)
-    by = module.Judge()
     pictures = torch.arange(20 * 48).view(20, 3, 4, 4).remainder(251).to(torch.uint8)
+
+    def run() -> None:
+        mortal = module.Judge()
+        mortal.dies_after = 3
+        Embeddings(mortal, Store(tmp_path / "kept.sqlite"), 4)(pictures)
+
+    assert Fork(tmp_path, run).end()[0] == -signal.SIGKILL
+    by = module.Judge()
     found = Embeddings(by, Store(tmp_path / "kept.sqlite"), 4)(pictures)
     assert by.batches == 5 - 3
     assert np.allclose(found, pictures.flatten(1).numpy(), atol=1e-3)

@@ -6,7 +6,6 @@ import gc
 import io
 import itertools
 import math
-import multiprocessing
 import os
 import shutil
 import signal
@@ -14,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from forks import Fork
 from rich.console import Console
 from training import lines, same_tensors, tiny
 
@@ -756,28 +755,18 @@ def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
-def forked(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Do the same in two copies of this process, which spares their imports."""
+def two_forks(folder: Path, *words: str) -> tuple[set[int], str, str]:
+    """Do the same in copies of this process; return their exit statuses and what they write."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-
-    def start(rank: int) -> None:
-        os.environ.update(address, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
-        sys.stdout, sys.stderr = ((folder / name).open("a") for name in ("stdout", "stderr"))
-        sys.exit(main(list(words)))
-
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=start, args=(rank,), daemon=True) for rank in range(2)]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
-        for process in processes:
-            process.start()
-    for process in processes:
-        process.join(120)
-    failed = [process.exitcode for process in processes if process.exitcode != 0]
-    output = [(folder / name).read_text() for name in ("stdout", "stderr")]
-    return subprocess.CompletedProcess(words, failed[0] if failed else 0, *output)
+        port = str(free.getsockname()[1])
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    forks = [
+        Fork(folder, lambda: main(list(words)), **common, RANK=rank, LOCAL_RANK=rank)
+        for rank in ("0", "1")
+    ]
+    statuses, out, err = zip(*(fork.end() for fork in forks), strict=True)
+    return set(statuses), "".join(out), "".join(err)
 
 
 def test_two_processes_train_what_one_trains_and_resume_exactly(
@@ -791,10 +780,10 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
     together = tmp_path / "together"
     words = [str(file), "--data", str(photos), "--device", "cpu", "--log-every", "3"]
     words += ["--checkpoint-every", "10"]
-    done = forked(tmp_path, "train", *words, "--tensorboard", "--out", str(together))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("PSNR") == 1  # one process speaks
-    assert "2 processes" in " ".join(done.stderr.split())
+    statuses, out, err = two_forks(tmp_path, "train", *words, "--out", str(together))
+    assert statuses == {0}, err
+    assert out.count("PSNR") == 1  # one process speaks
+    assert "2 processes" in " ".join(err.split())
 
     alone = run(recipe, out=tmp_path / "alone", log_every=3, checkpoint_every=10)
     last = checkpoint.checkpoints(together)[-1]
@@ -821,8 +810,8 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
     for later in (*checkpoint.checkpoints(torn)[2:], torn / checkpoint.MODEL):
         later.unlink()
     assert run_folder.step_of(checkpoint.checkpoints(torn)[-1]) == 10
-    rest = forked(tmp_path, "train", *words, "--out", str(torn), "--resume")
-    assert rest.returncode == 0, rest.stderr
+    statuses, _, err = two_forks(tmp_path, "train", *words, "--out", str(torn), "--resume")
+    assert statuses == {0}, err
     same_tensors(last, checkpoint.checkpoints(torn)[-1])
     same_tensors(together / checkpoint.MODEL, torn / checkpoint.MODEL)
 
@@ -831,9 +820,10 @@ def test_an_error_of_several_processes_is_said_and_none_hangs(tmp_path: Path, ph
     out = tmp_path / "run"
     out.mkdir()
     (out / run_folder.LOG).touch()
-    done = forked(tmp_path, "train", "faces-tiny", "--data", str(photos), "--out", str(out))
-    assert done.returncode == 2
-    assert done.stderr.count("already holds a run") == 1  # one process says it
+    words = ["train", "faces-tiny", "--data", str(photos), "--out", str(out)]
+    statuses, _, err = two_forks(tmp_path, *words)
+    assert statuses == {2}
+    assert err.count("already holds a run") == 1  # one process says it
 
 
 def test_an_error_of_one_process_reaches_the_others_whatever_its_kind() -> None:
@@ -907,8 +897,8 @@ def test_two_processes_update_in_turn_with_batch_normalisation(
     file.write_text(batch_norm_gan(**{"adversarial.updates": "alternating"}).to_toml())
     out = tmp_path / "run"
     words = ["train", str(file), "--data", str(photos), "--device", "cpu", "--out", str(out)]
-    done = forked(tmp_path, *words)
-    assert done.returncode == 0, done.stderr
+    statuses, _, err = two_forks(tmp_path, *words)
+    assert statuses == {0}, err
     assert (out / checkpoint.MODEL).is_file()
 
 

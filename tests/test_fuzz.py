@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 import random
 import re
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +16,11 @@ import numpy as np
 import pytest
 import skimage.data
 import tifffile
+from forks import Fork
 from PIL import Image, features
 from profiles import press, wide
 
+from srkit.cli import main
 from srkit.imaging import codec
 from srkit.imaging.codec import DecodedImage
 
@@ -204,14 +203,10 @@ class Mutations:
         return self.draw.choice(chosen), False
 
 
-def upscale(folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
+def upscale(folder: Path, out: Path) -> tuple[int, str, str]:
     """Run the real command; a file that hangs it fails the test."""
-    words = [sys.executable, "-m", "srkit", "upscale", str(folder), "-o", str(out)]
-    words += ["--model", "bicubic", "--device", "cpu"]
-    env = {**os.environ, "NO_COLOR": "1"}
-    return subprocess.run(
-        words, capture_output=True, text=True, env=env, timeout=TIMEOUT, check=False
-    )
+    words = ["upscale", str(folder), "-o", str(out), "--model", "bicubic", "--device", "cpu"]
+    return Fork(out.parent, lambda: main(words), NO_COLOR="1").end(timeout=TIMEOUT)
 
 
 def check(folder: Path, out: Path, cases: list[Case]) -> tuple[int, int]:
@@ -219,12 +214,12 @@ def check(folder: Path, out: Path, cases: list[Case]) -> tuple[int, int]:
     folder.mkdir()
     for case in cases:
         (folder / case.name).write_bytes(case.content)
-    ended = upscale(folder, out)
-    assert "Traceback" not in ended.stderr, ended.stderr
-    assert ended.returncode == 1, ended.stderr
-    assert "Warning" not in ended.stderr
+    status, printed, err = upscale(folder, out)
+    assert "Traceback" not in err, err
+    assert status == 1, err
+    assert "Warning" not in err
     # libtiff says something by itself, in pieces, which may stand before ours in a line.
-    *lines, last = re.findall(r"srkit: .*", ended.stderr)
+    *lines, last = re.findall(r"srkit: .*", err)
     failed = set()
     for line in lines:
         (name,) = {case.name for case in cases if case.name in line}
@@ -232,7 +227,7 @@ def check(folder: Path, out: Path, cases: list[Case]) -> tuple[int, int]:
         failed.add(name)
     word = "image" if len(failed) == 1 else "images"
     assert last == f"srkit: {len(failed)} {word} of {len(cases)} failed"
-    written = {Path(line).name for line in ended.stdout.splitlines()}
+    written = {Path(line).name for line in printed.splitlines()}
     assert written == {case.name for case in cases} - failed
     assert {f.name for f in out.rglob("*") if f.is_file() and f.suffix in SUFFIXES} == written
     assert not [f.name for f in out.rglob("*") if f.name.endswith(".part")]

@@ -7,8 +7,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forks import Fork
 from PIL import Image
 from torch import nn
 from training import lines, same_tensors, tiny
@@ -382,34 +381,6 @@ def test_a_device_that_is_not_here_is_refused_in_one_line(name: str) -> None:
 
 # --- stopping and going on ----------------------------------------------------------------------
 
-KILLED = """
-import random, sys, time
-from pathlib import Path
-import numpy as np
-import torch, srkit
-from srkit import Recipe
-
-random.seed(0)
-np.random.seed(0)
-
-def report(record):
-    if record.get("step", 0) >= 21:
-        time.sleep(600)  # hold still, to be killed after a line that no checkpoint has
-
-srkit.train(
-    Recipe.from_file(Path(sys.argv[1])), data=sys.argv[2], out=Path(sys.argv[3]),
-    device="cpu", checkpoint_every=5, log_every=3, report=report,
-)
-"""
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "the run came to nothing"
-        time.sleep(0.02)
-
 
 def test_a_killed_run_resumes_to_the_very_same_bits(
     tmp_path: Path, photos: Path, run: Callable[..., Any]
@@ -419,21 +390,17 @@ def test_a_killed_run_resumes_to_the_very_same_bits(
     whole = run(recipe, out=tmp_path / "whole", checkpoint_every=5, log_every=3)
 
     torn = tmp_path / "torn"
-    (tmp_path / "recipe.toml").write_text(recipe.to_toml())
-    arguments = [tmp_path / "recipe.toml", photos, torn]
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+    log = torn / run_folder.LOG
+
+    def report(record: Mapping[str, Any]) -> None:
+        if record.get("step", 0) >= 21:
+            time.sleep(600)  # hold still, to be killed after a line that no checkpoint has
+
+    fork = Fork(
+        tmp_path, lambda: run(recipe, out=torn, checkpoint_every=5, log_every=3, report=report)
     )
-    try:
-        log = torn / run_folder.LOG
-        wait_for(lambda: log.is_file() and '{"step": 21,' in log.read_text(), process)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    fork.wait_until(lambda: log.is_file() and '{"step": 21,' in log.read_text())
+    assert fork.end(signal.SIGKILL)[0] == -signal.SIGKILL
     assert checkpoint.checkpoints(torn)[-1].name == "checkpoint-00000020.safetensors"
     assert not (torn / checkpoint.MODEL).exists()
 

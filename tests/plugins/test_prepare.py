@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+from forks import Fork
 from PIL import Image
 from srkit_prepare import manifest
 from srkit_prepare.command import prepare as verb
@@ -325,30 +326,17 @@ def test_a_photo_that_is_not_whole_in_the_manifest_is_left_out(tmp_path: Path) -
             manifest.read(tmp_path / f"{name}.csv")
 
 
-def begun(photos: Path, out: Path, workers: int) -> subprocess.Popen[str]:
+def begun(folder: Path, photos: Path, out: Path, workers: int) -> Fork:
     """Start the command in a process group of its own; return when some photos are done."""
-    # A shell starts what runs in the background with SIGINT ignored, these tests perhaps too.
-    code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from srkit.cli import main; sys.exit(main())"
-    )
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-c", code, "prepare", str(photos), str(out), *COMMAND),
-            *("--workers", str(workers)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+
+    def command() -> int:
+        os.setsid()
+        return main(["prepare", str(photos), str(out), *COMMAND, "--workers", str(workers)])
+
+    fork = Fork(folder, command)
     unfinished = out / ".manifest.part"
-    until = time.monotonic() + 120
-    while not (unfinished.is_file() and unfinished.read_bytes().count(b"\n") > 4):
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.002)
-    return process
+    fork.wait_until(lambda: unfinished.is_file() and unfinished.read_bytes().count(b"\n") > 4)
+    return fork
 
 
 def ended(pids: list[int]) -> bool:
@@ -366,13 +354,12 @@ def ended(pids: list[int]) -> bool:
 def test_killed_and_gone_on_with_is_the_same_as_not_disturbed(
     workers: int, portrait: Image.Image, tmp_path: Path
 ) -> None:
-    count = 80 if workers == 2 else 30  # for few, a second process isn't begun
+    count = 80 if workers == 2 else 16  # for few, a second process isn't begun
     photos = portraits(tmp_path / "photos", count, portrait)
     out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
-    process = begun(photos, out, workers)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    process.kill()
-    process.communicate()
+    fork = begun(tmp_path, photos, out, workers)
+    children = Path(f"/proc/{fork.pid}/task/{fork.pid}/children").read_text().split()
+    fork.end(signal.SIGKILL)
     assert len(children) >= (2 if workers == 2 else 0)
     assert ended([int(pid) for pid in children])
     assert not (out / "manifest.csv").exists()
@@ -397,13 +384,13 @@ def test_an_interrupt_is_one_line(
     number: signal.Signals, workers: int, portrait: Image.Image, tmp_path: Path
 ) -> None:
     photos, out = portraits(tmp_path / "photos", 80, portrait), tmp_path / "out"
-    process = begun(photos, out, workers)
+    fork = begun(tmp_path, photos, out, workers)
     if number is signal.SIGINT:
-        os.killpg(process.pid, number)  # as a terminal does
+        os.killpg(fork.pid, number)  # as a terminal does
+        status, printed, err = fork.end()
     else:
-        process.send_signal(number)
-    printed, err = process.communicate(timeout=60)
-    assert (process.returncode, printed) == (130, "")
+        status, printed, err = fork.end(number)
+    assert (status, printed) == (130, "")
     (line,) = err.splitlines()
     assert line.startswith("srkit: stopped with ")
     assert line.endswith(" of 80 photos done; the same command goes on from there")
