@@ -816,6 +816,29 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
     same_tensors(together / checkpoint.MODEL, torn / checkpoint.MODEL)
 
 
+LEAVING = """
+import os, torch
+from srkit.training import distributed
+
+processes = distributed.start("cpu")
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what would hold the group
+processes.collect(None)
+distributed.leave()
+threads = os.listdir("/proc/self/task")
+names = [open(f"/proc/self/task/{thread}/comm").read() for thread in threads]
+print("left:", [name for name in names if "gloo" in name])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux")
+def test_no_thread_of_the_group_outlives_it(tmp_path: Path) -> None:
+    script = tmp_path / "leaving.py"
+    script.write_text(LEAVING)
+    command = [*TORCHRUN, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.stdout.count("left: []") == 2, done.stdout + done.stderr
+
+
 def test_an_error_of_several_processes_is_said_and_none_hangs(tmp_path: Path, photos: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()

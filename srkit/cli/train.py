@@ -38,7 +38,7 @@ SOURCES = "A folder, samples, hf:OWNER/NAME, or shards."
 
 
 def _one_voice(command: Callable[..., None]) -> Callable[..., None]:
-    """Let one process say what all of them raise; make memory that is short one line."""
+    """Let one process report what all of them raise; make a lack of memory one line."""
 
     @functools.wraps(command)
     def run(*args: Any, **options: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -160,6 +161,10 @@ def start(device: str = "auto", precision: str = "fp32") -> Processes:
     if count > 1:
         where = _own_device(device, local)
         if not dist.is_initialized():
+            # Default arguments in there hold the group that exists when it is imported. The first
+            # optimiser imports it: the group's threads would then outlive `leave`, and abort the
+            # process if they still run when the interpreter ends.
+            importlib.import_module("torch.distributed.nn")
             # Objects travel over gloo, so that they need no memory of a GPU.
             backend = "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=TIMEOUT)
@@ -194,6 +199,6 @@ def _own_device(name: str, local: int) -> torch.device:
 
 
 def leave() -> None:
-    """Part from the processes that were launched together, as the last thing done."""
+    """Leave the processes that were launched together, as the last thing done; ends threads."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
