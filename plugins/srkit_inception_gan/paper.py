@@ -78,6 +78,6 @@ CLAIMS = [
 ]
 
 OPINIONS = (
-    "the nose of scenario 2 is mended in 3 (Fig. 5), or that hair, beard and wrinkles look more "
-    "real and less noisy in 4 (Fig. 6), the most pleasant"
+    "scenario 3 mends the nose of scenario 2 (Fig. 5), or whether scenario 4 has more real and "
+    "less noisy hair, beards and wrinkles (Fig. 6) and is the most pleasant"
 )

@@ -20,18 +20,18 @@ MEASURES = {
     **{"lsd": (0.5, 2), "distance": (0.02, 4), "speed": (0.02, 3)},
 }
 RULE = (
-    "A claim holds where the whole 95% interval of the difference lies on its side for every seed "
-    "and measure, and doesn't hold where it lies on the other for all. It can't be told where they "
-    f"disagree, from fewer than {LEAST_STEPS:,} steps, where a scenario loses to bicubic (in PSNR "
-    "or in the claim's measure), or below the smallest difference that counts: .05 dB PSNR, .003 "
-    "SSIM, .5 dB LSD, .02 of distance, 2% of speed. Of speed, only the rounds in which it was "
-    "measured must agree. Intervals are of test images or of people (paired bootstrap); a single "
-    f"seed says nothing of others. No number decides that {OPINIONS}."
+    "A claim *holds* where the whole 95% interval of the difference is on its side for every seed "
+    "and measure, and *doesn't hold* where it is on the other side for all. It *can't be told* "
+    f"where they disagree, with fewer than {LEAST_STEPS:,} steps, where a scenario loses to "
+    "bicubic (in PSNR or in the claim's measure), or where the difference is smaller than 0.05 dB "
+    "PSNR, 0.003 SSIM, 0.5 dB LSD, 0.02 of distance or 2% of speed. For speed, all rounds of the "
+    "measurement must agree. Intervals are over test images or people (paired bootstrap); one seed "
+    f"says nothing about other seeds. No measure decides whether {OPINIONS}."
 )
 NOTE = (
-    "In brackets the lowest and the highest seed. The paper states neither colour channel nor "
-    "border nor SSIM's window, and its photos, FaceNet and perhaps its degradation are others: "
-    "compare differences and ratios, not values."
+    "With several seeds, the lowest and the highest are in brackets. The paper doesn't state its "
+    "colour channel, border and SSIM window, and its photos, FaceNet weights and perhaps its "
+    "degradation differ from ours: compare differences and ratios, not values."
 )
 
 
