@@ -7,8 +7,11 @@ cog puts them between their markers, from the checkout's root::
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from pydantic import BaseModel
 from srkit_inception_gan import results
 
 from srkit import hookspecs, options, plugins, recipe, registry
-from srkit.cli import build_app
+from srkit.cli import build_app, main
 from srkit.evaluation.protocol import Protocol
 
 SECTIONS = {
@@ -66,32 +69,20 @@ def commands() -> dict[str, Any]:
     return found
 
 
-def _default(parameter: Any) -> str:
-    shown = parameter.show_default
-    if isinstance(shown, str):
-        return shown
-    if shown is False or parameter.default is False or not isinstance(parameter.default, int | str):
-        return ""
-    return f"`{parameter.default}`"
-
-
-def verb(name: str) -> str:
-    """Return a verb's usage, what it does, and its arguments and options."""
-    command = commands()[name]
-    usage = f"srkit {name} [OPTIONS]"
-    rows = []
-    for parameter in command.params:
-        if parameter.param_type_name == "argument":
-            shown = parameter.name.upper() + ("..." if parameter.nargs == -1 else "")
-            usage += f" {shown}" if parameter.required else f" [{shown}]"
-        else:
-            shown = ", ".join(parameter.opts)
-            if not parameter.is_flag:
-                shown += f" {parameter.metavar or parameter.name.upper()}"
-        default = "required" if parameter.required else _default(parameter)
-        rows.append((f"`{shown}`", default, parameter.help or ""))
-    listed = table(("name", "default", "what it is"), rows) if rows else "No options.\n"
-    return f"\n    {usage}\n\n{markdown(command.help)}\n\n{listed}\n"
+def help_texts() -> str:
+    """Return what ``--help`` prints for each command, under a heading of its own."""
+    os.environ["COLUMNS"] = "80"
+    names = list(commands())
+    parts = []
+    for name in names:
+        if any(other.startswith(f"{name} ") for other in names):
+            continue  # a group: its commands follow
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            main([*name.split(), "--help"])
+        text = "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
+        parts.append(f"\n## srkit {name}\n\n```text\n{text}\n```\n")
+    return "".join(parts)
 
 
 def recipes() -> str:
@@ -333,26 +324,6 @@ def equal_time() -> str:
                 )
             )
     return table(("updates", "steps", "PSNR", "SSIM", "gain over bicubic [95%]", "accuracy"), rows)
-
-
-def upscale_memory() -> str:
-    """Return the committed result of benchmarks/upscale_memory.py."""
-    result = committed("upscale_memory")
-    rows = [
-        (
-            its["input"],
-            f"{its['result_bytes'] / 1e6:,.0f} MB",
-            f"{its['peak_bytes'] / 1e6:,.0f} MB",
-            f"{its['growth_over_result']:.2f}",
-        )
-        for its in result["sizes"]
-    ]
-    small = f"{result['peak_bytes_of_640x480'] / 1e6:,.0f} MB"
-    heading = ("input", "decoded result", "peak", "growth over result")
-    return (
-        f"{table(heading, rows)}\nThe peak is the whole process's; for 640x480 it is {small}, and "
-        "the growth is from there."
-    )
 
 
 def faces_measured() -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 from cogapp import Cog
 from conftest import forget_plugins
 from sybil import Document
@@ -23,7 +22,7 @@ from sybil.parsers.myst import PythonCodeBlockParser
 
 import srkit
 from srkit import hookspecs, registry
-from srkit.cli import build_app, main
+from srkit.cli import main
 from srkit.recipe import Recipe, parse_setting
 
 ROOT = Path(__file__).parents[1]
@@ -131,12 +130,6 @@ def test_a_command_of_the_pages_works(
         if not recipe.endswith(".toml") and recipe not in EXAMPLE_RECIPES:
             made: Recipe = registry.build("recipes", recipe)
             made.changed(settings)
-
-
-def test_every_verb_has_its_section() -> None:
-    verbs = set(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
-    described = set(re.findall(r"^## srkit (\S+)$", read(DOCS / "cli.md"), re.MULTILINE))
-    assert described == verbs
 
 
 # --- hooks, facts and other names -----------------------------------------------------------------
