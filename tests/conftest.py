@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
@@ -80,6 +81,22 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
     random.seed(0)
     for name in ("SRKIT_PLUGINS", "SRKIT_STRICT", "SRKIT_DATA"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no image of themselves, which takes longer than some steps; see `curves`."""
+    from srkit.training import loop
+
+    monkeypatch.setattr(loop, "plot", SimpleNamespace(draw=lambda folder: None))
+
+
+@pytest.fixture
+def curves(_no_curves: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw themselves as ever."""
+    from srkit.training import loop, plot
+
+    monkeypatch.setattr(loop, "plot", plot)
 
 
 @pytest.fixture(scope="session")

@@ -811,6 +811,7 @@ def test_distances_on_real_faces_are_what_another_implementation_measured(
     assert found.protocol["embedder"] == "facenet (facenet-casia-webface)"
 
 
+@pytest.mark.long
 def test_lfw_is_told_apart_by_hr_and_hardly_by_bicubic(
     data_root: Path, judge: Any, store: Store
 ) -> None:

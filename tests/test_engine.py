@@ -497,6 +497,7 @@ def test_without_tensorboard_installed_there_is_no_folder(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("curves")
 def test_an_image_that_cannot_be_drawn_fails_no_run(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -574,6 +575,7 @@ def test_a_photo_that_is_lost_on_the_way_costs_no_step(
     assert run_folder.step_of(checkpoint.checkpoints(tmp_path / "run")[-1]) == 4
 
 
+@pytest.mark.usefixtures("curves")
 def test_a_run_ends_with_an_image_of_itself(tmp_path: Path, run: Callable[..., Any]) -> None:
     run(tiny())
     assert (tmp_path / "run" / "training.png").stat().st_size > 10_000

@@ -335,22 +335,21 @@ def discrepancy(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_fid_and_kid_end_to_end_whatever_the_order_and_the_batches(files: dict[type, Path]) -> None:
-    sr, hr = random_pair(3, 64)
+    sr, hr = random_pair(2, 64)
     sr[1] = sr[1] * 1.4 - 0.2  # leaves [0, 1]
     fid, kid = Fid(weights=str(files[Fid])), Kid(weights=str(files[Kid]))
     for metric in (fid, kid):
         assert isinstance(metric, SetMetric)
         assert not metric.higher_is_better
         assert metric.unit == ""
-    fid.update(sr[:2], hr[:2])
-    fid.update(sr[2:], hr[2:])
-    order = [2, 0, 1]
-    kid.update(sr[order], hr[order])
+    fid.update(sr[:1], hr[:1])
+    fid.update(sr[1:], hr[1:])
+    kid.update(sr.flip(0), hr.flip(0))
 
     eight = [(x.clamp(0, 1) * 255).round().to(torch.uint8) for x in (sr, hr)]
     with torch.no_grad():
         a, b = (fid.network(x)[0] for x in eight)
-    assert a.shape == (3, 2048)
+    assert a.shape == (2, 2048)
     distance = fid.compute()
     assert distance > 0
     assert distance == pytest.approx(sets.frechet(a, b), rel=1e-4)
