@@ -15,30 +15,24 @@ class PlainDiscriminator(nn.Module):
     """Seven 3x3 and two 1x1 convolutions, global average, one logit (section III, P5).
 
     ReLU after each convolution but the last, where it would pin the probability at or above
-    one half. The first 1x1 convolution has
-    1,024 kernels (open in the paper; SRGAN's dense layer has as many). The feature is the
-    activation of the 5th convolution, after its ReLU (P8).
+    one half. The first 1x1 convolution has 1,024 kernels (open in the paper; SRGAN's dense layer
+    has as many). The feature is the activation of the 5th convolution, after its ReLU (P8).
 
     Args:
         width: Multiplies all kernel counts.
-        normalise: Batch normalisation after each 3x3 convolution but the first, as in SRGAN; the
-            paper mentions none here.
 
     Raises:
         ValueError: A width that isn't positive.
     """
 
-    def __init__(self, *, width: float = 1.0, normalise: bool = False) -> None:
+    def __init__(self, *, width: float = 1.0) -> None:
         super().__init__()
-        if width <= 0:
-            raise ValueError(f"width must be positive, not {width}")
         blocks: list[nn.Sequential] = []
         before = 3
         for count, stride in LAYERS:
             after = kernels(count, width)
-            norm = [nn.BatchNorm2d(after)] if normalise and blocks else []
-            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=not norm)
-            blocks.append(nn.Sequential(convolution, *norm, nn.ReLU(inplace=True)))
+            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1)
+            blocks.append(nn.Sequential(convolution, nn.ReLU(inplace=True)))
             before = after
         hidden = kernels(1024, width)
         self.first_five = nn.Sequential(*blocks[:5])

@@ -11,7 +11,9 @@ Upscale = Literal["resize", "shuffle"]
 
 
 def kernels(count: int, width: float) -> int:
-    """Return a kernel count at a width multiplier, at least 4 and exact at width 1."""
+    """Return a kernel count at a positive width multiplier, at least 4 and exact at width 1."""
+    if width <= 0:
+        raise ValueError(f"width must be positive, not {width}")
     return max(4, round(count * width))
 
 
@@ -61,22 +63,18 @@ class InceptionResidualBlock(nn.Module):
     Args:
         channels: Feature maps in and out.
         each: Kernels of either size.
-        rectify: ReLU after the 1x1 convolution, too.
         asymmetric: See `Branches`.
     """
 
-    def __init__(
-        self, channels: int, each: int, *, rectify: bool = False, asymmetric: bool = False
-    ) -> None:
+    def __init__(self, channels: int, each: int, asymmetric: bool = False) -> None:
         super().__init__()
-        self.rectify = rectify
         self.branches = Branches(channels, each, asymmetric)
         self.project = nn.Conv2d(2 * each, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``B(channels)hw`` to the same shape."""
         y: Tensor = self.project(self.branches(x))
-        return torch.relu(x + (torch.relu(y) if self.rectify else y))
+        return torch.relu(x + y)
 
 
 class UpscalingBlock(nn.Module):
@@ -87,22 +85,14 @@ class UpscalingBlock(nn.Module):
         outputs: Feature maps; also the kernels of each branch.
         upscale: ``resize``: nearest-neighbour upscaling, then branches on four times the
             pixels. ``shuffle``: branches at the input's size, then pixel shuffle.
-        rectify: ReLU after the 1x1 convolution.
         asymmetric: See `Branches`.
     """
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        upscale: Upscale = "resize",
-        *,
-        rectify: bool = False,
-        asymmetric: bool = False,
+        self, inputs: int, outputs: int, upscale: Upscale = "resize", asymmetric: bool = False
     ) -> None:
         super().__init__()
         self.upscale: Upscale = upscale
-        self.rectify = rectify
         self.branches = Branches(inputs, outputs, asymmetric)
         spread = 4 * outputs if upscale == "shuffle" else outputs
         self.spread = nn.Conv2d(2 * outputs, spread, 1)
@@ -112,7 +102,6 @@ class UpscalingBlock(nn.Module):
         if self.upscale == "resize":
             x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
         y: Tensor = self.spread(self.branches(x))
-        y = torch.relu(y) if self.rectify else y
         return nn.functional.pixel_shuffle(y, 2) if self.upscale == "shuffle" else y
 
     def start_smooth(self) -> None:
@@ -130,21 +119,13 @@ class InceptionResidual(nn.Module):
 
     Stem, inception-residual block (256), upscaling block (128), inception-residual block (128),
     upscaling block (64), three convolutions, tanh. Fully convolutional: any input size works.
-    4,455,427 parameters at width 1. Where the paper is silent, we chose:
-
-    - *Kernel counts* are those of each kernel size within a block. The chain of feature maps is
-      then the one the numbers spell, 256, 256, 128, 128, 64, and every shortcut is an identity.
-    - *Stem*: 128 kernels of each size give the 256 maps that the first shortcut needs.
-    - *Upscaling*: nearest-neighbour, before the branches. By pixel shuffle after them a step is 1.6
-      times as fast and teaches less. Transposed convolutions would draw a checkerboard.
-    - *Last three convolutions*: 3x3, with 64, 32 and 3 kernels, since they run at the full size;
-      ReLU between them, tanh last; no batch normalisation (P4 states it for the blocks alone).
+    4,455,427 parameters at width 1. "The paper, line by line", P1 to P4, says what we chose where
+    the paper is silent: kernel counts, stem, upscaling, and the last three convolutions.
 
     Args:
         scale: 4; the two upscaling blocks are the paper's.
         width: Multiplies all kernel counts.
         upscale: ``resize`` or ``shuffle``; see `UpscalingBlock`.
-        rectify: ReLU after the last 1x1 convolution of each block, too: another reading of P4.
         asymmetric: 1x3 and 3x1, 1x5 and 5x1 in place of 3x3 and 5x5: the paper's future work
             (P19). 2,200,835 parameters at width 1.
 
@@ -158,23 +139,19 @@ class InceptionResidual(nn.Module):
         scale: int = 4,
         width: float = 1.0,
         upscale: Upscale = "resize",
-        rectify: bool = False,
         asymmetric: bool = False,
     ) -> None:
         super().__init__()
         if scale != 4:
             raise ValueError(f"scale is 4 (two upscaling blocks), not {scale}")
-        if width <= 0:
-            raise ValueError(f"width must be positive, not {width}")
         # LR pixels; resize: 2 + 2 at 1x, (2 + 2) / 2 at 2x, (2 + 3) / 4 at 4x.
         self.receptive_radius = 9 if upscale == "shuffle" else 8
         wide, middle, narrow = (kernels(n, width) for n in (256, 128, 64))
-        how = {"rectify": rectify, "asymmetric": asymmetric}
         self.stem = Branches(3, middle, asymmetric)
-        self.residual1 = InceptionResidualBlock(2 * middle, wide, **how)
-        self.up1 = UpscalingBlock(2 * middle, middle, upscale, **how)
-        self.residual2 = InceptionResidualBlock(middle, middle, **how)
-        self.up2 = UpscalingBlock(middle, narrow, upscale, **how)
+        self.residual1 = InceptionResidualBlock(2 * middle, wide, asymmetric)
+        self.up1 = UpscalingBlock(2 * middle, middle, upscale, asymmetric)
+        self.residual2 = InceptionResidualBlock(middle, middle, asymmetric)
+        self.up2 = UpscalingBlock(middle, narrow, upscale, asymmetric)
         last = kernels(32, width)
         self.tail = nn.Sequential(
             nn.Conv2d(narrow, narrow, 3, padding=1),

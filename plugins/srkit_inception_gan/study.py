@@ -6,39 +6,33 @@ scenario does, and a finished training is not done again.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from statistics import median
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 import srkit
+from srkit.errors import Interrupted
+from srkit.files import write_text
 from srkit_inception_gan import results
 from srkit_inception_gan.paper import SCENARIOS
 
-ROUNDS = 3  # speeds are measured in turns: a slow minute of the machine slows all scenarios alike
-HOUR = 3600.0  # speeds are steps within it
 MARGIN = 0.95  # share of the time that is planned
-PAGE = "report"  # folder
-INTERRUPTED = 130  # exit status
 
 app = typer.Typer(
-    help="Repeat what a paper trained and measured.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-Text: TypeAlias = str | None
-Numbers: TypeAlias = list[int] | None
 
 
 @app.callback(no_args_is_help=True)
@@ -49,13 +43,14 @@ def reproduce() -> None:
 @app.command()
 def paper(
     scenario: Annotated[
-        Numbers, typer.Option(min=1, max=4, help="1 to 4; repeatable.", show_default="all")
+        list[int] | None, typer.Option(min=1, max=4, help="1 to 4; repeatable.", show_default="all")
     ] = None,
     steps: Annotated[
-        Numbers, typer.Option(min=1, help="Training steps; repeat it for one a scenario.")
+        list[int] | None,
+        typer.Option(min=1, help="Training steps; repeat it for one a scenario."),
     ] = None,
     time_budget: Annotated[
-        Text, typer.Option(help="Time of all trainings, in equal shares.", show_default="2h")
+        str | None, typer.Option(help="Time of all trainings, in equal shares.", show_default="2h")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings a scenario.")] = 1,
     settings: Annotated[
@@ -64,7 +59,7 @@ def paper(
     ] = None,
     data: Annotated[str, typer.Option(help="Photos with train and test splits.")] = "celeba",
     verify_data: Annotated[
-        Text, typer.Option(help="Folder of IMM.", show_default="imm under SRKIT_DATA")
+        str | None, typer.Option(help="Folder of IMM.", show_default="imm under SRKIT_DATA")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of runs and results.")] = Path("runs/paper"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
@@ -80,23 +75,21 @@ def paper(
     changes = dict(srkit.parse_setting(text) for text in settings or ())
     study = Study(chosen, seeds, changes, data, verify_data, out, device)
     study.require_settings()
-    plan = study.plan(steps or [], "" if steps else time_budget or "2h")
-    runs = study.runs(plan["steps"])
+    runs = study.runs(study.plan(steps or [], "" if steps else time_budget or "2h"))
     for number, run in enumerate(runs, 1):
-        _say(f"{number} of {len(runs)}: {run.label}, {run.recipe.steps:,} steps")
+        _report(f"{number} of {len(runs)}: {run.label}, {run.recipe.steps:,} steps")
         study.train(run)
-    _say(f"measuring {len(runs)} models")
-    summary = results.summary(study.measure(runs, dict(zip(chosen, plan["speeds"], strict=True))))
-    _write(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    _write(out / "summary.md", results.markdown(summary))
-    typer.echo(f"{out / 'summary.md'}\n{out / PAGE / 'index.html'}")
+    _report(f"measuring {len(runs)} models")
+    summary = results.summary(study.measure(runs))
+    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_text(out / "summary.md", results.markdown(summary))
+    typer.echo(f"{out / 'summary.md'}\n{out / 'report' / 'index.html'}")
 
 
 class Run(NamedTuple):
     """One training: a scenario with a seed."""
 
     scenario: int
-    seed: int
     label: str
     recipe: srkit.Recipe
     folder: Path
@@ -104,7 +97,7 @@ class Run(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """What the command was asked for."""
+    """The options of the command."""
 
     scenarios: Sequence[int]
     seeds: int
@@ -131,8 +124,7 @@ class Study:
             for seed in range(self.seeds):
                 recipe = self.recipe(scenario, seed, count)
                 label = SCENARIOS[scenario].label + (f", seed {seed}" if self.seeds > 1 else "")
-                folder = self.out / f"{recipe.name}-seed{seed}"
-                runs.append(Run(scenario, seed, label, recipe, folder))
+                runs.append(Run(scenario, label, recipe, self.out / f"{recipe.name}-seed{seed}"))
         return runs
 
     def recipe(self, scenario: int, seed: int, steps: int) -> srkit.Recipe:
@@ -146,96 +138,62 @@ class Study:
         }
         return whole.changed(own | {k: v for k, v in self.settings.items() if _fits(whole, k)})
 
-    def plan(self, steps: Sequence[int], budget: str) -> dict[str, Any]:
-        """Return ``steps`` and ``speeds`` of each scenario; those of an earlier start, if any.
+    def plan(self, steps: Sequence[int], budget: str) -> list[int]:
+        """Return the steps of each scenario; those of an earlier start, if any.
 
         Raises:
             SrkitError: The folder holds another study, the time is too short, or something is
                 missing that would be missed only after the training.
         """
         options = {key: vars(self)[key] for key in ("scenarios", "seeds", "settings", "data")}
-        wanted = {**options, "steps": steps, "time_budget": budget}
+        options |= {"steps": steps, "time_budget": budget}
         file = self.out / "study.json"
         if not file.is_file():
-            seconds = srkit.parse_time(budget) if budget else math.inf
-            _say("a short bench, to see that all it needs is there")
+            seconds = srkit.parse_time(budget) * MARGIN if budget else 0
+            share = seconds / (len(self.scenarios) * self.seeds)
+            _report("a short bench, to see that all it needs is there")
             self._bench([], limit=1)
-            speeds, fitting = self._speeds(seconds)
-            each = [*steps] * len(speeds) if len(steps) == 1 else steps or fitting
-            self.out.mkdir(parents=True, exist_ok=True)
-            _write(file, json.dumps({"asked": wanted, "steps": each, "speeds": speeds}) + "\n")
+            each = [*steps] * len(self.scenarios) if len(steps) == 1 else steps
+            each = each or [self._steps_within(share, scenario) for scenario in self.scenarios]
+            write_text(file, json.dumps({"options": options, "steps": each}) + "\n")
         plan: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        for key, value in wanted.items():
-            if (before := plan["asked"][key]) != value:
-                was, now = (shown or "not given" for shown in (before, value))
+        for key, value in options.items():
+            if (before := plan["options"][key]) != value:
                 raise srkit.InputError(
-                    f"{self.out} was begun with {key} {was}, now {now}: ask for the same, or "
-                    "choose another --out"
+                    f"{self.out} was begun with {key} {before or 'not given'}, now "
+                    f"{value or 'not given'}: ask for the same, or choose another --out"
                 )
-        return plan
+        return [*plan["steps"]]
 
-    def _speeds(self, budget: float) -> tuple[list[list[int]], list[int]]:
-        """Return each scenario's steps an hour, in each round, and its steps within a budget."""
-        began, speeds = time.perf_counter(), [list[int]() for _ in self.scenarios]
-        for number in range(1, ROUNDS + 1):
-            _say(f"measuring speeds, round {number} of {ROUNDS}")
-            for scenario, measured in zip(self.scenarios, speeds, strict=True):
-                clock = time.perf_counter()
-                measured.append(self._steps_an_hour(scenario))
-                start = time.perf_counter() - clock  # no training begins faster
-            measuring = (time.perf_counter() - began) / number * ROUNDS
-            rates = [sum(measured) / number / HOUR for measured in speeds]
-            count = len(speeds) * self.seeds
-            least = measuring + count * (start + 1 / min(rates)) / MARGIN
-            if budget < least:
-                raise srkit.InputError(
-                    f"--time-budget {budget:g}s is too short: measuring the speeds and a step of "
-                    f"{count} trainings take {math.ceil(least)}s here"
-                )
-        share = (min(budget, 1e9) - measuring) / count * MARGIN - start
-        return speeds, [max(1, int(share * rate)) for rate in rates]
+    def _steps_within(self, seconds: float, scenario: int) -> int:
+        """Begin a training that has this time, and end it when the number of its steps is known."""
+        _report(f"measuring the speed of scenario {scenario}")
+        recipe, steps = self.recipe(scenario, 0, 10_000), []
 
-    def _steps_an_hour(self, scenario: int) -> int:
-        """Begin a training that has an hour, and end it when the number of its steps is known."""
-        with tempfile.TemporaryDirectory() as scratch:
-            try:
-                self._train(
-                    self.recipe(scenario, 0, 10_000),
-                    Path(scratch) / "run",
-                    time_budget=HOUR,
-                    report=_end_at_start,
-                )
-            except _Started as started:
-                return started.steps
-        raise AssertionError("a training ended before it started")
+        def end(record: Mapping[str, Any]) -> None:
+            if "start" in record:
+                steps.append(int(record["steps"]))
+                raise _Started
+
+        with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(_Started):
+            self._train(recipe, Path(scratch) / "run", time_budget=seconds, report=end)
+        return steps[0]
 
     def train(self, run: Run) -> None:
-        """Train, or go on; nothing is done where the weights of this recipe are there."""
-        begun = run.folder / "recipe.toml"
-        if (run.folder / "model.safetensors").is_file():
-            if srkit.Recipe.from_file(begun) != run.recipe:
-                raise srkit.InputError(f"{run.folder} holds another run; choose another --out")
-            return
+        """Train, or go on; a finished training is only validated again."""
+        every = max(1, run.recipe.steps // 50)
+        begun = (run.folder / "recipe.toml").is_file()
+        options = {"checkpoint_every": every, "resume": begun, "report": _report_validation}
         try:
-            self._train(
-                run.recipe,
-                run.folder,
-                checkpoint_every=max(1, run.recipe.steps // 50),
-                resume=begun.is_file(),
-                report=_validations,
-            )
-        except srkit.SrkitError as error:
-            if error.status == INTERRUPTED:
-                step = str(error).partition(",")[0]
-                error.args = (f"{run.label}: {step}; the same command goes on",)
-            raise
+            self._train(run.recipe, run.folder, **options)
+        except Interrupted as error:
+            what = f"{run.label}: {str(error).partition(',')[0]}"
+            raise Interrupted(f"{what}; the same command goes on") from error
 
     def _train(self, recipe: srkit.Recipe, out: Path, **options: Any) -> None:
         srkit.train(recipe, out=out, data=self.data, device=self.device, **options)
 
-    def measure(
-        self, runs: Sequence[Run], speeds: Mapping[int, Sequence[float]]
-    ) -> results.Measured:
+    def measure(self, runs: Sequence[Run]) -> results.Measured:
         """Bench all trained models, with the page."""
         loaded = {run.label: srkit.load(run.folder, device=self.device) for run in runs}
         models = [dataclasses.replace(model, name=label) for label, model in loaded.items()]
@@ -243,7 +201,9 @@ class Study:
         for run in runs:
             labels.setdefault(run.scenario, []).append(run.label)
         steps = {run.scenario: run.recipe.steps for run in runs}
-        return results.Measured(labels, steps, speeds, self._bench(models, report=self.out / PAGE))
+        speeds = {run.label: _steps_an_hour(run) for run in runs}
+        report = self._bench(models, report=self.out / "report")
+        return results.Measured(labels, steps, speeds, report)
 
     def _bench(self, models: Sequence[srkit.Model], **options: Any) -> Any:
         return srkit.bench(
@@ -259,37 +219,29 @@ class Study:
 
 
 class _Started(Exception):  # noqa: N818 - no error
-    """A training knows how many steps it does."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-
-def _end_at_start(record: Mapping[str, Any]) -> None:
-    if "start" in record:
-        raise _Started(record["steps"])
+    """A training has reported how many steps it does."""
 
 
 def _fits(recipe: srkit.Recipe, path: str) -> bool:
     """Return whether a recipe has the part that a setting changes: not all have an adversary."""
-    first, _, rest = path.partition(".")
-    if first in ("discriminator", "adversarial"):
-        return recipe.discriminator is not None
-    return first != "losses" or rest.partition(".")[0] in recipe.losses
+    part, _, rest = path.partition(".")
+    if part == "losses":
+        return rest.partition(".")[0] in recipe.losses
+    return part == "init" or getattr(recipe, part, None) is not None
 
 
-def _validations(record: Mapping[str, Any]) -> None:
+def _steps_an_hour(run: Run) -> int:
+    """Return a training's speed: the median over its log, which a slow minute doesn't change."""
+    lines = (run.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    speeds = filter(None, (json.loads(line).get("images_per_second") for line in lines))
+    return int(median(speeds) / run.recipe.batch_size * 3600)
+
+
+def _report_validation(record: Mapping[str, Any]) -> None:
     if scores := record.get("validation"):
         gain = scores["psnr"] - scores["bicubic_psnr"]
-        _say(f"  step {record['step']:,}: {scores['psnr']:.2f} dB, {gain:+.2f} over bicubic")
+        _report(f"  step {record['step']:,}: {scores['psnr']:.2f} dB, {gain:+.2f} over bicubic")
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     typer.echo(text, err=True)
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a file that appears only when it is whole."""
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
