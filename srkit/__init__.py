@@ -32,32 +32,19 @@ if TYPE_CHECKING:
     )
     from srkit.training.loop import train
 
-_WHERE = {
-    "Adversarial": "recipe",
-    "Data": "recipe",
-    "DiscriminatorOutput": "hookspecs",
-    "InputError": "errors",
-    "Loss": "recipe",
-    "Metric": "hookspecs",
-    "Model": "inference.model",
-    "Optimizer": "recipe",
-    "OptionError": "errors",
-    "Part": "recipe",
-    "Person": "hookspecs",
-    "ReadyModel": "hookspecs",
-    "Recipe": "recipe",
-    "Recovery": "recipe",
-    "SetMetric": "hookspecs",
-    "SrkitError": "errors",
-    "bench": "evaluation.run",
-    "bicubic": "imaging.codec",
-    "difference": "evaluation.statistics",
-    "export": "models.export",
-    "hookimpl": "hookspecs",
-    "load": "models.load",
-    "parse_setting": "recipe",
-    "parse_time": "cli.train",
-    "train": "training.loop",
+# Public names by the module that they come from.
+_NAMES = {
+    "cli.train": "parse_time",
+    "errors": "InputError OptionError SrkitError",
+    "evaluation.run": "bench",
+    "evaluation.statistics": "difference",
+    "hookspecs": "DiscriminatorOutput Metric Person ReadyModel SetMetric hookimpl",
+    "imaging.codec": "bicubic",
+    "inference.model": "Model",
+    "models.export": "export",
+    "models.load": "load",
+    "recipe": "Adversarial Data Loss Optimizer Part Recipe Recovery parse_setting",
+    "training.loop": "train",
 }
 
 __all__ = [
@@ -91,8 +78,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(f"srkit.{_WHERE[name]}"), name)
+    for module, names in _NAMES.items():
+        if name in names.split():
+            return getattr(importlib.import_module(f"srkit.{module}"), name)
     raise AttributeError(f"module 'srkit' has no attribute '{name}'")
 
 

@@ -13,14 +13,12 @@ from srkit.recipe import PARTS, Loss, Recipe
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def schema(*, installed: bool = True) -> dict[str, Any]:
+def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of recipes, as ``json.dumps`` takes it.
 
-    Args:
-        installed: List the parts that are installed, with their options, which imports them;
-            else a part may have any name and options.
+    It lists the installed parts with their options, which imports them.
     """
-    generated = options.json_schema(_with_installed_parts() if installed else Recipe)
+    generated = options.json_schema(_with_installed_parts())
     # Together with the required keys this is what `Recipe` checks as a whole.
     together = {"discriminator": ["adversarial"], "adversarial": ["discriminator"]}
     title = {"$schema": DIALECT, "title": "srkit recipe"}

@@ -26,7 +26,7 @@ STEPS = 600
 def start(recipe: Path, photos: Path, out: Path) -> subprocess.Popen[str]:
     """Begin a run, or go on with it."""
     words = [sys.executable, "-m", "srkit", "train", str(recipe), "--data", str(photos)]
-    words += ["--out", str(out), "--device", "cpu", "--checkpoint-every", "4", "--log-every", "3"]
+    words += ["--out", str(out), "--device", "cpu", "--checkpoint-every", "4"]
     if (out / run_folder.RECIPE).is_file():
         words.append("--resume")
     return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

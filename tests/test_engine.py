@@ -646,12 +646,12 @@ def test_too_little_memory_is_said_in_one_line(
     assert error.count("\n") == 1
 
 
-def test_a_plan_tells_size_and_speed_and_writes_nothing(
+def test_a_plan_shows_size_and_speed_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = tiny_gan()
-    found = plan(recipe, device="cpu")
+    cost = plan(recipe, device="cpu")
     torch.manual_seed(0)
     parts = build_parts(recipe, CPU)
     assert parts.discriminator is not None
@@ -659,14 +659,13 @@ def test_a_plan_tells_size_and_speed_and_writes_nothing(
         ("generator", parts.generator),
         ("discriminator", parts.discriminator),
     ):
-        assert found.parameters[name] == sum(p.numel() for p in network.parameters())
-    weights = sum(found.parameters.values()) * 4
-    assert found.memory > 4 * weights
-    assert found.seconds_per_step > 0
+        assert cost.parameters[name] == sum(p.numel() for p in network.parameters())
+    assert cost.memory > 16 * sum(cost.parameters.values())  # weights, gradients, moments
+    assert cost.seconds_per_step > 0
     assert main(["train", "faces-tiny", "--plan", "--device", "cpu"]) == 0
-    said = capsys.readouterr().out
-    assert "16,923" in said
-    assert "ms" in said
+    output = capsys.readouterr().out
+    assert "16,923" in output
+    assert "ms" in output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -674,8 +673,7 @@ def test_one_convolutions_flops_are_counted_right(
     fake_distribution: Callable[..., Path],
 ) -> None:
     fake_distribution("srkit-faulty", {"faulty_plugin": FAULTY})
-    found = plan(tiny(**{"generator.name": "normed"}), device="cpu")
-    assert found.flops == 2 * 8 * 8 * 27 * 48
+    assert plan(tiny(**{"generator.name": "normed"}), device="cpu").flops == 2 * 8 * 8 * 27 * 48
 
 
 # --- full disks ---------------------------------------------------------------------------------
@@ -780,14 +778,13 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
     file = tmp_path / "recipe.toml"
     file.write_text(recipe.to_toml())
     together = tmp_path / "together"
-    words = [str(file), "--data", str(photos), "--device", "cpu", "--log-every", "3"]
-    words += ["--checkpoint-every", "10"]
+    words = [str(file), "--data", str(photos), "--device", "cpu", "--checkpoint-every", "10"]
     statuses, out, err = two_forks(tmp_path, "train", *words, "--out", str(together))
     assert statuses == {0}, err
     assert out.count("PSNR") == 1  # one process speaks
     assert "2 processes" in " ".join(err.split())
 
-    alone = run(recipe, out=tmp_path / "alone", log_every=3, checkpoint_every=10)
+    alone = run(recipe, out=tmp_path / "alone", log_every=50, checkpoint_every=10)
     last = checkpoint.checkpoints(together)[-1]
     start = checkpoint.read(checkpoint.checkpoints(together)[0])
     for part in ("generator", "discriminator"):
@@ -803,8 +800,8 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
     assert [line["step"] for line in theirs] == [line["step"] for line in ours]
     for one, other in zip(ours, theirs, strict=True):
         for key in one.keys() & {"losses", "gradient_norms", "validation"}:
-            # A share of images moves by whole images: the floor is one of a line's 96.
-            close = pytest.approx(one[key], rel=1e-2, abs=0.011 if key == "losses" else 0)
+            # A share of images moves by whole images: the floor is one of a line's 640.
+            close = pytest.approx(one[key], rel=1e-2, abs=0.002 if key == "losses" else 0)
             assert other[key] == close, (one["step"], key)
 
     torn = tmp_path / "torn"
@@ -851,12 +848,26 @@ def test_an_error_of_several_processes_is_said_and_none_hangs(tmp_path: Path, ph
     assert err.count("already holds a run") == 1  # one process says it
 
 
-def test_an_error_of_one_process_reaches_the_others_whatever_its_kind() -> None:
-    for error in (TooManyBrokenError(["a.png: torn"], 3), InputError("a"), ValueError("b")):
-        again = distributed._reported_elsewhere(*distributed._description(error, 0))
-        assert isinstance(again, SrkitError)
-        assert str(error) in str(again)
-        assert again.elsewhere is True  # type: ignore[attr-defined]
+def test_an_error_of_one_process_reaches_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    def gather(values: list[Any], value: Any) -> None:
+        sent.append(value)
+        values[:] = [(130, "interrupted"), None]
+
+    def fail() -> None:
+        raise failures.pop()
+
+    monkeypatch.setattr(distributed.dist, "all_gather_object", gather)
+    main, other = (distributed.Processes(CPU, rank=rank, count=2) for rank in (0, 1))
+    with pytest.raises(distributed.ElsewhereError, match="interrupted") as raised:
+        other.by_main(lambda: None)
+    assert raised.value.status == 130
+    failures = [ValueError("b"), TooManyBrokenError(["a.png: torn"], 3)]
+    for kind in (TooManyBrokenError, ValueError):
+        with pytest.raises(kind):
+            main.by_main(fail)
+    assert [error and error[0] for error in sent] == [None, 2, 2]
 
 
 @pytest.mark.long
@@ -881,7 +892,7 @@ def test_a_launchers_signal_saves_and_ends_all(
     out = tmp_path / "run"
     words = ["train", "faces-tiny", "--data", str(photos), "--out", str(out), "--device", "cpu"]
     words += ["--set", "data.size=32", "--steps", "100000", "--checkpoint-every", "100000"]
-    words += ["--storage", "stream", "--workers", "1", "--log-every", "5"]
+    words += ["--storage", "stream", "--workers", "1", "--set", "validate_every=5"]
     process = subprocess.Popen(
         [*TORCHRUN, "-m", "srkit", *words],
         stderr=subprocess.PIPE,

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from srkit.training.cost import Plan
 
 
-# What all processes that train together find alike.
+# Errors that all processes of a run have alike.
 COMMON = (RecipeError, UnknownNameError, NameClashError, OptionError, Interrupted)
 SOURCES = "A folder, samples, hf:OWNER/NAME, or shards."
 
 
-def _one_voice(command: Callable[..., None]) -> Callable[..., None]:
+def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
     """Let one process report what all of them raise; make a lack of memory one line."""
 
     @functools.wraps(command)
@@ -45,12 +45,13 @@ def _one_voice(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except SrkitError as error:
-            if "srkit.training.distributed" in sys.modules:  # else there are no others to part from
+            quiet = isinstance(error, COMMON) and _rank() > 0
+            if "srkit.training.distributed" in sys.modules:  # else there are no others to leave
                 from srkit.training import distributed
 
                 distributed.leave()
-            known = isinstance(error, COMMON) and _rank() > 0
-            if known or getattr(error, "elsewhere", False):
+                quiet = quiet or isinstance(error, distributed.ElsewhereError)
+            if quiet:
                 raise SystemExit(error.status) from error
             raise
         except Exception as error:
@@ -64,7 +65,7 @@ def _one_voice(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-@_one_voice
+@_reported_once
 def train(
     recipe: Annotated[str, typer.Argument(help="A registered recipe, or a TOML file.")],
     data: Annotated[str, typer.Option(help=SOURCES)] = "celeba",
@@ -83,7 +84,7 @@ def train(
         str | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")
     ] = None,
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="The data are real pairs, in folders lr and hr.")
+        bool, typer.Option("--pairs", help="Train on real pairs, in folders lr and hr.")
     ] = False,
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16 or fp16.", show_default="the recipe's")
@@ -96,16 +97,16 @@ def train(
         typer.Option(help="memory, stream, or auto: what fits."),
     ] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that decode a stream.")
+        int | None,
+        typer.Option(min=0, help="Processes that decode a stream.", show_default="by cores"),
     ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Don't store decoded photos.")
     ] = False,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 1000,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 1000,
     best: Annotated[
         str, typer.Option(metavar="METRIC", help="Keep the best validation by this metric.")
     ] = "psnr",
-    log_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 50,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Log for TensorBoard too, into the run's folder.")
     ] = False,
@@ -175,7 +176,6 @@ def train(
             time_budget=seconds,
             checkpoint_every=checkpoint_every,
             best=best,
-            log_every=log_every,
             tensorboard=tensorboard,
             compiled=compiled,
             resume=resume,
@@ -222,7 +222,6 @@ def _print_plan(plan: Plan) -> None:
         table.add_row(f"{network}, parameters", f"{count:,}")
     table.add_row(f"FLOPs to upscale {side}x{side}", f"{plan.flops / 1e9:.3g} G")
     table.add_row("memory of a process", f"{plan.memory / 2**20:,.0f} MiB")
-    table.add_row("a training checkpoint", f"{plan.checkpoint / 2**20:,.0f} MiB")
     table.add_row(f"time of a step on {plan.device}", f"{plan.seconds_per_step * 1000:.1f} ms")
     table.add_row("images/s", f"{recipe.batch_size / plan.seconds_per_step:,.0f}")
     hours = datetime.timedelta(seconds=round(recipe.steps * plan.seconds_per_step))

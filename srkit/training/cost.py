@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import torch
@@ -23,7 +21,7 @@ from srkit.training.step import step
 from srkit.training.validation import Validation
 
 WARM_UP = 3  # steps: the first ones pay for allocation, the choice of kernels, compilation
-LEAST, SECONDS = 5, 3.0  # steps and time that a measurement takes at least
+MIN_STEPS, MIN_SECONDS = 5, 3.0  # of a measurement
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,6 @@ class Plan:
         parameters: Number of weights by network.
         flops: Multiplications and additions to upscale one LR image of the recipe's size.
         memory: Bytes of one process: peak allocation on a CUDA device, else the whole process.
-        checkpoint: Bytes of one training checkpoint.
         seconds_per_step: Mean over a few seconds.
     """
 
@@ -45,7 +42,6 @@ class Plan:
     parameters: dict[str, int]
     flops: int
     memory: int
-    checkpoint: int
     seconds_per_step: float
 
 
@@ -73,14 +69,12 @@ def plan(recipe: Recipe, *, device: str = "auto", compiled: bool = False) -> Pla
     state = State.of(recipe, parts, processes)
     batches = _random_batches(recipe, recipe.batch_size // processes.count, processes.device)
     seconds = seconds_per_step(state, parts, batches)
-    tensors, _ = state.capture()
     return Plan(
         recipe,
         processes.device,
         {n: sum(p.numel() for p in net.parameters()) for n, net in state.networks.items()},
         counter.get_total_flops(),
         _memory(processes.device),
-        sum(tensor.nbytes for tensor in tensors.values()),
         seconds,
     )
 
@@ -94,7 +88,7 @@ def _memory(device: torch.device) -> int:
 
 
 def _random_batches(recipe: Recipe, count: int, device: torch.device) -> Iterator[Batch]:
-    """Yield batches like those of a feed, of ``count`` images."""
+    """Yield batches of ``count`` images like those of a loader."""
     size, lr = recipe.data.stored_size, None
     while True:
         hr = torch.rand(count, 3, size, size, device=device)
@@ -123,24 +117,19 @@ def seconds_per_step(state: State, parts: Parts, batches: Iterator[Batch]) -> fl
     while going:
         step(state, parts, next(batches))
         done += 1
-        if done % LEAST == 0:
+        if done % MIN_STEPS == 0:
             _wait(device)
             # Every process must take as many steps as the others.
-            going = any(state.processes.collect(time.perf_counter() - began < SECONDS))
+            going = any(state.processes.collect(time.perf_counter() - began < MIN_SECONDS))
     seconds = (time.perf_counter() - began) / done
     state.restore(before, "measuring")
     return seconds
 
 
 def steps_within(
-    seconds: float,
-    state: State,
-    parts: Parts,
-    batches: Iterator[Batch],
-    validation: Validation,
-    checkpoint_every: int,
+    seconds: float, state: State, parts: Parts, batches: Iterator[Batch], validation: Validation
 ) -> int:
-    """Return how many steps fit into a time, validations and checkpoints included.
+    """Return how many steps fit into a time, validations included.
 
     Args:
         seconds: From now.
@@ -148,10 +137,9 @@ def steps_within(
         parts: The recipe's.
         batches: Batches of the run.
         validation: Validation of the run.
-        checkpoint_every: Steps between two checkpoints.
 
     Raises:
-        InputError: Not one.
+        InputError: Not even one does.
     """
     recipe, processes = state.recipe, state.processes
     began, rng = time.perf_counter(), checkpoint.rng_state()
@@ -160,29 +148,18 @@ def steps_within(
     at_once = processes.images_at_once(recipe.batch_size, recipe.accumulate)
     sr = validation.upscale(state.shipped(), at_once, processes)
     processes.by_main(lambda: validation.scores(sr))
-    validated = time.perf_counter()
-    tensors, metadata = state.capture()
-
-    def save() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint.write(Path(folder) / "checkpoint", tensors, recipe, 0, metadata)
-
-    processes.by_main(save)
-    saved = time.perf_counter()
     checkpoint.restore_rng(*rng)
-    a_validation, a_checkpoint = validated - stepped, saved - validated
-    # The last step is validated and saved whatever its number.
-    spent = saved - began + a_validation + a_checkpoint
-    least = spent + a_step
-    a_step += a_validation / recipe.validate_every + a_checkpoint / checkpoint_every
+    a_validation = time.perf_counter() - stepped
+    # The last step is validated whatever its number.
+    spent = stepped - began + 2 * a_validation
 
     def fitting() -> int:
-        if seconds < least:
+        if seconds < spent + a_step:
             raise InputError(
                 f"the time budget is too short: {max(0, seconds):.1f} s are left of it when "
                 f"training could begin, and measuring the speed, one step and its validation "
-                f"take {least:.1f} s"
+                f"take {spent + a_step:.1f} s"
             )
-        return max(1, int((seconds - spent) / a_step))
+        return max(1, int((seconds - spent) / (a_step + a_validation / recipe.validate_every)))
 
     return processes.by_main(fitting)

@@ -123,27 +123,22 @@ class Processes:
             result = work() if mine else None
         except Exception as error:
             own = error
-        failures = self.collect(_description(own, self.rank) if own else None)
+        # Some errors can't be pickled, but their text can.
+        status = getattr(own, "status", SrkitError.status)
+        errors = self.collect(None if own is None else (status, str(own)))
         if own is not None:
             raise own
-        for failure in filter(None, failures):
-            raise _reported_elsewhere(*failure)
+        for failure in filter(None, errors):
+            raise ElsewhereError(*failure)
         return result
 
 
-def _description(error: Exception, rank: int) -> tuple[type[SrkitError], str]:
-    """Return an error's kind and text: some errors can't be pickled."""
-    if isinstance(error, SrkitError):
-        return type(error), str(error)
-    return SrkitError, f"process {rank} failed: {error!r}"
+class ElsewhereError(SrkitError):
+    """An error of another process, which reports it."""
 
-
-def _reported_elsewhere(kind: type[SrkitError], text: str) -> SrkitError:
-    """Return an error that another process reports; some can't be made from their text."""
-    error = kind.__new__(kind)
-    error.args = (text,)
-    error.elsewhere = True  # type: ignore[attr-defined]
-    return error
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def start(device: str = "auto", precision: str = "fp32") -> Processes:

@@ -221,9 +221,7 @@ def train(
                 state.restore(newest, str(path))
         elif time_budget is not None:
             left = time_budget - (time.perf_counter() - began)
-            steps = cost.steps_within(
-                left, state, parts, loader.batches(0), validation, checkpoint_every
-            )
+            steps = cost.steps_within(left, state, parts, loader.batches(0), validation)
             recipe = state.recipe = recipe.changed({"steps": steps})
         stop = at_end.enter_context(Stop())
         if not resume:

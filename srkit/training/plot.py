@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
 from srkit.errors import InputError
@@ -21,8 +20,8 @@ from srkit.training import run_folder
 
 IMAGE = "training.png"
 SIZE, DPI = (13.5, 8.0), 120
+ROWS = 4  # panels below each other
 STATISTICS = ("d_accuracy", "d_real", "d_fake")
-ADVERSARIAL = ("adversarial", "discriminator")
 SMOOTHED = 50  # points, from which on a running mean is drawn over what was logged
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
@@ -51,10 +50,8 @@ def draw(folder: Path) -> Path:
         name = folder.resolve().name
         figure.suptitle(printable(f"{name}, step {records[-1]['step']:,}", 80), parse_math=False)
         columns = figure.add_gridspec(1, 2 if grids else 1, width_ratios=(2, 1)[: 1 + bool(grids)])
-        cells = columns[0].subgridspec(math.ceil(len(curves) / 2), 2)
-        axes = [
-            figure.add_subplot(cells[n % cells.nrows, n // cells.nrows]) for n in range(len(curves))
-        ]
+        cells = columns[0].subgridspec(min(ROWS, len(curves)), math.ceil(len(curves) / ROWS))
+        axes = [figure.add_subplot(cells[n % ROWS, n // ROWS]) for n in range(len(curves))]
         for ax, (title, lines) in zip(axes, curves.items(), strict=True):
             ax.set_xlim(0, records[-1]["step"] or 1)
             _draw_panel(ax, title, lines)
@@ -72,33 +69,18 @@ def draw(folder: Path) -> Path:
 def panels(records: Sequence[Mapping[str, Any]]) -> Panels:
     """Sort what a log holds into panels: title to label to ``N2``, steps and finite values."""
     losses, scores = _series(records, "losses"), _series(records, "validation")
-    drawn: Panels = {
-        "Discriminator": {k: losses.pop(k) for k in STATISTICS if k in losses},
-        "Adversarial losses": {k: losses.pop(k) for k in ADVERSARIAL if k in losses},
-    }
-    total = losses.pop("loss", None)
-    # The sum says nothing new where there is one term of weight 1.
-    if total is not None and not any(np.array_equal(total, each) for each in losses.values()):
-        losses["weighted sum"] = total
-    # Terms below zero (a negative PSNR, say) have another unit than the distances.
-    below = [name for name, points in losses.items() if points[:, 1].min() <= 0]
-    drawn |= {f"Loss: {name}": {name: losses.pop(name)} for name in below}
-    validated = {
-        f"Validation: {name.upper()}": {
-            label: scores[key]
-            for label, key in (("SR", name), ("bicubic", f"bicubic_{name}"))
-            if key in scores
-        }
-        for name in scores
-        if not name.startswith("bicubic_")
-    }
-    top = _series([{"step": r["step"], "top": r} for r in records], "top")
-    speeds = {
-        title: {"": top[key]}
-        for key, title in (("learning_rate", "Learning rate"), ("images_per_second", "images/s"))
-        if key in top
-    }
-    drawn = {"Losses": losses, **validated, **drawn, **speeds}
+    statistics = {name: losses.pop(name) for name in STATISTICS if name in losses}
+    if len(losses) == 2:
+        losses.pop("loss", None)  # the sum of one term
+    drawn: Panels = {f"Loss: {name}": {"": points} for name, points in losses.items()}
+    drawn["Discriminator"] = statistics
+    for name, points in scores.items():
+        metric = name.removeprefix("bicubic_")
+        panel = drawn.setdefault(f"Validation: {metric.upper()}", {})
+        panel["SR" if name == metric else "bicubic"] = points
+    top = _series([{"step": record["step"], "top": record} for record in records], "top")
+    for key, title in (("learning_rate", "Learning rate"), ("images_per_second", "images/s")):
+        drawn[title] = {"": top[key]} if key in top else {}
     return {title: lines for title, lines in drawn.items() if lines}
 
 
@@ -124,7 +106,7 @@ def _draw_panel(ax: Axes, title: str, lines: Mapping[str, Values]) -> None:
             points = np.column_stack((points[window - 1 :, 0], mean))
         marker = "." if len(points) == 1 else ""
         ax.plot(*points.T, style, color=f"C{n}", linewidth=1.2, marker=marker, label=label)
-    if title == "Losses":
+    if title.startswith("Loss") and min(points[:, 1].min() for points in lines.values()) > 0:
         ax.set_yscale("log")
     if any(lines):
         for text in ax.legend(fontsize=7, frameon=False).get_texts():
@@ -143,7 +125,6 @@ def _mark_events(axes: Sequence[Axes], records: Sequence[Mapping[str, Any]]) -> 
 
 
 def printable(text: str, most: int) -> str:
-    """Return a text on one line, cut, without what matplotlib's own font can't show."""
-    known = get_font(findfont("DejaVu Sans")).get_charmap()
-    line = "".join(x if ord(x) in known else "?" for x in " ".join(text.split()))
+    """Return a text on one line, cut, in characters that matplotlib's own font has."""
+    line = " ".join(text.split()).encode("latin-1", "replace").decode("latin-1")
     return line if len(line) <= most else f"{line[: most - 1]}…"
