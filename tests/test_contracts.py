@@ -121,26 +121,18 @@ def test_degradations(name: str, options: dict[str, Any]) -> None:
     testing.check_degradation(degradation, scale=int(stated[1]) if stated else 4)
 
 
-@pytest.mark.parametrize("name", offered("metrics"))
-def test_metrics(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, n) for kind in ("metrics", "set_metrics") for n in offered(kind)]
+)
+def test_metrics(kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    if registry.offer("metrics", name).plugin.entry_point == "perceptual":
+    if registry.offer(kind, name).plugin.entry_point == "perceptual":
         # On random weights: tests/plugins/test_perceptual.py.
         with pytest.raises(InputError, match="needs the weights"):
-            registry.build("metrics", name)
+            registry.build(kind, name)
         return
-    testing.check_metric(registry.build("metrics", name))
-
-
-@pytest.mark.parametrize("name", offered("set_metrics"))
-def test_set_metrics(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    if registry.offer("set_metrics", name).plugin.entry_point == "perceptual":
-        # On random weights: tests/plugins/test_perceptual.py.
-        with pytest.raises(InputError, match="needs the weights"):
-            registry.build("set_metrics", name)
-        return
-    testing.check_set_metric(registry.build("set_metrics", name))
+    check = testing.check_metric if kind == "metrics" else testing.check_set_metric
+    check(registry.build(kind, name))
 
 
 @pytest.mark.parametrize("name", offered("embedders"))
@@ -196,7 +188,26 @@ def test_models_are_whole_and_load(name: str) -> None:
 # --- every promise of a generator ---------------------------------------------------------------
 
 
-class Enlarger(nn.Module):
+def broken(good: Callable[[], Any], **changes: Any) -> Any:
+    """Return a good part with some of its attributes or methods replaced."""
+    return type("Broken", (good,), changes)()  # type: ignore[arg-type]
+
+
+def spare(good: type[nn.Module]) -> nn.Module:
+    """Return a good network with weights that nothing uses."""
+    network = good()
+    network.spare = nn.Linear(2, 2)
+    return network
+
+
+EXTRA_STATE = {"get_extra_state": lambda self: {"calls": 3}, "set_extra_state": lambda *_: None}
+
+
+def nearest(lr: Tensor, scale: int = 4) -> Tensor:
+    return lr.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+
+
+class Generator(nn.Module):
     """A good generator of one weight, to be broken in one place each."""
 
     receptive_radius: Any = 0
@@ -206,136 +217,66 @@ class Enlarger(nn.Module):
         self.gain = nn.Parameter(torch.ones(1))
 
     def forward(self, lr: Tensor) -> Tensor:
-        return self.upscaled(lr) * self.gain
-
-    def upscaled(self, lr: Tensor) -> Tensor:
-        return lr.repeat_interleave(4, -1).repeat_interleave(4, -2)
+        return nearest(lr) * self.gain
 
 
-class NoRadius(nn.Module):
-    def forward(self, lr: Tensor) -> Tensor:
-        return lr.repeat_interleave(4, -1).repeat_interleave(4, -2)
+def rolled(pixels: int, dims: int = -1, **changes: Any) -> Any:
+    """Return a generator that reaches some pixels away."""
+
+    def forward(self: Generator, lr: Tensor) -> Tensor:
+        return Generator.forward(self, lr + 0.1 * lr.roll(pixels, dims=dims))
+
+    return broken(Generator, forward=forward, **changes)
 
 
-class WrongShape(Enlarger):
-    def forward(self, lr: Tensor) -> Tensor:
-        return lr.repeat_interleave(2, -1).repeat_interleave(2, -2)
-
-
-class MultiplesOfFour(Enlarger):
-    def forward(self, lr: Tensor) -> Tensor:
-        return super().forward(lr[..., : lr.shape[-2] // 4 * 4, :])
-
-
-class NotATensor(Enlarger):
-    def forward(self, lr: Tensor) -> Any:
-        return [super().forward(lr)]
-
-
-class Bytes(Enlarger):
-    def forward(self, lr: Tensor) -> Tensor:
-        return (super().forward(lr) * 255).to(torch.uint8)
-
-
-class Infinite(Enlarger):
-    def forward(self, lr: Tensor) -> Tensor:
-        return super().forward(lr) / 0
-
-
-class BatchTied(Enlarger):
-    def forward(self, lr: Tensor) -> Tensor:
-        return super().forward(lr - lr.mean(dim=0, keepdim=True))
-
-
-class Restless(Enlarger):
-    def forward(self, lr: Tensor) -> Tensor:
-        return super().forward(lr) + 1e-6 * torch.rand(1)
-
-
-class HalfRadius(Enlarger):
-    receptive_radius = 2.5
-
-
-class NegativeRadius(Enlarger):
-    receptive_radius = -1
-
-
-class ReachesFurther(Enlarger):
-    receptive_radius = 1
-
-    def forward(self, lr: Tensor) -> Tensor:
-        return super().forward(lr + 0.1 * lr.roll(2, dims=-1))
-
-
-class UnusedWeight(Enlarger):
-    def __init__(self) -> None:
-        super().__init__()
-        self.spare = nn.Linear(2, 2)
-
-
-class CornerGradient(Enlarger):
-    def forward(self, lr: Tensor) -> Tensor:
-        return super().forward(lr) + torch.sqrt(self.gain - self.gain)
-
-
-class ExtraState(Enlarger):
-    def get_extra_state(self) -> dict[str, int]:
-        return {"calls": 3}
-
-    def set_extra_state(self, state: Any) -> None:
-        pass
-
-
-class Renamed(Enlarger):
-    """Saves its weight under a name that it doesn't load."""
-
-    def state_dict(self, *_: Any, **__: Any) -> Any:
-        return {"other": self.gain.detach()}
+def forward(change: Callable[[Generator, Tensor], Any]) -> Any:
+    """Return a generator whose result is changed."""
+    return broken(Generator, forward=lambda self, lr: change(self, Generator.forward(self, lr)))
 
 
 GENERATORS: list[tuple[Callable[[], Any], str]] = [
-    (lambda: lambda lr: lr, "nn.Module"),
-    (NoRadius, "attribute receptive_radius"),
-    (WrongShape, r"has shape \(2, 3, 32, 32\)"),
-    (MultiplesOfFour, "sr of 17x13 has shape"),
-    (NotATensor, "list, not a tensor"),
-    (Bytes, "not floating point"),
-    (Infinite, "not finite"),
-    (BatchTied, "depends on its batch"),
-    (Restless, "differs between calls"),
-    (HalfRadius, "whole number"),
-    (NegativeRadius, "whole number"),
-    (ReachesFurther, "receptive_radius is 1, but pixels reach 2"),
-    (UnusedWeight, "weights get no gradient: spare"),
-    (CornerGradient, "gradients are not finite: gain"),
-    (ExtraState, "aren't tensors"),
-    (Renamed, "state_dict .*load"),
+    (lambda: nearest, "nn.Module"),
+    (lambda: nn.Upsample(scale_factor=4), "attribute receptive_radius"),
+    (
+        lambda: broken(Generator, forward=lambda self, lr: nearest(lr, 2) * self.gain),
+        r"has shape \(2, 3, 32, 32\)",
+    ),
+    (lambda: forward(lambda self, sr: sr[..., : sr.shape[-2] // 16 * 16, :]), "of 17x13 has shape"),
+    (lambda: forward(lambda self, sr: [sr]), "list, not a tensor"),
+    (lambda: forward(lambda self, sr: (sr * 255).to(torch.uint8)), "not floating point"),
+    (lambda: forward(lambda self, sr: sr / 0), "not finite"),
+    (lambda: forward(lambda self, sr: sr - sr.mean(dim=0, keepdim=True)), "depends on its batch"),
+    (lambda: forward(lambda self, sr: sr + 1e-6 * torch.rand(1)), "differs between calls"),
+    (lambda: broken(Generator, receptive_radius=2.5), "whole number"),
+    (lambda: broken(Generator, receptive_radius=-1), "whole number"),
+    (lambda: rolled(2, receptive_radius=1), "receptive_radius is 1, but pixels reach 2"),
+    (lambda: spare(Generator), "weights get no gradient: spare"),
+    (
+        lambda: forward(lambda self, sr: sr + torch.sqrt(self.gain - self.gain)),
+        "gradients are not finite: gain",
+    ),
+    (lambda: broken(Generator, **EXTRA_STATE), "aren't tensors"),
+    (
+        lambda: broken(Generator, state_dict=lambda self, *_, **__: {"other": self.gain.detach()}),
+        "state_dict .*load",
+    ),
 ]
-
-
-def test_the_good_generator_is_good() -> None:
-    testing.check_generator(Enlarger(), scale=4)
 
 
 @pytest.mark.parametrize(("make", "promise"), GENERATORS)
 def test_a_generator_that_breaks_a_promise(make: Callable[[], Any], promise: str) -> None:
+    testing.check_generator(Generator(), scale=4)
     with pytest.raises(AssertionError, match=promise):
         testing.check_generator(make(), scale=4)
 
 
 def test_a_generator_without_a_stated_radius_is_fine() -> None:
-    generator = ReachesFurther()
-    generator.receptive_radius = None  # type: ignore[assignment]
-    testing.check_generator(generator, scale=4)
+    testing.check_generator(rolled(2, receptive_radius=None), scale=4)
 
 
 @pytest.mark.parametrize("reach", [0, 1, 5])
 def test_the_radius_is_measured(reach: int) -> None:
-    class Shifted(Enlarger):
-        def forward(self, lr: Tensor) -> Tensor:
-            return super().forward(lr + lr.roll(reach, dims=-2))
-
-    assert testing.receptive_radius(Shifted(), scale=4) == reach
+    assert testing.receptive_radius(rolled(reach, dims=-2), scale=4) == reach
 
 
 def test_a_last_layer_that_starts_at_zero_hides_no_radius() -> None:
@@ -348,7 +289,7 @@ def test_a_last_layer_that_starts_at_zero_hides_no_radius() -> None:
 # --- every promise of a discriminator -----------------------------------------------------------
 
 
-class Judge(nn.Module):
+class Discriminator(nn.Module):
     """A good discriminator of one weight."""
 
     def __init__(self) -> None:
@@ -360,77 +301,44 @@ class Judge(nn.Module):
         return DiscriminatorOutput(feature.mean(dim=(1, 2, 3)), (feature,))
 
 
-class BareLogits(Judge):
-    def forward(self, image: Tensor) -> Any:
-        return super().forward(image).logits
+def output(change: Callable[[DiscriminatorOutput], Any]) -> Any:
+    """Return a discriminator whose output is changed."""
+    return broken(
+        Discriminator, forward=lambda self, image: change(Discriminator.forward(self, image))
+    )
 
 
-class ColumnLogits(Judge):
-    def forward(self, image: Tensor) -> Any:
-        return DiscriminatorOutput(super().forward(image).logits[:, None])
+DISCRIMINATORS: list[tuple[Callable[[], Any], str]] = [
+    (lambda: lambda image: image, "nn.Module"),
+    (lambda: output(lambda out: out.logits), "DiscriminatorOutput, not Tensor"),
+    (
+        lambda: output(lambda out: DiscriminatorOutput(out.logits[:, None])),
+        r"logits have shape \(2, 1\)",
+    ),
+    (lambda: output(lambda out: DiscriminatorOutput(out.logits.mean())), r"shape \(\)"),
+    (lambda: output(lambda out: DiscriminatorOutput(out.logits / 0)), "logits are not finite"),
+    (lambda: output(lambda out: out._replace(features=[*out.features])), "features are a tuple"),
+    (
+        lambda: output(lambda out: out._replace(features=(out.features[0].mean(dim=0),))),
+        "feature 0 has no batch dimension",
+    ),
+    (lambda: spare(Discriminator), "weights get no gradient: spare"),
+    (
+        lambda: broken(
+            Discriminator,
+            forward=lambda self, image: DiscriminatorOutput(
+                image.mean(dim=(1, 2, 3)) + (self.gain - 1).abs().sqrt()
+            ),
+        ),
+        "gradients are not finite: gain",
+    ),
+    (lambda: broken(Discriminator, **EXTRA_STATE), "aren't tensors"),
+]
 
 
-class LoneLogit(Judge):
-    def forward(self, image: Tensor) -> Any:
-        return DiscriminatorOutput(super().forward(image).logits.mean())
-
-
-class InfiniteLogits(Judge):
-    def forward(self, image: Tensor) -> Any:
-        return DiscriminatorOutput(super().forward(image).logits / 0)
-
-
-class FeatureList(Judge):
-    def forward(self, image: Tensor) -> Any:
-        seen = super().forward(image)
-        return DiscriminatorOutput(seen.logits, list(seen.features))  # type: ignore[arg-type]
-
-
-class PooledFeature(Judge):
-    def forward(self, image: Tensor) -> Any:
-        seen = super().forward(image)
-        return DiscriminatorOutput(seen.logits, (seen.features[0].mean(dim=0),))
-
-
-class IdleWeight(Judge):
-    def __init__(self) -> None:
-        super().__init__()
-        self.spare = nn.Linear(2, 2)
-
-
-class SteepJudge(Judge):
-    def forward(self, image: Tensor) -> Any:
-        return DiscriminatorOutput(image.mean(dim=(1, 2, 3)) + (self.gain - 1).abs().sqrt())
-
-
-class NotedJudge(Judge):
-    def get_extra_state(self) -> str:
-        return "note"
-
-    def set_extra_state(self, state: Any) -> None:
-        pass
-
-
-def test_the_good_discriminator_is_good() -> None:
-    testing.check_discriminator(Judge(), side=16)
-
-
-@pytest.mark.parametrize(
-    ("make", "promise"),
-    [
-        (lambda: lambda image: image, "nn.Module"),
-        (BareLogits, "DiscriminatorOutput, not Tensor"),
-        (ColumnLogits, r"logits have shape \(2, 1\)"),
-        (LoneLogit, r"logits have shape \(\)"),
-        (InfiniteLogits, "logits are not finite"),
-        (FeatureList, "features are a tuple"),
-        (PooledFeature, "feature 0 has no batch dimension"),
-        (IdleWeight, "weights get no gradient: spare"),
-        (SteepJudge, "gradients are not finite: gain"),
-        (NotedJudge, "aren't tensors"),
-    ],
-)
+@pytest.mark.parametrize(("make", "promise"), DISCRIMINATORS)
 def test_a_discriminator_that_breaks_a_promise(make: Callable[[], Any], promise: str) -> None:
+    testing.check_discriminator(Discriminator(), side=16)
     with pytest.raises(AssertionError, match=promise):
         testing.check_discriminator(make(), side=16)
 
@@ -540,12 +448,9 @@ DEGRADATIONS: list[tuple[Callable[..., Any], str]] = [
 ]
 
 
-def test_the_good_degradation_is_good() -> None:
-    testing.check_degradation(good_degradation)
-
-
 @pytest.mark.parametrize(("degradation", "promise"), DEGRADATIONS)
 def test_a_degradation_that_breaks_a_promise(degradation: Callable[..., Any], promise: str) -> None:
+    testing.check_degradation(good_degradation)
     with pytest.raises(AssertionError, match=promise):
         testing.check_degradation(degradation)
 
@@ -553,7 +458,7 @@ def test_a_degradation_that_breaks_a_promise(degradation: Callable[..., Any], pr
 # --- every promise of a metric ------------------------------------------------------------------
 
 
-class Score:
+class Metric:
     """A good metric."""
 
     unit: Any = ""
@@ -563,56 +468,25 @@ class Score:
         return (sr - hr).abs().mean(dim=(1, 2, 3))
 
 
-class NoUnit(Score):
-    unit = None
-
-
-class NoDirection(Score):
-    higher_is_better = None
-
-
-class PythonScores(Score):
-    def __call__(self, sr: Tensor, hr: Tensor) -> Any:
-        return super().__call__(sr, hr).tolist()
-
-
-class OneScore(Score):
-    def __call__(self, sr: Tensor, hr: Tensor) -> Any:
-        return super().__call__(sr, hr).mean()
-
-
-class NoNumber(Score):
-    def __call__(self, sr: Tensor, hr: Tensor) -> Any:
-        return super().__call__(sr, hr) * math.nan
-
-
-class WrongWay(Score):
-    higher_is_better = True
-
-
-class Ranked(Score):
-    def __call__(self, sr: Tensor, hr: Tensor) -> Any:
-        scores = super().__call__(sr, hr)
-        return scores / scores.sum().clamp(min=1e-9)
-
-
-def test_the_good_metric_is_good() -> None:
-    testing.check_metric(Score())
+def scores(change: Callable[[Tensor], Any]) -> Any:
+    """Return a metric whose scores are changed."""
+    return broken(Metric, __call__=lambda self, sr, hr: change(Metric.__call__(self, sr, hr)))
 
 
 @pytest.mark.parametrize(
     ("metric", "promise"),
     [
-        (NoUnit(), "attribute unit"),
-        (NoDirection(), "higher_is_better"),
-        (PythonScores(), "gives a tensor"),
-        (OneScore(), r"scores have shape \(\)"),
-        (NoNumber(), "not a number"),
-        (WrongWay(), "equal images don't score best"),
-        (Ranked(), "depends on the rest of the batch"),
+        (broken(Metric, unit=None), "attribute unit"),
+        (broken(Metric, higher_is_better=None), "higher_is_better"),
+        (scores(Tensor.tolist), "gives a tensor"),
+        (scores(Tensor.mean), r"scores have shape \(\)"),
+        (scores(lambda each: each * math.nan), "not a number"),
+        (broken(Metric, higher_is_better=True), "equal images don't score best"),
+        (scores(lambda each: each / each.sum().clamp(min=1e-9)), "depends on the rest of"),
     ],
 )
 def test_a_metric_that_breaks_a_promise(metric: Any, promise: str) -> None:
+    testing.check_metric(Metric())
     with pytest.raises(AssertionError, match=promise):
         testing.check_metric(metric)
 
@@ -620,7 +494,7 @@ def test_a_metric_that_breaks_a_promise(metric: Any, promise: str) -> None:
 # --- every promise of a metric of sets ----------------------------------------------------------
 
 
-class Apart:
+class SetMetric:
     """A good metric of sets: how far the mean brightnesses of both are from each other."""
 
     unit: Any = ""
@@ -635,70 +509,38 @@ class Apart:
         self.hr += list(hr)
 
     def compute(self) -> Any:
-        return self.apart(torch.stack(self.sr), torch.stack(self.hr)).item()
+        return self.distance(torch.stack(self.sr), torch.stack(self.hr)).item()
 
-    def apart(self, sr: Tensor, hr: Tensor) -> Tensor:
+    def distance(self, sr: Tensor, hr: Tensor) -> Tensor:
         return (sr.mean() - hr.mean()).abs()
 
 
-class Unitless(Apart):
-    unit = None
-
-
-class Undirected(Apart):
-    higher_is_better = None
-
-
-class NoCompute(Apart):
-    compute = None  # type: ignore[assignment]
-
-
-class OneTensor(Apart):
-    def compute(self) -> Any:
-        return self.apart(torch.stack(self.sr), torch.stack(self.hr))
-
-
-class NotANumber(Apart):
-    def compute(self) -> Any:
-        return super().compute() * math.nan
-
-
-class Backwards(Apart):
-    higher_is_better = True
-
-
-class Blind(Apart):
-    def compute(self) -> Any:
-        return 1.0
-
-
-class FirstCounts(Apart):
-    def apart(self, sr: Tensor, hr: Tensor) -> Tensor:
-        return super().apart(sr, hr) + (sr[0].mean() - hr[0].mean()).abs()
-
-
-class LastBatch(Apart):
+class LastBatch(SetMetric):
     """It forgets what came before."""
 
     def update(self, sr: Tensor, hr: Tensor) -> None:
         self.sr, self.hr = list(sr), list(hr)
 
 
-class OfBatches(Apart):
+class MeanOfBatches(SetMetric):
     """The mean over batches, though the last of them is smaller."""
 
     def __init__(self) -> None:
         self.each: list[float] = []
 
     def update(self, sr: Tensor, hr: Tensor) -> None:
-        self.each.append(float(self.apart(sr, hr)))
+        self.each.append(float(self.distance(sr, hr)))
 
     def compute(self) -> Any:
         return sum(self.each) / len(self.each)
 
 
+def first_counts(_: Any, sr: Tensor, hr: Tensor) -> Tensor:
+    return (sr.mean() - hr.mean()).abs() + (sr[0].mean() - hr[0].mean()).abs()
+
+
 def test_the_good_metric_of_sets_is_good_and_is_left_as_it_was() -> None:
-    metric = Apart()
+    metric = SetMetric()
     testing.check_set_metric(metric)
     assert not metric.sr
 
@@ -706,16 +548,16 @@ def test_the_good_metric_of_sets_is_good_and_is_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("metric", "promise"),
     [
-        (Unitless(), "attribute unit"),
-        (Undirected(), "higher_is_better"),
-        (NoCompute(), "has a method compute"),
-        (OneTensor(), "gives a float, not Tensor"),
-        (NotANumber(), "NaN"),
-        (Backwards(), "equal sets don't score best"),
-        (Blind(), "equal sets don't score best"),
-        (FirstCounts(), "depends on the order of the images"),
+        (broken(SetMetric, unit=None), "attribute unit"),
+        (broken(SetMetric, higher_is_better=None), "higher_is_better"),
+        (broken(SetMetric, compute=None), "has a method compute"),
+        (broken(SetMetric, compute=lambda self: torch.ones(())), "gives a float, not Tensor"),
+        (broken(SetMetric, compute=lambda self: math.nan), "NaN"),
+        (broken(SetMetric, higher_is_better=True), "equal sets don't score best"),
+        (broken(SetMetric, compute=lambda self: 1.0), "equal sets don't score best"),
+        (broken(SetMetric, distance=first_counts), "depends on the order of the images"),
         (LastBatch(), "depends on how images come in batches"),
-        (OfBatches(), "depends on how images come in batches"),
+        (MeanOfBatches(), "depends on how images come in batches"),
     ],
 )
 def test_a_metric_of_sets_that_breaks_a_promise(metric: Any, promise: str) -> None:
@@ -732,57 +574,35 @@ class Embedder(nn.Module):
     name = "colours"
     sha256 = "0" * 64
 
-    def embedded(self, faces: Tensor) -> Tensor:
+    def forward(self, faces: Tensor) -> Tensor:
+        return nn.functional.normalize(self.colours(faces), dim=1)
+
+    def colours(self, faces: Tensor) -> Tensor:
         return faces.flatten(2).mean(dim=2)
 
-    def forward(self, faces: Tensor) -> Tensor:
-        return nn.functional.normalize(self.embedded(faces), dim=1)
+
+def centred(_: Embedder, faces: Tensor) -> Tensor:
+    colours = faces.flatten(2).mean(dim=2)
+    return colours - 0.9 * colours.mean(dim=0)
 
 
-class Nameless(Embedder):
-    name = ""
-
-
-class Sumless(Embedder):
-    sha256 = ""
-
-
-class Flat(Embedder):
-    def forward(self, faces: Tensor) -> Tensor:
-        return super().forward(faces)[0]
-
-
-class Nowhere(Embedder):
-    def forward(self, faces: Tensor) -> Tensor:
-        return super().forward(faces) * math.nan
-
-
-class Long(Embedder):
-    def forward(self, faces: Tensor) -> Tensor:
-        return self.embedded(faces) * 3
-
-
-class Centred(Embedder):
-    def embedded(self, faces: Tensor) -> Tensor:
-        colours = super().embedded(faces)
-        return colours - 0.9 * colours.mean(dim=0)
-
-
-def test_the_good_embedder_is_good() -> None:
-    testing.check_embedder(Embedder())
+def embeddings(change: Callable[[Tensor], Tensor]) -> Any:
+    """Return an embedder whose embeddings are changed."""
+    return broken(Embedder, forward=lambda self, faces: change(Embedder.forward(self, faces)))
 
 
 @pytest.mark.parametrize(
-    ("make", "promise"),
+    ("embedder", "promise"),
     [
-        (Nameless, "name for tables"),
-        (Sumless, "sha256"),
-        (Flat, "shape BD"),
-        (Nowhere, "not finite"),
-        (Long, "unit length"),
-        (Centred, "depends on the rest of the batch"),
+        (broken(Embedder, name=""), "name for tables"),
+        (broken(Embedder, sha256=""), "sha256"),
+        (embeddings(lambda each: each[0]), "shape BD"),
+        (embeddings(lambda each: each * math.nan), "not finite"),
+        (embeddings(lambda each: each * 3), "unit length"),
+        (broken(Embedder, colours=centred), "depends on the rest of the batch"),
     ],
 )
-def test_an_embedder_that_breaks_a_promise(make: type[Embedder], promise: str) -> None:
+def test_an_embedder_that_breaks_a_promise(embedder: Any, promise: str) -> None:
+    testing.check_embedder(Embedder())
     with pytest.raises(AssertionError, match=promise):
-        testing.check_embedder(make())
+        testing.check_embedder(embedder)
