@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,20 +49,6 @@ def pixels(file: Path) -> np.ndarray:
 
 def tensor(file: Path) -> torch.Tensor:
     return codec.to_tensor(codec.read(file).rgb)
-
-
-def test_help_imports_nothing_heavy() -> None:
-    code = """
-import sys
-from srkit.cli import main
-status = main(["degrade", "--help"])
-heavy = {"torch", "torchvision", "kornia", "skimage"} & set(sys.modules)
-assert not heavy, f"imported {heavy}"
-sys.exit(status)
-"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 0, ran.stderr
-    assert "--degradation" in ran.stdout
 
 
 def test_an_image_is_what_the_bench_makes_of_it(cli: Cli) -> None:

@@ -9,7 +9,6 @@ import inspect
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -512,14 +511,6 @@ def test_a_folder_that_cannot_be_written_is_refused(
     photos = portraits(tmp_path / "photos", 1, portrait)
     (closed := tmp_path / "closed").mkdir(mode=0o500)
     assert "can't write to" in refused(photos, closed / "out")
-
-
-def test_its_help_needs_no_torch() -> None:
-    code = (
-        "import sys; from srkit.cli import main; status = main(['prepare', '--help']); "
-        "sys.exit(status or bool({'torch', 'skimage', 'facenet_pytorch'} & set(sys.modules)))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
 
 
 def test_the_command_and_the_function_have_the_same_defaults() -> None:
