@@ -34,6 +34,10 @@ Factory: TypeAlias = Callable[..., Any] | str
 Names: TypeAlias = Mapping[str, Factory]
 Point: TypeAlias = tuple[float, float]
 
+# What the signature of a loss, and that of a metric, may ask for by name.
+LOSS_INPUTS = ("sr", "hr", "lr", "real", "fake")
+METRIC_INPUTS = ("sr", "hr", "lr", "redegraded")
+
 
 class DiscriminatorOutput(NamedTuple):
     """The output of a discriminator for a batch of images, from one forward pass.

@@ -62,6 +62,11 @@ def options_of(factory: Callable[..., Any]) -> tuple[Option, ...]:
     return tuple(Option(p.name, p.annotation, p.default) for p in parameters if p.kind in _KEYWORD)
 
 
+def inputs_of(part: Callable[..., Any]) -> frozenset[str]:
+    """Return what a loss or a metric asks for: the names in its signature."""
+    return frozenset(inspect.signature(getattr(part, "forward", part)).parameters)
+
+
 def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:
     # A module that defines no __init__ has no options, though torch's own takes anything.
     init = getattr(factory, "__init__", None)

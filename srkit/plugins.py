@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError
-from typing import Any, TypeAlias
+from typing import Any
 
 import pluggy
 
@@ -61,15 +61,17 @@ class Plugin:
         return f"{self.distribution} {self.version} ({self.entry_point})"
 
 
-Answer: TypeAlias = tuple[str, Plugin, dict[str, Any]]  # (kind, who, name -> factory)
-
-
 @dataclass(frozen=True)
 class Loaded:
-    """The plugins of this process and what they answered."""
+    """The plugins of this process, and what they offer.
+
+    Attributes:
+        plugins: All of them, broken ones too.
+        offers: Kind of parts, who offers them, name to factory.
+    """
 
     plugins: tuple[Plugin, ...]
-    answers: tuple[Answer, ...]
+    offers: tuple[tuple[str, Plugin, dict[str, Any]], ...]
 
 
 @cache
@@ -82,17 +84,17 @@ def load() -> Loaded:
     manager = pluggy.PluginManager("srkit")
     manager.add_hookspecs(hookspecs)
     plugins: list[Plugin] = []
-    answers: list[Answer] = []
-    for entry_point, plugin in found(GROUP):
+    offers: list[tuple[str, Plugin, dict[str, Any]]] = []
+    for entry_point, plugin in declared(GROUP):
         start = time.perf_counter()
-        plugin, answered = _load_one(manager, entry_point, plugin)
+        plugin, names_by_kind = _load_one(manager, entry_point, plugin)
         plugin = replace(plugin, seconds=time.perf_counter() - start)
         plugins.append(plugin)
-        answers += [(kind, plugin, names) for kind, names in answered]
-    return Loaded(tuple(plugins), tuple(answers))
+        offers += [(kind, plugin, names) for kind, names in names_by_kind.items()]
+    return Loaded(tuple(plugins), tuple(offers))
 
 
-def found(group: str) -> list[tuple[EntryPoint, Plugin]]:
+def declared(group: str) -> list[tuple[EntryPoint, Plugin]]:
     """Return the entry points of a group with who declares them; the built-in ones first."""
     rows: dict[Plugin, EntryPoint] = {}
     known: dict[int, tuple[str, str]] = {}  # reading a distribution's metadata is slow
@@ -119,11 +121,11 @@ def _canonical(name: str) -> str:
 
 def _load_one(
     manager: pluggy.PluginManager, entry_point: EntryPoint, plugin: Plugin
-) -> tuple[Plugin, list[tuple[str, dict[str, Any]]]]:
+) -> tuple[Plugin, dict[str, dict[str, Any]]]:
     if not wanted(plugin.distribution):
-        return replace(plugin, state="off"), []
+        return replace(plugin, state="off"), {}
     if extra := _missing_extra(entry_point, plugin.distribution):
-        return replace(plugin, state=f"needs {plugin.distribution}[{extra}]"), []
+        return replace(plugin, state=f"needs {plugin.distribution}[{extra}]"), {}
     try:
         with quiet():
             module = entry_point.load()
@@ -131,15 +133,15 @@ def _load_one(
             raise ValueError(f"another entry point names {plugin.target}, too")
         manager.register(module, name=f"{plugin.distribution}:{plugin.entry_point}")
     except (Exception, SystemExit) as error:
-        return report(plugin, describe(error)), []
-    answers: list[tuple[str, dict[str, Any]]] = []
+        return report(plugin, describe(error)), {}
+    names: dict[str, dict[str, Any]] = {}
     problems = [f"{name} isn't marked @srkit.hookimpl" for name in _unmarked(module)]
     for caller in manager.get_hookcallers(module) or []:
         try:
-            answers.append((caller.name.removeprefix("srkit_"), _ask(caller, module)))
+            names[caller.name.removeprefix("srkit_")] = _call(caller, module)
         except (Exception, SystemExit) as error:  # its other hooks still count
             problems.append(describe(error))
-    return (report(plugin, "; ".join(problems)) if problems else plugin), answers
+    return (report(plugin, "; ".join(problems)) if problems else plugin), names
 
 
 def _missing_extra(entry_point: EntryPoint, distribution: str) -> str | None:
@@ -185,7 +187,7 @@ def _unmarked(module: object) -> list[str]:
     ]
 
 
-def _ask(caller: Any, module: object) -> dict[str, Any]:
+def _call(caller: Any, module: object) -> dict[str, Any]:
     """Call one hook of one plugin; raise ValueError where the answer is no answer."""
     if not caller.has_spec():
         raise ValueError(f"unknown hook '{caller.name}'{nearest(caller.name, _hooks())}")

@@ -74,8 +74,8 @@ def offers(kind: str) -> Mapping[str, Offer]:
             f"unknown kind '{kind}'{nearest(kind, kinds())}; kinds are {', '.join(kinds())}"
         )
     providers: dict[str, list[tuple[Plugin, Factory]]] = {}
-    for answered, plugin, names in plugins.load().answers:
-        for name, factory in names.items() if answered == kind else ():
+    for offered, plugin, names in plugins.load().offers:
+        for name, factory in names.items() if offered == kind else ():
             providers.setdefault(name, []).append((plugin, factory))
     result: dict[str, Offer] = {}
     for name, pairs in providers.items():

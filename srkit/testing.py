@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from srkit.hookspecs import DiscriminatorOutput
-from srkit.training.parts import GIVEN, wants
+from srkit.hookspecs import LOSS_INPUTS, METRIC_INPUTS, DiscriminatorOutput
+from srkit.options import inputs_of
 
 # Far beyond float32's rounding in any network, far below what one missing pixel changes.
 SAME = 1e-4
@@ -147,10 +147,7 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
     Raises:
         AssertionError: A promise is broken.
     """
-    wanted = wants(loss)
-    _require(
-        wanted <= GIVEN, f"a loss is called with {sorted(GIVEN)}, it asks for {sorted(wanted)}"
-    )
+    inputs = _inputs(loss, "loss", LOSS_INPUTS)
     hr = _image(2, 3, side, side)
     for kind, sr in (("different", _image(2, 3, side, side, seed=1)), ("equal", hr.clone())):
         sr.requires_grad_()
@@ -161,7 +158,7 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
             "real": _seen(hr),
             "fake": _seen(sr),
         }
-        value = loss(**{name: tensors[name] for name in wanted})
+        value = loss(**{name: tensors[name] for name in inputs})
         _require(value.numel() == 1, f"a loss is a scalar, not {tuple(value.shape)}")
         _require(bool(value.isfinite()), f"the loss of {kind} images is not finite")
         _require(value.requires_grad, "the loss has no gradient")
@@ -172,6 +169,14 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
         _require(bool(gradient.isfinite().all()), f"the gradient of {kind} images is not finite")
         if kind == "different":
             _require(bool(gradient.abs().sum() > 0), "the gradient at sr is zero")
+
+
+def _inputs(part: Callable[..., Any], kind: str, known: Sequence[str]) -> frozenset[str]:
+    """Return what a part asks for, if it is among what it is called with."""
+    inputs = inputs_of(part)
+    asks = f"a {kind} is called with {', '.join(known)}, it asks for {', '.join(sorted(inputs))}"
+    _require(inputs <= set(known), asks)
+    return inputs
 
 
 def _seen(image: Tensor) -> DiscriminatorOutput:
@@ -210,10 +215,6 @@ def check_degradation(
     _require(torch.allclose(alone, lr, atol=1e-6), "lr depends on the rest of the batch")
 
 
-# What a metric may ask for by naming it in its signature.
-MEASURED = frozenset({"sr", "hr", "lr", "redegraded"})
-
-
 def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
     """Check a metric: attributes, what it asks for, one score an image, equal images best.
 
@@ -226,17 +227,15 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
         AssertionError: A promise is broken.
     """
     better = _described(metric)
-    wanted = wants(metric)
-    known = bool(wanted) and wanted <= MEASURED
-    what = f"a metric is called with {sorted(MEASURED)}, it asks for {sorted(wanted)}"
-    _require(known, what)
+    inputs = _inputs(metric, "metric", METRIC_INPUTS)
+    _require(bool(inputs), "a metric asks for nothing")
     hr, lr = _image(3, 3, side, side), _image(3, 3, side // scale, side // scale)
     other = _image(3, 3, side, side, seed=1)
     reduced = _image(3, 3, side // scale, side // scale, seed=1)
     different = {"sr": other, "hr": hr, "lr": lr, "redegraded": reduced}
     equal = {"sr": hr.clone(), "hr": hr, "lr": lr, "redegraded": lr.clone()}
     worse, same = (
-        metric(**{name: tensors[name] for name in wanted}) for tensors in (different, equal)
+        metric(**{name: tensors[name] for name in inputs}) for tensors in (different, equal)
     )
     for scores in (worse, same):
         _require(isinstance(scores, Tensor), "a metric gives a tensor")
@@ -244,7 +243,7 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
         _require(not bool(scores.isnan().any()), "a score is not a number")
     _require(bool(((same > worse) == better).all()), "equal images don't score best")
     alone = torch.cat(
-        [metric(**{name: different[name][i : i + 1] for name in wanted}) for i in range(3)]
+        [metric(**{name: different[name][i : i + 1] for name in inputs}) for i in range(3)]
     )
     _require(torch.allclose(alone, worse, atol=1e-6), "a score depends on the rest of the batch")
 

@@ -362,7 +362,7 @@ def srkit_generators():
             {"discriminator.name": "featureless"},
             "loss 'feature' needs a discriminator that gives features",
         ),
-        (tiny, {"losses.strange.weight": 1}, r"loss 'strange' asks for \['depth'\]"),
+        (tiny, {"losses.strange.weight": 1}, "loss 'strange' asks for depth; there are sr, hr"),
         (tiny, {"losses.per-image.weight": 1}, r"loss 'per-image' gives \(2,\), not a scalar"),
         (tiny, {"generator.name": "double"}, r"'double' gives \(2, 3, 16, 16\), and scale 4 needs"),
         (tiny, {"degradation.name": "faces-x2"}, "makes 16x16 of 32x32, and scale 4 needs 8x8"),

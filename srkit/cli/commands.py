@@ -20,7 +20,7 @@ from srkit.errors import NameClashError, PluginError, SrkitError
 def add(app: typer.Typer, taken: Container[str]) -> None:
     """Register a stand-in for every plugin's command; our own verbs can't be replaced."""
     providers_by_name: dict[str, list[tuple[EntryPoint, plugins.Plugin]]] = {}
-    for entry_point, plugin in plugins.found(plugins.COMMANDS_GROUP):
+    for entry_point, plugin in plugins.declared(plugins.COMMANDS_GROUP):
         if not plugins.wanted(plugin.distribution):
             continue
         if entry_point.name in taken:

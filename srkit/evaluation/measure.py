@@ -27,15 +27,14 @@ from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality
 from srkit.evaluation.store import Store
 from srkit.files import sha256
+from srkit.hookspecs import METRIC_INPUTS
+from srkit.options import inputs_of
 from srkit.readahead import read_ahead
-from srkit.training.parts import wants
 
 BATCH = 64
 PIXELS = 1 << 22  # HR pixels in a batch; a larger image is a batch by itself
 # Largest shift of a mean, by the metric's unit, between batch sizes and between devices.
 TOLERANCE = {"dB": 0.01, "": 0.0001}
-# What a metric may ask for by naming it in its signature.
-GIVEN = ("sr", "hr", "lr", "redegraded")
 SPACE = "quality"
 
 Progress = Callable[[str, int, int], None]
@@ -254,11 +253,12 @@ class Scorer:
     def __init__(self, protocol: Protocol, device: torch.device) -> None:
         self.protocol, self.device = protocol, device
         self.metrics = {name: self._built("metrics", name) for name in protocol.metrics}
-        self.wants = {name: wants(metric) for name, metric in self.metrics.items()}
-        for name, asked in self.wants.items():
-            if unknown := sorted(asked - set(GIVEN)):
+        self.inputs = {name: inputs_of(metric) for name, metric in self.metrics.items()}
+        for name, inputs in self.inputs.items():
+            if unknown := sorted(inputs.difference(METRIC_INPUTS)):
+                known = ", ".join(METRIC_INPUTS)
                 raise OptionError(
-                    f"metric '{name}' asks for {', '.join(unknown)}; there are {', '.join(GIVEN)}"
+                    f"metric '{name}' asks for {', '.join(unknown)}; there are {known}"
                 )
 
     def _built(self, kind: str, name: str) -> Any:
@@ -282,12 +282,12 @@ class Scorer:
             OptionError: A metric doesn't give one number an image.
         """
         values = {"sr": self.protocol.cut(sr), "hr": self.protocol.cut(hr), "lr": lr}
-        if any("redegraded" in asked for asked in self.wants.values()):
+        if any("redegraded" in inputs for inputs in self.inputs.values()):
             values["redegraded"] = self.protocol.redegrade(sr, hr)
         columns = {}
         for name, metric in self.metrics.items():
             try:
-                scores = metric(**{key: values[key] for key in self.wants[name]})
+                scores = metric(**{key: values[key] for key in self.inputs[name]})
             except ValueError as error:
                 raise InputError(f"metric '{name}': {error}") from error
             if scores.shape != (len(sr),):

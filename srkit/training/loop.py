@@ -66,20 +66,20 @@ class Result:
 class Stop:
     """Turns the first SIGINT or SIGTERM into a request, so that no batch is torn."""
 
-    asked: bool = False
+    requested: bool = False
     _old: dict[int, Any] = field(default_factory=dict)
-    _batches: int = 0  # since several processes last asked each other
-    _next: int = 1  # after this many they ask again
+    _batches: int = 0  # since several processes last agreed
+    _next: int = 1  # after this many they do again
     _then: float = 0.0  # when they last did
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._old[number] = signal.signal(number, self._ask)
+                self._old[number] = signal.signal(number, self._request)
         return self
 
-    def _ask(self, number: int, _frame: FrameType | None) -> None:
-        self.asked = True
+    def _request(self, number: int, _frame: FrameType | None) -> None:
+        self.requested = True
         signal.signal(number, self._old[number])  # a second one ends it at once
 
     def __exit__(self, *_: object) -> None:
@@ -87,21 +87,21 @@ class Stop:
             signal.signal(number, handler)
 
     def agreed(self, processes: Processes) -> bool:
-        """Return whether to stop after this batch: whether any process was asked to.
+        """Return whether to stop after this batch: whether any process was signalled.
 
         All must stop at the same batch. Asking each other costs a wait, so several processes do
         it about once a second; a launcher that ends them gives them half a minute.
         """
         if processes.count == 1:
-            return self.asked
+            return self.requested
         self._batches += 1
         if self._batches < self._next:
             return False
         now = time.perf_counter()
-        answers = processes.collect((self.asked, (now - self._then) / self._batches))
+        answers = processes.collect((self.requested, (now - self._then) / self._batches))
         slowest = max(seconds for _, seconds in answers)
         self._batches, self._next, self._then = 0, max(1, min(1000, int(1 / slowest))), now
-        return any(asked for asked, _ in answers)
+        return any(requested for requested, _ in answers)
 
 
 def learning_rate(settings: Optimizer, step: int, steps: int) -> float:
@@ -359,7 +359,7 @@ def _batches(loader: Loader, state: State, folder: RunFolder, stop: Stop) -> Ite
     try:
         yield from loader.batches(state.step)
     except Exception as error:
-        if stop.asked:  # launchers signal the processes that decode as well: begin new ones
+        if stop.requested:  # launchers signal the processes that decode as well: begin new ones
             yield from loader.batches(state.step)
         elif isinstance(error, SrkitError) and state.processes.count == 1:
             folder.save(state)  # a photo can no longer be read, say; the steps are good

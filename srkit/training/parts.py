@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 
 from srkit import registry
 from srkit.errors import InputError, RecipeError, SrkitError
-from srkit.hookspecs import DiscriminatorOutput
+from srkit.hookspecs import LOSS_INPUTS, DiscriminatorOutput
 from srkit.models import checkpoint
+from srkit.options import inputs_of
 from srkit.recipe import Recipe
 from srkit.training.objectives import OBJECTIVES, Objective
 
@@ -25,17 +25,17 @@ class Term:
 
     weight: float
     loss: Callable[..., Tensor]
-    wants: frozenset[str]
+    inputs: frozenset[str]
     during: tuple[float, float] = (0.0, 1.0)
 
     def __call__(self, values: Mapping[str, Any]) -> Tensor:
         """Return the unweighted loss, called with what its signature asks for."""
-        return self.loss(**{name: values[name] for name in self.wants})
+        return self.loss(**{name: values[name] for name in self.inputs})
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything a run is made of, on its device; networks in channels_last.
+    """All parts of a run, on its device; networks in channels_last.
 
     Attributes:
         generator: lr to sr.
@@ -62,14 +62,6 @@ class Parts:
 
 # What every validation measures.
 METRICS = ("psnr", "ssim")
-# What a loss may ask for by naming it in its signature.
-GIVEN = frozenset({"sr", "hr", "lr", "real", "fake"})
-
-
-def wants(loss: Callable[..., Tensor]) -> frozenset[str]:
-    """Return what a loss asks for: the names in its signature."""
-    called = loss.forward if isinstance(loss, nn.Module) else loss
-    return frozenset(inspect.signature(called).parameters)
 
 
 def degradation(recipe: Recipe) -> Callable[..., Tensor]:
@@ -86,12 +78,13 @@ def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
     loss = registry.build_scaled("losses", name, recipe.scale, options)
     if isinstance(loss, nn.Module):
         loss = loss.to(device).requires_grad_(False)
-    wanted = wants(loss)
-    if unknown := wanted - GIVEN:
-        raise RecipeError(f"loss '{name}' asks for {sorted(unknown)}; there are {sorted(GIVEN)}")
-    if wanted & {"real", "fake"} and recipe.discriminator is None:
+    inputs = inputs_of(loss)
+    if unknown := sorted(inputs.difference(LOSS_INPUTS)):
+        known = ", ".join(LOSS_INPUTS)
+        raise RecipeError(f"loss '{name}' asks for {', '.join(unknown)}; there are {known}")
+    if inputs & {"real", "fake"} and recipe.discriminator is None:
         raise RecipeError(f"loss '{name}' needs a discriminator, and the recipe has none")
-    return Term(recipe.losses[name].weight, loss, wanted, recipe.losses[name].during)
+    return Term(recipe.losses[name].weight, loss, inputs, recipe.losses[name].during)
 
 
 def loss_embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:

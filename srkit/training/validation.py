@@ -15,8 +15,9 @@ from srkit import registry
 from srkit.data.loader import Images
 from srkit.errors import InputError
 from srkit.imaging import codec
+from srkit.options import inputs_of
 from srkit.training.distributed import Processes
-from srkit.training.parts import METRICS, wants
+from srkit.training.parts import METRICS
 
 ROWS = 6
 
@@ -28,9 +29,9 @@ def higher_is_better(metric: str) -> bool:
         SrkitError: There is none of this name, or it needs more than sr and hr.
     """
     built = registry.build("metrics", metric)
-    if more := wants(built) - {"sr", "hr"}:
+    if more := sorted(inputs_of(built) - {"sr", "hr"}):
         raise InputError(
-            f"--best is a metric of sr and hr alone; '{metric}' asks for {sorted(more)}"
+            f"--best is a metric of sr and hr alone; '{metric}' asks for {', '.join(more)}"
         )
     return bool(built.higher_is_better)
 
