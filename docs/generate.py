@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 import typer.main
 from pydantic import BaseModel
 from srkit_inception_gan import results
@@ -98,8 +99,10 @@ def recipes() -> str:
 
 
 def recipe_toml(name: str) -> str:
-    """Return a registered recipe as a TOML code block."""
-    return f"```toml\n{registry.build('recipes', name).to_toml()}```\n"
+    """Return a registered recipe as a TOML code block, without keys that have their default."""
+    built = registry.build("recipes", name)
+    values = built.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    return f"```toml\n{tomli_w.dumps(values)}```\n"
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[tuple[str, str, str]]:
@@ -246,20 +249,22 @@ def scenarios() -> str:
                 "" if accuracy is None else f"{accuracy:.3f}",
             )
         )
-        for step, terms in run["gradient_norms"].items():
-            names = ("pixel", "adversarial", "feature", "psnr")
-            norms.append(
-                (f"`{name}`", step, *(f"{terms[n]:.3f}" if n in terms else "" for n in names))
-            )
+        at_steps = list(run["gradient_norms"].values())
+        cells = (
+            ", ".join(f"{norms_at[term]:.3f}" for norms_at in at_steps if term in norms_at)
+            for term in ("pixel", "adversarial", "feature", "psnr")
+        )
+        norms.append((f"`{name}`", *cells))
     any_run = next(iter(runs.values()))
     bicubic = f"{any_run['bicubic_psnr']:.2f}"
     energy = f"{any_run['bicubic_high_frequency_energy']:.3f}"
     quality.insert(0, ("bicubic", bicubic, "", "", energy, ""))
     first = ("scenario", "PSNR", "gain [95%]", "SSIM", "high-frequency energy", "accuracy")
-    second = ("scenario", "step", "pixel", "adversarial", "feature", "PSNR")
+    second = ("scenario", "pixel", "adversarial", "feature", "PSNR")
+    steps = " and ".join(any_run["gradient_norms"])
     return (
-        f"{table(first, quality)}\nNorms of each term's gradient at sr, without its weight:\n\n"
-        f"{table(second, norms)}"
+        f"{table(first, quality)}\nNorms of each term's gradient at sr, without its weight, at "
+        f"steps {steps}:\n\n{table(second, norms)}"
     )
 
 
