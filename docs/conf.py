@@ -7,7 +7,10 @@ author = "The srkit developers"
 project_copyright = author
 version = release = srkit.__version__
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+napoleon_use_ivar = True
 exclude_patterns = ["_build", "examples"]
 myst_heading_anchors = 3
 

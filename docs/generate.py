@@ -21,7 +21,7 @@ import typer.main
 from pydantic import BaseModel
 from srkit_inception_gan import results
 
-from srkit import hookspecs, options, plugins, recipe, registry
+from srkit import options, plugins, recipe, registry
 from srkit.cli import build_app, main
 from srkit.evaluation.protocol import Protocol
 
@@ -390,24 +390,3 @@ def metrics() -> str:
         for name in registry.offers(kind):
             rows.append((f"`{name}`", what, markdown(registry.describe(kind, name))))
     return table(("metric", "of", "what it is"), rows)
-
-
-def hooks() -> str:
-    """Return the reference of the hooks and of the types that they speak of."""
-    parts = []
-    for kind in hookspecs.kinds():
-        text = inspect.getdoc(getattr(hookspecs, f"srkit_{kind}")) or ""
-        parts.append(f"\n### `srkit_{kind}`\n\n{markdown(text)}\n")
-    types = (
-        hookspecs.DiscriminatorOutput,
-        hookspecs.Metric,
-        hookspecs.SetMetric,
-        hookspecs.Person,
-        hookspecs.ReadyModel,
-    )
-    for each in types:
-        parts.append(f"\n### `srkit.{each.__name__}`\n\n{summary(each)}\n")
-        rows = [(f"`{name}`", text) for name, text in attributes(each).items()]
-        if rows:
-            parts.append("\n" + table(("attribute", "what it is"), rows))
-    return "".join(parts)

@@ -21,7 +21,7 @@ from sybil import Document
 from sybil.parsers.myst import PythonCodeBlockParser
 
 import srkit
-from srkit import hookspecs, registry
+from srkit import registry
 from srkit.cli import main
 from srkit.recipe import Recipe, parse_setting
 
@@ -132,20 +132,7 @@ def test_a_command_of_the_pages_works(
             made.changed(settings)
 
 
-# --- hooks, facts and other names -----------------------------------------------------------------
-
-
-def test_every_hook_is_on_the_plugins_page() -> None:
-    text = read(DOCS / "plugins.md")
-    assert [k for k in hookspecs.kinds() if f"### `srkit_{k}`" not in text] == []
-
-
-def test_every_contract_check_is_on_the_plugins_page() -> None:
-    testing = importlib.import_module("srkit.testing")
-    checks = [name for name in vars(testing) if name.startswith("check_")]
-    assert checks
-    text = read(DOCS / "plugins.md")
-    assert [name for name in checks if f"| `{name}` |" not in text] == []
+# --- facts of the paper ---------------------------------------------------------------------------
 
 
 def facts() -> dict[str, str]:
