@@ -58,7 +58,7 @@ def summary(documented: Any) -> str:
 def commands() -> dict[str, Any]:
     """Return srkit's own verbs, and those of its plugins, as click commands."""
     found = dict(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
-    for entry_point, plugin in plugins.found(plugins.COMMANDS_GROUP):
+    for entry_point, plugin in plugins.declared(plugins.COMMANDS_GROUP):
         if plugin.built_in:
             app = entry_point.load()
             if not isinstance(app, typer.Typer):
