@@ -122,8 +122,8 @@ def test_bf16_learns_and_keeps_its_weights_in_float32(
     network = {"generator.name": "inception-residual", "generator.width": 0.05}
     recipe = tiny(steps=40, precision="bf16", **network, **{"optimizer.learning_rate": 2e-3})
     result = run(recipe)
-    found = checkpoint.read(result.checkpoint)
-    assert {v.dtype for v in found.part("generator").values() if v.ndim} == {torch.float32}
+    stored = checkpoint.read(result.checkpoint)
+    assert {v.dtype for v in stored.part("generator").values() if v.ndim} == {torch.float32}
     seen = [line["losses"]["l1"] for line in lines(tmp_path / "run")]
     assert sum(seen[-10:]) < 0.9 * sum(seen[:10])
     full = run(tiny_gan(steps=1), out=tmp_path / "full")
@@ -155,8 +155,8 @@ def test_scaled_gradients_take_the_same_step_and_an_overflow_none(updates: str) 
         state = State.of(recipe, parts, joined)
         norms: dict[str, float] = {}
         for _ in range(2):
-            found = step(state, parts, batch_of(4), norms=True)
-            norms = {name: float(norm) for name, norm in found.items()}
+            gradients = step(state, parts, batch_of(4), norms=True)
+            norms = {name: float(norm) for name, norm in gradients.items()}
         return state, norms, State.of(recipe, build_parts(recipe, CPU), joined)
 
     plain, norms, _ = taken(None)
@@ -258,10 +258,10 @@ def test_a_batch_that_is_not_finite_moves_nothing_and_is_counted(
         options["generator.name"] = generator
     result = run(faulty([3, 4], steps=6, **options), checkpoint_every=1)
     folder = tmp_path / "run"
-    found = {file.name[-14:-12]: checkpoint.read(file) for file in checkpoint.checkpoints(folder)}
+    stored = {file.name[-14:-12]: checkpoint.read(file) for file in checkpoint.checkpoints(folder)}
     # Batches 3 and 4 left no trace, and no checkpoint: the weights might have been to blame.
-    assert sorted(found) == ["00", "01", "02", "05", "06"]
-    assert all(value.isfinite().all() for value in found["06"].tensors.values())
+    assert sorted(stored) == ["00", "01", "02", "05", "06"]
+    assert all(value.isfinite().all() for value in stored["06"].tensors.values())
     log = {line["step"]: line for line in lines(folder)}
     assert (log[3].get("skipped"), log[4].get("skipped"), log[5].get("skipped")) == (1, 1, None)
     assert log[3]["losses"] == {}
@@ -305,13 +305,13 @@ def test_a_window_knows_its_longest_streak_and_where_it_began() -> None:
     pattern = [0, 1, 1, 0, 1, 1, 1, 0, 1]
     for number, bad in enumerate(pattern, start=1):
         window.add({"loss": torch.tensor(0.0)}, torch.tensor(bool(bad)), number)
-    found = window.skipped()
-    assert (found.count, found.streak, found.longest, found.since) == (6, 1, 3, 5)
+    skipped = window.skipped()
+    assert (skipped.count, skipped.streak, skipped.longest, skipped.since) == (6, 1, 3, 5)
     window.begin_line(9)
     for number in (10, 11):
         window.add({"loss": torch.tensor(0.0)}, torch.tensor(True), number)
-    found = window.skipped()  # the streak goes on over the line
-    assert (found.count, found.streak, found.longest, found.since) == (2, 3, 3, 9)
+    skipped = window.skipped()  # the streak goes on over the line
+    assert (skipped.count, skipped.streak, skipped.longest, skipped.since) == (2, 3, 3, 9)
 
 
 @pytest.mark.parametrize("log_every", [1, 4, 7])
@@ -336,7 +336,7 @@ def test_after_many_in_a_row_the_run_goes_back_once_and_learns_more_slowly(
             saved.append(checkpoint.read(checkpoint.checkpoints(tmp_path / "run")[-1]))
 
     result = run(recipe, checkpoint_every=3, log_every=log_every, report=report)
-    assert [(found.step, found.metadata["recovered"]) for found in saved] == [(6, True)]
+    assert [(stored.step, stored.metadata["recovered"]) for stored in saved] == [(6, True)]
     assert result.step == 20
     events = [record for record in records if "event" in record]
     assert len(events) == 1
@@ -348,8 +348,8 @@ def test_after_many_in_a_row_the_run_goes_back_once_and_learns_more_slowly(
         if "learning_rate" in line
     }
     assert all(rate == (1e-3 if number <= 6 else 5e-4) for number, rate in rates.items())
-    found = checkpoint.read(result.checkpoint)
-    assert found.metadata["recovered"] is True
+    stored = checkpoint.read(result.checkpoint)
+    assert stored.metadata["recovered"] is True
     numbers = [line["step"] for line in lines(tmp_path / "run")]
     assert numbers == sorted(numbers)  # the abandoned lines are gone
 
@@ -372,8 +372,8 @@ def test_a_second_time_stops_the_run(
     with pytest.raises(SrkitError, match=r"3 steps in a row were not finite.*again.*lower opti"):
         run(recipe, checkpoint_every=2)
     for file in checkpoint.checkpoints(tmp_path / "run"):
-        found = checkpoint.read(file)
-        assert all(value.isfinite().all() for value in found.tensors.values())
+        stored = checkpoint.read(file)
+        assert all(value.isfinite().all() for value in stored.tensors.values())
     assert "NaN" not in (tmp_path / "run" / run_folder.LOG).read_text()
 
 
@@ -392,9 +392,9 @@ def test_the_best_validation_is_kept_by_the_metric_asked_for(
         if "validation" in line
     }
     best = max(scores, key=lambda number: scores[number])
-    found = checkpoint.read(result.best)
-    assert (found.step, found.metadata["scores"]["ssim"]) == (best, scores[best])
-    assert {name.split(".")[0] for name in found.tensors} == {"generator"}
+    stored = checkpoint.read(result.best)
+    assert (stored.step, stored.metadata["scores"]["ssim"]) == (best, scores[best])
+    assert {name.split(".")[0] for name in stored.tensors} == {"generator"}
     assert load(result.best, device="cpu").scale == 4
     with pytest.raises(SrkitError, match=r"unknown metric 'psnrr'.*did you mean 'psnr'"):
         run(recipe, out=tmp_path / "other", best="psnrr")
@@ -480,12 +480,12 @@ def test_a_run_is_logged_to_tensorboard_too(tmp_path: Path, run: Callable[..., A
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run(tiny(validate_every=3), tensorboard=True)
-    found = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    logged = [(event.step, event.value) for event in found.Scalars("losses.l1")]
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    logged = [(event.step, event.value) for event in events.Scalars("losses.l1")]
     ours = [(line["step"], line["losses"]["l1"]) for line in lines(tmp_path / "run")]
     assert [number for number, _ in logged] == [number for number, _ in ours]
     assert [v for _, v in logged] == pytest.approx([v for _, v in ours])
-    assert len(found.Scalars("validation.psnr")) == 2
+    assert len(events.Scalars("validation.psnr")) == 2
 
 
 def test_without_tensorboard_installed_there_is_no_folder(
@@ -789,8 +789,8 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
     start = checkpoint.read(checkpoint.checkpoints(together)[0])
     for part in ("generator", "discriminator"):
         before, one, other = (
-            torch.cat([value.flatten() for value in found.part(part).values()])
-            for found in (start, checkpoint.read(alone.checkpoint), checkpoint.read(last))
+            torch.cat([value.flatten() for value in stored.part(part).values()])
+            for stored in (start, checkpoint.read(alone.checkpoint), checkpoint.read(last))
         )
         # Adam turns rounding of a gradient near zero into steps: a few weights differ by more.
         moved = (one - before).abs().mean()
@@ -1013,14 +1013,14 @@ def test_larger_images_of_a_batch_in_parts_are_fewer(run: Callable[..., Any]) ->
 
 def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "EVERY", 0.0)
-    said = io.StringIO()
+    output = io.StringIO()
     start = {"photos": 8, "storage": "memory", "held_out": 1, "device": "cpu", "processes": 1}
     start |= {"bicubic_psnr": 20.0, "out": "runs/mine", "notes": [], "broken": []}
-    with display.Display(Console(file=said, width=200)) as show:
+    with display.Display(Console(file=output, width=200)) as show:
         show({"decoded": 4, "of": 9})
         show({"start": 100, "steps": 2000, **start})
         show({"step": 150, "losses": {"l1": 0.03}, "images_per_second": 77.0})
-    decoded, first, second = said.getvalue().splitlines()
+    decoded, first, second = output.getvalue().splitlines()
     assert decoded.startswith("decoded 4 of 9")
     assert "writing to runs/mine" in first
     assert second.startswith("step 150 of 2,000  l1 0.03 77 images/s  ")

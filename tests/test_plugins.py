@@ -312,8 +312,8 @@ def test_an_option_that_is_the_recipes_own_is_refused(
 ) -> None:
     source = GOOD.replace("generators", hook).replace("width", option)
     fake_distribution("srkit-one", {"one_plugin": source})
-    said = f"'made-up' of srkit-one 1.0 .* has an option '{option}', which is the recipe's own"
-    with pytest.raises(OptionError, match=said):
+    message = f"'made-up' of srkit-one 1.0 .* has an option '{option}', which is the recipe's own"
+    with pytest.raises(OptionError, match=message):
         registry.build(hook, "made-up")
 
 

@@ -16,13 +16,13 @@ from srkit.recipe import parse_setting
 
 
 def small(**values: Any) -> Recipe:
-    given = {
+    defaults = {
         "name": "small",
         "generator": Part.of("face-residual", width=8),
         "losses": {"l1": Loss()},
         "degradation": Part.of("faces-x4"),
     }
-    return Recipe(**{**given, **values})
+    return Recipe(**{**defaults, **values})
 
 
 def registered() -> list[str]:
@@ -130,7 +130,7 @@ def test_what_no_recipe_has_is_said_in_one_line(settings: dict[str, Any], words:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("steps = " + "9" * 5000, "not TOML: Exceeds the limit"),
         ("steps = " + "[" * 50_000, "nested more than 64 deep"),
@@ -140,10 +140,10 @@ def test_what_no_recipe_has_is_said_in_one_line(settings: dict[str, Any], words:
     ],
     ids=["digits", "deep", "closed", "flat", "infinite"],
 )
-def test_hostile_toml_is_one_line(text: str, said: str) -> None:
+def test_hostile_toml_is_one_line(text: str, message: str) -> None:
     with pytest.raises(RecipeError) as raised:
         Recipe.from_toml(f"{text}\n", "mine.toml")
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert str(raised.value).startswith("mine.toml: ")
     assert len(str(raised.value)) < 300
 
@@ -200,9 +200,9 @@ def test_another_optimizer_keeps_its_learning_rate() -> None:
     ],
 )
 def test_a_setting_is_toml_or_a_bare_string(text: str, path: str, value: Any) -> None:
-    found = parse_setting(text)
-    assert found == (path, value)
-    assert type(found[1]) is type(value)
+    setting = parse_setting(text)
+    assert setting == (path, value)
+    assert type(setting[1]) is type(value)
 
 
 @pytest.mark.parametrize("text", ["steps", "=3", " =3", ""])

@@ -77,9 +77,10 @@ def study_of(out: Path, **changes: Any) -> Study:
 
 
 def test_the_papers_numbers_are_those_it_states() -> None:
-    assert [its.psnr for its in SCENARIOS.values()] == [26.615, 26.332, 26.018, 26.109]  # P14
-    assert [its.ssim for its in SCENARIOS.values()] == [0.8461, 0.8357, 0.8224, 0.8313]
-    assert [its.steps for its in SCENARIOS.values()] == [41_410, None, None, 27_840]  # P16
+    psnr, ssim, steps = zip(*(scenario[2:] for scenario in SCENARIOS.values()), strict=True)
+    assert psnr == (26.615, 26.332, 26.018, 26.109)  # P14
+    assert ssim == (0.8461, 0.8357, 0.8224, 0.8313)
+    assert steps == (41_410, None, None, 27_840)  # P16
     first, fourth = (sum(DISTANCES[scenario]) / 10 for scenario in (1, 4))  # P18
     assert (round(first, 4), round(fourth, 4)) == (0.1933, 0.1516)
     stated = {claim.text: claim.published for claim in CLAIMS}
@@ -124,7 +125,7 @@ def test_a_time_budget_is_shared_and_fixes_the_steps(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--steps", "5", "--time-budget", "1h"), "exclude each other"),
         (
@@ -148,10 +149,10 @@ def test_what_can_not_be_is_said_before_anything_is_trained(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     options: tuple[str, ...],
-    said: str,
+    message: str,
 ) -> None:
     assert place("out", *options) == 2
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 
@@ -165,23 +166,23 @@ def test_a_study_goes_on_where_it_was_interrupted(
     assert place("whole", *options) == 0
     table, page = (Path(line) for line in capsys.readouterr().out.splitlines())
     assert page.is_file()
-    found = json.loads((tmp_path / "whole" / "summary.json").read_text())
-    assert table.read_text() == results.markdown(found)
+    summary = json.loads((tmp_path / "whole" / "summary.json").read_text())
+    assert table.read_text() == results.markdown(summary)
     assert "| 4 + PSNR | 3 | 26.109 |" in table.read_text()
-    assert all(speed > 0 for its in found["scenarios"][1:] for speed in its["speeds"])
-    said = {claim["text"]: (claim["verdict"], claim["why"]) for claim in found["claims"]}
-    assert said["Scenario 1 is faster than 4"][0] in (HOLDS, FAILS)
-    assert said["Scenario 4 keeps the person better than 1"] == (OPEN, "3 steps are too few")
-    assert said["The adversary costs PSNR"] == (OPEN, "not trained")
+    assert all(speed > 0 for scenario in summary["scenarios"][1:] for speed in scenario["speeds"])
+    verdicts = {claim["text"]: (claim["verdict"], claim["why"]) for claim in summary["claims"]}
+    assert verdicts["Scenario 1 is faster than 4"][0] in (HOLDS, FAILS)
+    assert verdicts["Scenario 4 keeps the person better than 1"] == (OPEN, "3 steps are too few")
+    assert verdicts["The adversary costs PSNR"] == (OPEN, "not trained")
 
     training = srkit.train
 
-    def interrupted(recipe: srkit.Recipe, *, report: Any, **given: Any) -> Any:
-        def told(record: Any) -> None:
+    def interrupted(recipe: srkit.Recipe, *, report: Any, **options: Any) -> Any:
+        def interrupt(record: Any) -> None:
             if "start" in record and recipe.discriminator:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        return training(recipe, report=told, **given)
+        return training(recipe, report=interrupt, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(srkit, "train", interrupted, raising=False)
@@ -203,7 +204,7 @@ def test_a_study_goes_on_where_it_was_interrupted(
 
 
 @pytest.mark.parametrize(
-    ("psnr", "psnr_y", "said"),
+    ("psnr", "psnr_y", "expected"),
     [
         ([(0.3, 0.2, 0.4)], [(0.3, 0.2, 0.4)], (HOLDS, "all 2 intervals")),
         ([(-0.3, -0.4, -0.2)], [(-0.3, -0.4, -0.2)], (FAILS, "all 2 intervals")),
@@ -214,13 +215,13 @@ def test_a_study_goes_on_where_it_was_interrupted(
     ],
 )
 def test_all_intervals_must_agree_and_the_difference_must_count(
-    psnr: list[Any], psnr_y: list[Any], said: tuple[str, str]
+    psnr: list[Any], psnr_y: list[Any], expected: tuple[str, str]
 ) -> None:
     verdict, why = results.decide({"psnr": psnr, "psnr-y": psnr_y})
-    assert (verdict, why[: len(said[1])]) == said
+    assert (verdict, why[: len(expected[1])]) == expected
 
 
-def found_of(
+def measured(
     quality: dict[str, Sequence[float]], distances: dict[str, Sequence[float]], steps: int = 3000
 ) -> Measured:
     """Return what two scenarios of one seed scored, and bicubic."""
@@ -255,16 +256,16 @@ def test_a_claim_needs_steps_and_models_that_beat_bicubic(
 ) -> None:
     distances = {"one": NEAR, "four": [v - less for v in NEAR], "bicubic": [bicubic] * 10}
     quality = {"one": [24.0] * 3, "four": [psnr] * 3, "bicubic": [23.0] * 3}
-    said = results.judge(IDENTITY, found_of(quality, distances, steps))
-    assert (said["verdict"], said["why"]) == (verdict, why)
-    assert said["differences"]["distance"][0][0] == pytest.approx(less)
+    claim = results.judge(IDENTITY, measured(quality, distances, steps))
+    assert (claim["verdict"], claim["why"]) == (verdict, why)
+    assert claim["differences"]["distance"][0][0] == pytest.approx(less)
 
 
 def test_bicubic_itself_may_win_and_speed_needs_no_training() -> None:
     quality = {"one": [24.0] * 3, "four": [22.0] * 3, "bicubic": [23.0] * 3}
-    found = found_of(quality, {}, steps=5000)
+    study = measured(quality, {}, steps=5000)
     gain = Claim("", "", ("psnr",), 0, 1)
-    assert results.judge(gain, found)["verdict"] == FAILS
-    speed = results.judge(Claim("", "", ("speed",), 1, 4), found_of({}, {}, steps=1))
+    assert results.judge(gain, study)["verdict"] == FAILS
+    speed = results.judge(Claim("", "", ("speed",), 1, 4), measured({}, {}, steps=1))
     assert (speed["verdict"], speed["differences"]["speed"]) == (HOLDS, [(2, 2, 2)])
-    assert results.judge(Claim("", "", ("psnr",), 1, 2), found)["why"] == "not trained"
+    assert results.judge(Claim("", "", ("psnr",), 1, 2), study)["why"] == "not trained"

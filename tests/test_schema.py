@@ -18,9 +18,9 @@ from srkit.errors import OptionError
 
 @pytest.fixture(scope="module")
 def validator() -> jsonschema.Draft202012Validator:
-    made = schemas.schema()
-    jsonschema.Draft202012Validator.check_schema(made)
-    return jsonschema.Draft202012Validator(made)
+    schema = schemas.schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
 
 
 def valid() -> dict[str, Any]:
@@ -93,10 +93,10 @@ def test_every_key_of_a_recipe_is_described(
     assert keys.keys() == Recipe.model_fields.keys()
     sections = [keys[name]["properties"] for name in ("data", "optimizer", "adversarial")]
     for table in [keys, *sections]:
-        for name, its in table.items():
-            assert its.get("description"), name
-            assert "``" not in its["description"]
-            assert "Attributes:" not in its["description"]
+        for name, key in table.items():
+            assert key.get("description"), name
+            assert "``" not in key["description"]
+            assert "Attributes:" not in key["description"]
 
 
 def test_defaults_and_ranges_are_those_of_the_recipe(
@@ -152,16 +152,16 @@ class Tree(pydantic.BaseModel):
 
 
 def test_a_type_within_itself_is_any_value_there() -> None:
-    made = options.json_schema(Tree)
-    assert made["properties"] == {"inner": {}}
+    schema = options.json_schema(Tree)
+    assert schema["properties"] == {"inner": {}}
 
 
 def test_options_that_json_cannot_express_may_be_anything() -> None:
     def factory(*, device: torch.device, other: Unknown = None) -> None:  # type: ignore[name-defined] # noqa: F821
         """Do it."""
 
-    made = options.json_schema(options.table_of(factory))
-    assert made["properties"] == {"device": {}, "other": {}}
+    schema = options.json_schema(options.table_of(factory))
+    assert schema["properties"] == {"device": {}, "other": {}}
 
 
 def test_sections_of_docstrings() -> None:
@@ -177,8 +177,8 @@ def test_sections_of_docstrings() -> None:
             third: Not an argument.
         """
 
-    said = options.section(documented, "Args")
-    assert said == {"first": "One `word` and more: of it.", "second": "Two."}
+    described = options.section(documented, "Args")
+    assert described == {"first": "One `word` and more: of it.", "second": "Two."}
     assert options.section(documented, "Raises") == {}
 
 

@@ -60,17 +60,17 @@ def test_streams_seeds_and_neighbours_are_independent(draw: object) -> None:
 
 
 def test_keys_give_new_seeds_and_their_order_matters() -> None:
-    made = [
+    derived = [
         seeds.derive(MANY),
         seeds.derive(MANY, 0),
         seeds.derive(MANY, 1),
         seeds.derive(MANY, 1, 2),
         seeds.derive(MANY, 2, 1),
     ]
-    assert torch.equal(made[0], MANY)
-    assert torch.cat(made).unique().numel() == 5 * 64
-    assert torch.equal(seeds.derive(MANY, torch.full((64,), 2), 1), made[4])
-    assert all(keys.dtype == torch.int64 for keys in made)
+    assert torch.equal(derived[0], MANY)
+    assert torch.cat(derived).unique().numel() == 5 * 64
+    assert torch.equal(seeds.derive(MANY, torch.full((64,), 2), 1), derived[4])
+    assert all(keys.dtype == torch.int64 for keys in derived)
 
 
 def test_golden_values() -> None:

@@ -202,11 +202,11 @@ def test_both_networks_move_under_every_scheme(
     )
     torch.manual_seed(recipe.seed)
     start = build_parts(recipe, CPU)
-    found = checkpoint.read(run(recipe).checkpoint)
+    stored = checkpoint.read(run(recipe).checkpoint)
     networks = {"generator": start.generator, "discriminator": start.discriminator}
     for name, network in networks.items():
         assert isinstance(network, nn.Module)
-        after = found.part(name)
+        after = stored.part(name)
         assert all(torch.isfinite(value).all() for value in after.values())
         # Not the biases: a relativistic discriminator's last one has no gradient, ever.
         weights = {key: p for key, p in network.named_parameters() if key.endswith("weight")}
@@ -236,9 +236,9 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
     ]
     sr = generator(lr)
     real, fake = discriminator(hr), discriminator(sr)
-    given = {"sr": sr, "hr": hr, "lr": lr, "real": real, "fake": fake}
+    tensors = {"sr": sr, "hr": hr, "lr": lr, "real": real, "fake": fake}
     loss = recipe.adversarial.weight * game.generator(real.logits, fake.logits)
-    loss = loss + sum(term.weight * term(given) for term in parts.terms.values())
+    loss = loss + sum(term.weight * term(tensors) for term in parts.terms.values())
     hers = torch.autograd.grad(loss, list(generator.parameters()), retain_graph=True)
     his = torch.autograd.grad(
         game.discriminator(real.logits, fake.logits), list(discriminator.parameters())
@@ -249,11 +249,11 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
     for optimizer in optimizers:
         optimizer.step()
 
-    found = checkpoint.read(run(recipe).checkpoint)
+    stored = checkpoint.read(run(recipe).checkpoint)
     for name, network in (("generator", generator), ("discriminator", discriminator)):
         for key, value in network.state_dict().items():
             # Adam's first step is a sign: where a gradient is all but zero it may turn.
-            close = torch.isclose(value, found.part(name)[key], rtol=1e-3, atol=1e-6)
+            close = torch.isclose(value, stored.part(name)[key], rtol=1e-3, atol=1e-6)
             assert close.float().mean() > 0.99, (name, key)
 
 
@@ -438,8 +438,8 @@ def test_a_killed_run_resumes_to_the_very_same_bits(
     )
     records = [record for record in records if "decoded" not in record]
     assert (records[0]["start"], rest.step) == (10, 24)
-    told = [record["step"] for record in records[1:] if record.keys() != {"step"}]
-    assert told[:2] == [12, 15]
+    reported = [record["step"] for record in records[1:] if record.keys() != {"step"}]
+    assert reported[:2] == [12, 15]
     same_tensors(whole.checkpoint, rest.checkpoint)
     same_tensors(whole.model, rest.model)
     assert rest.scores == whole.scores
@@ -552,17 +552,17 @@ def test_a_constant_rate_is_constant() -> None:
 
 
 def test_a_step_schedule_drops_every_so_many_batches() -> None:
-    found = rates(7, schedule="step", step_size=3, gamma=0.1)
-    assert found == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
+    schedule = rates(7, schedule="step", step_size=3, gamma=0.1)
+    assert schedule == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
 
 
 def test_a_cosine_schedule_falls_from_the_rate_to_its_floor() -> None:
-    found = rates(100, schedule="cosine", min_lr_ratio=0.2)
-    assert found[0] == 1
-    assert found[50] == pytest.approx(0.6)
-    assert found[25] == pytest.approx(0.2 + 0.8 * (1 + 2**-0.5) / 2)
-    assert found[-1] == pytest.approx(0.2, abs=1e-3)
-    assert found == sorted(found, reverse=True)
+    schedule = rates(100, schedule="cosine", min_lr_ratio=0.2)
+    assert schedule[0] == 1
+    assert schedule[50] == pytest.approx(0.6)
+    assert schedule[25] == pytest.approx(0.2 + 0.8 * (1 + 2**-0.5) / 2)
+    assert schedule[-1] == pytest.approx(0.2, abs=1e-3)
+    assert schedule == sorted(schedule, reverse=True)
 
 
 def test_warmup_rises_linearly_and_is_then_over() -> None:
@@ -593,7 +593,7 @@ def test_resuming_to_a_step_that_was_not_validated_still_scores(
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"generator.scale": 2}, "scale is the recipe's"),
         ({"degradation.blur": 30.0}, "too small for a blur"),
@@ -601,9 +601,9 @@ def test_resuming_to_a_step_that_was_not_validated_still_scores(
     ],
 )
 def test_values_that_cannot_work_fail_before_the_run_has_a_folder(
-    run: Callable[..., Any], tmp_path: Path, settings: dict[str, Any], said: str
+    run: Callable[..., Any], tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(SrkitError, match=said):
+    with pytest.raises(SrkitError, match=message):
         run(tiny(**settings))
     assert not (tmp_path / "run").exists()
 

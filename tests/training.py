@@ -49,9 +49,9 @@ def same_tensors(a: Path, b: Path) -> None:
 def decoded(files: list[Path], data: Data) -> Images:
     """Decode files as a run would, without a cache."""
     dataset = ImageDataset(Files(tuple(files)), data)
-    found = cache.decode(dataset, None)
-    assert found.pixels is not None
-    return Images.of(found.pixels, dataset.layout, found.survey.broken(dataset))
+    decoding = cache.decode(dataset, None)
+    assert decoding.pixels is not None
+    return Images.of(decoding.pixels, dataset.layout, decoding.survey.broken(dataset))
 
 
 def fingerprint(images: Images) -> str:

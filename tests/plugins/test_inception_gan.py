@@ -31,10 +31,10 @@ def full() -> InceptionResidual:
 
 
 def shapes(module: nn.Module) -> list[Shape]:
-    found = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
-    assert all(m.stride == (1, 1) and m.padding == (m.kernel_size[0] // 2,) * 2 for m in found)
-    assert all(m.kernel_size[0] == m.kernel_size[1] for m in found)
-    return [(m.in_channels, m.out_channels, m.kernel_size[0]) for m in found]
+    layers = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
+    assert all(m.stride == (1, 1) and m.padding == (m.kernel_size[0] // 2,) * 2 for m in layers)
+    assert all(m.kernel_size[0] == m.kernel_size[1] for m in layers)
+    return [(m.in_channels, m.out_channels, m.kernel_size[0]) for m in layers]
 
 
 # --- generator ----------------------------------------------------------------------------------
@@ -65,8 +65,8 @@ def test_asymmetric_kernels_are_a_row_and_then_a_column() -> None:
     kinds = [nn.Conv2d, nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
     for branch, size in ((three, 3), (five, 5)):
         assert [type(layer) for layer in branch] == kinds
-        found = [(m.in_channels, m.kernel_size) for m in branch if isinstance(m, nn.Conv2d)]
-        assert found == [(256, (1, size)), (256, (size, 1))]
+        layers = [(m.in_channels, m.kernel_size) for m in branch if isinstance(m, nn.Conv2d)]
+        assert layers == [(256, (1, size)), (256, (size, 1))]
     assert shapes(network.tail) == [(64, 64, 3), (64, 32, 3), (32, 3, 3)]
 
 
