@@ -23,22 +23,19 @@ from srkit.evaluation import Report
 
 
 def without_singles(report: Report) -> dict[str, Any]:
-    """Return what is published of a report: means and intervals, no single picture's score."""
+    """Return what is published of a report: means and intervals, no single image's score."""
     found = report.as_json()
     if found["quality"]:
-        for column in found["quality"]["columns"].values():
-            for scores in column.values():
-                del scores["each"]
-        del found["quality"]["pictures"], found["quality"]["seconds"]
-    for part in ("distances", "whole"):
+        del found["quality"]["images"], found["quality"]["scores"], found["quality"]["seconds"]
+    for part in ("distances", "everybody"):
         if found[part]:
             del found[part]["rows"]
     if found["pairs"]:
         found["pairs"]["left_out"] = len(found["pairs"]["left_out"])
         found["pairs"]["no_face"] = len(found["pairs"]["no_face"])
-        for its in found["pairs"]["columns"].values():
+        for scores in found["pairs"]["scores"].values():
             for key in ("roc", "same", "different"):
-                its.pop(key, None)
+                del scores[key]
     return found
 
 

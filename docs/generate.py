@@ -147,30 +147,30 @@ def committed(benchmark: str) -> dict[str, Any]:
 
 def shipped_quality() -> str:
     """Return PSNR and SSIM of the shipped model under both protocols."""
-    protocols = {"square": "`square`", "paper": "`paper`: whole picture, squashed"}
+    protocols = {"square": "`square`", "paper": "`paper`: whole image, squashed"}
     rows = []
     for protocol, said in protocols.items():
-        for column, scores in committed("shipped_model")[protocol]["quality"]["columns"].items():
+        for method, scores in committed("shipped_model")[protocol]["quality"]["summary"].items():
             means = (scores[metric]["mean"] for metric in ("psnr", "ssim", "psnr-y", "ssim-y"))
             shown = [f"{mean:.4f}" if mean < 1 else f"{mean:.2f}" for mean in means]
             gain, (low, high) = scores["psnr"]["gain"], scores["psnr"]["gain_95"]
-            gained = "" if column == "bicubic" else f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]"
-            rows.append((said, column, *shown, gained))
+            gained = "" if method == "bicubic" else f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]"
+            rows.append((said, method, *shown, gained))
     heading = ("protocol", "model", "PSNR RGB", "SSIM RGB", "PSNR Y", "SSIM Y", "gain [95%]")
     return table(heading, rows)
 
 
 def shipped_identity() -> str:
     """Return the identity distances of the shipped model beside LR, bicubic and HR."""
-    columns = committed("shipped_model")["paper"]["whole"]["summary"]
-    bicubic = columns["bicubic"]["mean"]
-    ends = [columns[column]["mean_95"] for column in columns]
+    methods = committed("shipped_model")["paper"]["everybody"]["summary"]
+    bicubic = methods["bicubic"]["mean"]
+    ends = [summary["mean_95"] for summary in methods.values()]
     rows = [
-        ("mean distance", *(f"{its['mean']:.3f}" for its in columns.values())),
+        ("mean distance", *(f"{summary['mean']:.3f}" for summary in methods.values())),
         ("95% interval", *(f"{low:.3f} to {high:.3f}" for low, high in ends)),
-        ("of bicubic", *(f"{its['mean'] / bicubic:.3f}" for its in columns.values())),
+        ("of bicubic", *(f"{summary['mean'] / bicubic:.3f}" for summary in methods.values())),
     ]
-    return table(("", *columns), rows)
+    return table(("", *methods), rows)
 
 
 def shipped_verification() -> str:
@@ -188,7 +188,7 @@ def shipped_verification() -> str:
             *map(cell, (its["auc"], its["eer"], its["tar"].get("0.01"), its["tar"].get("0.001"))),
             cell(its["rank1"]),
         )
-        for name, its in pairs["columns"].items()
+        for name, its in pairs["scores"].items()
     ]
     heading = ("", "AUC", "EER", "TAR at FAR 1e-2", "TAR at FAR 1e-3", "rank 1")
     return table(heading, rows)
@@ -197,12 +197,12 @@ def shipped_verification() -> str:
 def shipped_sizes() -> str:
     """Return AUC on LFW over the size of the face."""
     pairs = committed("shipped_model")["lfw"]["pairs"]
-    names = list(pairs["sizes"][0]["columns"])
+    names = list(pairs["sizes"][0]["scores"])
     rows = []
     for size in pairs["sizes"]:
-        its = [size["columns"][name]["auc"] for name in names]
+        its = [size["scores"][name]["auc"] for name in names]
         shown = (f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for e in its)
-        rows.append((f"{size['side']} px", *shown))
+        rows.append((f"{size['lr_size']} px", *shown))
     return table(("AUC", *names), rows)
 
 

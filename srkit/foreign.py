@@ -26,22 +26,24 @@ def read(
     form: Literal["JSON", "TOML"],
     *,
     error: type[SrkitError] = InputError,
+    largest: int = LARGEST,
 ) -> T:
     """Return what a file holds, as the type it is meant for.
 
     Args:
-        file: UTF-8, at most 64 MiB.
+        file: UTF-8.
         note: A pydantic model, a TypedDict, or any other type that pydantic knows.
         form: How the file is written.
         error: Class of the exception for content that is wrong.
+        largest: Bytes that it may have; 64 MiB if not stated.
 
     Raises:
         InputError: The file can't be read.
         SrkitError: See `parse`.
     """
     try:
-        if (size := file.stat().st_size) > LARGEST:
-            raise InputError(f"{file}: {size / 2**20:.0f} MiB, more than {LARGEST >> 20}")
+        if (size := file.stat().st_size) > largest:
+            raise InputError(f"{file}: {size / 2**20:.0f} MiB, more than {largest >> 20}")
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as failure:
         reason = getattr(failure, "strerror", None) or failure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,23 +28,23 @@ def stamp(**changes: Any) -> dict[str, Any]:
     return {**Protocol().stamp([]), **changes}
 
 
-def quality(models: dict[str, float], pictures: int = 30, **changes: Any) -> Quality:
+def quality(models: dict[str, float], count: int = 30, **changes: Any) -> Quality:
     """Scores of models that gain so many decibels over bicubic."""
     rng = np.random.default_rng(0)
-    hard = rng.normal(0, 3, pictures)  # some pictures are harder than others, for all
+    hard = rng.normal(0, 3, count)  # some images are harder than others, for all
     gains = {**dict(zip(REFERENCES, (-2.0, 0.0, 0.3), strict=True)), **models}
     scores = {}
     for name, gain in gains.items():
         own = np.random.default_rng(len(name) * 1000 + ord(name[-1]))
-        psnr = 25 + hard + gain + own.normal(0, 0.2, pictures)
+        psnr = 25 + hard + gain + own.normal(0, 0.2, count)
         scores[name] = {
             "psnr": psnr.tolist(),
             "ssim": (psnr / 40).tolist(),
             "lpips": (1 - psnr / 60).tolist(),
         }
     return Quality(
-        protocol=stamp(files=pictures, fingerprint="f" * 16, **changes),
-        pictures=[f"{number:06d}.jpg" for number in range(pictures)],
+        protocol=stamp(files=count, fingerprint="f" * 16, **changes),
+        images=[f"{number:06d}.jpg" for number in range(count)],
         metrics=dict(ABOUT),
         scores=scores,
         seconds=dict.fromkeys(scores, 0.0123),
@@ -54,19 +53,17 @@ def quality(models: dict[str, float], pictures: int = 30, **changes: Any) -> Qua
 
 def distances(models: dict[str, float], people: int = 5, **changes: Any) -> Distances:
     """Table II of models at such distances; three photos a person."""
-    columns = {LR: 1.3, BICUBIC: 1.2, **models, HR: 0.25}
+    means = {LR: 1.3, BICUBIC: 1.2, **models, HR: 0.25}
     rng = np.random.default_rng(1)
     rows = []
     for person in range(people):
         own = rng.normal(0, 0.05)
         for photo in (2, 3):
-            its = {name: float(d + own + rng.normal(0, 0.02)) for name, d in columns.items()}
-            rows.append(
-                Row(f"{person:02d}", f"{person:02d}-1m.jpg", f"{person:02d}-{photo}m.jpg", its)
-            )
+            values = {name: float(d + own + rng.normal(0, 0.02)) for name, d in means.items()}
+            name = f"{person:02d}"
+            rows.append(Row(name, f"{name}-1m.jpg", f"{name}-{photo}m.jpg", values))
     return Distances(
         protocol=stamp(framing="face", **EMBEDDER, **changes),
-        columns=list(columns),
         rows=rows,
         no_face=["07/07-2m.jpg"],
         left_out=["07 (no probe with a face)"],
@@ -74,9 +71,9 @@ def distances(models: dict[str, float], people: int = 5, **changes: Any) -> Dist
     )
 
 
-def pairs(models: dict[str, float], sides: Sequence[int] = (8, 16), **changes: Any) -> Pairs:
+def pairs(models: dict[str, float], **changes: Any) -> Pairs:
     """Verification by models of such AUC."""
-    columns = {LR: 0.6, BICUBIC: 0.78, **models, HR: 0.984}
+    aucs = {LR: 0.6, BICUBIC: 0.78, **models, HR: 0.984}
     rng = np.random.default_rng(2)
 
     def near(value: float) -> Estimate:
@@ -84,7 +81,7 @@ def pairs(models: dict[str, float], sides: Sequence[int] = (8, 16), **changes: A
 
     return Pairs(
         protocol=stamp(framing="face", **EMBEDDER, **changes),
-        columns={
+        scores={
             name: PairScores(
                 auc=near(auc),
                 eer=near(1 - auc),
@@ -95,7 +92,7 @@ def pairs(models: dict[str, float], sides: Sequence[int] = (8, 16), **changes: A
                 same=rng.uniform(0, 1, 4).tolist(),
                 different=rng.uniform(1, 2, 4).tolist(),
             )
-            for name, auc in columns.items()
+            for name, auc in aucs.items()
         },
         same=4,
         different=4,
@@ -105,15 +102,13 @@ def pairs(models: dict[str, float], sides: Sequence[int] = (8, 16), **changes: A
         no_face=[],
         left_out=[],
         sizes=[
-            SizeScores(
-                side, 60, {n: {"auc": near(a), "tar": near(a / 2)} for n, a in columns.items()}
-            )
-            for side in sides
+            SizeScores(size, 60, {n: {"auc": near(a), "tar": near(a / 2)} for n, a in aucs.items()})
+            for size in (8, 16)
         ],
     )
 
 
 def report(models: dict[str, float], **parts: Any) -> Report:
-    """A report of models' decibels, with the parts given, or quality alone."""
+    """A report of models' decibels, with these parts, or quality alone."""
     known = {name: {"sha256": name[0] * 64} for name in models}
     return Report(known, **(parts or {"quality": quality(models)}))

@@ -29,7 +29,7 @@ from srkit.evaluation.measure import TOLERANCE, measure, ordered
 from srkit.evaluation.methods import REFERENCES, Method, methods
 from srkit.evaluation.protocol import Protocol, fingerprint
 from srkit.evaluation.report import Quality, Report
-from srkit.evaluation.statistics import Difference
+from srkit.evaluation.statistics import Difference, difference
 from srkit.evaluation.store import Store
 from srkit.imaging import codec
 
@@ -84,7 +84,7 @@ def require_near(a: Quality, b: Quality) -> None:
 def test_bicubics_column_is_what_pillow_and_scikit_image_say(data_root: Path) -> None:
     files = codec.listed(data_root / "celeba" / "test")[:40]
     found = measure(compared(), files, PLAIN)
-    assert found.pictures == [file.name for file in files]
+    assert found.images == [file.name for file in files]
     bicubic = Image.Resampling.BICUBIC
     for number, file in enumerate(files):
         with Image.open(file) as photo:
@@ -135,8 +135,10 @@ def test_references_come_first_and_models_are_tested_against_each_other(
     assert [one.metric for one in measured.versus] == list(measured.metrics)
     first = measured.versus[0]
     assert (first.a, first.b, first.metric) == ("sharp [x]", "blurred", "psnr")
-    assert first.difference == measured.difference("sharp [x]", "blurred", "psnr")
-    assert first.adjusted == first.difference.p == 2 / 2**9  # nine pictures, all of one sign
+    assert first.difference == difference(
+        measured.scores["sharp [x]"]["psnr"], measured.scores["blurred"]["psnr"]
+    )
+    assert first.p_adjusted == first.difference.p == 2 / 2**9  # nine pictures, all of one sign
     assert measured.seconds.keys() == measured.scores.keys()
     assert all(seconds > 0 for seconds in measured.seconds.values())
 
@@ -146,7 +148,7 @@ def test_several_pairs_of_models_are_corrected_for(photos: list[Path]) -> None:
     found = measure(compared(*made), photos, Protocol(metrics=("psnr",)))
     assert [(one.a, one.b) for one in found.versus] == [("b", "a"), ("c", "a"), ("c", "b")]
     assert [one.difference.p for one in found.versus] == [2 / 512, 2 / 512, 1]
-    assert [one.adjusted for one in found.versus] == [6 / 512, 6 / 512, 1]
+    assert [one.p_adjusted for one in found.versus] == [6 / 512, 6 / 512, 1]
 
 
 def test_metrics_get_what_they_ask_for(
@@ -166,8 +168,8 @@ def test_metrics_get_what_they_ask_for(
     }
     assert found.metrics["small"]["title"] == "small"
     # One number for all nine, 58 * 58 pixels each.
-    assert found.sets.keys() == found.scores.keys()
-    assert found.sets["nearest"] == {"pooled": 9 * 58 * 58}
+    assert found.set_scores.keys() == found.scores.keys()
+    assert found.set_scores["nearest"] == {"pooled": 9 * 58 * 58}
     assert found.set_metrics["pooled"]["unit"] == "px"
     assert "30276.0000" in printed(Report({}, found).tables())
     Report({}, found).write(photos[0].parent.parent / "report.json")
@@ -208,7 +210,7 @@ class NotANumber(Of):
 
 class Few(Of):
     def update(self, sr, hr): pass
-    def compute(self): raise ValueError("needs 2,048 pictures")
+    def compute(self): raise ValueError("needs 2,048 images")
 
 @srkit.hookimpl
 def srkit_metrics():
@@ -226,7 +228,7 @@ def srkit_set_metrics(): return {"pooled": Pooled, "few": Few}
         ({"metrics": ("odd",)}, "metric 'odd' asks for weather; there are sr, hr, lr, redegraded"),
         ({"metrics": ("whole",)}, r"metric 'whole' gives \(\), not one score an image"),
         ({"metrics": ("nan",)}, "metric 'nan' gives something that is not a number"),
-        ({"set_metrics": ("few",)}, "metric 'few': needs 2,048 pictures"),
+        ({"set_metrics": ("few",)}, "metric 'few': needs 2,048 images"),
         ({"metrics": ("psrn",)}, r"unknown metric 'psrn' \(did you mean 'psnr'"),
         ({"size": 32, "border": 11}, "000001.png: metric 'ssim': images must have sides of 11"),
     ],
@@ -276,7 +278,7 @@ def test_the_order_changes_no_bit(photos: list[Path]) -> None:
     first = measure(made, photos, Protocol(), batch_size=4)
     other = measure(made, photos[::-1], Protocol(), batch_size=4)
     assert other.scores == first.scores
-    assert other.pictures == first.pictures == [file.name for file in photos]
+    assert other.images == first.images == [file.name for file in photos]
     assert other.protocol == first.protocol
     for metric in first.metrics:
         assert other.gain("faces", metric) == first.gain("faces", metric)
@@ -383,11 +385,11 @@ def test_what_was_interrupted_goes_on(tmp_path: Path, photos: list[Path]) -> Non
     )
     assert seen == [1, 2, 2, 1]  # a warm-up, and the five that were missing
     assert done.scores == whole.scores
-    assert done.notes == ["22 scores are from before an interruption"]
-    # Of two batches all four columns were known, of the third the references.
+    assert done.notes == ["4 images were scored before an interruption"]
+    # Two batches were stored, by all four methods.
     assert told[0] == ("scores", 18, 36)
     assert told[-1] == ("scores", 36, 36)
-    assert done.as_json()["columns"] == whole.as_json()["columns"]
+    assert done.as_json()["summary"] == whole.as_json()["summary"]
 
 
 def test_only_what_decides_a_score_makes_it_be_found_again(
@@ -415,7 +417,7 @@ def test_only_what_decides_a_score_makes_it_be_found_again(
     assert again(files=[*photos, other]) == 1
 
 
-def test_metrics_of_sets_see_every_picture_again(
+def test_metrics_of_sets_see_every_image_again(
     tmp_path: Path, fake_distribution: Callable[..., Path], photos: list[Path]
 ) -> None:
     fake_distribution("srkit-told", {"told_parts": TOLD})
@@ -423,7 +425,7 @@ def test_metrics_of_sets_see_every_picture_again(
     store = Store(tmp_path / "partial.sqlite")
     first = measure(compared(), photos, protocol, partial=store)
     second = measure(compared(), photos, protocol, partial=store)
-    assert second.sets == first.sets
+    assert second.set_scores == first.set_scores
     assert second.scores == first.scores
 
 
@@ -485,7 +487,7 @@ def test_the_test_split_is_taken_where_there_is_one(tmp_path: Path, crops: Crops
     crops(tmp_path / "test", 2, 32)
     report = srkit.bench(["bicubic"], data=tmp_path, device="cpu")
     assert report.quality is not None
-    assert len(report.quality.pictures) == 2
+    assert len(report.quality.images) == 2
 
 
 def test_a_data_set_is_found_by_name(
@@ -495,7 +497,7 @@ def test_a_data_set_is_found_by_name(
     monkeypatch.setenv("SRKIT_DATA", str(tmp_path))
     report = srkit.bench(["bicubic"], data="cats", limit=1, device="cpu")
     assert report.quality is not None
-    assert report.quality.pictures == ["000001.png"]
+    assert report.quality.images == ["000001.png"]
 
 
 def test_without_a_model_the_default_is_measured(photos: list[Path]) -> None:
@@ -535,11 +537,11 @@ def test_a_perfect_result_is_infinite_and_still_a_report(tmp_path: Path) -> None
     assert report.quality.scores["a"]["psnr"][0] == math.inf
     assert report.quality.mean("a", "psnr") == math.inf
     assert report.quality.gain("a", "psnr") == (math.inf,) * 3
-    assert report.quality.difference("a", "b", "psnr") == Difference(0, 0, 0, 1)
+    assert report.quality.versus[0].difference == Difference(0, 0, 0, 1)
     report.write(tmp_path / "report.json")
-    its = json.loads((tmp_path / "report.json").read_text())["quality"]["columns"]["a"]
-    assert its["psnr"]["mean"] == "inf"
-    assert its["psnr"]["each"][0] == "inf"
+    written = json.loads((tmp_path / "report.json").read_text())["quality"]
+    assert written["summary"]["a"]["psnr"]["mean"] == "inf"
+    assert written["scores"]["a"]["psnr"][0] == "inf"
     assert Report.read(tmp_path / "report.json").quality == report.quality
     assert "inf" in printed(report.tables())
 
@@ -559,19 +561,22 @@ def test_the_report_survives_json_and_states_its_protocol(
     assert (protocol["framing"], protocol["size"], protocol["files"]) == ("squash", 64, 9)
     assert protocol["versions"]["srkit"] == srkit.__version__
     for metric in measured.metrics:
-        its = written["quality"]["columns"]["nearest"][metric]
-        assert its["mean"] == pytest.approx(sum(its["each"]) / 9)
-        assert its["gain_95"] == list(measured.gain("nearest", metric)[1:])
+        summary = written["quality"]["summary"]["nearest"][metric]
+        scores = written["quality"]["scores"]["nearest"][metric]
+        assert summary["mean"] == pytest.approx(sum(scores) / 9)
+        assert summary["gain_95"] == list(measured.gain("nearest", metric)[1:])
     versus = written["quality"]["versus"][0]
     assert (versus["a"], versus["b"], versus["metric"]) == ("sharp [x]", "blurred", "psnr")
-    assert versus["p"] == versus["p_adjusted"] == 2 / 512
+    assert versus["difference"]["p"] == versus["p_adjusted"] == 2 / 512
 
 
 def test_a_report_with_a_score_too_few_is_no_report(measured: Quality, tmp_path: Path) -> None:
     values = Report({}, measured).as_json()
-    values["quality"]["columns"]["bicubic"]["ssim"] = {"each": [0.5] * 8}
+    values["quality"]["scores"]["bicubic"]["ssim"] = [0.5] * 8
     (tmp_path / "report.json").write_text(json.dumps(values))
-    with pytest.raises(InputError, match=r"a damaged report .*bicubic hasn't 9 scores"):
+    with pytest.raises(
+        InputError, match=r"report.json: 'quality' can't be .*: bicubic hasn't 9 scores"
+    ):
         Report.read(tmp_path)
 
 

@@ -118,7 +118,7 @@ def test_a_bench_that_was_killed_goes_on_and_ends_the_same(
     assert run(*where, "--report", out) == 0
     quality = Report.read(out).quality
     assert quality is not None
-    assert any("from before an interruption" in note for note in quality.notes)
+    assert any("before an interruption" in note for note in quality.notes)
     assert not (out / PARTIAL).exists()
     assert without_time(out / "report.json") == without_time(undisturbed / "report.json")
 
@@ -137,7 +137,7 @@ def test_an_interrupt_says_what_is_kept(
         assert run("--data", photos, *where) == 130
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line
-        assert line.endswith("are kept, and the same command goes on")
+        assert line.endswith("are stored, and the same command goes on")
 
 
 # --- other programs -----------------------------------------------------------------------------
@@ -198,12 +198,12 @@ def test_every_face_another_program_is_asked_for_is_written(
     file = tmp_path / "report.json"
     assert run(*where, "--results", f"theirs={sr}", "--json", file) == 0
     report = Report.read(file)
-    for part in (report.distances, report.whole):
+    for part in (report.distances, report.everybody):
         assert part is not None
-        assert part.columns == ["LR", "bicubic", "theirs", "HR"]
+        assert part.methods == ["LR", "bicubic", "theirs", "HR"]
         assert part.mean("HR") < part.mean("theirs")
     assert report.pairs is not None
-    assert [size.side for size in report.pairs.sizes] == [8, 16]
+    assert [size.lr_size for size in report.pairs.sizes] == [8, 16]
 
 
 # --- refusals -----------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_every_face_another_program_is_asked_for_is_written(
         (("--verify", "imm", "--lr-sizes", "8,x"), "--lr-sizes is whole numbers from 4 up"),
         (("--verify", "imm", "--align", "up", "--verify-data", "."), "align is hr or sr, not 'up'"),
         (("--results", "theirs"), "--results is NAME=DIR"),
-        (("--results", "a=sr", "--results", "a=sr"), "two would be called 'a'"),
+        (("--results", "a=sr", "--results", "a=sr"), "two are called 'a'"),
         (("--device", "abacus"), "no device 'abacus' here"),
     ],
 )
@@ -276,7 +276,7 @@ def test_names_and_places_are_told_apart() -> None:
     for text in ("theirs", "=x", "theirs="):
         with pytest.raises(InputError, match="--results is NAME=DIR"):
             by_name([text])
-    with pytest.raises(InputError, match="two would be called 'a'"):
+    with pytest.raises(InputError, match="two are called 'a'"):
         by_name(["a=x", "a=y"])
 
 
@@ -302,23 +302,23 @@ def named(root: Path, *names: str) -> Path:
 def test_imm_is_drawn_as_in_the_paper_and_whole(tmp_path: Path) -> None:
     root = named(tmp_path, *(f"{p:02d}_{n:02d}.png" for p in range(1, 8) for n in range(1, 6)))
     found = face_set("imm", root, Protocol())
-    assert (len(found.drawn), len(found.people), found.whole, found.pairs) == (5, 7, True, 0)
+    assert (len(found.drawn), len(found.people), found.everybody, found.pairs) == (5, 7, True, 0)
     assert {len(person.photos) for person in found.drawn} == {3}
     assert face_set("imm", root, Protocol()) == found
     other = face_set("imm", root, Protocol(seed=1))
     assert other.drawn != found.drawn
     assert len(face_set("imm", root, Protocol(), people=2).drawn) == 2
     alone = face_set("imm", root, Protocol(), people=0, pairs=9)
-    assert (alone.drawn, alone.whole, alone.pairs) == ([], True, 9)
+    assert (alone.drawn, alone.everybody, alone.pairs) == ([], True, 9)
 
 
 def test_other_sets_are_compared_by_pairs(tmp_path: Path) -> None:
     root = named(tmp_path, "ann/1.png", "ann/2.png", "bob/1.png", "bob/2.png")
     found = face_set("folders", root, Protocol())
-    assert (found.drawn, found.whole, found.pairs) == ([], False, 1000)
+    assert (found.drawn, found.everybody, found.pairs) == ([], False, 1000)
     with pytest.raises(InputError, match="nothing to verify"):
         face_set("folders", root, Protocol(), pairs=0)
-    with pytest.raises(InputError, match="one pair has nobody to be told from"):
+    with pytest.raises(InputError, match="one pair has no other person"):
         face_set("folders", root, Protocol(), pairs=1)
     assert len(face_set("folders", root, Protocol(), pairs=0, people=1).drawn) == 1
 

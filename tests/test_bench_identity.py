@@ -127,12 +127,12 @@ def blank(tmp_path: Path) -> Path:
 
 
 def test_there_is_a_row_a_person_and_probe(measured: Distances, people: list[Person]) -> None:
-    assert measured.columns == ["LR", "bicubic", "blurred", "HR"]
+    assert measured.methods == ["LR", "bicubic", "blurred", "HR"]
     expected = [(p.name, p.photos[0].name, photo.name) for p in people for photo in p.photos[1:]]
     assert [(row.person, row.base, row.photo) for row in measured.rows] == expected
     assert (measured.people, measured.no_face, measured.left_out) == (8, [], [])
     for row in measured.rows:
-        assert list(row.distances) == measured.columns
+        assert list(row.distances) == measured.methods
         assert all(0 <= distance <= 2 for distance in row.distances.values())
     assert measured.mean("HR") < measured.mean("bicubic")
 
@@ -159,7 +159,7 @@ def made_up(rows: Sequence[tuple[str, float, float, float]]) -> Distances:
         Row(name, "1", "2", {"LR": floor, "bicubic": middle, "HR": ceiling})
         for name, floor, middle, ceiling in rows
     ]
-    return Distances({}, ["LR", "bicubic", "HR"], made, [], [], len({row[0] for row in rows}))
+    return Distances({}, made, [], [], len({row[0] for row in rows}))
 
 
 def test_the_gap_closed_is_a_ratio_of_means_with_people_drawn_anew() -> None:
@@ -237,7 +237,7 @@ def test_the_stamp_states_who_judged_whom_and_how(measured: Distances, paired: P
         assert (stamp["align"], stamp["framing"], stamp["seed"]) == ("hr", "face", 0)
     assert measured.protocol["files"] == 22
     assert paired.protocol["files"] == paired.photos == 8 + 11
-    assert (paired.protocol["pairs"], paired.protocol["sides"]) == (11, [8, 16])
+    assert (paired.protocol["pairs"], paired.protocol["lr_sizes"]) == (11, [8, 16])
 
 
 def test_other_roles_or_names_are_another_protocol(people: list[Person], store: Store) -> None:
@@ -537,46 +537,46 @@ def test_the_share_of_a_gap_has_ends() -> None:
 def test_pairs_are_counted_and_scored_in_every_column(paired: Pairs) -> None:
     assert (paired.same, paired.different, paired.people, paired.photos) == (11, 11, 8, 19)
     assert paired.impostors == 11 * 7
-    assert list(paired.columns) == ["LR", "bicubic", "blurred", "HR"]
-    for its in paired.columns.values():
+    assert list(paired.scores) == ["LR", "bicubic", "blurred", "HR"]
+    for its in paired.scores.values():
         assert len(its.same) == len(its.different) == 11
         for estimate in (its.auc, its.eer, its.rank1):
             assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
         assert its.tar == {}  # 77 impostors
         assert not set(its.same) & set(its.different)  # a stranger is never oneself
-    assert paired.columns["HR"].auc.value > 0.9
-    assert (paired.columns["LR"].closed.value, paired.columns["HR"].closed.value) == (0, 1)
+    assert paired.scores["HR"].auc.value > 0.9
+    assert (paired.scores["LR"].closed.value, paired.scores["HR"].closed.value) == (0, 1)
     assert paired.notes[0] == "77 impostors are too few for FAR 0.01 and 0.001"
-    auc = {name: its.auc.value for name, its in paired.columns.items()}
+    auc = {name: its.auc.value for name, its in paired.scores.items()}
     closed = (auc["blurred"] - auc["LR"]) / (auc["HR"] - auc["LR"])
-    assert paired.columns["blurred"].closed.value == pytest.approx(closed)
+    assert paired.scores["blurred"].closed.value == pytest.approx(closed)
 
 
 def test_pairs_of_one_size_are_those_of_the_curve(people: list[Person], store: Store) -> None:
     found = pairs(verifier(store), people, count=8, lr_sizes=(8, 16))
-    assert [(size.side, size.photos) for size in found.sizes] == [(8, 16), (16, 16)]
-    for name, its in found.sizes[1].columns.items():
-        assert its["auc"] == found.columns[name].auc
+    assert [(size.lr_size, size.photos) for size in found.sizes] == [(8, 16), (16, 16)]
+    for name, its in found.sizes[1].scores.items():
+        assert its["auc"] == found.scores[name].auc
         assert its["tar"] == UNKNOWN  # 56 impostors
-    smaller = found.sizes[0].columns
-    assert any(smaller[name]["auc"] != its.auc for name, its in found.columns.items())
+    smaller = found.sizes[0].scores
+    assert any(smaller[name]["auc"] != its.auc for name, its in found.scores.items())
 
 
 def test_more_pairs_than_there_are_is_said(people: list[Person], store: Store) -> None:
     found = pairs(verifier(store, METHODS[:1]), people, lr_sizes=())
     assert found.same == 22 - 8
     assert found.notes[0].startswith(
-        "1000 same pairs were asked for; these people's photos make 14"
+        "1000 same pairs were requested; these people's photos make 14"
     )
     assert "0.001" in found.notes[1]
     assert found.sizes == []
 
 
 def test_everything_survives_json(measured: Distances, paired: Pairs, tmp_path: Path) -> None:
-    report = Report({}, distances=measured, whole=measured, pairs=paired)
+    report = Report({}, distances=measured, everybody=measured, pairs=paired)
     report.write(tmp_path / "report.json")
     back = Report.read(tmp_path / "report.json")
-    assert (back.distances, back.whole) == (measured, measured)
+    assert (back.distances, back.everybody) == (measured, measured)
     assert back.as_json() == report.as_json()
     summary = measured.as_json()["summary"]["blurred"]
     assert summary["mean"] == measured.mean("blurred")
@@ -818,9 +818,9 @@ def test_lfw_is_told_apart_by_hr_and_hardly_by_bicubic(
     everybody = registry.build("face_sets", "lfw", root=data_root / "lfw")
     found = pairs(verifier(store, compared(), judge), everybody, count=30, lr_sizes=())
     assert (found.same, found.impostors) == (30, 30 * 29)
-    assert found.columns["HR"].auc.value > 0.95
-    assert 0.6 < found.columns["bicubic"].auc.value < 0.92
-    for its in found.columns.values():
+    assert found.scores["HR"].auc.value > 0.95
+    assert 0.6 < found.scores["bicubic"].auc.value < 0.92
+    for its in found.scores.values():
         assert set(its.tar) == {"0.01"}
         assert np.mean(its.same) < np.mean(its.different)
     assert sum(line.endswith("(one photo)") for line in found.left_out) == 4069

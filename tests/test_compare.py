@@ -16,7 +16,13 @@ from rich.console import Console
 
 from srkit import InputError
 from srkit.evaluation import statistics
-from srkit.evaluation.compare import Comparison, Part, ProtocolMismatch, compare, pairs_of
+from srkit.evaluation.compare import (
+    Comparison,
+    Part,
+    ProtocolMismatch,
+    compare,
+    compared_pairs,
+)
 from srkit.evaluation.report import Report
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -29,7 +35,7 @@ def everything(models: dict[str, float], **changes: Any) -> Report:
         models,
         quality=quality(models, **changes),
         distances=distances(near, **changes),
-        whole=distances(near, people=12, **changes),
+        everybody=distances(near, people=12, **changes),
         pairs=pairs({name: 0.8 + gain / 50 for name, gain in models.items()}, **changes),
     )
 
@@ -82,10 +88,15 @@ def test_a_model_that_both_have_is_compared_with_itself() -> None:
 
 def test_models_are_held_against_the_other_reports_not_against_their_own() -> None:
     fixed = ["nearest", "bicubic", "lanczos", "LR", "HR"]
-    assert pairs_of([*fixed, "x"], [*fixed, "y"]) == [("x", "y")]
-    assert pairs_of([*fixed, "x", "y"], [*fixed, "x", "y"]) == [("x", "x"), ("y", "y")]
-    assert pairs_of(["x", "y"], ["y", "z"]) == [("y", "y"), ("x", "y"), ("x", "z"), ("y", "z")]
-    assert pairs_of(fixed, fixed) == []
+    assert compared_pairs([*fixed, "x"], [*fixed, "y"]) == [("x", "y")]
+    assert compared_pairs([*fixed, "x", "y"], [*fixed, "x", "y"]) == [("x", "x"), ("y", "y")]
+    assert compared_pairs(["x", "y"], ["y", "z"]) == [
+        ("y", "y"),
+        ("x", "y"),
+        ("x", "z"),
+        ("y", "z"),
+    ]
+    assert compared_pairs(fixed, fixed) == []
 
 
 def test_several_pairs_of_models_are_corrected_for() -> None:
@@ -93,20 +104,20 @@ def test_several_pairs_of_models_are_corrected_for() -> None:
     its = [one for one in compare(a, b).parts[0].versus if one.metric == "psnr"]
     assert len(its) == 4
     ps = [one.difference.p for one in its]
-    assert [one.adjusted for one in its] == statistics.holm(ps)
-    assert [one.adjusted for one in its] != ps
+    assert [one.p_adjusted for one in its] == statistics.holm(ps)
+    assert [one.p_adjusted for one in its] != ps
 
 
 def test_identity_is_compared_by_people() -> None:
     a, b = everything({"old": 1.0}), everything({"new": 1.6})
     found = compare(a, b)
-    assert [part.name for part in found.parts] == ["quality", "distances", "whole", "pairs"]
+    assert [part.name for part in found.parts] == ["quality", "distances", "everybody", "pairs"]
     by_name = {part.name: part for part in found.parts}
     (one,) = by_name["distances"].versus
     assert one.difference.mean == pytest.approx(-0.15, abs=0.03)
     # Five people can't say more, whatever their ten probes do.
     assert one.difference.p == 2 / 2**5
-    (of_all,) = by_name["whole"].versus
+    (of_all,) = by_name["everybody"].versus
     assert of_all.difference.p == 2 / 2**12
     assert by_name["pairs"].versus == []
     values = means(by_name["pairs"])
@@ -179,14 +190,14 @@ def test_versions_and_the_choice_of_metrics_may_differ_and_are_said() -> None:
 
 def test_what_only_one_has_is_said_and_nothing_in_common_is_refused() -> None:
     a = everything({"x": 1.0})
-    found = compare(a, replace(a, pairs=None, whole=None))
+    found = compare(a, replace(a, pairs=None, everybody=None))
     assert found.notes == [
         "identity distances of everybody: only in A",
         "verification: only in A",
     ]
     assert [part.name for part in found.parts] == ["quality", "distances"]
     with pytest.raises(InputError, match="have no part in common") as error:
-        compare(replace(a, quality=None, distances=None, whole=None), replace(a, pairs=None))
+        compare(replace(a, quality=None, distances=None, everybody=None), replace(a, pairs=None))
     assert error.value.status == 2
 
 
@@ -232,7 +243,7 @@ def test_the_verb_compares_files_and_folders(tmp_path: Path, cli: Cli) -> None:
     assert "new (B)" in out
     assert "protocol: " in out
     written = json.loads((tmp_path / "c" / "both.json").read_text())
-    assert written["format"] == "srkit compare 1"
+    assert written["format"] == "srkit compare 2"
     assert written["names"] == [str(tmp_path / "a.json"), str(tmp_path / "b")]
     assert written["parts"][0]["versus"][0]["a"] == "new (B)"
 
@@ -251,11 +262,14 @@ def test_the_verb_refuses_other_protocols_with_status_1(tmp_path: Path, cli: Cli
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "no such file"),
-        ("{", "no report of srkit bench"),
-        ("[1, 2]", "no report of srkit bench"),
-        ('{"models": {}, "quality": null, "identity": null}', "another version (srkit bench 1"),
-        ('{"models": {}, "format": "srkit bench 2", "quality": {"x": 1}}', "a damaged report"),
+        (None, "No such file"),
+        ("{", "not JSON"),
+        ("[1, 2]", "this is a table"),
+        ('{"models": {}, "format": "srkit bench 2"}', "no report of this version"),
+        (
+            '{"models": {}, "format": "srkit bench 3", "quality": {}}',
+            "'quality.protocol' is missing",
+        ),
     ],
 )
 def test_what_is_no_report_is_one_line(

@@ -31,7 +31,6 @@ from srkit.evaluation.examples import Example, choose, examples
 from srkit.evaluation.measure import measure
 from srkit.evaluation.methods import Method, methods
 from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.publish import publish
 from srkit.evaluation.report import Quality, Report
 from srkit.imaging import codec
 
@@ -101,7 +100,7 @@ def report(quality: Quality, shown: list[Example]) -> Report:
 @pytest.fixture(scope="module")
 def written(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out") / "deep"
-    publish(report, folder)
+    report.publish(folder)
     return folder / "index.html"
 
 
@@ -211,7 +210,7 @@ def test_every_number_and_every_field_of_every_protocol_is_there(
             assert all(page.number(value) in said for value in values)
             assert all(page.number(value.interval) in said for value in values)
         assert all(note in said for note in table.notes)
-    for part in (report.quality, report.distances, report.whole, report.pairs):
+    for part in (report.quality, report.distances, report.everybody, report.pairs):
         assert part is not None
         for key, value in page.fields(part.protocol):
             assert key in said
@@ -244,7 +243,7 @@ def scored(methods: dict[str, list[float]], *, up: bool = True) -> Quality:
     count = len(methods["bicubic"])
     return Quality(
         protocol={"name": "plain", "fingerprint": "0"},
-        pictures=[f"{n}.png" for n in range(count)],
+        images=[f"{n}.png" for n in range(count)],
         metrics={"m": {"unit": "dB", "higher_is_better": up, "title": "M"}},
         scores={method: {"m": values} for method, values in methods.items()},
     )
@@ -252,9 +251,9 @@ def scored(methods: dict[str, list[float]], *, up: bool = True) -> Quality:
 
 def test_a_report_of_little_is_still_a_page(tmp_path: Path) -> None:
     plain = scored({"nearest": [19.0], "bicubic": [20.0], "lanczos": [math.inf]})
-    publish(Report({}, plain), tmp_path / "one")
+    Report({}, plain).publish(tmp_path / "one")
     assert "inf" in (tmp_path / "one" / "index.html").read_text()
-    publish(Report({}), tmp_path / "none")
+    Report({}).publish(tmp_path / "none")
     assert Read((tmp_path / "none" / "index.html").read_text()).all("img") == []
 
 
@@ -287,7 +286,7 @@ def test_examples_are_what_the_bench_measured(
     for one in shown:
         assert list(one.images) == SHOWN
         assert one.images["LR"].shape == (16, 16, 3)
-        file = next(file for file in photos if file.name == quality.pictures[one.index])
+        file = next(file for file in photos if file.name == quality.images[one.index])
         hr = codec.to_uint8(Protocol.named("square").hr(file))[0].permute(1, 2, 0).numpy()
         assert np.array_equal(one.images["HR"], hr)
         assert quality.scores["sharp"]["psnr"][one.index] == pytest.approx(psnr(one), abs=1e-6)
@@ -376,7 +375,7 @@ def test_the_first_perceptual_metric_is_plotted_against_distortion(quality: Qual
     assert caption(quality).startswith("Perception (LSD, dB,")
     sets = {method: {"fid": 10.0 + n} for n, method in enumerate(quality.scores)}
     about = {"fid": {"unit": "", "higher_is_better": False, "title": "FID"}}
-    of_sets = replace(quality, sets=sets, set_metrics=about)
+    of_sets = replace(quality, set_scores=sets, set_metrics=about)
     assert caption(of_sets).startswith("Perception (FID,")
     assert charts.tradeoff(reports.quality({"a": 1.0})) is not None
     assert charts.tradeoff(scored({"bicubic": [1.0]})) is None
@@ -394,12 +393,12 @@ def test_equal_reports_are_equal_files_and_matplotlib_is_left_alone(
 ) -> None:
     import matplotlib
 
-    report = replace(report, distances=None, whole=None)
+    report = replace(report, distances=None, everybody=None)
     before = dict(matplotlib.rcParams)
-    publish(report, tmp_path / "a")
+    report.publish(tmp_path / "a")
     assert dict(matplotlib.rcParams) == before
     with matplotlib.rc_context({"font.family": "serif", "savefig.dpi": 33, "axes.grid": False}):
-        publish(report, tmp_path / "b")
+        report.publish(tmp_path / "b")
     for name in files(tmp_path / "a"):
         assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
 
@@ -408,15 +407,15 @@ def test_a_report_replaces_the_one_before_and_nothing_else(
     report: Report, quality: Quality, tmp_path: Path
 ) -> None:
     (tmp_path / "figures").mkdir()
-    mine = ("figures/mine.png", "notes.txt", "scores-identity.csv")
+    mine = ("figures/mine.png", "notes.txt")
     for name in mine:
         (tmp_path / name).write_bytes(b"mine")
-    publish(Report({}, quality), tmp_path)
+    Report({}, quality).publish(tmp_path)
     assert all((tmp_path / name).read_bytes() == b"mine" for name in mine)
-    publish(Report({}, distances=report.distances), tmp_path)
+    Report({}, distances=report.distances).publish(tmp_path)
     assert "figures/distances.png" in files(tmp_path)
-    (tmp_path / "scores-identity.csv").write_bytes(b"left over")
-    publish(Report({}, quality), tmp_path)
+    assert "scores-identity.csv" in files(tmp_path)
+    Report({}, quality).publish(tmp_path)
     assert files(tmp_path) == {
         *("index.html", "report.md", "report.json", "scores.csv", "notes.txt"),
         *(f"figures/{name}.png" for name in ("mine", "gains", "perception-distortion")),
@@ -426,7 +425,7 @@ def test_a_report_replaces_the_one_before_and_nothing_else(
 def test_a_folder_that_cant_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't write") as found:
-        publish(Report({}), tmp_path / "file" / "out")
+        Report({}).publish(tmp_path / "file" / "out")
     assert "\n" not in str(found.value)
 
 
@@ -451,7 +450,7 @@ def test_a_strangers_report_is_written_and_a_broken_one_is_named(
     fake_distribution: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_distribution("srkit-plain", {"plain_report": STRANGER})
-    publish(reports.report({"one": 1.0}), tmp_path)
+    reports.report({"one": 1.0}).publish(tmp_path)
     assert "Quality, mean of 30 images" in (tmp_path / "plain.txt").read_text()
     assert (tmp_path / "index.html").is_file()
     (line,) = capsys.readouterr().err.splitlines()

@@ -254,8 +254,10 @@ def report() -> Report:
     faces = {"distance": "L2", "base": "first", "embedder": "facenet", "alignment": "once"}
     distances = {"LR": 1.2, "bicubic": 1.0, "faces": 0.8, "theirs": 1.1, "HR": 0.4}
     rows = [Row("p", "1", "2", distances), Row("q", "1", "2", distances)]
-    whole = Distances({**stamp, **faces}, list(distances), rows, [], [], 2)
-    return Report({}, quality, whole=whole, warnings=["mind this"], run={"machine": {"cores": 2}})
+    whole = Distances({**stamp, **faces}, rows, [], [], 2)
+    return Report(
+        {}, quality, everybody=whole, warnings=["mind this"], run={"machine": {"cores": 2}}
+    )
 
 
 def test_the_table_says_what_was_measured(peers: SimpleNamespace, tmp_path: Path) -> None:
@@ -265,13 +267,13 @@ def test_the_table_says_what_was_measured(peers: SimpleNamespace, tmp_path: Path
     found = peers.published.collected(
         tmp_path / "bench.json", {"theirs": tmp_path}, {"other": "pip ended with 1"}
     )
-    theirs = found["columns"]["theirs"]
+    theirs = found["methods"]["theirs"]
     assert theirs["psnr"]["mean"] == 21
     assert theirs["psnr"]["gain"] == -0.5
     assert theirs["speed"] == speed
     assert theirs["identity"]["closed"]["value"] == pytest.approx(0.125)
-    assert list(found["columns"]) == ["nearest", "bicubic", "faces", "theirs", "LR", "HR"]
-    assert "each" not in json.dumps(found)
+    assert list(found["methods"]) == ["nearest", "bicubic", "faces", "theirs", "LR", "HR"]
+    assert "scores" not in found
     text = peers.published.markdown(found)
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("|")]
     assert {len(row) for row in rows} == {len(peers.published.HEADINGS)}

@@ -231,7 +231,7 @@ def measured(
         for n in range(10)
     ]
     report = SimpleNamespace(
-        quality=SimpleNamespace(scores=scores), whole=SimpleNamespace(rows=rows)
+        quality=SimpleNamespace(scores=scores), everybody=SimpleNamespace(rows=rows)
     )
     labels = {0: ["bicubic"], 1: ["one"], 4: ["four"]}
     return Measured(labels, {1: steps, 4: 5000}, {"one": 3, "four": 1}, report)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from reports import distances, pairs, quality, report
-
-from srkit import InputError
-from srkit.evaluation import scores
+from srkit_report.scores import write
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -19,50 +15,40 @@ def rows_of(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def test_a_row_is_a_picture_in_a_column(tmp_path: Path) -> None:
-    found = quality({"faces": 1.0, 'a "b", c': 0.5})
-    found.scores["faces"]["psnr"][0] = math.inf
-    (file,) = scores.write(report({}, quality=found), tmp_path / "new" / "scores.csv")
-    assert [p.name for p in file.parent.iterdir()] == ["scores.csv"]
-    rows = rows_of(file)
-    assert list(rows[0]) == ["protocol", "set", "picture", "column", "psnr", "ssim", "lpips"]
+def test_a_row_is_an_image_and_a_method(tmp_path: Path) -> None:
+    measured = quality({"faces": 1.0, 'a "b", c': 0.5})
+    measured.scores["faces"]["psnr"][0] = math.inf
+    write(report({}, quality=measured), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.csv"]
+    rows = rows_of(tmp_path / "scores.csv")
+    assert list(rows[0]) == ["protocol", "set", "image", "method", "psnr", "ssim", "lpips"]
     assert len(rows) == 5 * 30
     assert {(row["protocol"], row["set"]) for row in rows} == {("paper", "f" * 16)}
     for row in rows:
-        place = found.pictures.index(row["picture"])
-        for metric in found.metrics:
-            assert float(row[metric]) == found.scores[row["column"]][metric][place]
+        index = measured.images.index(row["image"])
+        for metric in measured.metrics:
+            assert float(row[metric]) == measured.scores[row["method"]][metric][index]
 
 
-def test_distances_lie_beside_the_scores_or_stand_alone(tmp_path: Path) -> None:
+def test_distances_are_in_a_file_of_their_own(tmp_path: Path) -> None:
     d, p = distances({"faces": 0.8}), pairs({"faces": 0.85})
-    parts = {"distances": d, "whole": distances({"faces": 0.8}, people=12), "pairs": p}
-    both = report({}, quality=quality({"faces": 1.0}), **parts)
-    files = scores.write(both, tmp_path / "scores.csv")
-    assert [file.name for file in files] == ["scores.csv", "scores-identity.csv"]
-    (alone,) = scores.write(replace(both, quality=None), tmp_path / "faces.csv")
-    assert alone == tmp_path / "faces.csv"
-    assert alone.read_bytes() == files[1].read_bytes()
-    rows = rows_of(alone)
+    parts = {"distances": d, "everybody": distances({"faces": 0.8}, people=12), "pairs": p}
+    (tmp_path / "scores.csv").write_text("of an earlier report")
+    write(report({}, **parts), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["scores-identity.csv"]
+    rows = rows_of(tmp_path / "scores-identity.csv")
     counts = {part: sum(row["part"] == part for row in rows) for part in parts}
-    assert counts == {"distances": 10 * 4, "whole": 24 * 4, "pairs": 8 * 4}
+    assert counts == {"distances": 10 * 4, "everybody": 24 * 4, "pairs": 8 * 4}
     first = rows[0]
     assert (first["person"], first["base"], first["photo"]) == ("00", "00-1m.jpg", "00-2m.jpg")
-    assert (first["column"], first["pair"], first["same"]) == ("LR", "", "True")
+    assert (first["method"], first["pair"], first["same"]) == ("LR", "", "True")
     assert float(first["distance"]) == d.rows[0].distances["LR"]
     same, different = (
         [
-            float(r["distance"])
-            for r in rows
-            if r["part"] == "pairs" and r["column"] == "faces" and r["same"] == said
+            float(row["distance"])
+            for row in rows
+            if (row["part"], row["method"], row["same"]) == ("pairs", "faces", same)
         ]
-        for said in ("True", "False")
+        for same in ("True", "False")
     )
-    assert (same, different) == (p.columns["faces"].same, p.columns["faces"].different)
-
-
-def test_what_cant_be_written_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"can't write .*scores\.csv: "):
-        scores.write(report({"faces": 1.0}), tmp_path / "file" / "scores.csv")
-    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    assert (same, different) == (p.scores["faces"].same, p.scores["faces"].different)

@@ -58,7 +58,7 @@ def test_table_ii_is_the_papers_table_and_says_what_it_comes_to() -> None:
     assert list(its) == ["photos", "distances"]
     listed = its["photos"]
     assert listed.title == "Identity distance (Table II), facenet (casia-webface)"
-    assert (listed.labels, listed.headings) == (["person", "photo"], found.columns)
+    assert (listed.labels, listed.headings) == (["person", "photo"], found.methods)
     for row, (labels, values) in zip(found.rows, listed.rows, strict=True):
         assert labels == [row.person, row.photo]
         assert [str(value) for value in values] == [f"{d:.4f}" for d in row.distances.values()]
@@ -75,13 +75,13 @@ def test_table_ii_is_the_papers_table_and_says_what_it_comes_to() -> None:
 
 def test_many_rows_are_left_to_the_files_and_what_is_too_wide_goes_on_below() -> None:
     many = distances({f"model {n}": 0.5 + n / 10 for n in range(9)}, people=30)
-    its = tables(report({}, distances=many, whole=many))
+    its = tables(report({}, distances=many, everybody=many))
     assert list(its) == ["distances", "everybody"]
-    few = distances(dict.fromkeys(many.columns[2:-1], 0.5))
+    few = distances(dict.fromkeys(many.methods[2:-1], 0.5))
     text = printed(tables(report({}, distances=few))["photos"])
     assert text.count("photo ") == 2
-    for column in few.columns:
-        assert f"{few.rows[0].distances[column]:.4f}" in text
+    for method in few.methods:
+        assert f"{few.rows[0].distances[method]:.4f}" in text
     names = [f"{n}/{n}.jpg" for n in range(7)]
     lost = tables(report({}, distances=replace(many, no_face=names)))["distances"].notes
     assert "photos without a face, 7: 0/0.jpg, 1/1.jpg, 2/2.jpg, 3/3.jpg, 4/4.jpg, ..." in lost
@@ -106,9 +106,9 @@ def test_verification_shows_every_rate_with_its_interval() -> None:
     assert list(tables(report({}, pairs=replace(found, sizes=[])))) == ["pairs"]
     # Too few impostors for one rate, and a share that isn't defined.
     unknown = Estimate(math.nan, math.nan, math.nan)
-    tar = {"0.01": found.columns["faces"].tar["0.01"]}
-    one = replace(found.columns["faces"], closed=unknown, tar=tar)
-    its = tables(report({}, pairs=replace(found, columns={**found.columns, "faces": one})))
+    tar = {"0.01": found.scores["faces"].tar["0.01"]}
+    one = replace(found.scores["faces"], closed=unknown, tar=tar)
+    its = tables(report({}, pairs=replace(found, scores={**found.scores, "faces": one})))
     assert [cell for cell in cells(its["pairs"], "faces") if cell == "-"] == ["-"] * 2
 
 
@@ -159,7 +159,7 @@ def test_a_whole_report_fits_and_says_its_warnings(width: int) -> None:
     whole = distances(models, people=12, seed=8)
     made = report(
         models,
-        **{"quality": quality(models), "distances": distances(models), "whole": whole},
+        **{"quality": quality(models), "distances": distances(models), "everybody": whole},
         pairs=pairs(dict.fromkeys(models, 0.8)),
     )
     text = printed(replace(made, warnings=["faces learned from this embedder"]).tables(), width)

@@ -34,7 +34,7 @@ def collected(report: Path, seconds: Mapping[str, Path], failed: Mapping[str, st
 
     Args:
         report: The JSON of `srkit bench`, with quality.
-        seconds: Column to the folder of its images, where `folder.SECONDS` lies.
+        seconds: Method to the folder of its images, where `folder.SECONDS` lies.
         failed: Peers that couldn't be run, and why.
 
     Raises:
@@ -42,11 +42,11 @@ def collected(report: Path, seconds: Mapping[str, Path], failed: Mapping[str, st
         ValueError: It has no quality.
     """
     found = Report.read(report)
-    quality, identity = found.quality, found.whole or found.distances
+    quality, identity = found.quality, found.everybody or found.distances
     if quality is None:
         raise ValueError(f"{report} has no quality: give srkit bench --data")
     faces = identity.as_json()["summary"] if identity else {}
-    columns: dict[str, Figures] = {}
+    methods: dict[str, Figures] = {}
     for name in dict.fromkeys([*quality.scores, *faces]):
         its: Figures = {}
         for metric in quality.metrics if name in quality.scores else ():
@@ -57,11 +57,11 @@ def collected(report: Path, seconds: Mapping[str, Path], failed: Mapping[str, st
         if name in seconds:
             file = seconds[name] / folder.SECONDS
             its["speed"] = json.loads(file.read_text(encoding="utf-8"))
-        columns[name] = its
+        methods[name] = its
     return {
-        "columns": columns,
+        "methods": methods,
         "left_out": dict(failed),
-        "images": len(quality.pictures),
+        "images": len(quality.images),
         "probes": len(identity.rows) if identity else 0,
         "people": identity.people if identity else 0,
         "protocol": quality.protocol,
@@ -74,7 +74,7 @@ def collected(report: Path, seconds: Mapping[str, Path], failed: Mapping[str, st
 def markdown(found: Figures) -> str:
     """Return the table, and beneath it what it rests on."""
     rows = [HEADINGS, ("---", *["---:"] * (len(HEADINGS) - 2), "---")]
-    rows += [_row(name, its) for name, its in found["columns"].items()]
+    rows += [_row(name, its) for name, its in found["methods"].items()]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(["# Peers", "", *lines, "", *_notes(found), ""])
 
@@ -118,12 +118,12 @@ def _notes(found: Figures) -> list[str]:
             f"better, by {faces['embedder']}; faces aligned {faces['alignment']}; gap closed: 0% "
             f"as far as {LR}, 100% as near as {HR}."
         )
-    timed = [its["speed"] for its in found["columns"].values() if "speed" in its]
+    timed = [its["speed"] for its in found["methods"].values() if "speed" in its]
     if timed:
         size = ", ".join(sorted({speed["size"] for speed in timed}))
         threads = ", ".join(
             f"{name} {its['speed']['threads']}"
-            for name, its in found["columns"].items()
+            for name, its in found["methods"].items()
             if "speed" in its
         )
         said.append(

@@ -53,14 +53,14 @@ class Measured(NamedTuple):
     def values(self, measure: str, label: str) -> list[float]:
         """Return a measure of each image, or of each photo of the people."""
         if measure == "distance":
-            return [row.distances[label] for row in self.report.whole.rows]
+            return [row.distances[label] for row in self.report.everybody.rows]
         return list(self.report.quality.scores[label][measure])
 
     def difference(self, measure: str, higher: str, lower: str) -> tuple[float, float, float]:
         """Return mean, low and high end (95%) of the difference of two models."""
         if measure == "speed":
             return (self.speeds[higher] / self.speeds[lower] - 1,) * 3
-        groups = [row.person for row in self.report.whole.rows] if measure == "distance" else None
+        groups = [row.person for row in self.report.everybody.rows] if measure == "distance" else None
         paired = srkit.difference(self.values(measure, higher), self.values(measure, lower), groups)
         return paired.mean, paired.low, paired.high
 
@@ -92,7 +92,7 @@ def summary(study: Measured) -> dict[str, Any]:
                 **{str(n): fmean(map(part.mean, study.labels[n])) for n in sorted(study.steps)},
                 "HR": part.mean("HR"),
             }
-            for who, part in (("drawn", report.distances), ("everybody", report.whole))
+            for who, part in (("drawn", report.distances), ("everybody", report.everybody))
         },
         "claims": [{**claim._asdict(), **judge(claim, study)} for claim in CLAIMS],
         **{"protocol": report.quality.protocol, "models": report.models, "run": report.run},

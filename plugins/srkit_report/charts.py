@@ -105,7 +105,7 @@ def figures(report: Report, tables: Mapping[str, Table]) -> dict[str, list[Figur
             drawn["pairs"] = [roc(report.pairs), histograms(report.pairs)]
         if "sizes" in tables and len(tables["sizes"].headings) > 1:
             drawn["sizes"] = [sizes(tables["sizes"])]
-    return {name: [figure for figure in some if figure] for name, some in drawn.items()}
+    return {name: [chart for chart in charts if chart] for name, charts in drawn.items()}
 
 
 def _canvas(height: float, panels: int = 1, **options: Any) -> tuple[Drawing, list[Axes]]:
@@ -172,7 +172,7 @@ def _axis(quality: Quality, names: Sequence[str]) -> tuple[str, dict[str, float]
         if about := quality.metrics.get(name) or quality.set_metrics.get(name):
             single = name in quality.metrics
             values = {
-                method: quality.mean(method, name) if single else quality.sets[method][name]
+                method: quality.mean(method, name) if single else quality.set_scores[method][name]
                 for method in quality.scores
             }
             unit = f", {about['unit']}" if about.get("unit") else ""
@@ -214,16 +214,16 @@ def tradeoff(quality: Quality) -> Figure | None:
 def roc(pairs: Pairs) -> Figure:
     """Draw true against false accepts of every method, with the stated targets."""
     drawing, (ax,) = _canvas(4.4)
-    colour = colours(list(pairs.columns))
+    colour = colours(list(pairs.scores))
     chance = np.geomspace(LEAST, 1, 60)
     ax.plot(chance, chance, color=GREY, linewidth=0.7, linestyle=(0, (1, 3)))
-    for place, (method, column) in enumerate(pairs.columns.items()):
+    for place, (method, scores) in enumerate(pairs.scores.items()):
         style = {"color": colour[method], "linestyle": DASHES.get(method, "-")}
-        style["label"] = f"{_label(method)}, AUC {column.auc.value:.3f}"
-        ax.plot(np.maximum(column.roc["far"], LEAST), column.roc["tar"], **style)
-        for target, tar in column.tar.items():
+        style["label"] = f"{_label(method)}, AUC {scores.auc.value:.3f}"
+        ax.plot(np.maximum(scores.roc["far"], LEAST), scores.roc["tar"], **style)
+        for target, tar in scores.tar.items():
             # Intervals at one target would cover each other: they stand a little apart.
-            x = float(target) * 1.05 ** (place - (len(pairs.columns) - 1) / 2)
+            x = float(target) * 1.05 ** (place - (len(pairs.scores) - 1) / 2)
             ax.plot([x, x], [tar.low, tar.high], color=colour[method], linewidth=1.1)
             ax.plot(x, tar.value, "o", color=colour[method], markersize=3.5)
     ax.set_xscale("log")
@@ -268,21 +268,19 @@ def sizes(table: Table) -> Figure:
 
 def histograms(pairs: Pairs) -> Figure | None:
     """Draw how distances of same and of different pairs are spread, a panel a method."""
-    shown = {m: column for m, column in pairs.columns.items() if column.same and column.different}
+    shown = {m: scores for m, scores in pairs.scores.items() if scores.same and scores.different}
     if not shown:
         return None
     drawing = Drawing(figsize=(WIDTH, 0.4 + 1.45 * -(-len(shown) // PANELS)), layout="constrained")
     grid = drawing.subplots(-(-len(shown) // PANELS), PANELS, squeeze=False, sharex=True)
-    every = [
-        distance for column in shown.values() for distance in (*column.same, *column.different)
-    ]
-    edges = np.linspace(min(every), max(every) + 1e-6, 33).tolist()
+    distances = [d for scores in shown.values() for d in (*scores.same, *scores.different)]
+    edges = np.linspace(min(distances), max(distances) + 1e-6, 33).tolist()
     for ax in grid.flat[len(shown) :]:
         ax.set_axis_off()
-    for ax, (method, column) in zip(grid.flat, shown.items(), strict=False):
-        ax.hist(column.same, edges, density=True, color=SERIES[0], alpha=0.55, label="same")
+    for ax, (method, scores) in zip(grid.flat, shown.items(), strict=False):
+        ax.hist(scores.same, edges, density=True, color=SERIES[0], alpha=0.55, label="same")
         style = {"histtype": "step", "linewidth": 1.2, "label": "different"}
-        ax.hist(column.different, edges, density=True, color=SERIES[1], **style)
+        ax.hist(scores.different, edges, density=True, color=SERIES[1], **style)
         ax.set_title(_label(method))
         ax.set_yticks([])
     handles = grid.flat[0].get_legend_handles_labels()

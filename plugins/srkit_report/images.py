@@ -85,7 +85,7 @@ def shown(example: Example, quality: Quality) -> Shown:
     about = quality.metrics[example.metric]
     gain = f"{_number(example.gain, about, '+')} {about.get('unit') or ''}".strip()
     return Shown(
-        f"{example.rank.capitalize()}: {quality.pictures[example.index]}",
+        f"{example.rank.capitalize()}: {quality.images[example.index]}",
         f"{example.method} gains {gain} {about.get('title') or example.metric} over bicubic",
         size,
         (box[2] * times, box[3] * times),

@@ -11,6 +11,7 @@ import jinja2
 
 from srkit_report.charts import INTERPOLATION, NAMES, Figure, figures
 from srkit_report.images import address, shown
+from srkit_report.scores import save
 
 if TYPE_CHECKING:
     from srkit.evaluation.report import Report
@@ -34,7 +35,7 @@ DECISIVE = {
 PARTS = {
     "quality": "quality",
     "distances": "identity, drawn",
-    "whole": "identity, everybody",
+    "everybody": "identity, everybody",
     "pairs": "verification",
 }
 
@@ -56,7 +57,7 @@ class Section:
 
 def write_markdown(report: Report, folder: Path) -> None:
     """Write a report's tables as ``report.md``."""
-    _save(folder / "report.md", report.tables().markdown().encode("utf-8", "replace"))
+    save(folder / "report.md", report.tables().markdown().encode("utf-8", "replace"))
 
 
 def write(report: Report, folder: Path) -> None:
@@ -92,7 +93,7 @@ def write(report: Report, folder: Path) -> None:
             for part, title in PARTS.items()
             if getattr(report, part)
         },
-        methods=_turned({name: dict(fields(known)) for name, known in report.models.items()}),
+        methods=_transposed({name: dict(fields(model)) for name, model in report.models.items()}),
         run={"value": {**dict(fields(run)), "duration": duration(seconds)}},
     )
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
@@ -100,18 +101,11 @@ def write(report: Report, folder: Path) -> None:
     for name in NAMES:
         file = folder / FIGURES / f"{name}.png"
         if name in pngs:
-            _save(file, pngs[name])
+            save(file, pngs[name])
         else:
             file.unlink(missing_ok=True)
     # Names of files may hold bytes that are no text.
-    _save(folder / PAGE, html.encode("utf-8", "replace"))
-
-
-def _save(file: Path, content: bytes) -> None:
-    """Write a file that appears only when it is whole."""
-    part = file.with_name(f".{file.name}.part")
-    part.write_bytes(content)
-    part.replace(file)
+    save(folder / PAGE, html.encode("utf-8", "replace"))
 
 
 def _models(report: Report) -> list[str]:
@@ -124,10 +118,10 @@ def measured(report: Report) -> Iterator[str]:
         protocol = quality.protocol
         yield (
             f"Quality of {', '.join(_models(report))} beside interpolation on "
-            f"{len(quality.pictures):,} images, x{protocol.get('scale')}, by the protocol "
+            f"{len(quality.images):,} images, x{protocol.get('scale')}, by the protocol "
             f"{protocol['name']}. {protocol.get('description') or ''}"
         )
-    for part in (report.distances, report.whole):
+    for part in (report.distances, report.everybody):
         if part:
             yield (
                 f"Identity distances of {len(part.rows):,} photos of {part.people:,} people by the "
@@ -142,8 +136,11 @@ def measured(report: Report) -> Iterator[str]:
 
 def findings(tables: Mapping[str, Table]) -> Iterator[str]:
     """Yield which method is the best by the first number of a table, or that none is."""
-    for table, what in ((tables[name], what) for name, what in DECISIVE.items() if name in tables):
-        by = f"{what}, by {table.headings[0]}"
+    for name, title in DECISIVE.items():
+        if name not in tables:
+            continue
+        table = tables[name]
+        by = f"{title}, by {table.headings[0]}"
         best = [(labels[0], values[0]) for labels, values in table.rows if values[0].best]
         for method, value in best:
             difference = number(f"{value} {value.interval}".strip())
@@ -182,8 +179,7 @@ def rows(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
     return list(dict.fromkeys(row for column in columns.values() for row in column))
 
 
-def _turned(columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    """Make rows of columns."""
+def _transposed(columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     return {
         row: {name: column[row] for name, column in columns.items() if row in column}
         for row in rows(columns)

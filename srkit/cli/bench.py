@@ -69,7 +69,7 @@ def bench(
     ] = None,
     results: Annotated[
         list[str] | None,
-        others(metavar="NAME=DIR", help="Score what a program made of them; repeatable."),
+        others(metavar="NAME=DIR", help="Score a program's results for them; repeatable."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of noise and draws.", show_default="0")
@@ -78,8 +78,8 @@ def bench(
     batch_size: Annotated[int, typer.Option(min=1, help="Images upscaled at once.")] = 64,
 ) -> None:
     """Measure models beside interpolation: quality, and whether faces stay the same person's."""
-    of_faces = {"verify-data": verify_data, "embedder-weights": embedder_weights}
-    for option, value in {**of_faces, "people": people, "pairs": pairs}.items():
+    needs_verify = {"verify-data": verify_data, "embedder-weights": embedder_weights}
+    for option, value in {**needs_verify, "people": people, "pairs": pairs}.items():
         if value is not None and not verify:
             raise InputError(f"--{option} needs --verify: imm, lfw, folders or csv")
     sizes, folders = parse_sizes(lr_sizes), by_name(results or ())
@@ -89,10 +89,10 @@ def bench(
     from srkit.evaluation.methods import write_lr as write_images
     from srkit.evaluation.protocol import Protocol
 
-    given = Protocol.named(protocol, **({} if seed is None else {"seed": seed}))
-    measured: dict[str, Any] = {
+    chosen = Protocol.named(protocol, **({} if seed is None else {"seed": seed}))
+    selection: dict[str, Any] = {
         "data": data,
-        "protocol": given.with_metrics(metric or ()),
+        "protocol": chosen.with_metrics(metric or ()),
         "limit": limit,
         "verify": verify,
         "verify_data": verify_data,
@@ -101,14 +101,14 @@ def bench(
         "lr_sizes": sizes,
     }
     if write_lr:
-        count = write_images(run.lr_images(**measured), write_lr)
-        print(f"{write_lr}: {count} images to be upscaled by {given.scale}")  # noqa: T201
+        count = write_images(run.lr_images(**selection), write_lr)
+        print(f"{write_lr}: {count} images to be upscaled by {chosen.scale}")  # noqa: T201
         return
     try:
         with _progress() as progress:
             result = run.bench(
                 models or (),
-                **measured,
+                **selection,
                 embedder=embedder,
                 embedder_weights=embedder_weights,
                 align=align,
@@ -120,8 +120,8 @@ def bench(
                 progress=progress,
             )
     except KeyboardInterrupt as error:
-        kept = "faces, embeddings and scores are" if report else "faces and embeddings are"
-        raise Interrupted(f"interrupted; {kept} kept, and the same command goes on") from error
+        stored = "faces, embeddings and scores are" if report else "faces and embeddings are"
+        raise Interrupted(f"interrupted; {stored} stored, and the same command goes on") from error
     for text in result.warnings:
         print(f"srkit: warning: {text}", file=sys.stderr)  # noqa: T201
     # The file first: who reads the tables may stop reading them.
@@ -144,7 +144,7 @@ def by_name(results: Sequence[str]) -> dict[str, Path]:
         if not name or not folder:
             raise InputError(f"--results is NAME=DIR, not '{text}'")
         if name in folders:
-            raise InputError(f"--results: two would be called '{name}'")
+            raise InputError(f"--results: two are called '{name}'")
         folders[name] = Path(folder)
     return folders
 

@@ -1,4 +1,4 @@
-"""Two reports held against each other, image by image, if they measured the same thing."""
+"""Two reports compared image by image, if they measured the same thing."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from srkit.errors import InputError, SrkitError
-from srkit.evaluation import report_tables, statistics
+from srkit.evaluation import report_tables
 from srkit.evaluation.methods import HR, LR, REFERENCES
 from srkit.evaluation.protocol import differences
-from srkit.evaluation.report import Report, Versus, plain
+from srkit.evaluation.report import Distances, Pairs, Quality, Report, Versus, plain, versus
 from srkit.evaluation.tables import Table, Tables, Value
 from srkit.files import write_text
 
-FORMAT = "srkit compare 1"
+FORMAT = "srkit compare 2"
 A, B = "A", "B"
 FIXED = (*REFERENCES, LR, HR)  # what no model made
 DISTANCE = {"distance": {"title": "identity distance", "unit": "", "higher_is_better": False}}
 
 
-def _distances(found: Any) -> Table:
-    return report_tables.distances_table(found, "distances", "")
+def _distances_table(distances: Distances) -> Table:
+    return report_tables.distances_table(distances, "distances", "")
 
 
 # By the report's attribute: what a part is called, and the table of its means.
 PARTS: dict[str, tuple[str, Callable[[Any], Table]]] = {
     "quality": ("quality", report_tables.means_table),
-    "distances": ("identity distances", _distances),
-    "whole": ("identity distances of everybody", _distances),
+    "distances": ("identity distances", _distances_table),
+    "everybody": ("identity distances of everybody", _distances_table),
     "pairs": ("verification", report_tables.pairs_table),
 }
 
@@ -52,7 +52,7 @@ class Part:
         versions: Those that differ: ``"torch: 2.9 and 2.10"``.
         metrics: Name to ``title``, ``unit``, ``higher_is_better``.
         means: Every method of either by every metric: A, B, B less A.
-        versus: B's models less A's, tested; see `pairs_of`.
+        versus: B's models less A's, tested; see `compared_pairs`.
     """
 
     name: str
@@ -64,15 +64,11 @@ class Part:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
-        means = [
-            {"metric": labels[0], "method": labels[1]}
-            | {
-                name: None if math.isnan(v.value) else v.value
-                for name, v in zip("ab", values[:2], strict=True)
-            }
-            for labels, values in self.means.rows
-        ]
-        return {**vars(self), "means": means, "versus": [asdict(one) for one in self.versus]}
+        means = []
+        for (metric, method), values in self.means.rows:
+            a, b = (None if math.isnan(v.value) else v.value for v in values[:2])
+            means.append({"metric": metric, "method": method, "a": a, "b": b})
+        return {**vars(self), "means": means, "versus": [asdict(test) for test in self.versus]}
 
 
 @dataclass(frozen=True)
@@ -104,21 +100,22 @@ class Comparison:
 
     def tables(self) -> Tables:
         """Return the comparison as tables."""
-        shown: list[Table] = []
+        tables: list[Table] = []
         for part in self.parts:
-            shown.append(part.means)
+            tables.append(part.means)
             if part.versus:
-                on = "images" if part.name == "quality" else "faces"
-                title = f"Methods of B less those of A, on the same {on}"
-                about = (part.metrics, part.protocol)
-                shown.append(report_tables.versus_table(title, part.versus, *about))
+                unit = "images" if part.name == "quality" else "faces"
+                title = f"Methods of B less those of A, on the same {unit}"
+                tables.append(
+                    report_tables.versus_table(title, part.versus, part.metrics, part.protocol)
+                )
         versions = [f"other versions: {text}" for part in self.parts for text in part.versions]
         head = [f"{letter}: {name}" for letter, name in zip((A, B), self.names, strict=True)]
-        return Tables(shown, [*dict.fromkeys(versions), *self.notes], head)
+        return Tables(tables, [*dict.fromkeys(versions), *self.notes], head)
 
 
 def compare(a: Report, b: Report, names: tuple[str, str] = (A, B)) -> Comparison:
-    """Hold two reports against each other.
+    """Compare two reports.
 
     Args:
         a: One report.
@@ -130,23 +127,23 @@ def compare(a: Report, b: Report, names: tuple[str, str] = (A, B)) -> Comparison
             different files; the message names every field that differs, and its two values.
         InputError: They have no part in common.
     """
-    both, notes, differ = [], _weights(a, b), []
-    for name, (said, _) in PARTS.items():
+    common, notes, mismatches = [], _weights(a, b), []
+    for name, (title, _) in PARTS.items():
         ours, theirs = getattr(a, name), getattr(b, name)
         if ours and theirs:
-            both.append(name)
-            found = differences(ours.protocol, theirs.protocol) or _unpaired(name, ours, theirs)
-            differ += [f"{said}, {text}" for text in found]
+            common.append(name)
+            fields = differences(ours.protocol, theirs.protocol) or _unpaired(ours, theirs)
+            mismatches += [f"{title}, {text}" for text in fields]
         elif ours or theirs:
-            notes.append(f"{said}: only in {A if ours else B}")
-    if differ:
+            notes.append(f"{title}: only in {A if ours else B}")
+    if mismatches:
         raise ProtocolMismatch(
             f"{names[0]} and {names[1]} were measured under different protocols: "
-            f"{'; '.join(differ)}"
+            f"{'; '.join(mismatches)}"
         )
-    if not both:
+    if not common:
         raise InputError(f"{names[0]} and {names[1]} have no part in common")
-    return Comparison(names, [_part(n, getattr(a, n), getattr(b, n)) for n in both], notes)
+    return Comparison(names, [_part(n, getattr(a, n), getattr(b, n)) for n in common], notes)
 
 
 def _part(name: str, a: Any, b: Any) -> Part:
@@ -156,12 +153,12 @@ def _part(name: str, a: Any, b: Any) -> Part:
         a.protocol,
         differences(_versions(a.protocol), _versions(b.protocol)),
         {**b.metrics, **a.metrics} if name == "quality" else DISTANCE,
-        beside(title.capitalize(), table(a), table(b)),
-        [] if name == "pairs" else versus(a, b),
+        _means(title.capitalize(), table(a), table(b)),
+        [] if name == "pairs" else _versus(a, b),
     )
 
 
-def beside(title: str, a: Table, b: Table) -> Table:
+def _means(title: str, a: Table, b: Table) -> Table:
     """Return every method of either by every metric of either: A, B, and B less A."""
     ours, theirs = (
         {
@@ -176,7 +173,7 @@ def beside(title: str, a: Table, b: Table) -> Table:
     rows = []
     for heading in (heading for heading in headings if heading != report_tables.TIME):
         for method in methods:
-            x, y = (its.get((heading, method), Value(math.nan)) for its in (ours, theirs))
+            x, y = (cells.get((heading, method), Value(math.nan)) for cells in (ours, theirs))
             less = 0.0 if x.value == y.value else y.value - x.value  # two infinite ones are equal
             kind = "signed" if x.kind == "plain" else x.kind
             rows.append(([heading, method], [x, y, Value(less, digits=x.digits, kind=kind)]))
@@ -184,13 +181,13 @@ def beside(title: str, a: Table, b: Table) -> Table:
     return Table("means", title, labels, numbers, rows, (), a.protocol)
 
 
-def pairs_of(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
-    """Return which methods, A's and B's, are held against each other.
+def compared_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
+    """Return which methods, A's and B's, are compared with each other.
 
     Models of one name; and two of different names, if at least one of them is only in one report:
     others are compared within either report.
     """
-    ours, theirs = ([method for method in its if method not in FIXED] for its in (a, b))
+    ours, theirs = ([method for method in methods if method not in FIXED] for methods in (a, b))
     same = [(method, method) for method in ours if method in theirs]
     return same + [
         (one, other)
@@ -200,34 +197,22 @@ def pairs_of(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
-def versus(a: Any, b: Any) -> list[Versus]:
-    """Return B's models less A's on the same images or faces; p is adjusted within a metric.
-
-    Args:
-        a: Quality or distances. Photos of one person hang together.
-        b: The same.
-    """
-    ours, theirs = _single(a), _single(b)
-    groups = [row.person for row in a.rows] if hasattr(a, "rows") else None
+def _versus(a: Quality | Distances, b: Quality | Distances) -> list[Versus]:
+    """Return B's models less A's on the same images or faces, which are grouped by person."""
+    ours, theirs = _scores(a), _scores(b)
+    scores = {f"{method} ({A})": values for method, values in ours.items()}
+    scores |= {f"{method} ({B})": values for method, values in theirs.items()}
+    pairs = [(f"{y} ({B})", f"{x} ({A})") for x, y in compared_pairs(list(ours), list(theirs))]
     first, second = next(iter(ours.values())), next(iter(theirs.values()))
-    pairs, found = pairs_of(list(first), list(second)), []
-    for metric in (metric for metric in ours if metric in theirs):
-        its = [
-            statistics.difference(theirs[metric][other], ours[metric][one], groups)
-            for one, other in pairs
-        ]
-        adjusted = statistics.holm([one.p for one in its])
-        for (one, other), difference, p in zip(pairs, its, adjusted, strict=True):
-            found.append(Versus(metric, f"{other} ({B})", f"{one} ({A})", difference, p))
-    return found
+    groups = [row.person for row in a.rows] if isinstance(a, Distances) else None
+    return versus([metric for metric in first if metric in second], pairs, scores, groups)
 
 
-def _single(part: Any) -> dict[str, dict[str, list[float]]]:
-    """Return single scores by metric and method."""
-    if hasattr(part, "rows"):
-        each = {m: [row.distances[m] for row in part.rows] for m in part.columns}
-        return dict.fromkeys(DISTANCE, each)
-    return {m: {name: its[m] for name, its in part.scores.items()} for m in part.metrics}
+def _scores(part: Quality | Distances) -> dict[str, dict[str, list[float]]]:
+    """Return single scores by method and metric."""
+    if isinstance(part, Quality):
+        return part.scores
+    return {method: dict.fromkeys(DISTANCE, part.scores(method)) for method in part.methods}
 
 
 def _versions(protocol: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,18 +223,18 @@ def _weights(a: Report, b: Report) -> list[str]:
     """Return a line for each name that stands for other weights in B than in A."""
     return [
         f"'{name}' has other weights in {B} than in {A}"
-        for name, its in a.models.items()
-        if name in b.models and its.get("sha256") != b.models[name].get("sha256")
+        for name, model in a.models.items()
+        if name in b.models and model.get("sha256") != b.models[name].get("sha256")
     ]
 
 
-def _unpaired(name: str, a: Any, b: Any) -> list[str]:
+def _unpaired(a: Any, b: Any) -> list[str]:
     """Return what can't be paired although the stamps agree."""
-    if name == "quality":
-        return [] if a.pictures == b.pictures else ["pictures: not the same names in one order"]
-    if name == "pairs":
+    if isinstance(a, Quality):
+        return [] if a.images == b.images else ["images: not the same names in one order"]
+    if isinstance(a, Pairs):
         counts = ("same", "different", "impostors", "people", "photos")
-        both = [(what, getattr(a, what), getattr(b, what)) for what in counts]
-        return [f"{what}: {ours} and {theirs}" for what, ours, theirs in both if ours != theirs]
-    ours, theirs = ([(row.person, row.base, row.photo) for row in each.rows] for each in (a, b))
+        both = [(name, getattr(a, name), getattr(b, name)) for name in counts]
+        return [f"{name}: {ours} and {theirs}" for name, ours, theirs in both if ours != theirs]
+    ours, theirs = ([(row.person, row.base, row.photo) for row in part.rows] for part in (a, b))
     return [] if ours == theirs else [f"faces: {len(ours)} and {len(theirs)}, not the same ones"]

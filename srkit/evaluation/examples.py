@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from srkit.evaluation.measure import ordered
 from srkit.evaluation.methods import BICUBIC, HR, LANCZOS, LR, NEAREST, Method
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 Pixels: TypeAlias = NDArray[np.uint8]
 
 # LR's pixels repeated are nearest neighbour's result, and Lanczos differs little from bicubic.
-NOT_SHOWN = (NEAREST, LANCZOS)
+LEFT_OUT = (NEAREST, LANCZOS)
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Example:
     Attributes:
         rank: ``best``, ``median`` or ``worst``; ``only`` where there is one image.
         index: In the quality's images.
-        method: Whose result decided.
-        metric: By which metric.
+        method: The method whose results are ranked.
+        metric: The metric they are ranked by.
         gain: Over bicubic, in that metric.
         images: ``HW3`` by method: LR (``hw3``), bicubic, the models, HR.
     """
@@ -57,10 +56,10 @@ def examples(
     By plain scores the smoothest images would be the best ones, whatever upscales them.
 
     Args:
-        quality: Of these methods on these files.
-        methods: Of the bench; nearest neighbour and Lanczos aren't shown.
-        files: Of the bench, in any order.
-        protocol: Of the bench.
+        quality: Scores of these methods on these files.
+        methods: All methods; nearest neighbour and Lanczos are left out.
+        files: All files, in any order.
+        protocol: The protocol of the scores.
 
     Raises:
         InputError: A file can't be read any more.
@@ -69,12 +68,15 @@ def examples(
         return
     model, metric = quality.models[0], next(iter(quality.metrics))
     for rank, index, gain in choose(quality, model, metric):
-        name = quality.pictures[index]
-        alike = ordered([file for file in files if file.name == name])
-        hr = protocol.hr(alike[quality.pictures[:index].count(name)].file)
+        name = quality.images[index]
+        same_name = ordered([file for file in files if file.name == name])
+        hr = protocol.hr(same_name[quality.images[:index].count(name)].file)
         lr = protocol.degrade(hr)
-        images = {LR: lr, **{m.name: m(lr) for m in methods if m.name not in NOT_SHOWN}, HR: hr}
-        pixels = {name: _pixels(image) for name, image in images.items()}
+        images = {LR: lr, **{m.name: m(lr) for m in methods if m.name not in LEFT_OUT}, HR: hr}
+        pixels = {
+            name: codec.to_uint8(image)[0].permute(1, 2, 0).contiguous().cpu().numpy()
+            for name, image in images.items()
+        }
         yield Example(rank, index, model, metric, gain, pixels)
 
 
@@ -95,7 +97,3 @@ def choose(quality: Quality, method: str, metric: str) -> list[tuple[str, int, f
     elif len(order) == 2:
         del ranks["median"]  # it would be one of the others
     return [(rank, index, gains[index]) for rank, index in ranks.items()]
-
-
-def _pixels(images: Tensor) -> Pixels:
-    return codec.to_uint8(images)[0].permute(1, 2, 0).contiguous().cpu().numpy()

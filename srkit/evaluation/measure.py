@@ -1,10 +1,10 @@
 """Degrade, upscale and score images: as many at a time as memory allows.
 
-Images are put into an order of their own, so the order of files changes no score in any bit. The
-batch size and the device may: there networks sum in another order, and where that moves a value
-over the edge between two of 8 bits, it is rounded the other way. A mean over images then moves by
-less than `TOLERANCE`, a single image's score by less than ten times that. What compares sr with
-itself made small or sharp feels it most.
+Images are sorted first, so the order of files changes no score in any bit. The batch size and the
+device may: there networks sum in another order, and where that moves a value over the edge between
+two of 8 bits, it is rounded the other way. A mean over images then moves by less than `TOLERANCE`,
+a single image's score by less than ten times that. What compares sr with itself made small or
+sharp feels it most.
 """
 
 from __future__ import annotations
@@ -39,13 +39,15 @@ SPACE = "quality"
 
 Progress = Callable[[str, int, int], None]
 Scores = dict[str, float]  # metric to score
+# An image's scores by every method, and the seconds that upscaling took.
+ImageScores = dict[str, dict[str, Any]]
 
 
 def ignore(what: str, done: int, total: int) -> None:
     """Take no notice of progress."""
 
 
-class Picture(NamedTuple):
+class ImageFile(NamedTuple):
     """An image file and the SHA-256 of its bytes."""
 
     file: Path
@@ -69,11 +71,12 @@ def measure(
         files: HR photos, in any order.
         protocol: How they are degraded and compared.
         batch_size: Images of one size upscaled at once; fewer of large ones.
-        partial: Keeps scores as they are found, so that the same call goes on after a kill. It is
-            to be deleted when the result has been written; see `PartialScores`. Metrics of sets
-            are computed anew.
+        partial: Stores scores as they are computed, so that the same call goes on after a kill. It
+            is to be deleted when the result has been written; see `PartialScores`. With metrics of
+            sets all is computed again.
         device: Where images are degraded and scored. A method computes on its own.
-        progress: Told ``"scores"``, how many are done, and of how many: one an image and method.
+        progress: Called with ``"scores"``, how many are done, and of how many: one an image and
+            method.
 
     Raises:
         InputError: A file can't be read or is too small: a table with a hole would compare
@@ -87,42 +90,58 @@ def measure(
     if not files:
         raise InputError("no images to measure quality on")
     device = torch.device(device)
-    pictures = ordered(files)
+    images = ordered(files)
     scorer = Scorer(protocol, device)
-    kept = PartialScores(partial, protocol, device)
-    measured = [MethodScores(method, pictures, scorer, kept) for method in methods]
-    notes = _notes(pictures, measured)
-    todo = [picture for picture in pictures if any(one.needs([picture]) for one in measured)]
-    total = len(pictures) * len(measured)
-    done = total - len(todo) * len(measured)
+    runs = [MethodRun(method, scorer) for method in methods]
+    # Metrics of sets have to see every image again.
+    stored = PartialScores(None if protocol.set_metrics else partial, methods, protocol, device)
+    scores = stored.get(images)
+    notes = _notes(images, len(scores))
+    todo = [image for image in images if image.sha256 not in scores]
+    done, total = (len(images) - len(todo)) * len(runs), len(images) * len(runs)
     with torch.inference_mode():
-        for some, batch in _batches(todo, protocol, batch_size):
-            hr = batch.to(device)
+        for batch, decoded in _batches(todo, protocol, batch_size):
+            hr = decoded.to(device)
             lr = protocol.degrade(hr)
-            for one in measured:
-                one.add(some, hr, lr)
-                done += len(some)
+            fresh: dict[str, ImageScores] = {image.sha256: {} for image in batch}
+            for run in runs:
+                for image, values in zip(batch, run.scores(batch, hr, lr), strict=True):
+                    fresh[image.sha256][run.method.name] = values
+                done += len(batch)
                 progress("scores", done, total)
+            stored.put(fresh)
+            scores |= fresh
     return Quality(
-        protocol=protocol.stamp([picture.file for picture in pictures]),
-        pictures=[picture.file.name for picture in pictures],
+        protocol=protocol.stamp([image.file for image in images]),
+        images=[image.file.name for image in images],
         metrics=_about("metrics", scorer.metrics),
-        scores={one.method.name: one.by_metric(pictures) for one in measured},
-        sets={one.method.name: one.of_sets() for one in measured if one.set_metrics},
-        seconds={one.method.name: one.seconds(pictures) for one in measured if one.method.timed},
+        scores={
+            method.name: {
+                metric: [scores[image.sha256][method.name]["scores"][metric] for image in images]
+                for metric in protocol.metrics
+            }
+            for method in methods
+        },
+        set_metrics=_about("set_metrics", runs[0].set_metrics),
+        set_scores={run.method.name: run.set_scores() for run in runs if run.set_metrics},
+        seconds={
+            method.name: sum(scores[image.sha256][method.name]["seconds"] for image in images)
+            / len(images)
+            for method in methods
+            if method.timed
+        },
         notes=notes,
-        set_metrics=_about("set_metrics", measured[0].set_metrics),
     )
 
 
-def ordered(files: Sequence[Path]) -> list[Picture]:
+def ordered(files: Sequence[Path]) -> list[ImageFile]:
     """Return files in the order of every result: by name, then by content.
 
     Raises:
         InputError: One can't be read.
     """
-    pictures = map(Picture, files, read_ahead(_sha256, files))
-    return sorted(pictures, key=lambda picture: (picture.file.name, picture.sha256))
+    images = map(ImageFile, files, read_ahead(_sha256, files))
+    return sorted(images, key=lambda image: (image.file.name, image.sha256))
 
 
 def _sha256(file: Path) -> str:
@@ -134,72 +153,50 @@ def _sha256(file: Path) -> str:
         raise InputError(f"{file}: {error.strerror}") from error
 
 
+def _notes(images: Sequence[ImageFile], resumed: int) -> list[str]:
+    notes = []
+    if copies := len(images) - len({image.sha256 for image in images}):
+        notes.append(f"{copies} of {len(images)} images are copies of others")
+    if resumed:
+        notes.append(f"{resumed} images were scored before an interruption")
+    return notes
+
+
 def _batches(
-    pictures: Sequence[Picture], protocol: Protocol, batch_size: int
-) -> Iterator[tuple[list[Picture], Tensor]]:
-    """Yield pictures of one size together, out of every so many; all in an order of their own."""
-    waiting: list[tuple[Picture, Tensor]] = []
-    decoded = read_ahead(lambda picture: protocol.hr(picture.file), pictures)
-    for picture, hr in zip(pictures, decoded, strict=True):
-        pixels = sum(other[0, 0].numel() for _, other in [*waiting, (picture, hr)])
+    images: Sequence[ImageFile], protocol: Protocol, batch_size: int
+) -> Iterator[tuple[list[ImageFile], Tensor]]:
+    """Yield images of one size together, out of every ``batch_size`` in their order."""
+    waiting: list[tuple[ImageFile, Tensor]] = []
+    decoded = read_ahead(lambda image: protocol.hr(image.file), images)
+    for image, hr in zip(images, decoded, strict=True):
+        pixels = sum(other[0, 0].numel() for _, other in [*waiting, (image, hr)])
         if len(waiting) == batch_size or (waiting and pixels > PIXELS):
             yield from _by_size(waiting)
             waiting = []
-        waiting.append((picture, hr))
+        waiting.append((image, hr))
     yield from _by_size(waiting)
 
 
 def _by_size(
-    pictures: Sequence[tuple[Picture, Tensor]],
-) -> Iterator[tuple[list[Picture], Tensor]]:
-    sizes: dict[torch.Size, list[tuple[Picture, Tensor]]] = {}
-    for picture, hr in pictures:
-        sizes.setdefault(hr.shape, []).append((picture, hr))
-    for alike in sizes.values():
-        yield [picture for picture, _ in alike], torch.cat([hr for _, hr in alike])
+    images: Sequence[tuple[ImageFile, Tensor]],
+) -> Iterator[tuple[list[ImageFile], Tensor]]:
+    sizes: dict[torch.Size, list[tuple[ImageFile, Tensor]]] = {}
+    for image, hr in images:
+        sizes.setdefault(hr.shape, []).append((image, hr))
+    for group in sizes.values():
+        yield [image for image, _ in group], torch.cat([hr for _, hr in group])
 
 
-class MethodScores:
-    """The scores of one method, and how the missing ones are found."""
+class MethodRun:
+    """A method with its metrics of sets, as it goes through the images."""
 
-    def __init__(
-        self, method: Method, pictures: Sequence[Picture], scorer: Scorer, partial: PartialScores
-    ) -> None:
-        self.method, self.scorer, self.partial = method, scorer, partial
+    def __init__(self, method: Method, scorer: Scorer) -> None:
+        self.method, self.scorer = method, scorer
         self.set_metrics = scorer.set_metrics()
-        # By the picture's SHA-256: its scores, and the seconds that upscaling took.
-        self.known = partial.get(method, [picture.sha256 for picture in pictures])
         self.warm = False
 
-    def needs(self, pictures: Sequence[Picture]) -> bool:
-        """Whether any of these pictures must be upscaled."""
-        return bool(self.set_metrics) or self._lacks(pictures)
-
-    def _lacks(self, pictures: Sequence[Picture]) -> bool:
-        return any(picture.sha256 not in self.known for picture in pictures)
-
-    def add(self, pictures: Sequence[Picture], hr: Tensor, lr: Tensor) -> None:
-        """Upscale and score a batch, unless all is known of it."""
-        if not self.needs(pictures):
-            return
-        sr, seconds = self._upscaled(lr, hr)
-        for metric in self.set_metrics.values():
-            metric.update(self.scorer.protocol.cut(sr), self.scorer.protocol.cut(hr))
-        if not self._lacks(pictures):
-            return
-        try:
-            scores = self.scorer(sr, hr, lr)
-        except InputError as error:
-            raise InputError(f"{pictures[0].file}: {error}") from error
-        values = {
-            picture.sha256: {"scores": one, "seconds": seconds / len(pictures)}
-            for picture, one in zip(pictures, scores, strict=True)
-        }
-        self.partial.put(self.method, values)
-        self.known |= values
-
-    def _upscaled(self, lr: Tensor, hr: Tensor) -> tuple[Tensor, float]:
-        """Return sr, and how long it took."""
+    def scores(self, batch: Sequence[ImageFile], hr: Tensor, lr: Tensor) -> list[dict[str, Any]]:
+        """Upscale a batch; return each image's ``scores``, and the ``seconds`` it took."""
         if not self.warm:  # the first call also loads and plans
             self.method(lr[:1])
             self.warm = True
@@ -207,24 +204,22 @@ class MethodScores:
         start = time.perf_counter()
         sr = self.method(lr, hr.shape)
         _wait(lr.device)
-        return sr, time.perf_counter() - start
+        seconds = (time.perf_counter() - start) / len(batch)
+        cut = self.scorer.protocol.cut
+        for metric in self.set_metrics.values():
+            metric.update(cut(sr), cut(hr))
+        try:
+            return [{"scores": s, "seconds": seconds} for s in self.scorer(sr, hr, lr)]
+        except InputError as error:
+            raise InputError(f"{batch[0].file}: {error}") from error
 
-    def by_metric(self, pictures: Sequence[Picture]) -> dict[str, list[float]]:
-        """Return the scores by metric, in the pictures' order."""
-        scores = [self.known[picture.sha256]["scores"] for picture in pictures]
-        return {metric: [each[metric] for each in scores] for metric in self.scorer.metrics}
-
-    def seconds(self, pictures: Sequence[Picture]) -> float:
-        """Return how long a picture took, on average."""
-        return float(sum(self.known[p.sha256]["seconds"] for p in pictures) / len(pictures))
-
-    def of_sets(self) -> Scores:
+    def set_scores(self) -> Scores:
         """Return the numbers of the metrics of sets."""
         scores = {}
         for name, metric in self.set_metrics.items():
             try:
                 scores[name] = float(metric.compute())
-            except ValueError as error:  # too few pictures for it, say
+            except ValueError as error:  # too few images for it, say
                 raise InputError(f"metric '{name}': {error}") from error
         return scores
 
@@ -232,15 +227,6 @@ class MethodScores:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _notes(pictures: Sequence[Picture], measured: Sequence[MethodScores]) -> list[str]:
-    notes = []
-    if copies := len(pictures) - len({picture.sha256 for picture in pictures}):
-        notes.append(f"{copies} of {len(pictures)} images are copies of others")
-    if before := sum(len(one.known) for one in measured):
-        notes.append(f"{before} scores are from before an interruption")
-    return notes
 
 
 class Scorer:
@@ -284,7 +270,7 @@ class Scorer:
         values = {"sr": self.protocol.cut(sr), "hr": self.protocol.cut(hr), "lr": lr}
         if any("redegraded" in inputs for inputs in self.inputs.values()):
             values["redegraded"] = self.protocol.redegrade(sr, hr)
-        columns = {}
+        by_metric = {}
         for name, metric in self.metrics.items():
             try:
                 scores = metric(**{key: values[key] for key in self.inputs[name]})
@@ -294,10 +280,12 @@ class Scorer:
                 raise OptionError(
                     f"metric '{name}' gives {tuple(scores.shape)}, not one score an image"
                 )
-            columns[name] = scores.double().tolist()
-            if any(map(math.isnan, columns[name])):
+            by_metric[name] = scores.double().tolist()
+            if any(map(math.isnan, by_metric[name])):
                 raise OptionError(f"metric '{name}' gives something that is not a number")
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return [
+            dict(zip(by_metric, row, strict=True)) for row in zip(*by_metric.values(), strict=True)
+        ]
 
 
 def _about(kind: str, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -320,33 +308,40 @@ def _about(kind: str, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 class PartialScores:
     """Scores of a bench that isn't finished, so that it goes on after a kill.
 
-    They are found by what decides them: protocol, method, metrics, versions, the device, and the
+    They are found by what decides them: protocol, methods, metrics, versions, the device, and the
     image's bytes. A model's code may change without its weights, so they aren't for later
-    benches: whoever gives the store deletes it when the report is written. No store keeps nothing.
+    benches: who made the store deletes it when the report is written. Without a store nothing is
+    stored.
     """
 
-    def __init__(self, store: Store | None, protocol: Protocol, device: torch.device) -> None:
+    def __init__(
+        self,
+        store: Store | None,
+        methods: Sequence[Method],
+        protocol: Protocol,
+        device: torch.device,
+    ) -> None:
         self.store = store
         providers = [registry.provenance("metrics", name) for name in protocol.metrics]
-        self.salt = _text([protocol.stamp([]), providers, device.type])
+        compared = [[m.name, m.sha256, dict(m.metadata)] for m in methods]
+        self.salt = _text([protocol.stamp([]), providers, device.type, compared])
 
-    def _key(self, method: Method, digest: str) -> bytes:
-        decides = [self.salt, method.name, method.sha256, dict(method.metadata), digest]
-        return hashlib.sha256(_text(decides).encode()).digest()
+    def _key(self, digest: str) -> bytes:
+        return hashlib.sha256(f"{self.salt} {digest}".encode()).digest()
 
-    def get(self, method: Method, digests: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return what is kept of a method, by the images' SHA-256."""
+    def get(self, images: Sequence[ImageFile]) -> dict[str, ImageScores]:
+        """Return what is stored of images, by their SHA-256."""
         if self.store is None:
             return {}
-        keys = {self._key(method, digest): digest for digest in digests}
+        keys = {self._key(image.sha256): image.sha256 for image in images}
         values = self.store.get(SPACE, list(keys))
         return {keys[key]: json.loads(value) for key, value in values.items()}
 
-    def put(self, method: Method, values: Mapping[str, dict[str, Any]]) -> None:
-        """Keep what was found of some images, by their SHA-256: all of it or nothing."""
-        if self.store is not None and values:
-            text = {self._key(method, d): _text(value).encode() for d, value in values.items()}
-            self.store.put(SPACE, text)
+    def put(self, scores: Mapping[str, ImageScores]) -> None:
+        """Store the scores of images by their SHA-256: all of it or nothing."""
+        if self.store is not None:
+            values = {self._key(digest): _text(value).encode() for digest, value in scores.items()}
+            self.store.put(SPACE, values)
 
 
 def _text(value: Any) -> str:

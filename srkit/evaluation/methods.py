@@ -1,4 +1,4 @@
-"""What a bench compares: interpolations, models, and images that other programs made.
+"""What a bench compares: interpolations, models, and images that other programs upscaled.
 
 Any program becomes a method: the bench writes every LR image that it would upscale into a folder,
 the program upscales the folder, and the bench reads the results. Names are hashes of the images'
@@ -31,7 +31,7 @@ from srkit.inference.model import Model
 NEAREST, BICUBIC, LANCZOS = INTERPOLATIONS
 # What every table has, whatever else it compares: registered generators without weights.
 REFERENCES = INTERPOLATIONS
-LR, HR = "LR", "HR"  # further columns of identity tables
+LR, HR = "LR", "HR"  # further methods of identity tables
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Method:
         upscale: lr, ``B3hw``, to sr, ``B3HW``, in [0, 1].
         sha256: SHA-256 of its weights; None where it has none.
         licence: Licence of the weights.
-        metadata: What else is known of it.
-        timed: Whether the time that ``upscale`` takes says anything: reading images that were
-            made elsewhere doesn't.
+        metadata: Its provider, for example.
+        timed: Whether the time that ``upscale`` takes says anything: that of reading images which
+            were upscaled elsewhere doesn't.
     """
 
     name: str
@@ -166,7 +166,7 @@ def write_lr(images: Iterable[np.ndarray], folder: Path) -> int:
 
 
 def from_results(name: str, folder: Path, scale: int) -> Method:
-    """Return the method that another program's results, ``KEY.png`` in a folder, stand for.
+    """Return the method of another program, whose results are ``KEY.png`` in a folder.
 
     Its sha256 is that of all files' names and bytes.
 
@@ -178,16 +178,16 @@ def from_results(name: str, folder: Path, scale: int) -> Method:
     files = sorted(folder.glob("*.png"))
     if not files:
         raise InputError(f"results of '{name}': {folder} holds no .png")
-    digest = hashlib.sha256()
+    hashed = hashlib.sha256()
     for file in files:
-        digest.update(encoded(file.name) + bytes.fromhex(sha256(file)))
+        hashed.update(encoded(file.name) + bytes.fromhex(sha256(file)))
 
     def upscale(lr: Tensor) -> Tensor:
         pixels = codec.to_uint8(lr).permute(0, 2, 3, 1).cpu().numpy()
         return torch.cat([_result(name, folder, image, scale) for image in pixels]).to(lr.device)
 
-    about = {"pictures": len(files)}
-    return Method(name, upscale, digest.hexdigest(), metadata=about, timed=False)
+    metadata = {"images": len(files)}
+    return Method(name, upscale, hashed.hexdigest(), metadata=metadata, timed=False)
 
 
 def _result(name: str, folder: Path, lr: np.ndarray, scale: int) -> Tensor:

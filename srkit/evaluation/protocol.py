@@ -6,7 +6,6 @@ A protocol is data: a TOML file, under a name (hook ``srkit_protocols``) or anyw
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import Any, Literal
 import pydantic
 from torch import Tensor
 
-from srkit import defaults, registry, seeds
+from srkit import defaults, foreign, registry, seeds
 from srkit.errors import InputError, SrkitError, UnknownNameError, nearest
 from srkit.files import sha256
 from srkit.imaging import codec
 from srkit.models import checkpoint
+from srkit.options import validated
 
 DEFAULT = defaults.PROTOCOL
 
@@ -65,7 +65,7 @@ class Protocol(pydantic.BaseModel):
     border: int = pydantic.Field(0, ge=0)
     metrics: tuple[str, ...] = ("psnr", "ssim", "psnr-y", "ssim-y", "lr-consistency", "lsd")
     set_metrics: tuple[str, ...] = ()
-    scores: str = "8-bit sr against 8-bit hr, mean over pictures"
+    scores: str = "8-bit sr against 8-bit hr, mean over images"
 
     @classmethod
     def named(cls, name: str | Path, **changes: Any) -> Protocol:
@@ -89,39 +89,26 @@ class Protocol(pydantic.BaseModel):
                 f"no protocol '{name}'{nearest(str(name), known)}; there are {', '.join(known)}, "
                 "or give a .toml file"
             )
-        try:
-            fields = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"protocol {file}: {error.strerror or error}") from error
-        except ValueError as error:
-            raise InputError(f"protocol {file}: {error}") from error
+        fields = foreign.read(file, dict[str, Any], "TOML")
         return cls.checked({"name": file.stem, **fields, **changes}, f"protocol {file}")
 
     @classmethod
-    def checked(cls, fields: Mapping[str, Any], what: str = "protocol") -> Protocol:
+    def checked(cls, fields: Mapping[str, Any], origin: str = "protocol") -> Protocol:
         """Return a protocol of these fields.
 
         Raises:
             InputError: A field is unknown or wrong.
         """
+        protocol = validated(cls, fields, origin)
+        if protocol.framing != "whole" and protocol.size % protocol.scale:
+            raise InputError(
+                f"{origin}: size {protocol.size} is no multiple of scale {protocol.scale}"
+            )
         try:
-            made = cls(**fields)
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            known = tuple(cls.model_fields)
-            if first["type"] == "extra_forbidden":
-                raise InputError(
-                    f"{what}: unknown field '{where}'{nearest(where, known)}"
-                ) from error
-            raise InputError(f"{what}: {where}: {first['msg']}") from error
-        if made.framing != "whole" and made.size % made.scale:
-            raise InputError(f"{what}: size {made.size} is no multiple of scale {made.scale}")
-        try:
-            made._degradation  # noqa: B018 - a wrong option is found before anything is computed
+            protocol._degradation  # noqa: B018 - a wrong option is found before anything is computed
         except SrkitError as error:
-            raise type(error)(f"{what}: {error}") from error
-        return made
+            raise type(error)(f"{origin}: {error}") from error
+        return protocol
 
     def changed(self, **changes: Any) -> Protocol:
         """Return this protocol with other values; see `checked`."""
@@ -138,8 +125,8 @@ class Protocol(pydantic.BaseModel):
         Raises:
             UnknownNameError: One isn't registered.
         """
-        of_images, of_sets = registry.offers("metrics"), registry.offers("set_metrics")
-        known = sorted({*of_images, *of_sets})
+        of_sets = registry.offers("set_metrics")
+        known = sorted({*registry.offers("metrics"), *of_sets})
         for name in names:
             if name not in known:
                 raise UnknownNameError(
@@ -176,7 +163,7 @@ class Protocol(pydantic.BaseModel):
         return self.redegrade(hr, hr)
 
     def redegrade(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """Return sr made small as `degrade` makes hr small, noise included.
+        """Return sr degraded as `degrade` degrades hr, with the same noise.
 
         It is computed on the CPU, whatever the device: every model, and every other program, is to
         be given the same to the bit.
@@ -219,9 +206,9 @@ class Protocol(pydantic.BaseModel):
         }
 
 
-# Fields of a stamp that may differ between two reports whose figures can be compared.
-# Which metrics were asked for changes none of the figures.
-ASIDE = frozenset({"versions", "description", "name", "metrics", "set_metrics"})
+# Fields of a stamp that may differ between two reports whose figures can be compared: the choice
+# of metrics changes none of the figures.
+IGNORED = frozenset({"versions", "description", "name", "metrics", "set_metrics"})
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
@@ -232,17 +219,13 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     Returns:
         Such as ``"border: 0 and 4"``; empty where figures may be compared.
     """
-    keys = [key for key in {**ours, **theirs} if key not in ASIDE]
-    absent = object()
-    found = []
-    for key in keys:
-        a, b = ours.get(key, absent), theirs.get(key, absent)
-        if key == "provider" and _distribution(a) == _distribution(b):
-            continue
-        if a != b:
-            both = ("not stated" if value is absent else value for value in (a, b))
-            found.append("{}: {} and {}".format(key, *both))
-    return found
+    results = []
+    for key in {**ours, **theirs}:
+        a, b = ours.get(key, "not stated"), theirs.get(key, "not stated")
+        same = a == b or (key == "provider" and _distribution(a) == _distribution(b))
+        if key not in IGNORED and not same:
+            results.append(f"{key}: {a} and {b}")
+    return results
 
 
 def _distribution(provider: Any) -> Any:

@@ -1,48 +1,78 @@
-"""Everything one bench measured, what follows from it, and the file it is kept in."""
+"""Everything one bench measured, what follows from it, and the files it is stored in."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pydantic
 
+from srkit import foreign, plugins, registry
 from srkit.errors import InputError
 from srkit.evaluation import statistics
 from srkit.evaluation.methods import BICUBIC, HR, LR, REFERENCES
 from srkit.evaluation.statistics import DRAWS, Array, Difference, Estimate
 from srkit.files import write_text
+from srkit.options import validated
 
 if TYPE_CHECKING:
     from srkit.evaluation.tables import Tables
 
-FORMAT = "srkit bench 2"
+FORMAT = "srkit bench 3"
+REPORT = "report.json"
+LARGEST = 2**30  # bytes; 200,000 images by five methods and six metrics are 160 MiB
 NO_NUMBER = {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}  # JSON has no numbers for them
 
 
 @dataclass(frozen=True)
 class Versus:
-    """Two models on the same images.
+    """Two models on the same images or faces.
 
     Attributes:
         metric: The metric they are compared by.
         a: One model.
         b: The other.
         difference: a's scores less b's.
-        adjusted: Its p, adjusted for the number of pairs compared by this metric (Holm).
+        p_adjusted: Its p, adjusted for the number of pairs compared by this metric (Holm).
     """
 
     metric: str
     a: str
     b: str
     difference: Difference
-    adjusted: float
+    p_adjusted: float
+
+
+def versus(
+    metrics: Iterable[str],
+    pairs: Sequence[tuple[str, str]],
+    scores: Mapping[str, Mapping[str, Sequence[float]]],
+    groups: Sequence[str] | None = None,
+) -> list[Versus]:
+    """Test pairs of methods against each other, by every metric.
+
+    Args:
+        metrics: Names of metrics.
+        pairs: Names of two methods each: the first one's scores less the second one's.
+        scores: Method to metric to one score an image.
+        groups: See `srkit.evaluation.statistics.difference`.
+    """
+    results = []
+    for metric in metrics:
+        differences = [
+            statistics.difference(scores[a][metric], scores[b][metric], groups) for a, b in pairs
+        ]
+        adjusted = statistics.holm([difference.p for difference in differences])
+        results += [
+            Versus(metric, a, b, difference, p)
+            for (a, b), difference, p in zip(pairs, differences, adjusted, strict=True)
+        ]
+    return results
 
 
 @dataclass(frozen=True)
@@ -51,30 +81,30 @@ class Quality:
 
     Attributes:
         protocol: The stamp of `Protocol.stamp`.
-        pictures: The files' names, sorted, in the scores' order; see `measure.ordered`.
+        images: The files' names, sorted, in the scores' order; see `measure.ordered`.
         metrics: Name to ``unit``, ``higher_is_better``, ``title`` and ``provider``.
         scores: Method to metric to one score an image. nearest, bicubic and lanczos come first,
             then the models.
-        sets: Method to metric of sets to its one number, which has no interval.
+        set_metrics: As ``metrics``, for the metrics of sets.
+        set_scores: Method to metric of sets to its one number, which has no interval.
         seconds: Method to the time that upscaling an image took, but for images that other
             programs made: for information, it isn't what is compared.
         notes: What a reader should know.
-        set_metrics: As ``metrics``, for the metrics of sets.
     """
 
     protocol: dict[str, Any]
-    pictures: list[str]
+    images: list[str]
     metrics: dict[str, dict[str, Any]]
     scores: dict[str, dict[str, list[float]]]
-    sets: dict[str, dict[str, float]] = field(default_factory=dict)
+    set_metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    set_scores: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    set_metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for method, scores in self.scores.items():
-            if any(len(scores.get(metric, ())) != len(self.pictures) for metric in self.metrics):
-                raise ValueError(f"{method} hasn't {len(self.pictures)} scores")
+            if any(len(scores.get(metric, ())) != len(self.images) for metric in self.metrics):
+                raise ValueError(f"{method} hasn't {len(self.images)} scores")
 
     @property
     def models(self) -> list[str]:
@@ -90,56 +120,31 @@ class Quality:
         gains = statistics.paired(self.scores[method][metric], self.scores[over][metric])
         return statistics.mean(gains.tolist()), *statistics.interval(gains)
 
-    def difference(self, a: str, b: str, metric: str) -> Difference:
-        """Return how much higher method a's scores are than b's, with interval and p."""
-        return statistics.difference(self.scores[a][metric], self.scores[b][metric])
-
     @cached_property
     def versus(self) -> list[Versus]:
         """Every two models by every metric, a later one less an earlier one."""
         pairs = [(b, a) for a, b in combinations(self.models, 2)]
-        results = []
-        for metric in self.metrics:
-            differences = [self.difference(a, b, metric) for a, b in pairs]
-            adjusted = statistics.holm([difference.p for difference in differences])
-            for (a, b), difference, p in zip(pairs, differences, adjusted, strict=True):
-                results.append(Versus(metric, a, b, difference, p))
-        return results
+        return versus(self.metrics, pairs, self.scores)
 
     def as_json(self) -> dict[str, Any]:
         """Return single scores, and the means, gains and tests that follow from them."""
-        values = {key: value for key, value in asdict(self).items() if key != "scores"}
-        values["columns"] = {
-            method: {metric: self._figures(method, metric) for metric in self.metrics}
-            for method in self.scores
+        summary = {
+            method: {m: self._summary(method, m) for m in self.metrics} for method in self.scores
         }
-        values["versus"] = [
-            {
-                "metric": one.metric,
-                "a": one.a,
-                "b": one.b,
-                "mean": one.difference.mean,
-                "mean_95": [one.difference.low, one.difference.high],
-                "p": one.difference.p,
-                "p_adjusted": one.adjusted,
-            }
-            for one in self.versus
-        ]
-        return values
-
-    def _figures(self, method: str, metric: str) -> dict[str, Any]:
-        gain, *ends = self.gain(method, metric)
         return {
-            "mean": self.mean(method, metric),
-            "gain": gain,
-            "gain_95": ends,
-            "each": self.scores[method][metric],
+            **asdict(self),
+            "summary": summary,
+            "versus": [asdict(pair) for pair in self.versus],
         }
+
+    def _summary(self, method: str, metric: str) -> dict[str, Any]:
+        gain, *interval = self.gain(method, metric)
+        return {"mean": self.mean(method, metric), "gain": gain, "gain_95": interval}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One probe: a person, a photo, its base, and the distance in every column."""
+    """One probe: a person, a photo, its base, and the distance by every method."""
 
     person: str
     base: str
@@ -153,8 +158,7 @@ class Distances:
 
     Attributes:
         protocol: The stamp of `Protocol.stamp`, the embedder, the alignment and the bases.
-        columns: ``LR``, ``bicubic``, each model, ``HR``.
-        rows: One a probe, in the order of people and photos.
+        rows: One a probe, in the order of people and photos; at least one.
         no_face: Photos in which no face was found, as ``person/photo``; with the reason, where
             they couldn't be read.
         left_out: People without a base or a probe with a face, and which of the two.
@@ -163,66 +167,74 @@ class Distances:
     """
 
     protocol: dict[str, Any]
-    columns: list[str]
     rows: list[Row]
     no_face: list[str]
     left_out: list[str]
     people: int
     notes: list[str] = field(default_factory=list)
 
-    def each(self, column: str) -> list[float]:
-        """Return a column's distances, in the order of the rows."""
-        return [row.distances[column] for row in self.rows]
+    def __post_init__(self) -> None:
+        if len({tuple(row.distances) for row in self.rows}) != 1:
+            raise ValueError("no rows, or rows of different methods")
 
-    def mean(self, column: str) -> float:
-        """Return a column's mean distance."""
-        return statistics.mean(self.each(column))
+    @property
+    def methods(self) -> list[str]:
+        """``LR``, ``bicubic``, each model, ``HR``."""
+        return list(self.rows[0].distances)
 
-    def interval(self, column: str) -> tuple[float, float]:
-        """Return the 95% interval of the mean, people drawn anew (bootstrap)."""
-        return statistics.interval(self.each(column), [row.person for row in self.rows])
+    def scores(self, method: str) -> list[float]:
+        """Return a method's distances, in the order of the rows."""
+        return [row.distances[method] for row in self.rows]
 
-    def ratio(self, column: str, to: str = BICUBIC) -> float:
-        """Return a column's mean as a multiple of another's; NaN of a mean of 0."""
+    def mean(self, method: str) -> float:
+        """Return a method's mean distance."""
+        return statistics.mean(self.scores(method))
+
+    def interval(self, method: str) -> tuple[float, float]:
+        """Return the 95% interval of the mean (bootstrap over people)."""
+        return statistics.interval(self.scores(method), [row.person for row in self.rows])
+
+    def ratio(self, method: str, to: str = BICUBIC) -> float:
+        """Return a method's mean as a multiple of another's; NaN of a mean of 0."""
         other = self.mean(to)
-        return self.mean(column) / other if other else float("nan")
+        return self.mean(method) / other if other else float("nan")
 
-    def closed(self, column: str) -> Estimate:
-        """Return the share of the gap from LR to HR that a column closes.
+    def closed(self, method: str) -> Estimate:
+        """Return the share of the gap from LR to HR that a method closes.
 
         1 is as near as HR, 0 as far as LR; both ends can be passed. The interval is that of the
-        ratio of means, people drawn anew.
+        ratio of means (bootstrap over people).
         """
-        # In an order of their own, so that a draw is of the same people however they are listed.
+        # Sorted, so that a resample is of the same people however they are listed.
         people = {name: place for place, name in enumerate(sorted({r.person for r in self.rows}))}
         owner = [people[row.person] for row in self.rows]
 
-        def sums(column: str) -> Array:
-            return np.bincount(owner, self.each(column), len(people)).astype(np.float64)
+        def sums(method: str) -> Array:
+            return np.bincount(owner, self.scores(method), len(people)).astype(np.float64)
 
         # Means of the same rows: their number cancels out.
         drawn, once = statistics.weights(len(people), DRAWS, 0), np.ones((1, len(people)))
         draws, whole = (
-            statistics.share(w @ sums(column), w @ sums(LR), w @ sums(HR)) for w in (drawn, once)
+            statistics.share(w @ sums(method), w @ sums(LR), w @ sums(HR)) for w in (drawn, once)
         )
         return Estimate.of(float(whole[0]), draws)
 
     def as_json(self) -> dict[str, Any]:
         """Return the distances and the figures under the table."""
         summary = {
-            column: {
-                "mean": self.mean(column),
-                "mean_95": self.interval(column),
-                "closed": asdict(self.closed(column)),
+            method: {
+                "mean": self.mean(method),
+                "mean_95": self.interval(method),
+                "closed": asdict(self.closed(method)),
             }
-            for column in self.columns
+            for method in self.methods
         }
         return {**asdict(self), "summary": summary}
 
 
 @dataclass(frozen=True)
 class PairScores:
-    """How well a column's results tell same pairs from different ones.
+    """How well a method's results tell same pairs from different ones.
 
     Attributes:
         auc: The chance that a same pair is nearer than a different one; ties count half.
@@ -252,14 +264,14 @@ class SizeScores:
     """Verification of probes of one size.
 
     Attributes:
-        side: Side of LR in pixels.
+        lr_size: Side of LR in pixels.
         photos: Number of photos it rests on, probes and gallery.
-        columns: Column to ``auc`` and ``tar``, the latter at FAR 1e-2.
+        scores: Method to ``auc`` and ``tar``, the latter at FAR 1e-2.
     """
 
-    side: int
+    lr_size: int
     photos: int
-    columns: dict[str, dict[str, Estimate]]
+    scores: dict[str, dict[str, Estimate]]
 
 
 @dataclass(frozen=True)
@@ -268,7 +280,7 @@ class Pairs:
 
     Attributes:
         protocol: The stamp of `Protocol.stamp`, the embedder, the alignment and the draw.
-        columns: ``LR``, ``bicubic``, each model, ``HR``.
+        scores: By method: ``LR``, ``bicubic``, each model, ``HR``.
         same: Number of same pairs.
         different: Number of different pairs drawn, for the spread of distances.
         impostors: Number of different pairs the rates rest on: all of probes and gallery.
@@ -282,7 +294,7 @@ class Pairs:
     """
 
     protocol: dict[str, Any]
-    columns: dict[str, PairScores]
+    scores: dict[str, PairScores]
     same: int
     different: int
     impostors: int
@@ -294,17 +306,8 @@ class Pairs:
     notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything for a file."""
+        """Return plain values."""
         return asdict(self)
-
-
-def _with_scores(quality: Any) -> Any:
-    """Take the single scores out of the columns of a report's JSON."""
-    if not isinstance(quality, Mapping):
-        return quality
-    columns = quality.get("columns", {}).items()
-    scores = {name: {m: each["each"] for m, each in metrics.items()} for name, metrics in columns}
-    return {**quality, "scores": scores}
 
 
 @dataclass(frozen=True)
@@ -312,22 +315,22 @@ class Report:
     """Everything one bench measured.
 
     Attributes:
-        models: Name to what is known of a model: ``sha256`` of its weights (None without any),
+        models: Name to what is known of a method: ``sha256`` of its weights (None without any),
             ``licence``.
-        quality: Scores of images, or None where none were given.
+        quality: Scores of images, or None where none were measured.
         distances: Identity distances of the people drawn (Table II), or None.
-        whole: The same for everybody.
+        everybody: The same for everybody.
         pairs: Same/different verification, or None.
         warnings: What a reader must know.
         run: The command that repeats it, ``seconds``, and the machine.
         examples: The best, the median and the worst image (`examples.Example`), where the report
-            is to show them; they aren't kept in files.
+            is to show them; they aren't stored.
     """
 
     models: dict[str, dict[str, Any]]
-    quality: Annotated[Quality | None, pydantic.BeforeValidator(_with_scores)] = None
+    quality: Quality | None = None
     distances: Distances | None = None
-    whole: Distances | None = None
+    everybody: Distances | None = None
     pairs: Pairs | None = None
     warnings: list[str] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
@@ -335,7 +338,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite decibels become the string ``"inf"``."""
-        parts = {n: getattr(self, n) for n in ("quality", "distances", "whole", "pairs")}
+        parts = {n: getattr(self, n) for n in ("quality", "distances", "everybody", "pairs")}
         return plain(
             {
                 "format": FORMAT,
@@ -355,28 +358,14 @@ class Report:
         """
         file = Path(file)
         if file.is_dir():
-            file /= "report.json"
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"{file}: no such file") from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{file}: no report of srkit bench ({error})") from error
-        if not isinstance(values, dict) or "models" not in values:
-            raise InputError(f"{file}: no report of srkit bench")
+            file /= REPORT
+        values = foreign.read(file, dict[str, Any], "JSON", largest=LARGEST)
         if values.get("format") != FORMAT:
             raise InputError(
-                f"{file}: a report of another version ({values.get('format', 'srkit bench 1')}, "
-                f"not {FORMAT}); measure again"
+                f"{file}: no report of this version ('format' is {values.get('format')!r:.40}, not "
+                f"'{FORMAT}'); measure again"
             )
-        try:
-            return pydantic.TypeAdapter(cls).validate_python(values)
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        except (KeyError, TypeError, AttributeError) as error:
-            why = repr(error)
-        raise InputError(f"{file}: a damaged report of srkit bench ({why})")
+        return validated(cls, values, str(file))
 
     def write(self, file: str | Path) -> None:
         """Write the JSON.
@@ -385,6 +374,26 @@ class Report:
             InputError: It can't be written.
         """
         write_text(Path(file), json.dumps(self.as_json(), indent=1))
+
+    def publish(self, folder: Path) -> None:
+        """Write the JSON, and what every registered report makes of it.
+
+        Raises:
+            InputError: The folder can't be written.
+        """
+        try:
+            self.write(folder / REPORT)
+            for name, offer in registry.offers("reports").items():
+                try:
+                    registry.find("reports", name)(self, folder)
+                except (OSError, InputError):
+                    raise
+                except Exception as error:
+                    if offer.plugin.built_in:
+                        raise
+                    plugins.report(offer.plugin, f"report '{name}': {error!r}")
+        except OSError as error:
+            raise InputError(f"can't write the report into {folder}: {error}") from error
 
     def tables(self) -> Tables:
         """Return everything as tables."""

@@ -25,33 +25,34 @@ Metrics = Mapping[str, Mapping[str, Any]]
 
 
 def of_report(report: Report) -> Tables:
-    """Return everything that a report says."""
-    found: list[Table] = []
+    """Return all tables of a report."""
+    tables: list[Table] = []
     if report.quality:
-        found += quality_tables(report.quality)
+        tables += quality_tables(report.quality)
     if report.distances:
-        found += distance_tables(report.distances)
-    if report.whole:
-        found += [distances_table(report.whole, "everybody", "Identity distance of everybody")]
+        tables += distance_tables(report.distances)
+    if report.everybody:
+        title = "Identity distance of everybody"
+        tables.append(distances_table(report.everybody, "everybody", title))
     if report.pairs:
-        found.append(pairs_table(report.pairs))
-        found += [sizes_table(report.pairs)] if report.pairs.sizes else []
-    return Tables(found, [f"warning: {text}" for text in report.warnings])
+        tables.append(pairs_table(report.pairs))
+        tables += [sizes_table(report.pairs)] if report.pairs.sizes else []
+    return Tables(tables, [f"warning: {text}" for text in report.warnings])
 
 
 def leader(
-    methods: Sequence[str], score: Callable[[str], float], ahead: Callable[[str, str], bool]
+    methods: Sequence[str], score: Callable[[str], float], better: Callable[[str, str], bool]
 ) -> str | None:
-    """Return the method that is ahead of every other, or nobody where one may be as good.
+    """Return the method that is better than every other, or None where another may be as good.
 
     Args:
         methods: To choose from.
         score: Higher is better.
-        ahead: Whether one method is better than another beyond uncertainty.
+        better: Whether one method is better than another beyond uncertainty.
     """
     best = max(methods, key=score, default=None)
     others = [method for method in methods if method != best]
-    return best if best and others and all(ahead(best, other) for other in others) else None
+    return best if best and others and all(better(best, other) for other in others) else None
 
 
 def heading(name: str, metric: Mapping[str, Any]) -> str:
@@ -60,19 +61,19 @@ def heading(name: str, metric: Mapping[str, Any]) -> str:
 
 
 def digits(metric: Mapping[str, Any]) -> int:
-    """Return how many decimals a metric's values get."""
+    """Return the number of decimals of a metric's values."""
     return 2 if metric.get("unit") == "dB" else 4
 
 
 def quality_tables(quality: Quality) -> list[Table]:
     """Return means, gains over bicubic, and every two models against each other."""
-    found = [means_table(quality)]
+    tables = [means_table(quality)]
     if quality.models:
-        found.append(gains_table(quality))
+        tables.append(gains_table(quality))
     if quality.versus:
         title = "Methods against each other, on the same images"
-        found.append(versus_table(title, quality.versus, quality.metrics, quality.protocol))
-    return found
+        tables.append(versus_table(title, quality.versus, quality.metrics, quality.protocol))
+    return tables
 
 
 def means_table(quality: Quality) -> Table:
@@ -82,21 +83,21 @@ def means_table(quality: Quality) -> Table:
     rows = []
     for method in quality.scores:
         means = {name: quality.mean(method, name) for name in quality.metrics}
-        means |= quality.sets.get(method, {})
+        means |= quality.set_scores.get(method, {})
         values = [
-            Value(means[name], digits=digits(its), best=best.get(name) == method)
-            for name, its in metrics.items()
+            Value(means[name], digits=digits(metric), best=best.get(name) == method)
+            for name, metric in metrics.items()
         ]
         if quality.seconds:
             values.append(Value(1000 * quality.seconds.get(method, math.nan), digits=1))
         rows.append(([method], values))
-    lower = [heading(n, its) for n, its in metrics.items() if not its["higher_is_better"]]
+    lower = [heading(*item) for item in metrics.items() if not item[1]["higher_is_better"]]
     notes = [f"lower is better: {'; '.join(lower)}"] if lower else []
     if any(best.values()):
         notes.append("bold: better than every other method, by the interval of the difference")
     return Table(
         "quality",
-        f"Quality, mean of {len(quality.pictures)} images",
+        f"Quality, mean of {len(quality.images)} images",
         ["method"],
         [heading(*item) for item in metrics.items()] + [TIME] * bool(quality.seconds),
         rows,
@@ -108,21 +109,26 @@ def means_table(quality: Quality) -> Table:
 def _best(quality: Quality, metric: str) -> str | None:
     sign = 1 if quality.metrics[metric]["higher_is_better"] else -1
 
-    def ahead(method: str, other: str) -> bool:
+    def better(method: str, other: str) -> bool:
         _, low, high = quality.gain(method, metric, other)
         return min(sign * low, sign * high) > 0
 
-    return leader(list(quality.scores), lambda m: sign * quality.mean(m, metric), ahead)
+    return leader(list(quality.scores), lambda m: sign * quality.mean(m, metric), better)
 
 
 def gains_table(quality: Quality) -> Table:
     """Return what each method gains over bicubic."""
-    rows = []
-    for method in (method for method in quality.scores if method != BICUBIC):
-        gains = {name: quality.gain(method, name) for name in quality.metrics}
-        about = quality.metrics
-        values = [Value(*gain, digits(about[name]), "signed") for name, gain in gains.items()]
-        rows.append(([method], values))
+    rows = [
+        (
+            [method],
+            [
+                Value(*quality.gain(method, name), digits(metric), "signed")
+                for name, metric in quality.metrics.items()
+            ],
+        )
+        for method in quality.scores
+        if method != BICUBIC
+    ]
     return Table(
         "gains",
         "Gain over bicubic [95%, paired bootstrap over images]",
@@ -134,121 +140,126 @@ def gains_table(quality: Quality) -> Table:
 
 
 def versus_table(
-    title: str,
-    found: Sequence[Versus],
-    metrics: Metrics,
-    protocol: Mapping[str, Any],
+    title: str, tests: Sequence[Versus], metrics: Metrics, protocol: Mapping[str, Any]
 ) -> Table:
     """Return a row a pair and metric: difference, p, and p adjusted."""
     note, rows = TEST, []
-    if len(found) > LONG:
-        first = found[0].metric
-        found = [one for one in found if one.metric == first]
+    if len(tests) > LONG:
+        first = tests[0].metric
+        tests = [test for test in tests if test.metric == first]
         note += f"; by {first} alone, the other metrics are in the JSON"
-    for one in found:
-        metric, its = metrics[one.metric], one.difference
+    for test in tests:
+        metric, difference = metrics[test.metric], test.difference
+        ends = difference.low, difference.high
         values = [
-            Value(its.mean, its.low, its.high, digits(metric), "signed"),
-            Value(its.p, kind="p"),
-            Value(one.adjusted, kind="p"),
+            Value(difference.mean, *ends, digits(metric), "signed"),
+            Value(difference.p, kind="p"),
+            Value(test.p_adjusted, kind="p"),
         ]
-        rows.append(([heading(one.metric, metric), one.a, one.b], values))
+        rows.append(([heading(test.metric, metric), test.a, test.b], values))
     labels, headings = ["", "method", "less"], ["difference [95%]", "p", "adjusted p"]
     return Table("versus", title, labels, headings, rows, [note], protocol)
 
 
-def distance_tables(found: Distances) -> list[Table]:
-    """Return a row a photo (Table II), if they aren't too many, and what they come to."""
-    title = f"Identity distance (Table II), {found.protocol['embedder']}"
+def distance_tables(distances: Distances) -> list[Table]:
+    """Return a row a photo (Table II), if there are few, and the means."""
+    name, protocol = "Identity distance (Table II)", distances.protocol
+    if len(distances.rows) > LONG:
+        return [distances_table(distances, "distances", f"{name}, mean")]
     rows = [
-        ([row.person, row.photo], [Value(row.distances[c], digits=4) for c in found.columns])
-        for row in found.rows
+        ([row.person, row.photo], [Value(value, digits=4) for value in row.distances.values()])
+        for row in distances.rows
     ]
-    listed = Table("photos", title, ["person", "photo"], found.columns, rows, (), found.protocol)
-    title = "Identity distance, mean" if len(rows) <= LONG else "Identity distance (Table II), mean"
-    return [listed] * (len(rows) <= LONG) + [distances_table(found, "distances", title)]
+    title, labels = f"{name}, {protocol['embedder']}", ["person", "photo"]
+    return [
+        Table("photos", title, labels, distances.methods, rows, (), protocol),
+        distances_table(distances, "distances", "Identity distance, mean"),
+    ]
 
 
-def distances_table(found: Distances, name: str, title: str) -> Table:
+def distances_table(distances: Distances, name: str, title: str) -> Table:
     """Return every method's mean distance, its multiple of bicubic's, and the gap closed."""
-    ends = {method: found.interval(method) for method in found.columns}
-    methods = [method for method in found.columns if method not in (LR, HR)]
-    best = leader(methods, lambda m: -found.mean(m), lambda a, b: ends[a][1] < ends[b][0])
+    ends = {method: distances.interval(method) for method in distances.methods}
+    compared = [method for method in distances.methods if method not in (LR, HR)]
+    best = leader(compared, lambda m: -distances.mean(m), lambda a, b: ends[a][1] < ends[b][0])
     rows = [
         (
             [method],
             [
-                Value(found.mean(method), *ends[method], best=method == best),
-                Value(found.ratio(method, BICUBIC)),
-                _estimate(None if method in (LR, HR) else found.closed(method), "percent"),
+                Value(distances.mean(method), *ends[method], best=method == best),
+                Value(distances.ratio(method)),
+                _value(distances.closed(method) if method in compared else None, "percent"),
             ],
         )
-        for method in found.columns
+        for method in distances.methods
     ]
-    said = (
-        f"{len(found.rows)} probes of {found.people} people; lower is closer; LR is the floor, HR "
-        "the ceiling, and the gap that from the one to the other; intervals by person"
+    note = (
+        f"{len(distances.rows)} probes of {distances.people} people; lower is closer; LR is the "
+        "floor, HR the ceiling, and the gap that from the one to the other; intervals by person"
     )
     return Table(
         name,
-        f"{title}, {found.protocol['embedder']}",
+        f"{title}, {distances.protocol['embedder']}",
         ["method"],
         ["distance", "of bicubic", "gap closed"],
         rows,
-        [said, *_missing(found)],
-        found.protocol,
+        [note, *_missing(distances)],
+        distances.protocol,
     )
 
 
-def pairs_table(found: Pairs) -> Table:
+def pairs_table(pairs: Pairs) -> Table:
     """Return every method's AUC, EER, TAR at FAR, rank-1 and the gap closed."""
-    targets = list(dict.fromkeys(t for its in found.columns.values() for t in its.tar))
-    methods = [method for method in found.columns if method not in (LR, HR)]
-    auc = {method: found.columns[method].auc for method in methods}
-    best = leader(methods, lambda m: auc[m].value, lambda a, b: auc[a].low > auc[b].high)
+    targets = list(dict.fromkeys(far for scores in pairs.scores.values() for far in scores.tar))
+    compared = [method for method in pairs.scores if method not in (LR, HR)]
+    auc = {method: pairs.scores[method].auc for method in compared}
+    best = leader(compared, lambda m: auc[m].value, lambda a, b: auc[a].low > auc[b].high)
     rows = []
-    for method, its in found.columns.items():
-        estimates = [its.eer, *(its.tar.get(target) for target in targets), its.rank1]
-        values = [_estimate(its.auc, best=method == best), *map(_estimate, estimates)]
-        closed = _estimate(None if method in (LR, HR) else its.closed, "percent")
-        rows.append(([method], [*values, closed]))
-    said = (
-        f"{found.same} same and {found.different} different pairs, {found.impostors} impostors, "
-        f"of {found.photos} photos of {found.people} people; of EER lower is better"
+    for method, scores in pairs.scores.items():
+        tars = [scores.tar.get(target) for target in targets]
+        values = [_value(scores.auc, best=method == best)]
+        values += map(_value, (scores.eer, *tars, scores.rank1))
+        values.append(_value(scores.closed if method in compared else None, "percent"))
+        rows.append(([method], values))
+    note = (
+        f"{pairs.same} same and {pairs.different} different pairs, {pairs.impostors} impostors, "
+        f"of {pairs.photos} photos of {pairs.people} people; of EER lower is better"
     )
-    title = f"Verification, {found.protocol['embedder']} [95%, people drawn anew]"
+    title = f"Verification, {pairs.protocol['embedder']} [95%, people drawn anew]"
     headings = ["AUC", "EER", *(f"TAR at FAR {float(target):g}" for target in targets)]
     headings += ["rank-1", "gap closed"]
-    notes = [said, *_missing(found)]
-    return Table("pairs", title, ["method"], headings, rows, notes, found.protocol)
+    notes = [note, *_missing(pairs)]
+    return Table("pairs", title, ["method"], headings, rows, notes, pairs.protocol)
 
 
-def sizes_table(found: Pairs) -> Table:
+def sizes_table(pairs: Pairs) -> Table:
     """Return AUC and TAR by the size of LR."""
     rows = [
-        ([method, title], [_estimate(size.columns[method][key]) for size in found.sizes])
-        for method in found.sizes[0].columns
+        ([method, title], [_value(size.scores[method][key]) for size in pairs.sizes])
+        for method in pairs.sizes[0].scores
         for key, title in (("auc", "AUC"), ("tar", "TAR at FAR 0.01"))
     ]
-    photos = ", ".join(f"{size.photos} photos at {size.side} px" for size in found.sizes)
-    headings = [f"{size.side} px" for size in found.sizes]
+    note = ", ".join(f"{size.photos} photos at {size.lr_size} px" for size in pairs.sizes)
+    headings = [f"{size.lr_size} px" for size in pairs.sizes]
     title = "Verification by the side of LR [95%]"
-    return Table("sizes", title, ["method", ""], headings, rows, [photos], found.protocol)
+    return Table("sizes", title, ["method", ""], headings, rows, [note], pairs.protocol)
 
 
-def _estimate(
-    found: Estimate | None, kind: Literal["plain", "percent"] = "plain", *, best: bool = False
+def _value(
+    estimate: Estimate | None, kind: Literal["plain", "percent"] = "plain", *, best: bool = False
 ) -> Value:
-    if found is None:
+    if estimate is None:
         return Value(math.nan)
-    return Value(found.value, found.low, found.high, kind=kind, best=best)
+    return Value(estimate.value, estimate.low, estimate.high, kind=kind, best=best)
 
 
-def _missing(found: Distances | Pairs) -> Iterator[str]:
-    """Yield what was left out, how much of it, and what else is to be said."""
-    lists = {"photos without a face": found.no_face, "people left out": found.left_out}
-    for what, names in lists.items():
+def _missing(part: Distances | Pairs) -> Iterator[str]:
+    """Yield what was left out, and the part's notes."""
+    for title, names in (
+        ("photos without a face", part.no_face),
+        ("people left out", part.left_out),
+    ):
         if names:
-            some = ", ".join(map(str, names[:NAMED])) + (", ..." if len(names) > NAMED else "")
-            yield f"{what}, {len(names)}: {some}"
-    yield from found.notes
+            more = ", ..." if len(names) > NAMED else ""
+            yield f"{title}, {len(names)}: {', '.join(names[:NAMED])}{more}"
+    yield from part.notes

@@ -19,7 +19,7 @@ from srkit.data import sources
 from srkit.errors import InputError
 from srkit.evaluation.examples import examples
 from srkit.evaluation.identity.distances import distances, lr_of_distances
-from srkit.evaluation.identity.embed import Verifier, require_alignment
+from srkit.evaluation.identity.embed import Verifier
 from srkit.evaluation.identity.faces import Finder
 from srkit.evaluation.identity.overlap import embedder_overlap
 from srkit.evaluation.identity.pairs import LR_SIZES, PAIRS, lr_of_pairs, pairs
@@ -27,7 +27,6 @@ from srkit.evaluation.identity.people import draw
 from srkit.evaluation.measure import BATCH, Progress, ignore, measure
 from srkit.evaluation.methods import BICUBIC, REFERENCES, Method, from_results, methods
 from srkit.evaluation.protocol import DEFAULT, Protocol
-from srkit.evaluation.publish import publish
 from srkit.evaluation.report import Report
 from srkit.evaluation.store import Store, default_store
 from srkit.hookspecs import Person
@@ -36,33 +35,33 @@ from srkit.inference.device import device_named
 from srkit.inference.model import Model
 from srkit.models.load import DEFAULT_MODEL, load
 
-PARTIAL = "partial.sqlite"  # in a report's folder while it is being made
+PARTIAL = "partial.sqlite"  # in a report's folder until the report is written
 PHOTOS = 3  # a base and two probes, as in section IV-B
 
-Given = str | Path | Model | Method
+ModelLike = str | Path | Model | Method
 
 
 @dataclass(frozen=True)
 class FaceSet:
-    """A face set as it was found.
+    """A face set, and what is measured on it.
 
     Attributes:
         people: Everybody.
         drawn: Those of the table of distances, with the photos drawn of each.
-        whole: Whether the distances of everybody are measured as well.
+        everybody: Whether the distances of everybody are measured as well.
         pairs: Number of same pairs drawn.
         lr_sizes: Sides of LR, in pixels, for the curve over sizes.
     """
 
     people: list[Person]
     drawn: list[Person]
-    whole: bool
+    everybody: bool
     pairs: int
     lr_sizes: Sequence[int]
 
 
 def bench(
-    models: Given | Sequence[Given] = (),
+    models: ModelLike | Sequence[ModelLike] = (),
     *,
     data: str | Path | None = None,
     protocol: str | Path | Protocol = DEFAULT,
@@ -85,12 +84,12 @@ def bench(
     """Measure models.
 
     Args:
-        models: One or several: a model, or what `srkit.load` takes; the shipped default if
-            neither these nor ``results`` are given.
+        models: One or several: a model, or what `srkit.load` takes; the shipped default if there
+            are neither these nor ``results``.
         data: HR photos for quality: a folder (its ``test`` split, if it has one) or a data set's
             name. None leaves quality out, unless there is no ``verify`` either: then ``celeba``.
         protocol: A registered name, a TOML file, or a `Protocol`.
-        limit: Use only the first so many images.
+        limit: Use only the first ``limit`` images.
         verify: A registered face set for identity: ``imm``, ``lfw``, ``folders``, ``csv``.
         verify_data: Its folder or file; a folder of its name under ``SRKIT_DATA`` if None.
         embedder: A registered embedder.
@@ -106,10 +105,10 @@ def bench(
         device: Where models compute.
         batch_size: Images upscaled at once.
         command: The command that repeats it, for the page.
-        progress: Told what is done, how much, and of how much.
+        progress: Called with what is done, how much, and of how much.
 
     Returns:
-        What the tables, the page and the JSON are made of.
+        Everything measured; it makes the tables and the JSON.
 
     Raises:
         SrkitError: A model, folder or weight file can't be had, or doesn't fit.
@@ -117,7 +116,6 @@ def bench(
     start = time.perf_counter()
     # Everything that can be missing is looked for before anything is computed.
     protocol = _protocol(protocol)
-    require_alignment(align)
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
     judge = _embedder(embedder, embedder_weights, device) if faces else None
     files = photos(data or "celeba", limit) if data or not faces else []
@@ -125,21 +123,20 @@ def bench(
     others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
     by_pillow = protocol.references == "pillow"
     compared = methods([*loaded, *others], protocol.scale, by_pillow=by_pillow)
+    options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+    # Of the interpolations bicubic is enough for faces: the others say the same.
+    shown = [m for m in compared if m.name == BICUBIC or m.name not in REFERENCES]
+    store, framed = default_store(), protocol.for_faces()
+    verifier = Verifier(shown, judge, framed, store, align=align, **options) if faces else None
     folder = Path(report) if report else None
     partial = Store(folder / PARTIAL) if folder else None
 
-    how: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     parts: dict[str, Any] = {}
     if files:
         on = device_named(device)
-        parts["quality"] = measure(compared, files, protocol, partial=partial, device=on, **how)
-    if faces:
-        # Of the interpolations bicubic is enough here: the others say the same.
-        shown = [m for m in compared if m.name == BICUBIC or m.name not in REFERENCES]
-        by_face = protocol.for_faces()
-        parts |= _verify(
-            Verifier(shown, judge, by_face, default_store(), align=align, **how), faces
-        )
+        parts["quality"] = measure(compared, files, protocol, partial=partial, device=on, **options)
+    if faces and verifier:
+        parts |= _verify(verifier, faces)
         parts["warnings"] = embedder_overlap([m for m in loaded if isinstance(m, Model)], judge)
     if folder and files:
         parts["examples"] = list(examples(parts["quality"], compared, files, protocol))
@@ -150,7 +147,7 @@ def bench(
         run={"command": command, "seconds": seconds, "machine": machine(device)},
     )
     if folder:
-        publish(result, folder)
+        result.publish(folder)
     if partial:
         partial.delete()
     return result
@@ -176,7 +173,7 @@ def lr_images(
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
     files = photos(data or "celeba", limit) if data or not faces else []
     lr = (protocol.degrade(protocol.hr(file)) for file in files)
-    images = (codec.to_uint8(one)[0].permute(1, 2, 0).numpy() for one in lr)
+    images = (codec.to_uint8(image)[0].permute(1, 2, 0).numpy() for image in lr)
     return chain(images, _lr_faces(faces, protocol.for_faces())) if faces else images
 
 
@@ -203,7 +200,7 @@ def face_set(
     drawn = draw(everybody, count, photos_each, protocol.seed) if count else []
     pairs = (0 if own_draw else PAIRS) if pairs is None else pairs
     if pairs == 1:
-        raise InputError("one pair has nobody to be told from; take two or more")
+        raise InputError("one pair has no other person to compare with; take two or more")
     if not (drawn or own_draw or pairs):
         raise InputError("no pairs and no people: nothing to verify")
     return FaceSet(everybody, drawn, own_draw is not None, pairs, lr_sizes)
@@ -216,7 +213,7 @@ def photos(data: str | Path, limit: int | None = None) -> list[Path]:
         InputError: There is no such folder, or no image in it.
     """
     if str(data) == sources.SAMPLES:
-        raise InputError("'samples' are for training; bench wants a folder of photos")
+        raise InputError("'samples' are for training; bench needs a folder of photos")
     folder = sources.locate(data, purpose="photos")
     return (sources.split_files(folder, "test") or codec.listed(folder))[:limit]
 
@@ -236,9 +233,9 @@ def _protocol(protocol: str | Path | Protocol) -> Protocol:
     return protocol if isinstance(protocol, Protocol) else Protocol.named(protocol)
 
 
-def _load(models: Given | Sequence[Given], device: str) -> list[Model | Method]:
-    several = [models] if isinstance(models, (str, Path, Model, Method)) else models
-    return [m if isinstance(m, (Model, Method)) else load(m, device=device) for m in several]
+def _load(models: ModelLike | Sequence[ModelLike], device: str) -> list[Model | Method]:
+    models = [models] if isinstance(models, ModelLike) else models
+    return [m if isinstance(m, Model | Method) else load(m, device=device) for m in models]
 
 
 def _embedder(name: str, weights: str | Path | None, device: str) -> Any:
@@ -247,27 +244,26 @@ def _embedder(name: str, weights: str | Path | None, device: str) -> Any:
 
 
 def _about(method: Method) -> dict[str, Any]:
-    known = {k: method.metadata[k] for k in ("provider", "step", "source") if k in method.metadata}
-    return {"sha256": method.sha256, "licence": method.licence, **known}
+    origin = {k: method.metadata[k] for k in ("provider", "step", "source") if k in method.metadata}
+    return {"sha256": method.sha256, "licence": method.licence, **origin}
 
 
 def _verify(verifier: Verifier, faces: FaceSet) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     if faces.drawn:
         parts["distances"] = distances(verifier, faces.drawn, base="drawn")
-    if faces.whole:
-        parts["whole"] = distances(verifier, faces.people)
+    if faces.everybody:
+        parts["everybody"] = distances(verifier, faces.people)
     if faces.pairs:
-        count, sizes = faces.pairs, faces.lr_sizes
-        parts["pairs"] = pairs(verifier, faces.people, count=count, lr_sizes=sizes)
+        parts["pairs"] = pairs(verifier, faces.people, count=faces.pairs, lr_sizes=faces.lr_sizes)
     return parts
 
 
 def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[np.ndarray]:
     finder = Finder(default_store())
-    for people in (faces.drawn, faces.people if faces.whole else []):
+    for people in (faces.drawn, faces.people if faces.everybody else []):
         if people:
             yield from lr_of_distances(people, protocol, finder)
     if faces.pairs:
-        count, sizes = faces.pairs, faces.lr_sizes
-        yield from lr_of_pairs(faces.people, protocol, finder, count=count, lr_sizes=sizes)
+        sizes = faces.lr_sizes
+        yield from lr_of_pairs(faces.people, protocol, finder, count=faces.pairs, lr_sizes=sizes)

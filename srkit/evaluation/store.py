@@ -7,22 +7,25 @@ sees to it that none is ever torn.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from srkit.data import cache
 from srkit.errors import InputError
 
-AT_ONCE = 500  # keys in one query; SQLite allows for 999 values in old versions
+QUERY = 500  # keys in one query; SQLite allows for 999 values in old versions
 TIMEOUT = 60.0  # seconds to wait for another process's write
+
+T = TypeVar("T")
 
 
 class Store:
     """Bytes by space and key.
 
     Args:
-        file: The database; made, with its folder, when something is first kept.
+        file: The database; made, with its folder, when something is first stored.
     """
 
     def __init__(self, file: Path) -> None:
@@ -54,17 +57,17 @@ class Store:
             return {}
         values: dict[bytes, bytes] = {}
         with self._open() as connection:
-            for first in range(0, len(keys), AT_ONCE):
-                some = keys[first : first + AT_ONCE]
-                marks = ", ".join("?" * len(some))
+            for first in range(0, len(keys), QUERY):
+                batch = keys[first : first + QUERY]
+                marks = ", ".join("?" * len(batch))
                 values |= connection.execute(
                     f"SELECT key, value FROM kept WHERE space = ? AND key IN ({marks})",
-                    (space, *some),
+                    (space, *batch),
                 )
         return values
 
     def put(self, space: str, values: Mapping[bytes, bytes]) -> None:
-        """Keep values, all of them or none.
+        """Store values, all of them or none.
 
         Raises:
             InputError: The file is damaged, or the disk is full.
@@ -74,6 +77,38 @@ class Store:
                 "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)",
                 [(space, key, value) for key, value in values.items()],
             )
+
+    def computed(
+        self,
+        space: str,
+        items: Mapping[bytes, T],
+        compute: Callable[[Sequence[T]], Sequence[bytes | None]],
+        *,
+        batch_size: int,
+        progress: Callable[[int, int], None],
+    ) -> dict[bytes, bytes]:
+        """Return the value of every item: the stored one, or else a computed one.
+
+        Args:
+            space: Space of the values.
+            items: By key.
+            compute: Items to their values; None for one that has none and isn't stored.
+            batch_size: Items that are computed, and then stored, at a time.
+            progress: Called with how many are computed, and of how many.
+
+        Raises:
+            InputError: See `get` and `put`.
+        """
+        values = self.get(space, list(items))
+        todo = [key for key in items if key not in values]
+        for first in range(0, len(todo), batch_size):
+            keys = todo[first : first + batch_size]
+            results = zip(keys, compute([items[key] for key in keys]), strict=True)
+            fresh = {key: value for key, value in results if value is not None}
+            self.put(space, fresh)
+            values |= fresh
+            progress(first + len(keys), len(todo))
+        return values
 
     def delete(self) -> None:
         """Remove the file."""

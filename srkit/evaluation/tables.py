@@ -15,8 +15,6 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-NOTHING = "-"
-
 
 @dataclass(frozen=True)
 class Value:
@@ -41,7 +39,7 @@ class Value:
     def __str__(self) -> str:
         if self.kind == "p" and self.value < 0.001:
             return "< 0.001"
-        return NOTHING if math.isnan(self.value) else self._number(self.value)
+        return "-" if math.isnan(self.value) else self._number(self.value)
 
     @property
     def interval(self) -> str:
@@ -92,32 +90,32 @@ class Table:
         yield Text()
 
     def _pieces(self, width: int, between: str) -> list[list[int]]:
-        """Return which numbers stand beside each other within so many characters."""
+        """Return the indices of numbers that stand beside each other in ``width`` characters."""
         labels = zip(self.labels, *(labels for labels, _ in self.rows), strict=True)
-        room = width - sum(min(width // 3, max(map(len, texts))) + 2 for texts in labels)
+        available = width - sum(min(width // 3, max(map(len, texts))) + 2 for texts in labels)
         pieces: list[list[int]] = [[]]
-        left = room
-        for place, heading in enumerate(self.headings):
-            texts = [_lines(heading), *(_cell(values[place], between) for _, values in self.rows)]
-            wide = max(len(line) for text in texts for line in text.split("\n")) + 2
-            if wide > left and pieces[-1]:
+        left = available
+        for index, heading in enumerate(self.headings):
+            texts = [_lines(heading), *(_cell(values[index], between) for _, values in self.rows)]
+            needed = max(len(line) for text in texts for line in text.split("\n")) + 2
+            if needed > left and pieces[-1]:
                 pieces.append([])
-                left = room
-            pieces[-1].append(place)
-            left -= wide
+                left = available
+            pieces[-1].append(index)
+            left -= needed
         return pieces
 
-    def _grid(self, places: Sequence[int], between: str) -> grids.Table:
+    def _grid(self, indices: Sequence[int], between: str) -> grids.Table:
         grid = grids.Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for label in self.labels:
             grid.add_column(Text(label), overflow="fold")
-        for place in places:
-            grid.add_column(Text(_lines(self.headings[place])), justify="right", overflow="fold")
+        for index in indices:
+            grid.add_column(Text(_lines(self.headings[index])), justify="right", overflow="fold")
         group = None
         for (first, *others), values in self.rows:
             cells = [
-                Text(_cell(values[place], between), "bold" if values[place].best else "")
-                for place in places
+                Text(_cell(values[index], between), "bold" if values[index].best else "")
+                for index in indices
             ]
             repeated = others and first == group
             grid.add_row(Text("" if repeated else first), *map(Text, others), *cells)
@@ -138,7 +136,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Tables:
-    """Tables in their order; each part's protocol stands beneath it.
+    """Tables in their order, each part's protocol beneath it.
 
     Attributes:
         tables: Those of one protocol follow each other.
@@ -187,17 +185,17 @@ def _cell(value: Value, between: str) -> str:
 
 
 def fine_print(protocol: Mapping[str, Any], above: Mapping[str, Any] | None = None) -> str:
-    """Return a protocol's stamp in one line, but what another one above it says already."""
-    shown, known = _fields(protocol), _fields(above or {})
+    """Return a protocol's stamp in one line, without what the one above it states already."""
+    known = _fields(above or {})
     new = [
         f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"
-        for key, value in shown.items()
+        for key, value in _fields(protocol).items()
         if known.get(key) != value
     ]
     return ", but ".join((["as above"] if above else []) + ([", ".join(new)] if new else []))
 
 
 def _fields(stamp: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {**stamp, **stamp.get("versions", {}), **stamp.get("options", {})}
+    fields = {**stamp, **stamp.get("versions", {}), **stamp.get("options", {})}
     left_out = ("versions", "options", "embedder_sha256", "description")
-    return {k: value for k, value in shown.items() if k not in left_out and value not in ([], ())}
+    return {k: value for k, value in fields.items() if k not in left_out and value not in ([], ())}

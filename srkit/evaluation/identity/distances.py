@@ -1,9 +1,9 @@
-"""Does the face stay the same person's? Distances of embeddings, as in Table II (P17, P18).
+"""Identity distances: whether a face stays the same person's, as in Table II (P17, P18).
 
 The first photo of each person is the base; the others are degraded and upscaled; what counts is
 the L2 distance between the embeddings of the base and of the result. HR, the same photos without
-degradation, is the ceiling that no model can be asked to beat; LR, the small image given to the
-embedder as it is, is the floor.
+degradation, is the ceiling that no model can be asked to beat; LR, the small image itself, is the
+floor.
 """
 
 from __future__ import annotations
@@ -41,26 +41,25 @@ def distances(verifier: Verifier, people: Sequence[Person], *, base: Base = "fir
     Raises:
         InputError: Nobody has a base and a probe with a face in them.
     """
-    found = _Usable(people, verifier.finder)
-    bases = verifier.gallery([faces[0] for _, faces in found.people], "bases")
-    owner = [place for place, (_, faces) in enumerate(found.people) for _ in faces[1:]]
+    usable = _Usable(people, verifier.finder)
+    bases = verifier.gallery([faces[0] for _, faces in usable.people], "bases")
+    owner = [index for index, (_, faces) in enumerate(usable.people) for _ in faces[1:]]
     notes: list[str] = []
-    columns = {
-        name: _distances(embedded, bases[owner])
-        for name, embedded in verifier.columns(found.probes, verifier.protocol.size, notes)
+    by_method = {
+        name: np.linalg.norm(embedded.astype(np.float64) - bases[owner], axis=1)
+        for name, embedded in verifier.embedded(usable.probes, verifier.protocol.size, notes)
     }
     rows = []
-    for place, (who, probe) in enumerate(zip(owner, found.probes, strict=True)):
-        person, (base_photo, *_) = found.people[who]
-        each = {name: values[place] for name, values in columns.items()}
-        rows.append(Row(person, base_photo.photo.name, probe.photo.name, each))
+    for index, (person, probe) in enumerate(zip(owner, usable.probes, strict=True)):
+        name, (base_photo, *_) = usable.people[person]
+        values = {m: round(float(column[index]), DECIMALS) for m, column in by_method.items()}
+        rows.append(Row(name, base_photo.photo.name, probe.photo.name, values))
     return Distances(
-        protocol={**verifier.stamp(found.roles), "base": BASES[base]},
-        columns=list(columns),
+        protocol={**verifier.stamp(usable.roles), "base": BASES[base]},
         rows=rows,
-        no_face=found.no_face,
-        left_out=found.left_out,
-        people=len(found.people),
+        no_face=usable.no_face,
+        left_out=usable.left_out,
+        people=len(usable.people),
         notes=notes,
     )
 
@@ -73,7 +72,7 @@ def lr_of_distances(
 
 
 class _Usable:
-    """People with a base and a probe, and what is lacking of the others."""
+    """People with a base and a probe, and what is missing from the others."""
 
     def __init__(self, people: Sequence[Person], finder: Finder) -> None:
         located = iter(finder.find([photo for person in people for photo in person.photos]))
@@ -83,11 +82,11 @@ class _Usable:
         self.roles: Roles = []  # photos that could be read, the base first
         for person in people:
             photos = [next(located) for _ in person.photos]
-            self.roles.append((person.name, [one.photo for one in photos if not one.why]))
+            self.roles.append((person.name, [one.photo for one in photos if not one.reason]))
             faces = [one for one in photos if one.box]
             self.no_face += [one.label(person.name) for one in photos if not one.box]
-            if why := _lacking(photos, len(faces)):
-                self.left_out.append(f"{person.name} ({why})")
+            if reason := _unusable(photos, len(faces)):
+                self.left_out.append(f"{person.name} ({reason})")
             else:
                 self.people.append((person.name, faces))
         self.probes = [one for _, faces in self.people for one in faces[1:]]
@@ -98,7 +97,7 @@ class _Usable:
             )
 
 
-def _lacking(photos: Sequence[Located], faces: int) -> str:
+def _unusable(photos: Sequence[Located], faces: int) -> str:
     """Return why a person is left out, or nothing."""
     if len(photos) < 2:
         return "one photo" if photos else "no photo"
@@ -106,8 +105,3 @@ def _lacking(photos: Sequence[Located], faces: int) -> str:
         # Another photo must not quietly take its place.
         return f"no face in the base, {photos[0].photo.name}"
     return "no face in any other photo" if faces < 2 else ""
-
-
-def _distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> list[float]:
-    between = np.linalg.norm(a.astype(np.float64) - b, axis=1)
-    return [round(float(distance), DECIMALS) for distance in between]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ SPACE = "embeddings"
 # pairs. The order of files changes nothing at all.
 TOLERANCE = 0.005
 DECIMALS = 6  # of a distance; float32 carries no more
-AT_ONCE = 64  # images that are degraded at a time
+DEGRADED = 64  # images that are degraded at a time
 
 ALIGNED = {
     "hr": f"once, on the HR photo: its largest MTCNN box, square, widened by {faces.MARGIN}",
@@ -43,36 +44,30 @@ ALIGNED = {
 }
 
 
-def require_alignment(align: str) -> None:
-    """Raise InputError for an unknown way of framing."""
-    if align not in ALIGNED:
-        raise InputError(f"align is {' or '.join(ALIGNED)}, not '{align}'")
-
-
 def lr_probes(
     finder: Finder, probes: Sequence[Located], size: int, protocol: Protocol
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield the LR images of probes whose HR has so many pixels a side, uint8, ``hw3``."""
+) -> NDArray[np.uint8]:
+    """Return the LR images of probes whose HR has ``size`` pixels a side, uint8, ``Bhw3``."""
     lr = _degraded(finder.crops(probes, size), protocol)
-    yield from codec.to_uint8(lr).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return codec.to_uint8(lr).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _degraded(hr: Tensor, protocol: Protocol) -> Tensor:
     """Return lr, ``B3hw``, of 8-bit hr, ``B3HW``."""
-    return torch.cat([protocol.degrade(some.float() / 255) for some in hr.split(AT_ONCE)])
+    return torch.cat([protocol.degrade(part.float() / 255) for part in hr.split(DEGRADED)])
 
 
 class Verifier:
-    """Makes every method's results of the same probes, and embeds them.
+    """Upscales the same probes by every method, and embeds the results.
 
     Args:
-        methods: What is compared; LR and HR come by themselves.
+        methods: What is compared; LR and HR are added.
         embedder: A registered embedder, built.
         protocol: Size, scale, degradation, seed; faces are framed by MTCNN.
-        store: Keeps embeddings and boxes.
+        store: Stores embeddings and boxes.
         align: ``hr``: the crop is made once, on the HR photo; ``sr``: anew on each result.
         batch_size: Images upscaled, and embedded, at a time.
-        progress: Told what is done, how much, and of how much.
+        progress: Called with what is done, how much, and of how much.
 
     Raises:
         InputError: ``align`` isn't known.
@@ -89,17 +84,18 @@ class Verifier:
         batch_size: int = BATCH,
         progress: Progress = ignore,
     ) -> None:
-        require_alignment(align)
+        if align not in ALIGNED:
+            raise InputError(f"align is {' or '.join(ALIGNED)}, not '{align}'")
         self.methods, self.protocol, self.align = methods, protocol, align
         self.finder = Finder(store, progress)
         self.embeddings = Embeddings(embedder, store, batch_size, progress)
         self.batch_size, self.progress = batch_size, progress
 
-    def gallery(self, photos: Sequence[Located], what: str) -> Array32:
+    def gallery(self, photos: Sequence[Located], name: str) -> Array32:
         """Return the embeddings, ``BD``, of photos as they are."""
-        return self.embeddings(self.finder.crops(photos, self.protocol.size), what)
+        return self.embeddings(self.finder.crops(photos, self.protocol.size), name)
 
-    def columns(
+    def embedded(
         self, probes: Sequence[Located], size: int, notes: list[str]
     ) -> Iterator[tuple[str, Array32]]:
         """Yield names and embeddings, ``BD``: LR, then every method, then HR.
@@ -117,7 +113,7 @@ class Verifier:
             _note(
                 notes,
                 f"{small} of {len(probes)} probes have faces of fewer pixels than HR's "
-                f"{size}x{size}: they were enlarged to it",
+                f"{size}x{size}: they were resized to it",
             )
         for name, results in self._results(self.finder.crops(probes, size)):
             if self.align == "sr" and name != LR:
@@ -135,14 +131,14 @@ class Verifier:
         lr = _degraded(hr, self.protocol)
         small = codec.to_uint8(lr)
         yield LR, small
-        # In an order of their own, so that batches don't depend on that of the files.
+        # Sorted, so that batches don't depend on the order of the files.
         order = sorted(range(len(lr)), key=lambda at: small[at].numpy().tobytes())
         for method in self.methods:
             sr = torch.empty_like(hr)
             for first in range(0, len(lr), self.batch_size):
-                some = order[first : first + self.batch_size]
-                sr[some] = codec.to_uint8(method(lr[some], hr[some].shape)).cpu()
-                self.progress(f"upscaled {method.name}", first + len(some), len(lr))
+                batch = order[first : first + self.batch_size]
+                sr[batch] = codec.to_uint8(method(lr[batch], hr[batch].shape)).cpu()
+                self.progress(f"upscaled {method.name}", first + len(batch), len(lr))
             yield method.name, sr
         yield HR, hr
 
@@ -152,8 +148,9 @@ class Verifier:
         Args:
             roles: People and the photos used of each, the base or the gallery's first.
         """
-        lines = sorted("\0".join([name, *(photo.name for photo in its)]) for name, its in roles)
-        stamp = self.protocol.stamp([photo for _, its in roles for photo in its])
+        # The same files with other names on them are other pairs.
+        lines = sorted("\0".join([name, *(p.name for p in photos)]) for name, photos in roles)
+        stamp = self.protocol.stamp([photo for _, photos in roles for photo in photos])
         return {
             **stamp,
             "versions": {**stamp["versions"], "detector": detector_name()},
@@ -162,7 +159,6 @@ class Verifier:
             "distance": "L2 between unit embeddings",
             "align": self.align,
             "alignment": ALIGNED[self.align],
-            # The same files with other names on them are other pairs.
             "roles": hashlib.sha256(encoded("\n".join(lines))).hexdigest()[:16],
         }
 
@@ -173,16 +169,16 @@ def _note(notes: list[str], line: str) -> None:
 
 
 class Embeddings:
-    """An embedder that remembers.
+    """An embedder whose results are stored.
 
-    An embedding is kept under the SHA-256 of the image's shape and bytes and of the embedder:
+    An embedding is stored under the SHA-256 of the image's shape and bytes and of the embedder:
     its weights, its name, and the source of its module, which decides what the weights are shown.
 
     Args:
         embedder: A registered one, built.
-        store: Keeps embeddings.
-        batch_size: Images at a time; each batch is kept when it is done.
-        progress: Told how many are computed.
+        store: Stores embeddings.
+        batch_size: Images at a time; each batch is stored when it is done.
+        progress: Called with how many are computed.
     """
 
     def __init__(
@@ -191,41 +187,44 @@ class Embeddings:
         self.embedder, self.store = embedder, store
         self.batch_size, self.progress = batch_size, progress
         about = f"{embedder.name} {embedder.sha256} {type(embedder).__qualname__} ".encode()
-        self.by = hashlib.sha256(about + _source(embedder)).digest()
+        self.embedder_key = hashlib.sha256(about + _source(embedder)).digest()
         weights = list(embedder.parameters())[:1] if isinstance(embedder, nn.Module) else []
         self.device = weights[0].device if weights else torch.device("cpu")
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor, what: str = "") -> Array32:
+    def __call__(self, images: Tensor, name: str = "") -> Array32:
         """Return embeddings, ``BD``, of images, uint8, ``B3HW`` of one size.
 
         Args:
             images: Any size; the embedder scales them.
-            what: What they are, for the progress.
+            name: What they are, for the progress.
 
         Raises:
             InputError: An embedding isn't finite: the weights are damaged.
         """
         keys = [self._key(image) for image in images]
-        known = self.store.get(SPACE, keys)
-        # In an order of their own, so that batches don't depend on that of the files.
-        todo = sorted({key: at for at, key in enumerate(keys) if key not in known}.items())
-        for first in range(0, len(todo), self.batch_size):
-            some = todo[first : first + self.batch_size]
-            batch = images[[at for _, at in some]].to(self.device).float() / 255
+
+        def embed(indices: Sequence[int]) -> list[bytes]:
+            batch = images[list(indices)].to(self.device).float() / 255
             values = self.embedder(batch).float().cpu().numpy()
             if not np.isfinite(values).all():
                 raise InputError(f"{self.embedder.name}: embeddings aren't finite; other weights?")
-            pairs = zip(some, values, strict=True)
-            fresh = {key: value.astype("<f4").tobytes() for (key, _), value in pairs}
-            self.store.put(SPACE, fresh)
-            known |= fresh
-            self.progress(f"embeddings {what}".strip(), first + len(some), len(todo))
-        return np.stack([np.frombuffer(known[key], "<f4") for key in keys]).astype(np.float32)
+            return [value.astype("<f4").tobytes() for value in values]
+
+        stored = self.store.computed(
+            SPACE,
+            # Sorted, so that batches don't depend on the order of the files.
+            dict(sorted({key: index for index, key in enumerate(keys)}.items())),
+            embed,
+            batch_size=self.batch_size,
+            progress=partial(self.progress, f"embeddings {name}".strip()),
+        )
+        return np.stack([np.frombuffer(stored[key], "<f4") for key in keys]).astype(np.float32)
 
     def _key(self, image: Tensor) -> bytes:
         shape = f"{tuple(image.shape)} ".encode()
-        return hashlib.sha256(shape + image.contiguous().numpy().tobytes()).digest() + self.by
+        pixels = hashlib.sha256(shape + image.contiguous().numpy().tobytes()).digest()
+        return pixels + self.embedder_key
 
 
 def _source(embedder: Any) -> bytes:

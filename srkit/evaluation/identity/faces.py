@@ -1,6 +1,6 @@
 """Photos -> faces: where the largest face of a photo is, and its crop.
 
-Where a face is, is kept by the photo's content, so that no photo is searched twice.
+Where a face is, is stored by the photo's content, so that no photo is searched twice.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,12 @@ from srkit.imaging import codec
 from srkit.readahead import read_ahead
 
 SPACE = "boxes"
-LEAST, CONFIDENCE = 20, 0.9  # smallest side of a photo's face in pixels; the detector's probability
+# Smallest side of a photo's face in pixels; the detector's probability.
+MIN_SIZE, CONFIDENCE = 20, 0.9
 PIXELS = 1 << 20  # a larger photo is searched in a reduced copy
 # A result is searched in a copy of this side; there, its face has about three quarters of it.
-COPY, COPY_LEAST = 160, 60
-KEPT_AT_ONCE = 32  # photos: what a kill can cost
+COPY, COPY_MIN_SIZE = 160, 60
+BATCH = 32  # photos: what a kill can cost
 
 Box = tuple[float, float, float, float] | None
 
@@ -45,12 +47,12 @@ class Located:
     Attributes:
         photo: The file.
         box: Left, top, right, bottom in pixels; None without a face.
-        why: Why there is none, where it isn't that none was found.
+        reason: Why the photo can't be read, if it can't.
     """
 
     photo: Path
     box: Box
-    why: str = ""
+    reason: str = ""
 
     def pixels(self) -> int:
         """Return the side of its crop in pixels of the photo."""
@@ -60,15 +62,15 @@ class Located:
     def label(self, person: str) -> str:
         """Return a line on a photo that has no face."""
         name = f"{person}/{self.photo.name}"
-        return f"{name} ({self.why})" if self.why else name
+        return f"{name} ({self.reason})" if self.reason else name
 
 
 class Finder:
     """Finds faces and crops them.
 
     Args:
-        store: Keeps boxes.
-        progress: Told how many photos are searched.
+        store: Stores boxes.
+        progress: Called with ``"faces"``, how many photos are searched, and of how many.
     """
 
     def __init__(self, store: Store, progress: Progress = ignore) -> None:
@@ -76,52 +78,43 @@ class Finder:
 
     @cached_property
     def _on_photos(self) -> Detector:
-        return align.detector(min_size=LEAST, confidence=CONFIDENCE, max_pixels=PIXELS)
+        return align.detector(min_size=MIN_SIZE, confidence=CONFIDENCE, max_pixels=PIXELS)
 
     @cached_property
     def _on_results(self) -> Detector:
-        return align.detector(min_size=COPY_LEAST, confidence=CONFIDENCE)
+        return align.detector(min_size=COPY_MIN_SIZE, confidence=CONFIDENCE)
 
     def find(self, photos: Sequence[Path]) -> list[Located]:
         """Return the largest face of every photo, in their order.
 
-        Photos that can't be read have none either, and say why.
+        Photos that can't be read have none, and a reason.
         """
-        digests = list(read_ahead(_digest, photos))
-        keys = [_key(d, f"photo {LEAST} {CONFIDENCE} {PIXELS}") for d in digests]
-        boxes: dict[bytes, Box | str] = {**self._kept([key for key in keys if key])}
-        todo = {k: p for k, p in zip(keys, photos, strict=True) if k and k not in boxes}
-        for done, (key, box) in enumerate(self._search(todo), 1):
-            boxes[key] = box
-            self.progress("faces", done, len(todo))
-        located = [boxes[k] if k else str(d) for k, d in zip(keys, digests, strict=True)]
+        settings = f"photo {MIN_SIZE} {CONFIDENCE} {PIXELS}"
+        keys = [_key(content, settings) for content in read_ahead(_content, photos)]
+        reasons: dict[bytes, str] = {}
+
+        def search(batch: Sequence[tuple[bytes, Path]]) -> list[bytes | None]:
+            boxes: list[bytes | None] = []
+            images = read_ahead(_decoded, [photo for _, photo in batch])
+            for (key, _), image in zip(batch, images, strict=True):
+                if isinstance(image, str):  # isn't stored: it may be readable tomorrow
+                    reasons[key] = image
+                    boxes.append(None)
+                else:
+                    boxes.append(_to_bytes(_largest(self._on_photos.faces(image))))
+            return boxes
+
+        boxes = self.store.computed(
+            SPACE,
+            {key: (key, photo) for key, photo in zip(keys, photos, strict=True)},
+            search,
+            batch_size=BATCH,
+            progress=partial(self.progress, "faces"),
+        )
         return [
-            Located(photo, None, box) if isinstance(box, str) else Located(photo, box)
-            for photo, box in zip(photos, located, strict=True)
+            Located(photo, _from_bytes(boxes.get(key)), reasons.get(key, ""))
+            for key, photo in zip(keys, photos, strict=True)
         ]
-
-    def _search(self, todo: Mapping[bytes, Path]) -> Iterator[tuple[bytes, Box | str]]:
-        """Yield the box of every photo, or why it can't be read; keep boxes as they come."""
-        fresh: dict[bytes, Box] = {}
-        images = read_ahead(_decoded, list(todo.values()))
-        for key, image in zip(todo, images, strict=True):
-            if isinstance(image, str):  # isn't kept: it may be mended tomorrow
-                yield key, image
-                continue
-            box = fresh[key] = _largest(self._on_photos.faces(image))
-            if len(fresh) == KEPT_AT_ONCE:
-                self._keep(fresh)
-                fresh = {}
-            yield key, box
-        self._keep(fresh)
-
-    def _kept(self, keys: Sequence[bytes]) -> dict[bytes, Box]:
-        values = self.store.get(SPACE, keys)
-        return {key: tuple(box) if (box := json.loads(v)) else None for key, v in values.items()}
-
-    def _keep(self, fresh: Mapping[bytes, Box]) -> None:
-        if fresh:
-            self.store.put(SPACE, {key: json.dumps(box).encode() for key, box in fresh.items()})
 
     def crops(self, located: Sequence[Located], size: int) -> Tensor:
         """Return faces as images, uint8, ``B3SS``; see `srkit.faces.align.crop`.
@@ -138,7 +131,7 @@ class Finder:
         return torch.stack(list(read_ahead(cropped, located)))
 
     def reframed(self, results: Tensor) -> tuple[Tensor, int]:
-        """Crop each result anew, around the face that is found on it.
+        """Crop each result again, around the face that is found on it.
 
         The detector searches a copy of 160x160 (Pillow's bicubic), so that small results are
         searched as well as large ones. The crop is widened as that of the photo was, and has the
@@ -152,21 +145,22 @@ class Finder:
             number of such results.
         """
         arrays = list(results.permute(0, 2, 3, 1).contiguous().numpy())
-        digests = [hashlib.sha256(f"{a.shape} ".encode() + a.tobytes()).digest() for a in arrays]
-        keys = [_key(digest, f"result {COPY} {COPY_LEAST} {CONFIDENCE}") for digest in digests]
-        boxes = self._kept(keys)
-        fresh: dict[bytes, Box] = {}
-        crops = []
-        for key, array in zip(keys, arrays, strict=True):
-            image = Image.fromarray(array)
-            if key not in boxes:
-                boxes[key] = fresh[key] = self._on_copy(image)
-            box = boxes[key]
-            crops.append(
-                _tensor(image if box is None else align.crop(image, Face(box, 1.0), image.width))
-            )
-        self._keep(fresh)
-        return torch.stack(crops), sum(boxes[key] is None for key in keys)
+        hashes = [hashlib.sha256(f"{a.shape} ".encode() + a.tobytes()).digest() for a in arrays]
+        keys = [_key(content, f"result {COPY} {COPY_MIN_SIZE} {CONFIDENCE}") for content in hashes]
+        images = [Image.fromarray(array) for array in arrays]
+        stored = self.store.computed(
+            SPACE,
+            dict(zip(keys, images, strict=True)),
+            lambda batch: [_to_bytes(self._on_copy(image)) for image in batch],
+            batch_size=BATCH,
+            progress=partial(self.progress, "faces on results"),
+        )
+        boxes = [_from_bytes(stored[key]) for key in keys]
+        crops = [
+            _tensor(image if box is None else align.crop(image, Face(box, 1.0), image.width))
+            for image, box in zip(images, boxes, strict=True)
+        ]
+        return torch.stack(crops), boxes.count(None)
 
     def _on_copy(self, image: Image.Image) -> Box:
         copy = image.resize((COPY, COPY), Image.Resampling.BICUBIC)
@@ -180,11 +174,20 @@ def _largest(faces: Sequence[Face]) -> Box:
     return faces[0].box if faces else None
 
 
-def _digest(photo: Path) -> bytes | str:
+def _to_bytes(box: Box) -> bytes:
+    return json.dumps(box).encode()
+
+
+def _from_bytes(stored: bytes | None) -> Box:
+    box = json.loads(stored) if stored else None
+    return tuple(box) if box else None
+
+
+def _content(photo: Path) -> bytes:
     try:
         return bytes.fromhex(sha256(photo))
-    except OSError as error:
-        return error.strerror or str(error)
+    except OSError:
+        return os.fsencode(photo)  # decoding it will say why it can't be read
 
 
 def _decoded(photo: Path) -> Image.Image | str:
@@ -194,13 +197,13 @@ def _decoded(photo: Path) -> Image.Image | str:
         return str(error).removeprefix(f"{photo}: ")
 
 
-def _key(digest: bytes | str, how: str) -> bytes:
-    """Return what a box is kept under: everything that decides it; nothing without a digest."""
-    return digest + f" {_searched_by()} {how}".encode() if isinstance(digest, bytes) else b""
+def _key(content: bytes, settings: str) -> bytes:
+    """Return what a box is stored under: everything that decides it."""
+    return content + f" {_detector_version()} {settings}".encode()
 
 
 @cache
-def _searched_by() -> str:
+def _detector_version() -> str:
     """Return what changes with the code that searches."""
     detector = registry.find("detectors", align.DETECTOR)
     sources = [sha256(Path(file))[:16] for file in (inspect.getfile(detector), align.__file__)]

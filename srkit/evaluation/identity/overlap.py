@@ -1,4 +1,4 @@
-"""Was a model trained with a loss on the embedder that judges it? Then its figures say little."""
+"""Models trained with a loss on the embedder that measures them: their figures say little."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HASHES = ("sha256", "values_sha256")
 
 
 def embedder_overlap(models: Sequence[Model], embedder: Any) -> list[str]:
-    """Return one line for every model that ``embedder`` must not, or perhaps must not, judge.
+    """Return a warning for every model that ``embedder`` must not, or perhaps must not, measure.
 
     Equal weights are known by the SHA-256 of their file, or of their values where an embedder
     has ``values_sha256``: the same weights may come in several files.
@@ -34,22 +34,19 @@ def _warning(model: Model, embedder: str, hashes: set[str]) -> str | None:
             name, digits = about.get("name", "an embedder"), about.get("sha256", min(same))
             return (
                 f"{model.name} was trained with a loss on {name} ({digits:.8}), "
-                "which judges it here; take another --embedder"
+                "which measures it here; take another --embedder"
             )
     if unknown := [loss for loss in _embedding_losses(model) if not recorded.get(loss)]:
         losses = " and ".join(f"'{loss}'" for loss in unknown)
         return (
             f"{model.name} was trained with {losses}, and its file doesn't say with which "
-            f"embedder; if with {embedder}, which judges it here, take another --embedder"
+            f"embedder; if with {embedder}, which measures it here, take another --embedder"
         )
     return None
 
 
 def _recorded(model: Model) -> dict[str, dict[str, str]]:
-    """Return the loss embedders that a model's file names; what isn't of that form is nothing.
-
-    Anybody may have written that file.
-    """
+    """Return the loss embedders that a model's file, which anybody may have written, names."""
     embedders = model.metadata.get("embedders")
     return {
         loss: {key: value for key, value in about.items() if isinstance(value, str)}
@@ -61,7 +58,7 @@ def _recorded(model: Model) -> dict[str, dict[str, str]]:
 def _embedding_losses(model: Model) -> Iterator[str]:
     """Yield the losses of a model's recipe that compare embeddings.
 
-    Their factories are classes with an attribute ``embedder``, given or only annotated.
+    Their factories are classes with an attribute ``embedder``, assigned or only annotated.
     """
     for name in model.recipe.losses if model.recipe else ():
         try:

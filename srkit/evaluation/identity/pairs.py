@@ -1,7 +1,7 @@
-"""Same or different? Verification and identification, as in surveillance.
+"""Verification and identification: same person or not, as in surveillance.
 
 The gallery holds HR photos; probes are degraded and reconstructed. Short distances mean little
-where strangers are as near, so every probe is held against everybody else's gallery photo too.
+where strangers are as near, so every probe is compared with everybody else's gallery photo too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from srkit.evaluation.identity.embed import DECIMALS, Verifier, lr_probes
+from srkit.evaluation.identity.embed import DECIMALS, Array32, Verifier, lr_probes
 from srkit.evaluation.identity.faces import Finder
 from srkit.evaluation.identity.people import Drawn, draw_pairs
 from srkit.evaluation.identity.roc import Matching
@@ -51,24 +51,21 @@ def pairs(
     drawn = draw_pairs(people, count, verifier.protocol.seed, verifier.finder)
     gallery = verifier.gallery(drawn.gallery, "gallery")
     notes: list[str] = []
-    columns = {
-        name: Matching(_distances(embedded, gallery), drawn.owner)
-        for name, embedded in verifier.columns(drawn.probes, verifier.protocol.size, notes)
-    }
-    some = drawn.first(SIZE_PAIRS)
-    of_some = gallery[[drawn.people.index(name) for name in some.people]]
-    sizes = [_size(side, some, verifier, of_some, notes) for side in lr_sizes]
-    impostors = int(columns[HR].rates().impostors)
+    matchings = _matchings(verifier, drawn, gallery, verifier.protocol.size, notes)
+    fewer = drawn.first(SIZE_PAIRS)
+    their_gallery = gallery[[drawn.people.index(name) for name in fewer.people]]
+    sizes = [_size(size, fewer, verifier, their_gallery, notes) for size in lr_sizes]
+    impostors = int(matchings[HR].rates().impostors)
     stamp = verifier.stamp(drawn.roles) | {
         "pairs": count,
-        "sides": list(lr_sizes),
+        "lr_sizes": list(lr_sizes),
         "size_pairs": SIZE_PAIRS,
         "gallery": "one HR photo of each person who has a probe",
         "intervals": f"{DRAWS} draws of people",
     }
     return Pairs(
         protocol=stamp,
-        columns=_scores(columns, drawn, verifier.protocol.seed),
+        scores=_scores(matchings, drawn, verifier.protocol.seed),
         same=len(drawn.probes),
         different=len(drawn.probes),
         impostors=impostors,
@@ -92,32 +89,41 @@ def lr_of_pairs(
     """Yield the LR images that `pairs` would have upscaled, uint8, ``hw3``, of all sizes."""
     drawn = draw_pairs(people, count, protocol.seed, finder)
     yield from lr_probes(finder, drawn.probes, protocol.size, protocol)
-    for side in lr_sizes:
-        yield from lr_probes(
-            finder, drawn.first(SIZE_PAIRS).probes, side * protocol.scale, protocol
-        )
+    probes = drawn.first(SIZE_PAIRS).probes
+    for lr_size in lr_sizes:
+        yield from lr_probes(finder, probes, lr_size * protocol.scale, protocol)
 
 
-def _scores(columns: Mapping[str, Matching], drawn: Drawn, seed: int) -> dict[str, PairScores]:
+def _matchings(
+    verifier: Verifier, drawn: Drawn, gallery: Array32, size: int, notes: list[str]
+) -> dict[str, Matching]:
+    """Return every method's distances between probes and gallery."""
+    return {
+        name: Matching(_distances(embedded, gallery), drawn.owner)
+        for name, embedded in verifier.embedded(drawn.probes, size, notes)
+    }
+
+
+def _scores(matchings: Mapping[str, Matching], drawn: Drawn, seed: int) -> dict[str, PairScores]:
     people = weights(len(drawn.people), DRAWS, seed)
-    whole = {name: matching.rates() for name, matching in columns.items()}
-    draws = {name: matching.draws(people, TARGETS) for name, matching in columns.items()}
+    rates = {name: matching.rates() for name, matching in matchings.items()}
+    draws = {name: matching.draws(people, TARGETS) for name, matching in matchings.items()}
     strangers = _strangers(drawn, seed)
     probes = np.arange(len(strangers))
     scores = {}
-    for name, matching in columns.items():
-        rates, drawn_rates = whole[name], draws[name]
-        closed = share(*(np.array([r.auc]) for r in (rates, whole[LR], whole[HR])))
-        tar = {f"{t:g}": Estimate.of(rates.tar_at(t), drawn_rates.tar[t]) for t in TARGETS}
+    for name, matching in matchings.items():
+        whole, drawn_rates = rates[name], draws[name]
+        closed = share(*(np.array([r.auc]) for r in (whole, rates[LR], rates[HR])))
+        tar = {f"{t:g}": Estimate.of(whole.tar_at(t), drawn_rates.tar[t]) for t in TARGETS}
         scores[name] = PairScores(
-            auc=Estimate.of(rates.auc, drawn_rates.auc),
-            eer=Estimate.of(rates.eer, drawn_rates.eer),
+            auc=Estimate.of(whole.auc, drawn_rates.auc),
+            eer=Estimate.of(whole.eer, drawn_rates.eer),
             tar={target: rate for target, rate in tar.items() if np.isfinite(rate.value)},
             rank1=matching.rank_1(people),
             closed=Estimate.of(
                 float(closed[0]), share(drawn_rates.auc, draws[LR].auc, draws[HR].auc)
             ),
-            roc=rates.thinned(),
+            roc=whole.thinned(),
             same=matching.same.round(DECIMALS).tolist(),
             different=matching.distances[probes, strangers].round(DECIMALS).tolist(),
         )
@@ -125,41 +131,37 @@ def _scores(columns: Mapping[str, Matching], drawn: Drawn, seed: int) -> dict[st
 
 
 def _size(
-    side: int,
-    drawn: Drawn,
-    verifier: Verifier,
-    gallery: NDArray[np.float32],
-    notes: list[str],
+    lr_size: int, drawn: Drawn, verifier: Verifier, gallery: Array32, notes: list[str]
 ) -> SizeScores:
-    """Return the scores of probes whose LR has so many pixels a side."""
+    """Return the scores of probes whose LR has ``lr_size`` pixels a side."""
     people = weights(len(drawn.people), DRAWS, verifier.protocol.seed)
-    columns = {}
-    for name, embedded in verifier.columns(drawn.probes, side * verifier.protocol.scale, notes):
-        matching = Matching(_distances(embedded, gallery), drawn.owner)
+    size = lr_size * verifier.protocol.scale
+    scores = {}
+    for name, matching in _matchings(verifier, drawn, gallery, size, notes).items():
         whole, draws = matching.rates(), matching.draws(people, [TARGET])
-        columns[name] = {
+        scores[name] = {
             "auc": Estimate.of(whole.auc, draws.auc),
             "tar": Estimate.of(whole.tar_at(TARGET), draws.tar[TARGET]),
         }
-    return SizeScores(side, len(drawn.people) + len(drawn.probes), columns)
+    return SizeScores(lr_size, len(drawn.people) + len(drawn.probes), scores)
 
 
 def _too_few(drawn: int, count: int, impostors: int) -> Iterator[str]:
     if drawn < count:
-        yield f"{count} same pairs were asked for; these people's photos make {drawn}"
+        yield f"{count} same pairs were requested; these people's photos make {drawn}"
     if few := [f"{target:g}" for target in TARGETS if impostors * target < 1]:
         yield f"{impostors} impostors are too few for FAR {' and '.join(few)}"
 
 
 def _strangers(drawn: Drawn, seed: int) -> NDArray[np.intp]:
-    """Return for each probe a place in the gallery that isn't its own, drawn by seed."""
+    """Return for each probe an index in the gallery that isn't its own, drawn by seed."""
     rng = random.Random(seed)
     people = len(drawn.people)
     steps = [rng.randrange(1, people) for _ in drawn.owner]
     return np.array([(own + step) % people for own, step in zip(drawn.owner, steps, strict=True)])
 
 
-def _distances(probes: NDArray[np.float32], gallery: NDArray[np.float32]) -> Array:
+def _distances(probes: Array32, gallery: Array32) -> Array:
     """Return the distance of every probe to every gallery photo, ``PxG``."""
     a, b = probes.astype(np.float64), gallery.astype(np.float64)
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T

@@ -1,4 +1,4 @@
-"""Who is compared: people in an order that doesn't depend on how they are listed, and draws."""
+"""The people compared: in an order that doesn't depend on how they are listed, and draws."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Roles = list[tuple[str, list[Path]]]  # a person's photos, the base or the galle
 def _natural(name: str) -> tuple[Any, ...]:
     """Return what to sort names by so that 2 comes before 10."""
     parts = re.split(r"(\d+)", name, flags=re.ASCII)  # text and numbers in turn
-    return tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), name
+    return tuple(int(part) if n % 2 else part for n, part in enumerate(parts)), name
 
 
 def by_name(people: Iterable[Person]) -> list[Person]:
     """Return people in the order of their names, and the photos of each likewise.
 
-    Who is listed twice is one person: a pair of the two would not be a pair of strangers.
+    A name listed twice is one person: a pair of the two would not be a pair of strangers.
     """
     photos: dict[str, set[Path]] = {}
     for person in people:
@@ -74,7 +74,7 @@ class Drawn:
         people: Names, in the order of the draw.
         gallery: A photo of each.
         probes: In the order of the draw: all people's first ones, then second ones.
-        owner: The place of each probe's person.
+        owner: The index of each probe's person.
         no_face: Photos that were searched and have no face, as ``person/photo``.
         left_out: People who can make no pair, and why.
     """
@@ -87,15 +87,15 @@ class Drawn:
     left_out: list[str]
 
     def first(self, pairs: int) -> Drawn:
-        """Return the first so many pairs, with the gallery of their people alone."""
+        """Return the first ``pairs`` pairs, with the gallery of their people alone."""
         owner = self.owner[:pairs]
-        kept = sorted(set(owner))
-        place = {old: new for new, old in enumerate(kept)}
+        people = sorted(set(owner))
+        index = {old: new for new, old in enumerate(people)}
         return Drawn(
-            [self.people[old] for old in kept],
-            [self.gallery[old] for old in kept],
+            [self.people[old] for old in people],
+            [self.gallery[old] for old in people],
             self.probes[: len(owner)],
-            [place[old] for old in owner],
+            [index[old] for old in owner],
             self.no_face,
             self.left_out,
         )
@@ -111,7 +111,7 @@ class Drawn:
 
 @dataclass
 class _Candidate:
-    """A person, photos not searched yet, and faces found so far."""
+    """A person, photos that aren't searched yet, and the faces of those that are."""
 
     name: str
     photos: list[Path]
