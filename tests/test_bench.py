@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import shutil
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from forks import Fork
 from PIL import Image
 from rich.console import Console, RenderableType
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -46,7 +43,7 @@ def sharpened(lr: Tensor) -> Tensor:
 
 
 def compared(*others: Method) -> list[Method]:
-    return methods(others, 4)
+    return methods(others, Protocol())
 
 
 def printed(what: RenderableType, width: int = 100) -> str:
@@ -71,20 +68,20 @@ def measured(photos: list[Path]) -> Quality:
 def require_near(a: Quality, b: Quality) -> None:
     """See that two results differ by no more than they may."""
     assert a.scores.keys() == b.scores.keys()
-    for column, its in a.scores.items():
-        for metric, values in its.items():
+    for method, scores in a.scores.items():
+        for metric, values in scores.items():
             most = TOLERANCE[a.metrics[metric]["unit"]]
-            assert b.mean(column, metric) == pytest.approx(a.mean(column, metric), abs=most)
-            assert b.scores[column][metric] == pytest.approx(values, abs=10 * most)
+            assert b.mean(method, metric) == pytest.approx(a.mean(method, metric), abs=most)
+            assert b.scores[method][metric] == pytest.approx(values, abs=10 * most)
 
 
 # --- figures ------------------------------------------------------------------------------------
 
 
-def test_bicubics_column_is_what_pillow_and_scikit_image_say(data_root: Path) -> None:
+def test_bicubic_is_what_pillow_and_scikit_image_say(data_root: Path) -> None:
     files = codec.listed(data_root / "celeba" / "test")[:40]
-    found = measure(compared(), files, PLAIN)
-    assert found.images == [file.name for file in files]
+    result = measure(compared(), files, PLAIN)
+    assert result.images == [file.name for file in files]
     bicubic = Image.Resampling.BICUBIC
     for number, file in enumerate(files):
         with Image.open(file) as photo:
@@ -102,18 +99,18 @@ def test_bicubics_column_is_what_pillow_and_scikit_image_say(data_root: Path) ->
             sigma=1.5,
             use_sample_covariance=False,
         )
-        assert found.scores["bicubic"]["psnr"][number] == pytest.approx(psnr, abs=0.03)
-        assert found.scores["bicubic"]["ssim"][number] == pytest.approx(ssim, abs=0.002)
+        assert result.scores["bicubic"]["psnr"][number] == pytest.approx(psnr, abs=0.03)
+        assert result.scores["bicubic"]["ssim"][number] == pytest.approx(ssim, abs=0.002)
 
 
 def test_references_on_celeba_are_what_another_implementation_measured(data_root: Path) -> None:
     files = codec.listed(data_root / "celeba" / "test")
-    found = measure(compared(), files, Protocol(metrics=("psnr", "psnr-y", "ssim", "ssim-y")))
+    result = measure(compared(), files, Protocol(metrics=("psnr", "psnr-y", "ssim", "ssim-y")))
     expected = {"bicubic": (22.33, 23.81, 0.655, 0.692), "lanczos": (22.59, 24.10, 0.667, 0.705)}
-    for column, values in expected.items():
-        for metric, value in zip(found.metrics, values, strict=True):
+    for method, values in expected.items():
+        for metric, value in zip(result.metrics, values, strict=True):
             near = 0.02 if metric.startswith("psnr") else 0.002
-            assert found.mean(column, metric) == pytest.approx(value, abs=near)
+            assert result.mean(method, metric) == pytest.approx(value, abs=near)
 
 
 def test_bicubic_gains_nothing_over_itself_and_nearest_loses(measured: Quality) -> None:
@@ -138,17 +135,17 @@ def test_references_come_first_and_models_are_tested_against_each_other(
     assert first.difference == difference(
         measured.scores["sharp [x]"]["psnr"], measured.scores["blurred"]["psnr"]
     )
-    assert first.p_adjusted == first.difference.p == 2 / 2**9  # nine pictures, all of one sign
+    assert first.p_adjusted == first.difference.p == 2 / 2**9  # nine images, all of one sign
     assert measured.seconds.keys() == measured.scores.keys()
     assert all(seconds > 0 for seconds in measured.seconds.values())
 
 
 def test_several_pairs_of_models_are_corrected_for(photos: list[Path]) -> None:
-    made = [Method(n, blurred if n == "a" else sharpened) for n in ("a", "b", "c")]
-    found = measure(compared(*made), photos, Protocol(metrics=("psnr",)))
-    assert [(one.a, one.b) for one in found.versus] == [("b", "a"), ("c", "a"), ("c", "b")]
-    assert [one.difference.p for one in found.versus] == [2 / 512, 2 / 512, 1]
-    assert [one.p_adjusted for one in found.versus] == [6 / 512, 6 / 512, 1]
+    candidates = [Method(n, blurred if n == "a" else sharpened) for n in ("a", "b", "c")]
+    result = measure(compared(*candidates), photos, Protocol(metrics=("psnr",)))
+    assert [(one.a, one.b) for one in result.versus] == [("b", "a"), ("c", "a"), ("c", "b")]
+    assert [one.difference.p for one in result.versus] == [2 / 512, 2 / 512, 1]
+    assert [one.p_adjusted for one in result.versus] == [6 / 512, 6 / 512, 1]
 
 
 def test_metrics_get_what_they_ask_for(
@@ -156,24 +153,24 @@ def test_metrics_get_what_they_ask_for(
 ) -> None:
     fake_distribution("srkit-told", {"told_parts": TOLD})
     protocol = Protocol(border=3, metrics=("small", "again", "high"), set_metrics=("pooled",))
-    found = measure(compared(Method("blurred", blurred)), photos, protocol, batch_size=4)
-    assert set(found.scores["nearest"]["small"]) == {16}
-    assert set(found.scores["nearest"]["high"]) == {58}  # 64 without 3 on each side
-    assert found.mean("bicubic", "again") < found.mean("blurred", "again")
-    assert found.metrics["again"] == {
+    result = measure(compared(Method("blurred", blurred)), photos, protocol, batch_size=4)
+    assert set(result.scores["nearest"]["small"]) == {16}
+    assert set(result.scores["nearest"]["high"]) == {58}  # 64 without 3 on each side
+    assert result.mean("bicubic", "again") < result.mean("blurred", "again")
+    assert result.metrics["again"] == {
         "unit": "",
         "higher_is_better": False,
         "title": "Again",
         "provider": "srkit-told 1.0",
     }
-    assert found.metrics["small"]["title"] == "small"
+    assert result.metrics["small"]["title"] == "small"
     # One number for all nine, 58 * 58 pixels each.
-    assert found.set_scores.keys() == found.scores.keys()
-    assert found.set_scores["nearest"] == {"pooled": 9 * 58 * 58}
-    assert found.set_metrics["pooled"]["unit"] == "px"
-    assert "30276.0000" in printed(Report({}, found).tables())
-    Report({}, found).write(photos[0].parent.parent / "report.json")
-    assert Report.read(photos[0].parent.parent / "report.json").quality == found
+    assert result.set_scores.keys() == result.scores.keys()
+    assert result.set_scores["nearest"] == {"pooled": 9 * 58 * 58}
+    assert result.set_metrics["pooled"]["unit"] == "px"
+    assert "30276.0000" in printed(Report({}, result).tables())
+    Report({}, result).write(photos[0].parent.parent / "report.json")
+    assert Report.read(photos[0].parent.parent / "report.json").quality == result
 
 
 TOLD = """
@@ -223,7 +220,7 @@ def srkit_set_metrics(): return {"pooled": Pooled, "few": Few}
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("changes", "message"),
     [
         ({"metrics": ("odd",)}, "metric 'odd' asks for weather; there are sr, hr, lr, redegraded"),
         ({"metrics": ("whole",)}, r"metric 'whole' gives \(\), not one score an image"),
@@ -234,15 +231,18 @@ def srkit_set_metrics(): return {"pooled": Pooled, "few": Few}
     ],
 )
 def test_a_metric_that_cant_be_had_is_one_line(
-    fake_distribution: Callable[..., Path], photos: list[Path], asked: dict[str, Any], said: str
+    fake_distribution: Callable[..., Path],
+    photos: list[Path],
+    changes: dict[str, Any],
+    message: str,
 ) -> None:
     fake_distribution("srkit-told", {"told_parts": TOLD})
-    with pytest.raises(srkit.SrkitError, match=said) as error:
-        measure(compared(), photos[:2], Protocol(**{"metrics": ("psnr", "ssim"), **asked}))
+    with pytest.raises(srkit.SrkitError, match=message) as error:
+        measure(compared(), photos[:2], Protocol(**{"metrics": ("psnr", "ssim"), **changes}))
     assert "\n" not in str(error.value)
 
 
-def test_whole_pictures_of_several_sizes_are_scored_each_in_its_own(
+def test_whole_images_of_several_sizes_are_scored_each_in_its_own(
     tmp_path: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = [(64, 40), (33, 50), (64, 40), (80, 81), (64, 43)]
@@ -252,31 +252,31 @@ def test_whole_pictures_of_several_sizes_are_scored_each_in_its_own(
         with Image.open(photos[number]) as photo:
             photo.resize(size).save(files[-1])
     protocol = Protocol(framing="whole", border=4, metrics=("psnr", "ssim"))
-    seen: list[tuple[int, ...]] = []
+    batches: list[tuple[int, ...]] = []
 
-    def enlarge(lr: Tensor) -> Tensor:
-        seen.append(tuple(lr.shape))
+    def upscaler(lr: Tensor) -> Tensor:
+        batches.append(tuple(lr.shape))
         return blurred(lr)
 
-    found = measure(compared(Method("seen", enlarge)), files, protocol)
+    result = measure(compared(Method("batches", upscaler)), files, protocol)
     # The first is the warm-up; equal sizes go together, 64x43 is cut to 64x40.
-    assert seen == [(1, 3, 10, 16), (3, 3, 10, 16), (1, 3, 12, 8), (1, 3, 20, 20)]
+    assert batches == [(1, 3, 10, 16), (3, 3, 10, 16), (1, 3, 12, 8), (1, 3, 20, 20)]
     for number, file in enumerate(files):
-        alone = measure(compared(Method("seen", blurred)), [file], protocol)
-        assert alone.scores["seen"]["psnr"] == [found.scores["seen"]["psnr"][number]]
+        alone = measure(compared(Method("batches", blurred)), [file], protocol)
+        assert alone.scores["batches"]["psnr"] == [result.scores["batches"]["psnr"][number]]
     monkeypatch.setattr(measuring, "PIXELS", 64 * 40 * 2)
-    seen.clear()
-    assert measure(compared(Method("seen", enlarge)), files, protocol).scores == found.scores
-    assert max(shape[0] for shape in seen) == 1  # no more than fit into memory
+    batches.clear()
+    assert measure(compared(Method("batches", upscaler)), files, protocol).scores == result.scores
+    assert max(shape[0] for shape in batches) == 1  # no more than fit into memory
 
 
 # --- what can't matter --------------------------------------------------------------------------
 
 
 def test_the_order_changes_no_bit(photos: list[Path]) -> None:
-    made = compared(srkit_model())
-    first = measure(made, photos, Protocol(), batch_size=4)
-    other = measure(made, photos[::-1], Protocol(), batch_size=4)
+    candidates = compared(srkit_model())
+    first = measure(candidates, photos, Protocol(), batch_size=4)
+    other = measure(candidates, photos[::-1], Protocol(), batch_size=4)
     assert other.scores == first.scores
     assert other.images == first.images == [file.name for file in photos]
     assert other.protocol == first.protocol
@@ -289,10 +289,10 @@ def srkit_model() -> Method:
     return Method("faces", model.upscale, model.sha256)
 
 
-def test_a_picture_scores_the_same_in_any_company(photos: list[Path]) -> None:
+def test_an_image_scores_the_same_in_any_company(photos: list[Path]) -> None:
     all_of_them, few = (measure(compared(), files, PLAIN) for files in (photos, photos[5:]))
-    for column, its in few.scores.items():
-        assert its["psnr"] == all_of_them.scores[column]["psnr"][5:]
+    for method, scores in few.scores.items():
+        assert scores["psnr"] == all_of_them.scores[method]["psnr"][5:]
 
 
 def test_files_of_one_name_are_ordered_by_content(tmp_path: Path, photos: list[Path]) -> None:
@@ -308,11 +308,11 @@ def test_files_of_one_name_are_ordered_by_content(tmp_path: Path, photos: list[P
 def test_the_batch_size_matters_less_than_the_tolerance(
     photos: list[Path], batch_size: int
 ) -> None:
-    made = compared(srkit_model())
-    whole, cut = (measure(made, photos, Protocol(), batch_size=b) for b in (64, batch_size))
+    candidates = compared(srkit_model())
+    whole, cut = (measure(candidates, photos, Protocol(), batch_size=b) for b in (64, batch_size))
     require_near(whole, cut)
-    for column in REFERENCES:
-        assert cut.scores[column] == whole.scores[column]
+    for method in REFERENCES:
+        assert cut.scores[method] == whole.scores[method]
 
 
 def test_the_rounding_of_another_device_matters_less_than_the_tolerance(
@@ -341,54 +341,52 @@ def test_the_rounding_of_another_device_matters_less_than_the_tolerance(
 def test_a_gpu_measures_what_the_cpu_does(photos: list[Path]) -> None:
     cpu = measure(compared(srkit_model()), photos, Protocol())
     model = srkit.load("faces", device="cuda")
-    column = Method("faces", model.upscale, model.sha256)
-    gpu = measure(compared(column), photos, Protocol(), device="cuda")
+    method = Method("faces", model.upscale, model.sha256)
+    gpu = measure(compared(method), photos, Protocol(), device="cuda")
     require_near(cpu, gpu)
 
 
-def test_copies_of_a_picture_are_told_of(tmp_path: Path, photos: list[Path]) -> None:
+def test_copies_of_an_image_are_noted(tmp_path: Path, photos: list[Path]) -> None:
     copy = Path(shutil.copy(photos[0], tmp_path / "copy.png"))
-    found = measure(compared(), [*photos[:3], copy], PLAIN)
-    assert found.notes == ["1 of 4 images are copies of others"]
-    assert found.scores["bicubic"]["psnr"][0] == found.scores["bicubic"]["psnr"][3]
+    result = measure(compared(), [*photos[:3], copy], PLAIN)
+    assert result.notes == ["1 of 4 images are copies of others"]
+    assert result.scores["bicubic"]["psnr"][0] == result.scores["bicubic"]["psnr"][3]
     assert measure(compared(), photos[:3], PLAIN).notes == []
 
 
 # --- going on -----------------------------------------------------------------------------------
 
 
-def interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-def counted(
-    seen: list[int], dies_after: int = 1 << 30, die: Callable[[], None] = interrupt
-) -> Method:
-    def enlarge(lr: Tensor) -> Tensor:
-        if sum(seen) + len(lr) > dies_after:
-            die()
-        seen.append(len(lr))
+def counted(batches: list[int], dies_after: int = 1 << 30) -> Method:
+    def upscaler(lr: Tensor) -> Tensor:
+        if sum(batches) + len(lr) > dies_after:
+            raise KeyboardInterrupt
+        batches.append(len(lr))
         return blurred(lr)
 
-    return Method("counted", enlarge, "0" * 64)
+    return Method("counted", upscaler, "0" * 64)
 
 
 def test_what_was_interrupted_goes_on(tmp_path: Path, photos: list[Path]) -> None:
-    store, seen = Store(tmp_path / "partial.sqlite"), list[int]()
+    store, batches = Store(tmp_path / "partial.sqlite"), list[int]()
     how: dict[str, Any] = {"partial": store, "batch_size": 2}
     whole = measure(compared(counted([])), photos, PLAIN, batch_size=2)
     with pytest.raises(KeyboardInterrupt):
         measure(compared(counted([], dies_after=5)), photos, PLAIN, **how)
-    told: list[tuple[str, int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     done = measure(
-        compared(counted(seen)), photos, PLAIN, **how, progress=lambda *said: told.append(said)
+        compared(counted(batches)),
+        photos,
+        PLAIN,
+        **how,
+        progress=lambda *message: calls.append(message),
     )
-    assert seen == [1, 2, 2, 1]  # a warm-up, and the five that were missing
+    assert batches == [1, 2, 2, 1]  # a warm-up, and the five that were missing
     assert done.scores == whole.scores
     assert done.notes == ["4 images were scored before an interruption"]
     # Two batches were stored, by all four methods.
-    assert told[0] == ("scores", 18, 36)
-    assert told[-1] == ("scores", 36, 36)
+    assert calls[0] == ("scores", 18, 36)
+    assert calls[-1] == ("scores", 36, 36)
     assert done.as_json()["summary"] == whole.as_json()["summary"]
 
 
@@ -398,12 +396,12 @@ def test_only_what_decides_a_score_makes_it_be_found_again(
     store = Store(tmp_path / "partial.sqlite")
     measure(compared(counted([])), photos, PLAIN, partial=store)
 
-    def again(column: Method | None = None, files: Sequence[Path] = photos, **changes: Any) -> int:
-        seen: list[int] = []
-        made = column or counted(seen)
-        made = replace(made, upscale=counted(seen).upscale)
-        measure(compared(made), files, PLAIN.changed(**changes), partial=store)
-        return max(0, sum(seen) - 1)  # less the warm-up
+    def again(method: Method | None = None, files: Sequence[Path] = photos, **changes: Any) -> int:
+        batches: list[int] = []
+        candidates = method or counted(batches)
+        candidates = replace(candidates, upscale=counted(batches).upscale)
+        measure(compared(candidates), files, PLAIN.changed(**changes), partial=store)
+        return max(0, sum(batches) - 1)  # less the warm-up
 
     assert again() == 0
     assert again(files=photos[3:]) == 0
@@ -429,21 +427,6 @@ def test_metrics_of_sets_see_every_image_again(
     assert second.scores == first.scores
 
 
-def test_a_run_goes_on_after_kill_9(tmp_path: Path, photos: list[Path]) -> None:
-    file = tmp_path / "partial.sqlite"
-
-    method = counted([], 5, lambda: os.kill(os.getpid(), signal.SIGKILL))
-
-    def run() -> None:
-        measure(compared(method), photos, PLAIN, partial=Store(file), batch_size=2)
-
-    assert Fork(tmp_path, run).end()[0] == -signal.SIGKILL
-    seen: list[int] = []
-    done = measure(compared(counted(seen)), photos, PLAIN, partial=Store(file), batch_size=2)
-    assert sum(seen) == 1 + 5
-    assert done.scores == measure(compared(counted([])), photos, PLAIN, batch_size=2).scores
-
-
 # --- refusals -----------------------------------------------------------------------------------
 
 
@@ -453,20 +436,20 @@ def test_a_model_of_another_scale_is_refused(photos: list[Path]) -> None:
         srkit.bench([double], data=photos[0].parent, device="cpu")
 
 
-def test_a_column_that_makes_another_size_is_refused(photos: list[Path]) -> None:
+def test_a_method_that_makes_another_size_is_refused(photos: list[Path]) -> None:
     double = Method("double", lambda lr: codec.bicubic(lr, 2))
     with pytest.raises(InputError, match="'double' makes 32x32 pixels of 16x16, not 64x64"):
         measure(compared(double), photos, PLAIN)
 
 
-def test_a_broken_picture_stops_the_bench_and_is_named(tmp_path: Path, crops: Crops) -> None:
+def test_a_broken_image_stops_the_bench_and_is_named(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 3, 32)
-    (tmp_path / "000002.png").write_text("a note under a picture's name")
+    (tmp_path / "000002.png").write_text("a note under an image's name")
     with pytest.raises(InputError, match=r"000002\.png: not a readable image"):
         srkit.bench(["bicubic"], data=tmp_path, device="cpu")
 
 
-def test_what_isnt_there_or_isnt_for_pictures_is_one_line(photos: list[Path]) -> None:
+def test_what_isnt_there_or_isnt_for_images_is_one_line(photos: list[Path]) -> None:
     with pytest.raises(InputError, match=r"gone\.png: no such file"):
         measure(compared(), [*photos, photos[0].with_name("gone.png")], PLAIN)
     with pytest.raises(InputError, match="no images to measure"):
@@ -515,7 +498,7 @@ def test_one_model_may_be_given_by_itself_and_names_may_not_collide(photos: list
         srkit.bench(["faces", "faces"], data=photos[0].parent, device="cpu")
 
 
-def test_pictures_of_other_sizes_are_brought_to_the_protocols(tmp_path: Path) -> None:
+def test_images_of_other_sizes_are_brought_to_the_protocols(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (7, 3, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "tiny.png")
     Image.fromarray(noise[..., 0]).save(tmp_path / "grey.png")
@@ -587,38 +570,38 @@ def test_the_tables_show_every_model_and_the_protocol_within_a_terminal(
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
     assert "Quality, mean of 9 images" in text
-    for column in measured.scores:
-        row = next(line for line in text.splitlines() if line.split(" ")[2:] and column in line)
-        assert f" {measured.mean(column, 'psnr'):.2f} " in row
-        assert f" {measured.mean(column, 'ssim-y'):.4f} " in row
+    for method in measured.scores:
+        row = next(line for line in text.splitlines() if line.split(" ")[2:] and method in line)
+        assert f" {measured.mean(method, 'psnr'):.2f} " in row
+        assert f" {measured.mean(method, 'ssim-y'):.4f} " in row
     gain, low, high = measured.gain("blurred", "psnr")
     assert f" {gain:+.2f} " in text
     assert f"[{low:+.2f}, {high:+.2f}]" in text
-    its = measured.versus[0].difference
-    assert f"{its.mean:+.2f} [{its.low:+.2f}, {its.high:+.2f}]" in text
+    scores = measured.versus[0].difference
+    assert f"{scores.mean:+.2f} [{scores.low:+.2f}, {scores.high:+.2f}]" in text
     assert "lower is better" in text
-    for said in ("framing squash", "size 64", "degradation faces-x4", "seed 0", "fingerprint"):
-        assert said in " ".join(text.split())
+    for message in ("framing squash", "size 64", "degradation faces-x4", "seed 0", "fingerprint"):
+        assert message in " ".join(text.split())
 
 
 def test_many_models_and_metrics_stay_readable(measured: Quality) -> None:
     names = [f"model {n}" for n in range(7)]
-    its = dict(measured.scores["blurred"])
+    scores = dict(measured.scores["blurred"])
     about = dict(measured.metrics)
     for n in range(5):
-        its[f"other-{n}"] = [0.1234] * 9
+        scores[f"other-{n}"] = [0.1234] * 9
         about[f"other-{n}"] = {"unit": "", "higher_is_better": n > 2, "title": f"Other {n}"}
-    many = replace(measured, metrics=about, scores=dict.fromkeys((*REFERENCES, *names), its))
+    many = replace(measured, metrics=about, scores=dict.fromkeys((*REFERENCES, *names), scores))
     text = printed(Report({}, many).tables())
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
     assert "by psnr alone, the other metrics are in the JSON" in " ".join(text.split())
-    for said in (*names, "Other 4", "lower is better: ", "Other 0; Other 1; Other 2"):
-        assert said in " ".join(text.split())
+    for message in (*names, "Other 4", "lower is better: ", "Other 0; Other 1; Other 2"):
+        assert message in " ".join(text.split())
 
 
 def test_one_model_is_tested_against_nobody(photos: list[Path]) -> None:
-    found = measure(compared(Method("blurred", blurred)), photos, PLAIN)
-    assert found.versus == []
-    assert "permutation" not in printed(Report({}, found).tables())
+    result = measure(compared(Method("blurred", blurred)), photos, PLAIN)
+    assert result.versus == []
+    assert "permutation" not in printed(Report({}, result).tables())
     assert "Gain" not in printed(Report({}, measure(compared(), photos, PLAIN)).tables())

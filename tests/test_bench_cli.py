@@ -48,11 +48,11 @@ def run(*arguments: object) -> int:
 
 
 def without_time(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    found["quality"].pop("seconds")
-    found["quality"].pop("notes")
-    found.pop("run")
-    return found
+    result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    result["quality"].pop("seconds")
+    result["quality"].pop("notes")
+    result.pop("run")
+    return result
 
 
 # --- reports ------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def test_a_bench_that_was_killed_goes_on_and_ends_the_same(
     where = ("bicubic", "--data", photos, "--batch-size", 2)
     assert run(*where, "--report", undisturbed) == 0
 
-    def slow(made: list[Method], scale: int) -> list[Method]:
+    def slow(models: list[Method], protocol: Protocol) -> list[Method]:
         def slowed(method: Method) -> Method:
             def upscale(lr: Tensor) -> Tensor:
                 time.sleep(0.3)
@@ -105,7 +105,7 @@ def test_a_bench_that_was_killed_goes_on_and_ends_the_same(
 
             return replace(method, upscale=upscale)
 
-        return [slowed(method) for method in methods(made, scale)]
+        return [slowed(method) for method in methods(models, protocol)]
 
     with monkeypatch.context() as patch:
         patch.setattr(runner, "methods", slow)
@@ -133,26 +133,26 @@ def test_an_interrupt_says_what_is_kept(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "bench", interrupted)
-    for where, said in (((), "faces and embeddings"), (("--report", tmp_path), "and scores")):
+    for where, message in (((), "faces and embeddings"), (("--report", tmp_path), "and scores")):
         assert run("--data", photos, *where) == 130
         (line,) = capsys.readouterr().err.splitlines()
-        assert said in line
+        assert message in line
         assert line.endswith("are stored, and the same command goes on")
 
 
 # --- other programs -----------------------------------------------------------------------------
 
 
-def test_another_program_is_a_column(
+def test_another_program_is_a_method(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lr, sr, file = tmp_path / "lr", tmp_path / "sr", tmp_path / "report.json"
     assert run("--data", photos, "--write-lr", lr) == 0
     assert capsys.readouterr().out == f"{lr}: 8 images to be upscaled by 4\n"
     sr.mkdir()
-    for picture in lr.iterdir():
-        with Image.open(picture) as small:
-            small.resize((64, 64), Image.Resampling.BICUBIC).save(sr / picture.name)
+    for image in lr.iterdir():
+        with Image.open(image) as small:
+            small.resize((64, 64), Image.Resampling.BICUBIC).save(sr / image.name)
     assert run("--data", photos, "--results", f"pillow={sr}", "--json", file) == 0
     quality = Report.read(file).quality
     assert quality is not None
@@ -191,10 +191,10 @@ def test_every_face_another_program_is_asked_for_is_written(
     lr, sr = tmp_path / "lr", tmp_path / "sr"
     assert run(*where, "--write-lr", lr) == 0
     sr.mkdir()
-    for picture in lr.iterdir():
-        with Image.open(picture) as small:
+    for image in lr.iterdir():
+        with Image.open(image) as small:
             size = small.width * 4, small.height * 4
-            small.resize(size, Image.Resampling.NEAREST).save(sr / picture.name)
+            small.resize(size, Image.Resampling.NEAREST).save(sr / image.name)
     file = tmp_path / "report.json"
     assert run(*where, "--results", f"theirs={sr}", "--json", file) == 0
     report = Report.read(file)
@@ -210,7 +210,7 @@ def test_every_face_another_program_is_asked_for_is_written(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--protocol", "papr"), "no protocol 'papr' (did you mean 'paper'?)"),
         (("--metric", "psnrr"), "unknown metric 'psnrr' (did you mean 'psnr'?)"),
@@ -226,7 +226,7 @@ def test_every_face_another_program_is_asked_for_is_written(
 )
 def test_a_wrong_choice_is_one_line(
     arguments: tuple[str, ...],
-    said: str,
+    message: str,
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -237,7 +237,7 @@ def test_a_wrong_choice_is_one_line(
     assert run("--data", photos, *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("srkit: ")
-    assert said in line
+    assert message in line
 
 
 def test_a_missing_or_empty_place_is_one_line(
@@ -247,7 +247,7 @@ def test_a_missing_or_empty_place_is_one_line(
     empty = tmp_path / "empty"
     empty.mkdir()
     (tmp_path / "weights.pt").write_bytes(b"")
-    for arguments, said in (
+    for arguments, message in (
         (("--data", "nowhere"), "no photos at 'nowhere'"),
         (("--data", empty), " in it (.avif, "),
         (("--verify", "folders", "--verify-data", "nowhere"), "no face set 'folders' at 'nowhere'"),
@@ -256,7 +256,7 @@ def test_a_missing_or_empty_place_is_one_line(
     ):
         assert run(*arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert said in line
+        assert message in line
 
 
 def test_missing_weights_are_missed_before_anything_is_computed(
@@ -266,9 +266,9 @@ def test_missing_weights_are_missed_before_anything_is_computed(
         Image.new("RGB", (64, 64)).save(tmp_path / name)
     where = ("--data", photos, "--verify", "imm", "--verify-data", tmp_path)
     assert run(*where, "--embedder-weights", tmp_path / "none.pt") == 2
-    said = capsys.readouterr()
-    assert "none.pt: no such file" in said.err
-    assert said.out == ""
+    message = capsys.readouterr()
+    assert "none.pt: no such file" in message.err
+    assert message.out == ""
 
 
 def test_names_and_places_are_told_apart() -> None:
@@ -301,12 +301,17 @@ def named(root: Path, *names: str) -> Path:
 
 def test_imm_is_drawn_as_in_the_paper_and_whole(tmp_path: Path) -> None:
     root = named(tmp_path, *(f"{p:02d}_{n:02d}.png" for p in range(1, 8) for n in range(1, 6)))
-    found = face_set("imm", root, Protocol())
-    assert (len(found.drawn), len(found.people), found.everybody, found.pairs) == (5, 7, True, 0)
-    assert {len(person.photos) for person in found.drawn} == {3}
-    assert face_set("imm", root, Protocol()) == found
+    result = face_set("imm", root, Protocol())
+    assert (len(result.drawn), len(result.people), result.everybody, result.pairs) == (
+        5,
+        7,
+        True,
+        0,
+    )
+    assert {len(person.photos) for person in result.drawn} == {3}
+    assert face_set("imm", root, Protocol()) == result
     other = face_set("imm", root, Protocol(seed=1))
-    assert other.drawn != found.drawn
+    assert other.drawn != result.drawn
     assert len(face_set("imm", root, Protocol(), people=2).drawn) == 2
     alone = face_set("imm", root, Protocol(), people=0, pairs=9)
     assert (alone.drawn, alone.everybody, alone.pairs) == ([], True, 9)
@@ -314,8 +319,8 @@ def test_imm_is_drawn_as_in_the_paper_and_whole(tmp_path: Path) -> None:
 
 def test_other_sets_are_compared_by_pairs(tmp_path: Path) -> None:
     root = named(tmp_path, "ann/1.png", "ann/2.png", "bob/1.png", "bob/2.png")
-    found = face_set("folders", root, Protocol())
-    assert (found.drawn, found.everybody, found.pairs) == ([], False, 1000)
+    result = face_set("folders", root, Protocol())
+    assert (result.drawn, result.everybody, result.pairs) == ([], False, 1000)
     with pytest.raises(InputError, match="nothing to verify"):
         face_set("folders", root, Protocol(), pairs=0)
     with pytest.raises(InputError, match="one pair has no other person"):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import math
 import shutil
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from forks import Fork
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -51,11 +48,11 @@ class Colours(nn.Module):
         self.sha256, self.dies_after = sha256, dies_after
         self.batches: list[int] = []
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         if len(self.batches) == self.dies_after:
             raise KeyboardInterrupt
-        self.batches.append(len(pictures))
-        coarse = nn.functional.adaptive_avg_pool2d(pictures, 4).flatten(1)
+        self.batches.append(len(images))
+        coarse = nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
         return nn.functional.normalize(coarse - 0.45, dim=1)
 
 
@@ -64,7 +61,7 @@ def blurred(lr: Tensor) -> Tensor:
 
 
 def compared(*others: Method | Model) -> list[Method]:
-    return [c for c in methods(others, 4) if c.name not in ("nearest", "lanczos")]
+    return [c for c in methods(others, PROTOCOL) if c.name not in ("nearest", "lanczos")]
 
 
 METHODS = compared(Method("blurred", blurred))
@@ -78,10 +75,10 @@ def photograph(file: Path, person: int, photo: int) -> Path:
     """Write a portrait: the person is in its tint, the photo in how it is lit and cut."""
     rng = np.random.default_rng(person)
     tint = rng.uniform(0.6, 1.0, 3)
-    its = np.random.default_rng((person, photo))
-    left, top = its.integers(0, 16, 2)
+    scores = np.random.default_rng((person, photo))
+    left, top = scores.integers(0, 16, 2)
     portrait = skimage.data.astronaut()[top : top + 220, 110 + left : 330 + left]
-    lit = portrait * tint * its.uniform(0.85, 1.0) + its.normal(0, 6, portrait.shape)
+    lit = portrait * tint * scores.uniform(0.85, 1.0) + scores.normal(0, 6, portrait.shape)
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(lit.clip(0, 255).astype(np.uint8)).resize((112, 112)).save(file)
     return file
@@ -149,9 +146,9 @@ def test_a_distance_is_what_it_is_by_hand(measured: Distances, people: list[Pers
     by = Colours()
     sr = blurred(lr).mul(255).round() / 255
     row = next(row for row in measured.rows if (row.person, row.photo) == ("p3", "2.png"))
-    for column, picture in {"LR": lr, "blurred": sr, "HR": hr}.items():
-        expected = (by(picture) - by(base)).norm().item()
-        assert row.distances[column] == pytest.approx(expected, abs=1e-5)
+    for method, image in {"LR": lr, "blurred": sr, "HR": hr}.items():
+        expected = (by(image) - by(base)).norm().item()
+        assert row.distances[method] == pytest.approx(expected, abs=1e-5)
 
 
 def made_up(rows: Sequence[tuple[str, float, float, float]]) -> Distances:
@@ -163,16 +160,16 @@ def made_up(rows: Sequence[tuple[str, float, float, float]]) -> Distances:
 
 
 def test_the_gap_closed_is_a_ratio_of_means_with_people_drawn_anew() -> None:
-    found = made_up([("a", 1.4, 1.0, 0.2), ("a", 1.2, 1.1, 0.4), ("b", 1.0, 0.4, 0.3)])
-    closed = found.closed("bicubic")
+    result = made_up([("a", 1.4, 1.0, 0.2), ("a", 1.2, 1.1, 0.4), ("b", 1.0, 0.4, 0.3)])
+    closed = result.closed("bicubic")
     assert closed.value == pytest.approx((3.6 - 2.5) / (3.6 - 0.9))
     # Only one of the two, or both: no draw lies beyond those.
     alone = [(2.6 - 2.1) / (2.6 - 0.6), (1.0 - 0.4) / (1.0 - 0.3)]
     assert [closed.low, closed.high] == pytest.approx(alone)
-    assert vars(found.closed("LR")) == {"value": 0, "low": 0, "high": 0}
-    assert vars(found.closed("HR")) == {"value": 1, "low": 1, "high": 1}
-    assert found.ratio("HR") == pytest.approx(0.9 / 2.5)
-    assert found.ratio("HR", "LR") == pytest.approx(0.9 / 3.6)
+    assert vars(result.closed("LR")) == {"value": 0, "low": 0, "high": 0}
+    assert vars(result.closed("HR")) == {"value": 1, "low": 1, "high": 1}
+    assert result.ratio("HR") == pytest.approx(0.9 / 2.5)
+    assert result.ratio("HR", "LR") == pytest.approx(0.9 / 3.6)
 
 
 def test_the_order_of_rows_moves_no_interval() -> None:
@@ -203,27 +200,27 @@ def test_what_is_lacking_is_reported_and_counted(
         Person("nobody", ()),
         Person("torn", (a, b, torn, copy, tmp_path / "gone.png")),
     ]
-    found = distances(verifier(store), given)
-    assert found.no_face[:3] == [
+    result = distances(verifier(store), given)
+    assert result.no_face[:3] == [
         f"{p}/noise.png" for p in ("one blank", "blank base", "left blank")
     ]
-    assert found.no_face[3].startswith("torn/torn.png (not a readable image")
-    assert found.no_face[4] == found.no_face[3].replace("torn.png", "copy.png")
-    assert found.no_face[5] == "torn/gone.png (No such file or directory)"
-    assert found.left_out == [
+    assert result.no_face[3].startswith("torn/torn.png (not a readable image")
+    assert result.no_face[4] == result.no_face[3].replace("torn.png", "copy.png")
+    assert result.no_face[5] == "torn/gone.png (No such file or directory)"
+    assert result.left_out == [
         "blank base (no face in the base, noise.png)",
         "lone (one photo)",
         "left blank (no face in any other photo)",
         "nobody (no photo)",
     ]
-    assert [row.person for row in found.rows] == ["whole", "one blank", "torn"]
-    assert found.people == 3
+    assert [row.person for row in result.rows] == ["whole", "one blank", "torn"]
+    assert result.people == 3
 
 
 def test_when_nobody_has_two_faces_there_is_nothing_to_say(blank: Path, store: Store) -> None:
     nobody = [Person("nobody", (blank, blank))]
-    said = r"no person has a base and another photo with a face \(1 people, 2 photos"
-    with pytest.raises(InputError, match=said):
+    message = r"no person has a base and another photo with a face \(1 people, 2 photos"
+    with pytest.raises(InputError, match=message):
         distances(verifier(store), nobody)
     with pytest.raises(InputError, match=r"are the least; there are 0 \(of 1 "):
         pairs(verifier(store), nobody)
@@ -242,8 +239,8 @@ def test_the_stamp_states_who_judged_whom_and_how(measured: Distances, paired: P
 
 def test_other_roles_or_names_are_another_protocol(people: list[Person], store: Store) -> None:
     def roles(given: list[Person]) -> str:
-        found = distances(verifier(store, METHODS[:1]), given)
-        return str(found.protocol["roles"])
+        result = distances(verifier(store, METHODS[:1]), given)
+        return str(result.protocol["roles"])
 
     some = people[:2]
     turned = [Person(p.name, p.photos[::-1]) for p in some]
@@ -282,7 +279,7 @@ def test_people_with_too_few_photos_are_drawn_last() -> None:
     for seed in range(5):
         assert {person.name for person in draw(people, 4, 3, seed)} == set("0123")
     assert [person.name for person in draw(people, 9, 3, 0)] == ["0", "1", "2", "3", "pair"]
-    with pytest.raises(InputError, match=r"nobody has two photos \(1 people\)"):
+    with pytest.raises(InputError, match=r"no person has two photos \(1 people\)"):
         draw(people[-1:], 5, 3, 0)
 
 
@@ -303,12 +300,12 @@ def test_everybody_has_a_turn_before_anybody_has_two(tmp_path: Path) -> None:
         *(Person(f"many {n}", p.photos) for n, p in enumerate(somebody(2, 99))),
     ]
     for count, most in ((15, 1), (22, 1), (30, 2), (44, 2), (50, 5)):
-        found = drawn_pairs(people, count, tmp_path)
-        each = np.bincount(found.owner)
-        assert len(found.probes) == len(found.owner) == each.sum() == count
+        result = drawn_pairs(people, count, tmp_path)
+        each = np.bincount(result.owner)
+        assert len(result.probes) == len(result.owner) == each.sum() == count
         assert each.max() == most
-        assert len(found.people) == len(found.gallery) == min(count, 22)
-        for name, photos in found.roles:
+        assert len(result.people) == len(result.gallery) == min(count, 22)
+        for name, photos in result.roles:
             assert len(set(photos)) == len(photos) >= 2
             assert set(photos) <= set(next(p.photos for p in people if p.name == name))
     assert drawn_pairs(people, 10_000, tmp_path).owner.count(0) in (2, 98)
@@ -337,10 +334,10 @@ def test_people_who_make_no_pair_are_counted_and_so_are_photos_without_a_face(
         Person("late", (Path("1"), Path("x3"), Path("x4"), Path("2"))),
         Person("lone", (Path("1"),)),  # listed twice, one person still
     ]
-    found = drawn_pairs(people, 100, tmp_path)
-    assert sorted(found.people) == ["0", "1", "2", "late"]
-    assert found.no_face == ["blank/x1", "blank/x2", "late/x3", "late/x4"]
-    assert found.left_out == [
+    result = drawn_pairs(people, 100, tmp_path)
+    assert sorted(result.people) == ["0", "1", "2", "late"]
+    assert result.no_face == ["blank/x1", "blank/x2", "late/x3", "late/x4"]
+    assert result.left_out == [
         "blank (fewer than two photos with a face)",
         "lone (one photo)",
         "nobody (no photo)",
@@ -348,14 +345,14 @@ def test_people_who_make_no_pair_are_counted_and_so_are_photos_without_a_face(
 
 
 def test_some_of_the_pairs_have_the_gallery_of_their_people(tmp_path: Path) -> None:
-    found = drawn_pairs(somebody(9, 4), 20, tmp_path)
-    some = found.first(5)
-    assert some.probes == found.probes[:5]
+    result = drawn_pairs(somebody(9, 4), 20, tmp_path)
+    some = result.first(5)
+    assert some.probes == result.probes[:5]
     assert len(some.people) == 5
     for owner, probe in zip(some.owner, some.probes, strict=True):
         name = some.people[owner]
         assert probe.photo.name.startswith(f"{name}_")
-        assert some.gallery[owner] == found.gallery[found.people.index(name)]
+        assert some.gallery[owner] == result.gallery[result.people.index(name)]
 
 
 # --- rates --------------------------------------------------------------------------------------
@@ -497,18 +494,18 @@ def test_a_draw_counts_people_as_if_they_were_there_so_often() -> None:
 def test_a_draw_of_one_person_has_no_impostors_and_does_not_count() -> None:
     matching, *_ = matched(8, 2, 0)
     drawn = np.array([[2.0, 0], [1, 1], [1, 1]])
-    found = matching.draws(drawn, [0.5])
-    assert np.isnan(found.auc[0])
-    assert found.auc[1] == found.auc[2] == matching.rates().auc
-    assert Estimate.of(0.5, found.auc).low == found.auc[1]
+    result = matching.draws(drawn, [0.5])
+    assert np.isnan(result.auc[0])
+    assert result.auc[1] == result.auc[2] == matching.rates().auc
+    assert Estimate.of(0.5, result.auc).low == result.auc[1]
 
 
 def test_intervals_cover_what_they_should_and_narrow_with_more_people() -> None:
     widths = []
     for people in (10, 40, 160):
         matching, *_ = matched(people * 2, people, 5)
-        found = matching.draws(weights(people, 200, 0), [0.1])
-        auc = Estimate.of(matching.rates().auc, found.auc)
+        result = matching.draws(weights(people, 200, 0), [0.1])
+        auc = Estimate.of(matching.rates().auc, result.auc)
         assert auc.low < auc.value < auc.high
         widths.append(auc.high - auc.low)
     assert widths[0] > widths[1] > widths[2]
@@ -519,9 +516,9 @@ def test_intervals_cover_what_they_should_and_narrow_with_more_people() -> None:
 def test_rank_1_is_the_share_whose_nearest_is_their_own() -> None:
     matching, *_ = matched(60, 12, 2)
     hits = matching.distances.argmin(axis=1) == matching.owner
-    found = matching.rank_1(weights(12, 300, 0))
-    assert found.value == hits.mean()
-    assert found.low < found.value < found.high
+    result = matching.rank_1(weights(12, 300, 0))
+    assert result.value == hits.mean()
+    assert result.low < result.value < result.high
 
 
 def test_the_share_of_a_gap_has_ends() -> None:
@@ -534,42 +531,42 @@ def test_the_share_of_a_gap_has_ends() -> None:
 # --- pairs --------------------------------------------------------------------------------------
 
 
-def test_pairs_are_counted_and_scored_in_every_column(paired: Pairs) -> None:
+def test_pairs_are_counted_and_scored_in_every_method(paired: Pairs) -> None:
     assert (paired.same, paired.different, paired.people, paired.photos) == (11, 11, 8, 19)
     assert paired.impostors == 11 * 7
     assert list(paired.scores) == ["LR", "bicubic", "blurred", "HR"]
-    for its in paired.scores.values():
-        assert len(its.same) == len(its.different) == 11
-        for estimate in (its.auc, its.eer, its.rank1):
+    for scores in paired.scores.values():
+        assert len(scores.same) == len(scores.different) == 11
+        for estimate in (scores.auc, scores.eer, scores.rank1):
             assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
-        assert its.tar == {}  # 77 impostors
-        assert not set(its.same) & set(its.different)  # a stranger is never oneself
+        assert scores.tar == {}  # 77 impostors
+        assert not set(scores.same) & set(scores.different)  # a stranger is never oneself
     assert paired.scores["HR"].auc.value > 0.9
     assert (paired.scores["LR"].closed.value, paired.scores["HR"].closed.value) == (0, 1)
     assert paired.notes[0] == "77 impostors are too few for FAR 0.01 and 0.001"
-    auc = {name: its.auc.value for name, its in paired.scores.items()}
+    auc = {name: scores.auc.value for name, scores in paired.scores.items()}
     closed = (auc["blurred"] - auc["LR"]) / (auc["HR"] - auc["LR"])
     assert paired.scores["blurred"].closed.value == pytest.approx(closed)
 
 
 def test_pairs_of_one_size_are_those_of_the_curve(people: list[Person], store: Store) -> None:
-    found = pairs(verifier(store), people, count=8, lr_sizes=(8, 16))
-    assert [(size.lr_size, size.photos) for size in found.sizes] == [(8, 16), (16, 16)]
-    for name, its in found.sizes[1].scores.items():
-        assert its["auc"] == found.scores[name].auc
-        assert its["tar"] == UNKNOWN  # 56 impostors
-    smaller = found.sizes[0].scores
-    assert any(smaller[name]["auc"] != its.auc for name, its in found.scores.items())
+    result = pairs(verifier(store), people, count=8, lr_sizes=(8, 16))
+    assert [(size.lr_size, size.photos) for size in result.sizes] == [(8, 16), (16, 16)]
+    for name, scores in result.sizes[1].scores.items():
+        assert scores["auc"] == result.scores[name].auc
+        assert scores["tar"] == UNKNOWN  # 56 impostors
+    smaller = result.sizes[0].scores
+    assert any(smaller[name]["auc"] != scores.auc for name, scores in result.scores.items())
 
 
 def test_more_pairs_than_there_are_is_said(people: list[Person], store: Store) -> None:
-    found = pairs(verifier(store, METHODS[:1]), people, lr_sizes=())
-    assert found.same == 22 - 8
-    assert found.notes[0].startswith(
+    result = pairs(verifier(store, METHODS[:1]), people, lr_sizes=())
+    assert result.same == 22 - 8
+    assert result.notes[0].startswith(
         "1000 same pairs were requested; these people's photos make 14"
     )
-    assert "0.001" in found.notes[1]
-    assert found.sizes == []
+    assert "0.001" in result.notes[1]
+    assert result.sizes == []
 
 
 def test_everything_survives_json(measured: Distances, paired: Pairs, tmp_path: Path) -> None:
@@ -592,20 +589,20 @@ def test_the_order_changes_nothing(
     other = Store(tmp_path / "other.sqlite")  # nothing is known: all is computed again
     turned = reversed_(people)
     assert pairs(verifier(other), turned, count=11, lr_sizes=(8, 16)) == paired
-    found = distances(verifier(other), people[::-1])
-    assert sorted(map(str, found.rows)) == sorted(map(str, measured.rows))
-    assert found.protocol == measured.protocol
+    result = distances(verifier(other), people[::-1])
+    assert sorted(map(str, result.rows)) == sorted(map(str, measured.rows))
+    assert result.protocol == measured.protocol
 
 
 def test_the_batch_size_matters_less_than_the_tolerance(
     people: list[Person], tmp_path: Path
 ) -> None:
     given = compared(load("faces", device="cpu"))
-    found = [
+    result = [
         distances(verifier(Store(tmp_path / f"{size}"), given, batch_size=size), people)
         for size in (3, 64)
     ]
-    for one, other in zip(found[0].rows, found[1].rows, strict=True):
+    for one, other in zip(result[0].rows, result[1].rows, strict=True):
         for name, distance in one.distances.items():
             assert distance == pytest.approx(other.distances[name], abs=TOLERANCE)
 
@@ -625,15 +622,15 @@ def test_a_second_run_embeds_nothing_and_searches_nothing(
     assert sum(other.batches) == 8 + 14 * 4
 
 
-def test_equal_pictures_are_embedded_once(tmp_path: Path) -> None:
-    pictures = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8)[[0, 1, 0, 2, 1]]
+def test_equal_images_are_embedded_once(tmp_path: Path) -> None:
+    images = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8)[[0, 1, 0, 2, 1]]
     by = Colours()
-    found = Embeddings(by, Store(tmp_path / "s"), 2)(pictures)
+    result = Embeddings(by, Store(tmp_path / "s"), 2)(images)
     assert by.batches == [2, 1]
-    assert np.allclose(found, by(pictures.float() / 255).numpy(), atol=1e-6)
+    assert np.allclose(result, by(images.float() / 255).numpy(), atol=1e-6)
 
 
-def test_a_picture_of_another_shape_is_another_picture(tmp_path: Path) -> None:
+def test_an_image_of_another_shape_is_another_image(tmp_path: Path) -> None:
     embeddings = Embeddings(Colours(), Store(tmp_path / "s"))
     wide = torch.arange(96, dtype=torch.uint8).view(1, 3, 4, 8)
     assert not np.allclose(embeddings(wide), embeddings(wide.view(1, 3, 8, 4)))
@@ -641,8 +638,8 @@ def test_a_picture_of_another_shape_is_another_picture(tmp_path: Path) -> None:
 
 def test_damaged_weights_are_one_line(tmp_path: Path) -> None:
     class Broken(Colours):
-        def forward(self, pictures: Tensor) -> Tensor:
-            return super().forward(pictures) * math.nan
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) * math.nan
 
     with pytest.raises(InputError, match="colours: embeddings aren't finite"):
         Embeddings(Broken(), Store(tmp_path / "s"))(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
@@ -659,61 +656,28 @@ def test_what_was_interrupted_goes_on(people: list[Person], tmp_path: Path) -> N
     assert sum(goes_on.batches) + sum(dies.batches) == 8 + 14 * 4
 
 
-JUDGE = """
-import os, signal
+EMBEDDER = """
+class Embedder:
+    name, sha256 = "embedder", "0"
 
-class Judge:
-    name, sha256, batches, dies_after = "judge", "0", 0, -1
-
-    def __call__(self, pictures):
-        if self.batches == self.dies_after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.batches += 1
-        return 255 * pictures.flatten(1)
+    def __call__(self, images):
+        return 255 * images.flatten(1)
 """
-
-
-def imported(file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_embeddings_survive_kill_9(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "a_judge.py"
-    file.write_text(JUDGE)
-    module = imported(file)
-    monkeypatch.setitem(sys.modules, file.stem, module)
-    pictures = torch.arange(20 * 48).view(20, 3, 4, 4).remainder(251).to(torch.uint8)
-
-    def run() -> None:
-        mortal = module.Judge()
-        mortal.dies_after = 3
-        Embeddings(mortal, Store(tmp_path / "kept.sqlite"), 4)(pictures)
-
-    assert Fork(tmp_path, run).end()[0] == -signal.SIGKILL
-    by = module.Judge()
-    found = Embeddings(by, Store(tmp_path / "kept.sqlite"), 4)(pictures)
-    assert by.batches == 5 - 3
-    assert np.allclose(found, pictures.flatten(1).numpy(), atol=1e-3)
 
 
 def test_an_embedder_whose_source_changed_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path / "s")
-    pictures = torch.ones(1, 3, 4, 4, dtype=torch.uint8)
-    found = []
+    images = torch.ones(1, 3, 4, 4, dtype=torch.uint8)
+    values = []
+    monkeypatch.syspath_prepend(tmp_path)
     for factor in (255, 510):
-        file = tmp_path / f"judge_{factor}.py"
-        file.write_text(JUDGE.replace("255", str(factor)))
-        module = imported(file)
-        monkeypatch.setitem(sys.modules, file.stem, module)
-        found.append(round(float(Embeddings(module.Judge(), store)(pictures)[0, 0])))
-    assert found == [1, 2]
+        name = f"an_embedder_{factor}"
+        (tmp_path / f"{name}.py").write_text(EMBEDDER.replace("255", str(factor)))
+        embedder = importlib.import_module(name).Embedder()
+        values.append(round(float(Embeddings(embedder, store)(images)[0, 0])))
+    assert values == [1, 2]
 
 
 # --- alignment on results -----------------------------------------------------------------------
@@ -727,23 +691,23 @@ def test_results_may_be_aligned_anew_and_what_has_no_face_is_counted(
     people: list[Person], store: Store, measured: Distances
 ) -> None:
     given = [*METHODS, *compared(Method("grey", grey))[1:]]
-    found = distances(verifier(store, given, align="sr"), people)
-    assert "anew on every result" in found.protocol["alignment"]
-    said = [note for note in found.notes if note.startswith("grey")]
-    assert said == [
+    result = distances(verifier(store, given, align="sr"), people)
+    assert "anew on every result" in result.protocol["alignment"]
+    message = [note for note in result.notes if note.startswith("grey")]
+    assert message == [
         "grey: no face found on 14 of 14 results of 64x64; they keep the crop of the HR photo"
     ]
-    assert found.mean("LR") == measured.mean("LR")  # the floor stays where it is
-    assert found.mean("HR") != measured.mean("HR")
+    assert result.mean("LR") == measured.mean("LR")  # the floor stays where it is
+    assert result.mean("HR") != measured.mean("HR")
     on_hr = distances(verifier(store, given[-1:]), people)
-    assert found.mean("grey") == on_hr.mean("grey")
+    assert result.mean("grey") == on_hr.mean("grey")
     with pytest.raises(InputError, match="align is hr or sr, not 'lr'"):
         verifier(store, align="lr")
 
 
 def test_a_result_is_cropped_around_the_face_on_it(store: Store) -> None:
     photo = Image.fromarray(skimage.data.astronaut()[:220, 110:330])
-    pictures = torch.stack(
+    images = torch.stack(
         [
             codec.to_tensor(photo.transform((64, 64), Image.Transform.AFFINE, (3, 0, x, 0, 3, y)))[
                 0
@@ -751,39 +715,39 @@ def test_a_result_is_cropped_around_the_face_on_it(store: Store) -> None:
             for x, y in ((0, 0), (12, 9), (30, 24))
         ]
     )
-    crops, missed = Finder(store).reframed(codec.to_uint8(pictures))
+    crops, missed = Finder(store).reframed(codec.to_uint8(images))
     assert missed == 0
-    assert crops.shape == pictures.shape
+    assert crops.shape == images.shape
     crops = crops.float() / 255
-    for one in crops[1:]:  # brought to one place again, but for what lies beyond the picture
-        before = (pictures[0] - pictures[2]).abs().mean()
+    for one in crops[1:]:  # brought to one place again, but for what lies beyond the image
+        before = (images[0] - images[2]).abs().mean()
         assert (crops[0] - one)[:, 8:56, 8:56].abs().mean() < before / 2
-    again, _ = Finder(store).reframed(codec.to_uint8(pictures))
+    again, _ = Finder(store).reframed(codec.to_uint8(images))
     assert torch.equal(again.float() / 255, crops)
 
 
 # --- other programs' results --------------------------------------------------------------------
 
 
-def test_every_lr_picture_is_written_that_is_enlarged(people: list[Person], store: Store) -> None:
-    seen: set[str] = set()
+def test_every_lr_image_is_written_that_is_enlarged(people: list[Person], store: Store) -> None:
+    keys: set[str] = set()
 
     def watched(lr: Tensor) -> Tensor:
-        seen.update(lr_key(p.permute(1, 2, 0).numpy()) for p in codec.to_uint8(lr))
+        keys.update(lr_key(p.permute(1, 2, 0).numpy()) for p in codec.to_uint8(lr))
         return blurred(lr)
 
     given = compared(Method("watched", watched))[1:]
     finder = Finder(store)
     how: dict[str, Any] = {"count": 9, "lr_sizes": (8, 12)}
     pairs(verifier(store, given), people, **how)
-    assert {lr_key(lr) for lr in lr_of_pairs(people, PROTOCOL, finder, **how)} == seen
-    assert len(seen) == 9 * 3
-    seen.clear()
+    assert {lr_key(lr) for lr in lr_of_pairs(people, PROTOCOL, finder, **how)} == keys
+    assert len(keys) == 9 * 3
+    keys.clear()
     distances(verifier(store, given), people[:3])
-    assert {lr_key(lr) for lr in lr_of_distances(people[:3], PROTOCOL, finder)} == seen
+    assert {lr_key(lr) for lr in lr_of_distances(people[:3], PROTOCOL, finder)} == keys
 
 
-def test_a_column_that_makes_another_size_is_refused(people: list[Person], store: Store) -> None:
+def test_a_method_that_makes_another_size_is_refused(people: list[Person], store: Store) -> None:
     double = Method("double", lambda lr: lr.repeat_interleave(2, -1).repeat_interleave(2, -2))
     with pytest.raises(InputError, match="'double' makes 32x32 pixels of 16x16, not 64x64"):
         distances(verifier(store, [double]), people)
@@ -793,34 +757,34 @@ def test_a_column_that_makes_another_size_is_refused(people: list[Person], store
 
 
 @pytest.fixture(scope="module")
-def judge(data_root: Path) -> Any:
+def facenet(data_root: Path) -> Any:
     weights = data_root / "weights" / "facenet-casia-webface.pt"
     return registry.build("embedders", "facenet", weights=str(weights))
 
 
 def test_distances_on_real_faces_are_what_another_implementation_measured(
-    data_root: Path, judge: Any, store: Store
+    data_root: Path, facenet: Any, store: Store
 ) -> None:
     everybody = registry.build("face_sets", "imm", root=data_root / "imm-frontal")
     some = [Person(person.name, person.photos[:3]) for person in everybody]
-    found = distances(verifier(store, compared(), judge), some)
-    assert (found.people, len(found.rows), found.no_face, found.left_out) == (12, 24, [], [])
-    assert found.mean("HR") == pytest.approx(0.237, abs=0.01)
-    assert found.mean("bicubic") == pytest.approx(1.224, abs=0.05)
-    assert found.mean("LR") > 1
-    assert found.protocol["embedder"] == "facenet (facenet-casia-webface)"
+    result = distances(verifier(store, compared(), facenet), some)
+    assert (result.people, len(result.rows), result.no_face, result.left_out) == (12, 24, [], [])
+    assert result.mean("HR") == pytest.approx(0.237, abs=0.01)
+    assert result.mean("bicubic") == pytest.approx(1.224, abs=0.05)
+    assert result.mean("LR") > 1
+    assert result.protocol["embedder"] == "facenet (facenet-casia-webface)"
 
 
 @pytest.mark.long
 def test_lfw_is_told_apart_by_hr_and_hardly_by_bicubic(
-    data_root: Path, judge: Any, store: Store
+    data_root: Path, facenet: Any, store: Store
 ) -> None:
     everybody = registry.build("face_sets", "lfw", root=data_root / "lfw")
-    found = pairs(verifier(store, compared(), judge), everybody, count=30, lr_sizes=())
-    assert (found.same, found.impostors) == (30, 30 * 29)
-    assert found.scores["HR"].auc.value > 0.95
-    assert 0.6 < found.scores["bicubic"].auc.value < 0.92
-    for its in found.scores.values():
-        assert set(its.tar) == {"0.01"}
-        assert np.mean(its.same) < np.mean(its.different)
-    assert sum(line.endswith("(one photo)") for line in found.left_out) == 4069
+    result = pairs(verifier(store, compared(), facenet), everybody, count=30, lr_sizes=())
+    assert (result.same, result.impostors) == (30, 30 * 29)
+    assert result.scores["HR"].auc.value > 0.95
+    assert 0.6 < result.scores["bicubic"].auc.value < 0.92
+    for scores in result.scores.values():
+        assert set(scores.tar) == {"0.01"}
+        assert np.mean(scores.same) < np.mean(scores.different)
+    assert sum(line.endswith("(one photo)") for line in result.left_out) == 4069

@@ -40,9 +40,9 @@ def everything(models: dict[str, float], **changes: Any) -> Report:
     )
 
 
-def printed(found: Comparison, width: int = 100) -> str:
+def printed(comparison: Comparison, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(found.tables())
+    console.print(comparison.tables())
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -51,21 +51,21 @@ def means(part: Part) -> dict[tuple[str, ...], list[str]]:
     return {tuple(labels): [str(value) for value in values] for labels, values in part.means.rows}
 
 
-def test_one_model_against_another_picture_by_picture() -> None:
+def test_one_model_against_another_image_by_image() -> None:
     a, b = report({"old": 1.0}), report({"new": 1.5})
-    found = compare(a, b)
-    (part,) = found.parts
+    comparison = compare(a, b)
+    (part,) = comparison.parts
     assert part.name == "quality"
-    psnr = [one for one in part.versus if one.metric == "psnr"]
-    (one,) = psnr
-    assert (one.a, one.b) == ("new (B)", "old (A)")
+    psnr = [test for test in part.versus if test.metric == "psnr"]
+    (test,) = psnr
+    assert (test.a, test.b) == ("new (B)", "old (A)")
     assert a.quality is not None
     assert b.quality is not None
     theirs, ours = b.quality.scores["new"]["psnr"], a.quality.scores["old"]["psnr"]
-    assert one.difference == statistics.difference(theirs, ours)
-    assert one.difference.low < 0.5 < one.difference.high
-    assert one.difference.p < 0.001
-    assert [one.metric for one in part.versus] == ["psnr", "ssim", "lpips"]
+    assert test.difference == statistics.difference(theirs, ours)
+    assert test.difference.low < 0.5 < test.difference.high
+    assert test.difference.p < 0.001
+    assert [test.metric for test in part.versus] == ["psnr", "ssim", "lpips"]
     assert means(part)["PSNR, dB", "old"] == [f"{a.quality.mean('old', 'psnr'):.2f}", "-", "-"]
     assert means(part)["PSNR, dB", "new"] == ["-", f"{b.quality.mean('new', 'psnr'):.2f}", "-"]
     bicubic = f"{a.quality.mean('bicubic', 'psnr'):.2f}"
@@ -76,14 +76,16 @@ def test_one_model_against_another_picture_by_picture() -> None:
 def test_a_model_that_both_have_is_compared_with_itself() -> None:
     a, b = report({"faces": 1.0}), report({"faces": 1.2})
     b = replace(b, models={"faces": {"sha256": "e" * 64}})
-    found = compare(a, b)
-    assert found.notes == ["'faces' has other weights in B than in A"]
-    one = found.parts[0].versus[0]
-    assert (one.a, one.b) == ("faces (B)", "faces (A)")
-    assert one.difference.mean == pytest.approx(0.2)
+    comparison = compare(a, b)
+    assert comparison.notes == ["'faces' has other weights in B than in A"]
+    test = comparison.parts[0].versus[0]
+    assert (test.a, test.b) == ("faces (B)", "faces (A)")
+    assert test.difference.mean == pytest.approx(0.2)
     same = compare(a, a)
     assert same.notes == []
-    assert all(one.difference == statistics.Difference(0, 0, 0, 1) for one in same.parts[0].versus)
+    assert all(
+        test.difference == statistics.Difference(0, 0, 0, 1) for test in same.parts[0].versus
+    )
 
 
 def test_models_are_held_against_the_other_reports_not_against_their_own() -> None:
@@ -101,22 +103,27 @@ def test_models_are_held_against_the_other_reports_not_against_their_own() -> No
 
 def test_several_pairs_of_models_are_corrected_for() -> None:
     a, b = report({"a": 0.5, "b": 0.52}), report({"c": 0.5, "d": 0.6})
-    its = [one for one in compare(a, b).parts[0].versus if one.metric == "psnr"]
-    assert len(its) == 4
-    ps = [one.difference.p for one in its]
-    assert [one.p_adjusted for one in its] == statistics.holm(ps)
-    assert [one.p_adjusted for one in its] != ps
+    tests = [test for test in compare(a, b).parts[0].versus if test.metric == "psnr"]
+    assert len(tests) == 4
+    ps = [test.difference.p for test in tests]
+    assert [test.p_adjusted for test in tests] == statistics.holm(ps)
+    assert [test.p_adjusted for test in tests] != ps
 
 
 def test_identity_is_compared_by_people() -> None:
     a, b = everything({"old": 1.0}), everything({"new": 1.6})
-    found = compare(a, b)
-    assert [part.name for part in found.parts] == ["quality", "distances", "everybody", "pairs"]
-    by_name = {part.name: part for part in found.parts}
-    (one,) = by_name["distances"].versus
-    assert one.difference.mean == pytest.approx(-0.15, abs=0.03)
+    comparison = compare(a, b)
+    assert [part.name for part in comparison.parts] == [
+        "quality",
+        "distances",
+        "everybody",
+        "pairs",
+    ]
+    by_name = {part.name: part for part in comparison.parts}
+    (test,) = by_name["distances"].versus
+    assert test.difference.mean == pytest.approx(-0.15, abs=0.03)
     # Five people can't say more, whatever their ten probes do.
-    assert one.difference.p == 2 / 2**5
+    assert test.difference.p == 2 / 2**5
     (of_all,) = by_name["everybody"].versus
     assert of_all.difference.p == 2 / 2**12
     assert by_name["pairs"].versus == []
@@ -129,7 +136,7 @@ def test_identity_is_compared_by_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"seed": 1}, "quality, seed: 0 and 1"),
         ({"border": 4}, "quality, border: 0 and 4"),
@@ -138,25 +145,25 @@ def test_identity_is_compared_by_people() -> None:
         ({"seed": 1, "scale": 2}, "quality, scale: 4 and 2; quality, seed: 0 and 1"),
     ],
 )
-def test_other_protocols_are_refused_field_by_field(changes: dict[str, Any], said: str) -> None:
-    made = quality({"x": 1.0})
-    other = replace(made, protocol={**made.protocol, **changes})
+def test_other_protocols_are_refused_field_by_field(changes: dict[str, Any], message: str) -> None:
+    measured = quality({"x": 1.0})
+    other = replace(measured, protocol={**measured.protocol, **changes})
     with pytest.raises(ProtocolMismatch) as error:
         compare(report({"x": 1.0}), report({"x": 1.0}, quality=other), ("one.json", "two.json"))
     assert str(error.value) == (
-        f"one.json and two.json were measured under different protocols: {said}"
+        f"one.json and two.json were measured under different protocols: {message}"
     )
     assert error.value.status == 1
 
 
 def test_another_embedder_or_other_people_are_refused() -> None:
-    found = distances({"x": 1.0})
-    a = report({"x": 1.0}, distances=found, pairs=pairs({"x": 0.9}))
-    weights = {**found.protocol, "embedder_sha256": "d" * 64}
-    b = replace(a, distances=replace(found, protocol=weights))
+    comparison = distances({"x": 1.0})
+    a = report({"x": 1.0}, distances=comparison, pairs=pairs({"x": 0.9}))
+    weights = {**comparison.protocol, "embedder_sha256": "d" * 64}
+    b = replace(a, distances=replace(comparison, protocol=weights))
     with pytest.raises(ProtocolMismatch, match="identity distances, embedder_sha256: ccc"):
         compare(a, b)
-    b = replace(a, distances=replace(found, rows=found.rows[:-1]))
+    b = replace(a, distances=replace(comparison, rows=comparison.rows[:-1]))
     with pytest.raises(ProtocolMismatch, match="identity distances, faces: 10 and 9, not the same"):
         compare(a, b)
     b = replace(a, pairs=replace(pairs({"x": 0.9}), impostors=7))
@@ -165,48 +172,48 @@ def test_another_embedder_or_other_people_are_refused() -> None:
 
 
 def test_versions_and_the_choice_of_metrics_may_differ_and_are_said() -> None:
-    made = quality({"x": 1.0})
-    versions = {**made.protocol["versions"], "torch": "1.13"}
+    measured = quality({"x": 1.0})
+    versions = {**measured.protocol["versions"], "torch": "1.13"}
     other = replace(
-        made,
+        measured,
         protocol={
-            **made.protocol,
+            **measured.protocol,
             **{"versions": versions, "metrics": ["psnr"], "name": "mine", "provider": "srkit 99"},
         },
-        metrics={"psnr": made.metrics["psnr"]},
-        scores={name: {"psnr": its["psnr"]} for name, its in made.scores.items()},
+        metrics={"psnr": measured.metrics["psnr"]},
+        scores={name: {"psnr": tests["psnr"]} for name, tests in measured.scores.items()},
     )
-    found = compare(report({"x": 1.0}, quality=made), report({"x": 1.0}, quality=other))
-    (part,) = found.parts
+    comparison = compare(report({"x": 1.0}, quality=measured), report({"x": 1.0}, quality=other))
+    (part,) = comparison.parts
     assert part.versions == [
-        f"torch: {made.protocol['versions']['torch']} and 1.13",
-        f"degradation: {made.protocol['provider']} and srkit 99",
+        f"torch: {measured.protocol['versions']['torch']} and 1.13",
+        f"degradation: {measured.protocol['provider']} and srkit 99",
     ]
-    assert {one.metric for one in part.versus} == {"psnr"}
+    assert {test.metric for test in part.versus} == {"psnr"}
     ssim = [values for (metric, _), values in means(part).items() if metric == "SSIM"]
     assert [(a == "-", b == "-") for a, b, _ in ssim] == [(False, True)] * 4
-    assert "other versions: torch: " in " ".join(printed(found).split())
+    assert "other versions: torch: " in " ".join(printed(comparison).split())
 
 
 def test_what_only_one_has_is_said_and_nothing_in_common_is_refused() -> None:
     a = everything({"x": 1.0})
-    found = compare(a, replace(a, pairs=None, everybody=None))
-    assert found.notes == [
+    comparison = compare(a, replace(a, pairs=None, everybody=None))
+    assert comparison.notes == [
         "identity distances of everybody: only in A",
         "verification: only in A",
     ]
-    assert [part.name for part in found.parts] == ["quality", "distances"]
+    assert [part.name for part in comparison.parts] == ["quality", "distances"]
     with pytest.raises(InputError, match="have no part in common") as error:
         compare(replace(a, quality=None, distances=None, everybody=None), replace(a, pairs=None))
     assert error.value.status == 2
 
 
 def test_perfect_results_are_equal() -> None:
-    made = quality({"x": 1.0})
-    perfect = {**made.scores["x"], "psnr": [math.inf, *made.scores["x"]["psnr"][1:]]}
-    a = report({"x": 1.0}, quality=replace(made, scores={**made.scores, "x": perfect}))
-    one = compare(a, a).parts[0].versus[0]
-    assert one.difference == statistics.Difference(0, 0, 0, 1)
+    measured = quality({"x": 1.0})
+    perfect = {**measured.scores["x"], "psnr": [math.inf, *measured.scores["x"]["psnr"][1:]]}
+    a = report({"x": 1.0}, quality=replace(measured, scores={**measured.scores, "x": perfect}))
+    test = compare(a, a).parts[0].versus[0]
+    assert test.difference == statistics.Difference(0, 0, 0, 1)
     better = compare(report({"x": 1.0}), a)
     assert better.parts[0].versus[0].difference.mean == math.inf
     written = json.dumps(better.as_json(), allow_nan=False)
@@ -219,7 +226,7 @@ def test_the_tables_stay_within_a_terminal() -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert "…" not in text
     plain = " ".join(text.split())
-    for said in (
+    for message in (
         "A: a B: b/c",
         "Quality",
         "PSNR, dB",
@@ -230,7 +237,7 @@ def test_the_tables_stay_within_a_terminal() -> None:
         "< 0.001",
         "framing face",
     ):
-        assert said in plain
+        assert message in plain
 
 
 def test_the_verb_compares_files_and_folders(tmp_path: Path, cli: Cli) -> None:
@@ -260,7 +267,7 @@ def test_the_verb_refuses_other_protocols_with_status_1(tmp_path: Path, cli: Cli
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (None, "No such file"),
         ("{", "not JSON"),
@@ -273,11 +280,11 @@ def test_the_verb_refuses_other_protocols_with_status_1(tmp_path: Path, cli: Cli
     ],
 )
 def test_what_is_no_report_is_one_line(
-    tmp_path: Path, refused: Callable[..., str], text: str | None, said: str
+    tmp_path: Path, refused: Callable[..., str], text: str | None, message: str
 ) -> None:
     report({"x": 1.0}).write(tmp_path / "a.json")
     if text is not None:
         (tmp_path / "b.json").write_text(text)
     line = refused("compare", tmp_path / "a.json", tmp_path / "b.json")
     assert "b.json" in line
-    assert said in line
+    assert message in line

@@ -57,7 +57,7 @@ def compared() -> list[Method]:
         Method(name, partial(between, share=share), str(n) * 64, "Apache-2.0")
         for n, (name, share) in enumerate(zip(MODELS, (0.3, 0.6), strict=True))
     ]
-    return methods(made, 4)
+    return methods(made, Protocol())
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ class Read(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
-    def said(self) -> str:
+    def text(self) -> str:
         return " ".join(text for inside, text in self.texts if "style" not in inside)
 
 
@@ -162,13 +162,13 @@ def test_the_folder_holds_page_charts_json_and_scores(written: Path, report: Rep
 
 
 def test_what_was_measured_comes_first_then_the_table_and_images(written: Path, read: Read) -> None:
-    said = read.said()
+    text = read.said()
     places = [
         "beside interpolation on 6 images, x4, by the protocol square",
         *("Quality, mean of 6 images", "Chosen by number", "Gain over bicubic", "Table II"),
         *("Verification, facenet", "fingerprint", "CC0 <b>", "1 min 15 s"),
     ]
-    assert [said.index(text) for text in places] == sorted(map(said.index, places))
+    assert [text.index(text) for text in places] == sorted(map(text.index, places))
 
 
 def test_nothing_is_asked_from_anywhere_else(written: Path, read: Read) -> None:
@@ -202,41 +202,41 @@ def test_it_is_accessible(read: Read) -> None:
 def test_every_number_and_every_field_of_every_protocol_is_there(
     read: Read, report: Report
 ) -> None:
-    said = read.said()
+    text = read.said()
     for table in report.tables():
-        assert table.title in said
+        assert table.title in text
         for labels, values in table.rows:
-            assert all(label in said for label in labels)
-            assert all(page.number(value) in said for value in values)
-            assert all(page.number(value.interval) in said for value in values)
-        assert all(note in said for note in table.notes)
+            assert all(label in text for label in labels)
+            assert all(page.number(value) in text for value in values)
+            assert all(page.number(value.interval) in text for value in values)
+        assert all(note in text for note in table.notes)
     for part in (report.quality, report.distances, report.everybody, report.pairs):
         assert part is not None
         for key, value in page.fields(part.protocol):
-            assert key in said
-            assert value in said
+            assert key in text
+            assert value in text
     for text in ("sharp was trained to please its judge", "machine.cores", "ab" * 32):
-        assert text in said
+        assert text in text
 
 
 def test_bold_is_who_is_best(written: Path, report: Report) -> None:
     best = [v for table in report.tables() for _, values in table.rows for v in values if v.best]
     html = written.read_text(encoding="utf-8")
-    found = re.findall(r"<td class=\"n\"><strong>(.*?)</strong>", html)
-    assert Counter(found) == Counter(map(page.number, best))
+    result = re.findall(r"<td class=\"n\"><strong>(.*?)</strong>", html)
+    assert Counter(result) == Counter(map(page.number, best))
 
 
 @pytest.mark.parametrize(
-    ("gains", "said"),
+    ("gains", "text"),
     [
         ({"old": 1.0, "better": 2.0}, "Quality, by PSNR, dB: better is better than every other"),
         ({"old": 1.0, "b": 1.0}, "Quality, by PSNR, dB: no method is better than all others"),
     ],
 )
-def test_findings_tell_gains_from_luck(gains: dict[str, float], said: str) -> None:
+def test_findings_tell_gains_from_luck(gains: dict[str, float], text: str) -> None:
     tables = {table.name: table for table in reports.report(gains).tables()}
     (text,) = page.findings(tables)
-    assert text.startswith(said)
+    assert text.startswith(text)
 
 
 def scored(methods: dict[str, list[float]], *, up: bool = True) -> Quality:
@@ -273,10 +273,10 @@ def test_a_report_of_little_is_still_a_page(tmp_path: Path) -> None:
 def test_examples_are_chosen_by_gain(
     bicubic: list[float], ours: list[float], up: bool, chosen: Sequence[tuple[int, float]]
 ) -> None:
-    found = choose(scored({"bicubic": bicubic, "one": ours}, up=up), "one", "m")
-    assert [(index, gain) for _, index, gain in found] == list(chosen)
+    result = choose(scored({"bicubic": bicubic, "one": ours}, up=up), "one", "m")
+    assert [(index, gain) for _, index, gain in result] == list(chosen)
     ranks = {1: ["only"], 2: ["best", "worst"], 3: ["best", "median", "worst"]}
-    assert [rank for rank, _, _ in found] == ranks[len(found)]
+    assert [rank for rank, _, _ in result] == ranks[len(result)]
 
 
 def test_examples_are_what_the_bench_measured(
@@ -305,9 +305,9 @@ def test_files_in_another_order_and_of_one_name_are_told_apart(
         (tmp_path / str(n)).mkdir()
         same.append(Path(shutil.copy(photo, tmp_path / str(n) / "same.png")))
     protocol = Protocol.named("square")
-    its = measure(compared, same, protocol)
-    for one in examples(its, compared, same[::-1], protocol):
-        assert its.scores["sharp"]["psnr"][one.index] == pytest.approx(psnr(one), abs=1e-6)
+    measured = measure(compared, same, protocol)
+    for one in examples(measured, compared, same[::-1], protocol):
+        assert measured.scores["sharp"]["psnr"][one.index] == pytest.approx(psnr(one), abs=1e-6)
 
 
 def test_the_detail_is_where_hr_has_most_that_lr_cant_hold() -> None:
@@ -328,19 +328,19 @@ def test_images_of_any_size_are_shown(size: tuple[int, int]) -> None:
     high, wide = size
     hr = np.random.default_rng(2).integers(0, 256, (high, wide, 3), dtype=np.uint8)
     lr = np.ascontiguousarray(hr[::4, ::4])
-    its = scored({"bicubic": [20.0], "one": [21.0]})
+    measured = scored({"bicubic": [20.0], "one": [21.0]})
     methods = {"LR": lr, "bicubic": hr, "one": hr, "HR": hr}
-    found = images.shown(Example("only", 0, "one", "m", 1.0, methods), its)
-    assert [tile.name for tile in found.tiles] == list(methods)
-    assert [tile.judged for tile in found.tiles] == [False, False, True, False]
-    assert max(found.size) <= images.LARGE
+    result = images.shown(Example("only", 0, "one", "m", 1.0, methods), measured)
+    assert [tile.name for tile in result.tiles] == list(methods)
+    assert [tile.ranked for tile in result.tiles] == [False, False, True, False]
+    assert max(result.size) <= images.LARGE
     left, top, across, down = images.detail(hr, 4)
     assert np.array_equal(
-        decoded(found.tiles[3].detail), hr[top : top + down, left : left + across]
+        decoded(result.tiles[3].detail), hr[top : top + down, left : left + across]
     )
-    assert found.zoomed[0] % across == 0
-    assert found.tiles[1].scores == [("M", "20.00")]
-    assert found.reason == "one gains +1.00 dB M over bicubic"
+    assert result.zoomed[0] % across == 0
+    assert result.tiles[1].scores == [("M", "20.00")]
+    assert result.reason == "one gains +1.00 dB M over bicubic"
 
 
 def decoded(source: str) -> np.ndarray:
@@ -367,10 +367,10 @@ def test_the_page_holds_the_pixels_that_were_measured(read: Read, shown: list[Ex
 
 
 def test_the_first_perceptual_metric_is_plotted_against_distortion(quality: Quality) -> None:
-    def caption(its: Quality) -> str:
-        found = charts.tradeoff(its)
-        assert found is not None
-        return found.caption
+    def caption(measured: Quality) -> str:
+        result = charts.tradeoff(measured)
+        assert result is not None
+        return result.caption
 
     assert caption(quality).startswith("Perception (LSD, dB,")
     sets = {method: {"fid": 10.0 + n} for n, method in enumerate(quality.scores)}
@@ -424,9 +424,9 @@ def test_a_report_replaces_the_one_before_and_nothing_else(
 
 def test_a_folder_that_cant_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="can't write") as found:
+    with pytest.raises(InputError, match="can't write") as result:
         Report({}).publish(tmp_path / "file" / "out")
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(result.value)
 
 
 STRANGER = """
@@ -503,13 +503,13 @@ Browser = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Browser:
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
+    result = next(filter(None, map(shutil.which, names)), None)
+    if result is None:
         pytest.skip(f"none of {', '.join(names)} is here: the page isn't checked in a browser")
     profile = tmp_path_factory.mktemp("profile")
 
     def run(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
-        command = [found, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        command = [result, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         command += [f"--user-data-dir={profile}", "--enable-logging=stderr", "--v=0"]
         command += [*options, page.as_uri()]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
@@ -577,12 +577,12 @@ def test_it_prints_in_light_colours_on_several_pages(
     for match in re.finditer(rb"stream\r?\n(.*?)endstream", pdf, flags=re.DOTALL):
         try:
             drawn += zlib.decompress(match[1])
-        except zlib.error:  # pictures and fonts of other kinds
+        except zlib.error:  # images and fonts of other kinds
             continue
     ink, night = (29 / 255, 33 / 255, 39 / 255), (20 / 255, 23 / 255, 27 / 255)
     fills = {
-        tuple(round(float(x), 2) for x in found)
-        for found in re.findall(rb"([\d.]+) ([\d.]+) ([\d.]+) rg", drawn)
+        tuple(round(float(x), 2) for x in result)
+        for result in re.findall(rb"([\d.]+) ([\d.]+) ([\d.]+) rg", drawn)
     }
     assert tuple(round(x, 2) for x in ink) in fills
     assert tuple(round(x, 2) for x in night) not in fills

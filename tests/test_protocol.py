@@ -1,4 +1,4 @@
-"""Protocols as data, what decides a picture's noise, and what may be held against what."""
+"""Protocols as data, what decides the noise of an image, and which stamps may be compared."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_toml_file_is_a_protocol(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("framing = ", "Invalid value"),
         ('framing = "sqare"', "'framing' can't be 'sqare' (did you mean 'square'"),
@@ -89,12 +89,12 @@ def test_a_toml_file_is_a_protocol(tmp_path: Path) -> None:
         ("[options]\nnoize = 0.1", "did you mean 'noise'?"),
     ],
 )
-def test_a_bad_file_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_bad_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text)
     with pytest.raises((InputError, OptionError, registry.UnknownNameError)) as raised:
         Protocol.named(file)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "mine.toml" in str(raised.value)
 
 
@@ -105,10 +105,10 @@ def test_a_name_nobody_knows_is_one_line(tmp_path: Path) -> None:
         Protocol.named(tmp_path / "none.toml")
 
 
-# --- pictures -----------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------
 
 
-def test_the_noise_is_the_pictures_own(photos: list[Path]) -> None:
+def test_the_noise_is_the_images_own(photos: list[Path]) -> None:
     protocol = Protocol.named("paper")
     hr = stacked(protocol, photos)
     lr = protocol.degrade(hr)
@@ -123,14 +123,14 @@ def test_the_noise_is_the_pictures_own(photos: list[Path]) -> None:
 
 @given(level=st.integers(0, 255), seed=st.integers(0, 2**62 - 1))
 def test_seeds_follow_from_8_bit_pixels_and_the_seed(level: int, seed: int) -> None:
-    picture = torch.full((1, 3, 4, 4), level / 255)
-    first = seeds.of_images(picture, seed)
+    image = torch.full((1, 3, 4, 4), level / 255)
+    first = seeds.of_images(image, seed)
     assert first.dtype == torch.int64
     assert first.item() >= 0
-    assert torch.equal(seeds.of_images(picture + 0.4 / 255, seed), first)
-    assert not torch.equal(seeds.of_images(picture, seed + 1), first)
-    assert not torch.equal(seeds.of_images(picture.flatten(2)[..., None], seed), first)
-    changed = picture.clone()
+    assert torch.equal(seeds.of_images(image + 0.4 / 255, seed), first)
+    assert not torch.equal(seeds.of_images(image, seed + 1), first)
+    assert not torch.equal(seeds.of_images(image.flatten(2)[..., None], seed), first)
+    changed = image.clone()
     changed[0, 2, 3, 3] = (level + 1) % 256 / 255
     assert not torch.equal(seeds.of_images(changed, seed), first)
 
@@ -145,7 +145,7 @@ def test_what_is_degraded_again_gets_the_same_noise(photos: list[Path]) -> None:
     assert change.std() < 0.01  # noise of its own would add 0.028
 
 
-def test_whole_pictures_keep_their_size_cut_to_multiples(tmp_path: Path) -> None:
+def test_whole_images_keep_their_size_cut_to_multiples(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (50, 35), (9, 8, 7)).save(tmp_path / "a.png")
@@ -174,14 +174,14 @@ def test_dics_protocols_resize_by_pillow_both_ways(scale: int, tmp_path: Path) -
 
 
 def test_the_border_is_cut_off_all_sides() -> None:
-    picture = torch.arange(100.0).reshape(1, 1, 10, 10)
-    assert torch.equal(Protocol(border=3).cut(picture), picture[..., 3:7, 3:7])
-    assert torch.equal(Protocol().cut(picture), picture)
+    image = torch.arange(100.0).reshape(1, 1, 10, 10)
+    assert torch.equal(Protocol(border=3).cut(image), image[..., 3:7, 3:7])
+    assert torch.equal(Protocol().cut(image), image)
     with pytest.raises(InputError, match="a border of 5 leaves nothing of 10x10 pixels"):
-        Protocol(border=5).cut(picture)
+        Protocol(border=5).cut(image)
 
 
-def test_a_protocol_of_faces_frames_no_pictures(photos: list[Path]) -> None:
+def test_a_protocol_of_faces_frames_no_images(photos: list[Path]) -> None:
     with pytest.raises(InputError, match="for identity"):
         Protocol(framing="face").hr(photos[0])
 

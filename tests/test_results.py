@@ -13,6 +13,7 @@ from PIL import Image
 
 from srkit import InputError
 from srkit.evaluation.methods import LR, Method, from_results, lr_key, methods, references, write_lr
+from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.store import QUERY, Store
 from srkit.imaging import codec
 
@@ -21,56 +22,56 @@ def small(count: int) -> list[np.ndarray]:
     return list(np.random.default_rng(0).integers(0, 256, (count, 4, 6, 3), dtype=np.uint8))
 
 
-def tensor(pictures: list[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+def tensor(images: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
 
 # --- results ------------------------------------------------------------------------------------
 
 
-def test_a_programs_pictures_are_found_by_their_input(tmp_path: Path) -> None:
-    given = small(3)
-    assert write_lr([*given, given[0]], tmp_path / "lr") == 3
+def test_a_programs_images_are_found_by_their_input(tmp_path: Path) -> None:
+    images = small(3)
+    assert write_lr([*images, images[0]], tmp_path / "lr") == 3
     for file in (tmp_path / "lr").iterdir():
-        with Image.open(file) as picture:
-            picture.resize((24, 16), Image.Resampling.NEAREST).save(tmp_path / file.name)
+        with Image.open(file) as image:
+            image.resize((24, 16), Image.Resampling.NEAREST).save(tmp_path / file.name)
     method = from_results("theirs", tmp_path, 4)
-    wanted = tensor(given).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    assert torch.equal(method(tensor(given)), wanted)
-    assert torch.equal(method(tensor(given[::-1])), wanted.flip(0))
+    wanted = tensor(images).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert torch.equal(method(tensor(images)), wanted)
+    assert torch.equal(method(tensor(images[::-1])), wanted.flip(0))
     assert method.sha256 is not None
-    Image.new("RGB", (24, 16)).save(tmp_path / f"{lr_key(given[0])}.png")
+    Image.new("RGB", (24, 16)).save(tmp_path / f"{lr_key(images[0])}.png")
     assert from_results("theirs", tmp_path, 4).sha256 != method.sha256
 
 
-def test_small_pictures_are_written_once(tmp_path: Path) -> None:
-    given = small(2)
-    write_lr(given, tmp_path)
-    file = tmp_path / f"{lr_key(given[0])}.png"
+def test_small_images_are_written_once(tmp_path: Path) -> None:
+    images = small(2)
+    write_lr(images, tmp_path)
+    file = tmp_path / f"{lr_key(images[0])}.png"
     file.write_bytes(b"somebody's")
-    write_lr(given, tmp_path)
+    write_lr(images, tmp_path)
     assert file.read_bytes() == b"somebody's"
 
 
 def test_the_name_is_of_pixels_and_shape() -> None:
-    picture = small(1)[0]
-    assert len(lr_key(picture)) == 32
-    assert lr_key(picture) == lr_key(picture.copy(order="F"))
-    assert lr_key(picture) != lr_key(picture.reshape(6, 4, 3))
-    assert lr_key(picture) != lr_key(picture[::-1])
+    image = small(1)[0]
+    assert len(lr_key(image)) == 32
+    assert lr_key(image) == lr_key(image.copy(order="F"))
+    assert lr_key(image) != lr_key(image.reshape(6, 4, 3))
+    assert lr_key(image) != lr_key(image[::-1])
 
 
 def test_a_result_that_is_missing_or_of_another_size_is_one_line(tmp_path: Path) -> None:
-    given = small(2)
-    Image.new("RGB", (24, 16)).save(tmp_path / f"{lr_key(given[0])}.png")
+    images = small(2)
+    Image.new("RGB", (24, 16)).save(tmp_path / f"{lr_key(images[0])}.png")
     Image.new("RGB", (24, 15)).save(tmp_path / "other.png")
     theirs = from_results("theirs", tmp_path, 4)
-    assert theirs(tensor(given[:1])).shape == (1, 3, 16, 24)
+    assert theirs(tensor(images[:1])).shape == (1, 3, 16, 24)
     with pytest.raises(InputError, match=r"results of 'theirs': .*\.png is missing; upscale every"):
-        theirs(tensor(given))
-    Image.new("RGB", (24, 15)).save(tmp_path / f"{lr_key(given[1])}.png")
+        theirs(tensor(images))
+    Image.new("RGB", (24, 15)).save(tmp_path / f"{lr_key(images[1])}.png")
     with pytest.raises(InputError, match="has 24x15 pixels, not 24x16"):
-        theirs(tensor(given))
+        theirs(tensor(images))
 
 
 def test_a_folder_that_is_no_result_is_one_line(tmp_path: Path) -> None:
@@ -80,33 +81,33 @@ def test_a_folder_that_is_no_result_is_one_line(tmp_path: Path) -> None:
         from_results("theirs", tmp_path, 4)
 
 
-# --- columns ------------------------------------------------------------------------------------
+# --- methods ------------------------------------------------------------------------------------
 
 
 def test_interpolations_come_first_and_are_pillows() -> None:
     # Within the range, where Pillow, which rounds between its two passes, clamps nothing there.
-    pictures = [picture // 4 + 96 for picture in small(2)]
-    lr = tensor(pictures)
-    found = references(4)
-    assert [method.name for method in found] == ["nearest", "bicubic", "lanczos"]
+    images = [image // 4 + 96 for image in small(2)]
+    lr = tensor(images)
+    interpolations = references(4)
+    assert [method.name for method in interpolations] == ["nearest", "bicubic", "lanczos"]
     kernels = Image.Resampling.NEAREST, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
-    for method, kernel in zip(found, kernels, strict=True):
+    for method, kernel in zip(interpolations, kernels, strict=True):
         sr = method(lr)
         assert torch.equal(sr, codec.to_uint8(sr).float() / 255)
-        for ours, given in zip(sr, pictures, strict=True):
-            theirs = codec.to_tensor(Image.fromarray(given).resize((24, 16), kernel))
+        for ours, image in zip(sr, images, strict=True):
+            theirs = codec.to_tensor(Image.fromarray(image).resize((24, 16), kernel))
             assert (ours - theirs).abs().max() < 1.5 / 255
 
 
-def test_a_name_stands_for_one_column() -> None:
+def test_a_name_stands_for_one_method() -> None:
     (nearest, *_) = references(4)
     with pytest.raises(InputError, match="two methods would be called 'nearest'"):
-        methods([nearest], 4)
+        methods([nearest], Protocol())
     from dataclasses import replace
 
     for name in (LR, "HR"):
         with pytest.raises(InputError, match=f"two methods would be called '{name}'"):
-            methods([replace(nearest, name=name)], 4)
+            methods([replace(nearest, name=name)], Protocol())
 
 
 def test_a_size_that_a_network_cant_take_is_one_line() -> None:

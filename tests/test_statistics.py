@@ -94,27 +94,27 @@ def test_a_mean_shows_no_order() -> None:
 
 
 def test_infinite_scores_are_subtracted_like_scores() -> None:
-    found = paired([INF, INF, 30.0, 31.0], [INF, 30.0, INF, 30.0])
-    assert found.tolist() == [0, INF, -INF, 1]
+    result = paired([INF, INF, 30.0, 31.0], [INF, 30.0, INF, 30.0])
+    assert result.tolist() == [0, INF, -INF, 1]
     with pytest.raises(ValueError, match="can't be paired"):
         paired([1.0, 2.0], [1.0])
 
 
 def test_a_difference_states_mean_interval_and_p() -> None:
     rng = np.random.default_rng(8)
-    pictures = rng.normal(25, 4, 200)  # far more spread than the difference
-    a, b = pictures + rng.normal(0.3, 0.5, 200), pictures + rng.normal(0, 0.5, 200)
-    found = difference(a, b)
-    assert found.mean == pytest.approx((a - b).mean())
-    assert (found.low, found.high) == interval(a - b)
-    assert found.p < 0.001
-    turned = difference(b, a)
-    assert (turned.mean, turned.p) == (-found.mean, found.p)
+    images = rng.normal(25, 4, 200)  # far more spread than the difference
+    a, b = images + rng.normal(0.3, 0.5, 200), images + rng.normal(0, 0.5, 200)
+    result = difference(a, b)
+    assert result.mean == pytest.approx((a - b).mean())
+    assert (result.low, result.high) == interval(a - b)
+    assert result.p < 0.001
+    reversed_ = difference(b, a)
+    assert (reversed_.mean, reversed_.p) == (-result.mean, result.p)
     with pytest.raises(ValueError, match="nothing to compare"):
         difference([], [])
 
 
-def test_of_a_column_and_itself_nothing_differs() -> None:
+def test_of_a_method_and_itself_nothing_differs() -> None:
     values = np.random.default_rng(9).normal(0, 1, 40)
     assert difference(values, values) == statistics.Difference(0, 0, 0, 1)
 
@@ -123,10 +123,10 @@ def test_of_a_column_and_itself_nothing_differs() -> None:
 
 
 def exact(values: NDArray[np.float64]) -> float:
-    found = stats.permutation_test(
+    result = stats.permutation_test(
         (values,), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=False
     )
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 @pytest.mark.parametrize("count", [2, 5, 9, 12])
@@ -211,7 +211,7 @@ def test_holms_correction_is_the_textbooks() -> None:
 
 @given(ps=st.lists(st.floats(0, 1), max_size=12))
 def test_holms_correction_keeps_the_order_and_never_makes_p_smaller(ps: list[float]) -> None:
-    found = holm(ps)
-    assert all(p <= q <= min(1, len(ps) * p) + 1e-12 for p, q in zip(ps, found, strict=True))
+    result = holm(ps)
+    assert all(p <= q <= min(1, len(ps) * p) + 1e-12 for p, q in zip(ps, result, strict=True))
     order = sorted(range(len(ps)), key=lambda i: ps[i])
-    assert [found[i] for i in order] == sorted(found)
+    assert [result[i] for i in order] == sorted(result)

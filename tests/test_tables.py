@@ -1,4 +1,4 @@
-"""Tables: what they show, within how many columns, and whom they call the best."""
+"""Tables: what they show, within which width, and which method they call the best."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def printed(what: RenderableType, width: int = 100) -> str:
     return text
 
 
-def tables(made: Report) -> dict[str, Table]:
-    return {table.name: table for table in made.tables()}
+def tables(result: Report) -> dict[str, Table]:
+    return {table.name: table for table in result.tables()}
 
 
 def cells(table: Table, method: str) -> list[str]:
@@ -53,30 +53,30 @@ def test_numbers(value: Value, text: str) -> None:
 
 
 def test_table_ii_is_the_papers_table_and_says_what_it_comes_to() -> None:
-    found = distances({"faces": 0.8, "[b]": 1.0})
-    its = tables(report({}, distances=found))
-    assert list(its) == ["photos", "distances"]
-    listed = its["photos"]
+    measured = distances({"faces": 0.8, "[b]": 1.0})
+    by_name = tables(report({}, distances=measured))
+    assert list(by_name) == ["photos", "distances"]
+    listed = by_name["photos"]
     assert listed.title == "Identity distance (Table II), facenet (casia-webface)"
-    assert (listed.labels, listed.headings) == (["person", "photo"], found.methods)
-    for row, (labels, values) in zip(found.rows, listed.rows, strict=True):
+    assert (listed.labels, listed.headings) == (["person", "photo"], measured.methods)
+    for row, (labels, values) in zip(measured.rows, listed.rows, strict=True):
         assert labels == [row.person, row.photo]
         assert [str(value) for value in values] == [f"{d:.4f}" for d in row.distances.values()]
-    low, high = found.interval("faces")
-    distance, ratio, closed = cells(its["distances"], "faces")
-    assert distance == f"{found.mean('faces'):.3f} [{low:.3f}, {high:.3f}]"
-    assert ratio == f"{found.ratio('faces'):.3f}"
-    assert closed.startswith(f"{100 * found.closed('faces').value:.0f}% [")
-    assert cells(its["distances"], "LR")[2] == cells(its["distances"], "HR")[2] == "-"
-    notes = its["distances"].notes
+    low, high = measured.interval("faces")
+    distance, ratio, closed = cells(by_name["distances"], "faces")
+    assert distance == f"{measured.mean('faces'):.3f} [{low:.3f}, {high:.3f}]"
+    assert ratio == f"{measured.ratio('faces'):.3f}"
+    assert closed.startswith(f"{100 * measured.closed('faces').value:.0f}% [")
+    assert cells(by_name["distances"], "LR")[2] == cells(by_name["distances"], "HR")[2] == "-"
+    notes = by_name["distances"].notes
     assert "photos without a face, 1: 07/07-2m.jpg" in notes
     assert "people left out, 1: 07 (no probe with a face)" in notes
 
 
 def test_many_rows_are_left_to_the_files_and_what_is_too_wide_goes_on_below() -> None:
     many = distances({f"model {n}": 0.5 + n / 10 for n in range(9)}, people=30)
-    its = tables(report({}, distances=many, everybody=many))
-    assert list(its) == ["distances", "everybody"]
+    by_name = tables(report({}, distances=many, everybody=many))
+    assert list(by_name) == ["distances", "everybody"]
     few = distances(dict.fromkeys(many.methods[2:-1], 0.5))
     text = printed(tables(report({}, distances=few))["photos"])
     assert text.count("photo ") == 2
@@ -88,28 +88,28 @@ def test_many_rows_are_left_to_the_files_and_what_is_too_wide_goes_on_below() ->
 
 
 def test_verification_shows_every_rate_with_its_interval() -> None:
-    found = pairs({"faces": 0.85})
-    its = tables(report({}, pairs=found))
-    assert cells(its["pairs"], "faces") == [
+    measured = pairs({"faces": 0.85})
+    by_name = tables(report({}, pairs=measured))
+    assert cells(by_name["pairs"], "faces") == [
         *("0.850 [0.830, 0.860]", "0.150 [0.130, 0.160]", "0.425 [0.405, 0.435]"),
         *("0.212 [0.193, 0.223]", "0.283 [0.263, 0.293]", "65% [63%, 66%]"),
     ]
-    assert its["pairs"].headings[3] == "TAR at FAR 0.001"
-    said = "4 same and 4 different pairs, 1200 impostors, of 80 photos of 40 people"
-    assert its["pairs"].notes[0].startswith(said)
-    assert its["sizes"].headings == ["8 px", "16 px"]
-    assert its["sizes"].notes == ["60 photos at 8 px, 60 photos at 16 px"]
-    assert [labels for labels, _ in its["sizes"].rows[:2]] == [
+    assert by_name["pairs"].headings[3] == "TAR at FAR 0.001"
+    note = "4 same and 4 different pairs, 1200 impostors, of 80 photos of 40 people"
+    assert by_name["pairs"].notes[0].startswith(note)
+    assert by_name["sizes"].headings == ["8 px", "16 px"]
+    assert by_name["sizes"].notes == ["60 photos at 8 px, 60 photos at 16 px"]
+    assert [labels for labels, _ in by_name["sizes"].rows[:2]] == [
         ["LR", "AUC"],
         ["LR", "TAR at FAR 0.01"],
     ]
-    assert list(tables(report({}, pairs=replace(found, sizes=[])))) == ["pairs"]
+    assert list(tables(report({}, pairs=replace(measured, sizes=[])))) == ["pairs"]
     # Too few impostors for one rate, and a share that isn't defined.
     unknown = Estimate(math.nan, math.nan, math.nan)
-    tar = {"0.01": found.scores["faces"].tar["0.01"]}
-    one = replace(found.scores["faces"], closed=unknown, tar=tar)
-    its = tables(report({}, pairs=replace(found, scores={**found.scores, "faces": one})))
-    assert [cell for cell in cells(its["pairs"], "faces") if cell == "-"] == ["-"] * 2
+    tar = {"0.01": measured.scores["faces"].tar["0.01"]}
+    one = replace(measured.scores["faces"], closed=unknown, tar=tar)
+    by_name = tables(report({}, pairs=replace(measured, scores={**measured.scores, "faces": one})))
+    assert [cell for cell in cells(by_name["pairs"], "faces") if cell == "-"] == ["-"] * 2
 
 
 def bold(table: Table, heading: int = 0) -> list[str]:
@@ -117,14 +117,14 @@ def bold(table: Table, heading: int = 0) -> list[str]:
 
 
 def test_nobody_is_the_best_where_another_may_be_as_good() -> None:
-    def best(made: Quality) -> list[str]:
-        return bold(tables(report({}, quality=made))["quality"])
+    def best(result: Quality) -> list[str]:
+        return bold(tables(report({}, quality=result))["quality"])
 
     assert best(quality({"old": 1.0, "better": 2.0})) == ["better"]
     assert best(quality({"old": 1.0, "better": 1.0})) == []
-    made = quality({"old": 1.0, "better": 2.0})
-    scores = {name: {"lpips": its["lpips"]} for name, its in made.scores.items()}
-    lower = replace(made, metrics={"lpips": made.metrics["lpips"]}, scores=scores)
+    result = quality({"old": 1.0, "better": 2.0})
+    scores = {name: {"lpips": by_name["lpips"]} for name, by_name in result.scores.items()}
+    lower = replace(result, metrics={"lpips": result.metrics["lpips"]}, scores=scores)
     assert best(lower) == ["better"]
     assert bold(tables(report({}, distances=distances({"a": 0.5, "b": 0.9})))["distances"]) == ["a"]
     assert bold(tables(report({}, distances=distances({"a": 0.5, "b": 0.5})))["distances"]) == []
@@ -146,8 +146,8 @@ def test_markdown() -> None:
 
 def test_what_is_measured_alike_is_printed_once() -> None:
     stamp = Protocol(seed=7).stamp([])
-    for said in ("name paper", "seed 7", "kernel bicubic", "noise 0.02", "torch "):
-        assert said in fine_print(stamp)
+    for note in ("name paper", "seed 7", "kernel bicubic", "noise 0.02", "torch "):
+        assert note in fine_print(stamp)
     other = fine_print({**stamp, "border": 4, "embedder": "dlib"}, stamp)
     assert other == "as above, but border 4, embedder dlib"
     assert fine_print(stamp, stamp) == "as above"
@@ -157,12 +157,12 @@ def test_what_is_measured_alike_is_printed_once() -> None:
 def test_a_whole_report_fits_and_says_its_warnings(width: int) -> None:
     models = {"faces": 0.9, "runs/inception-gan/final": 1.0}
     whole = distances(models, people=12, seed=8)
-    made = report(
+    result = report(
         models,
         **{"quality": quality(models), "distances": distances(models), "everybody": whole},
         pairs=pairs(dict.fromkeys(models, 0.8)),
     )
-    text = printed(replace(made, warnings=["faces learned from this embedder"]).tables(), width)
+    text = printed(replace(result, warnings=["faces learned from this embedder"]).tables(), width)
     assert "warning: faces learned from this embedder" in text
     assert text.count("protocol: ") == 4
     titles = ("Quality,", "(Table II)", "of everybody", "Verification,", "by the side of LR")

@@ -144,11 +144,11 @@ def intervals(table: Table, name: str, caption: str) -> Figure | None:
     drawing, axes = _canvas(0.9 + 0.27 * len(methods), len(across), sharey=True)
     colour = colours(methods)
     for ax, n in zip(axes, across, strict=True):
-        for place, (method, row) in enumerate(zip(methods, ends, strict=True)):
+        for y, (method, row) in enumerate(zip(methods, ends, strict=True)):
             low, value, high = row[n]
             face = "white" if method in INTERPOLATION else colour[method]
-            ax.plot([low, high], [place, place], color=colour[method], linewidth=1.8)
-            ax.plot(value, place, "o", color=colour[method], markerfacecolor=face, markersize=5)
+            ax.plot([low, high], [y, y], color=colour[method], linewidth=1.8)
+            ax.plot(value, y, "o", color=colour[method], markerfacecolor=face, markersize=5)
         if table.name == "gains":
             ax.axvline(0, color=INK, linewidth=0.9)
         ax.set_title(table.headings[n])
@@ -217,13 +217,13 @@ def roc(pairs: Pairs) -> Figure:
     colour = colours(list(pairs.scores))
     chance = np.geomspace(LEAST, 1, 60)
     ax.plot(chance, chance, color=GREY, linewidth=0.7, linestyle=(0, (1, 3)))
-    for place, (method, scores) in enumerate(pairs.scores.items()):
+    for number, (method, scores) in enumerate(pairs.scores.items()):
         style = {"color": colour[method], "linestyle": DASHES.get(method, "-")}
         style["label"] = f"{_label(method)}, AUC {scores.auc.value:.3f}"
         ax.plot(np.maximum(scores.roc["far"], LEAST), scores.roc["tar"], **style)
         for target, tar in scores.tar.items():
             # Intervals at one target would cover each other: they stand a little apart.
-            x = float(target) * 1.05 ** (place - (len(pairs.scores) - 1) / 2)
+            x = float(target) * 1.05 ** (number - (len(pairs.scores) - 1) / 2)
             ax.plot([x, x], [tar.low, tar.high], color=colour[method], linewidth=1.1)
             ax.plot(x, tar.value, "o", color=colour[method], markersize=3.5)
     ax.set_xscale("log")

@@ -34,14 +34,14 @@ class Tile:
         whole: Data address of the whole image.
         detail: The same of a part of it.
         scores: Title and value of some metrics.
-        judged: Whether this method decided which images are shown.
+        ranked: Whether the images were chosen by this method's gain.
     """
 
     name: str
     whole: str
     detail: str
     scores: list[tuple[str, str]]
-    judged: bool
+    ranked: bool
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Shown:
 
     Attributes:
         title: Its rank and name.
-        reason: What made it the best or the worst.
+        reason: The gain it was chosen by.
         size: Width and height of whole images on the page.
         zoomed: The same of details.
         frame: Left, top, width and height of the detail in per cent of the whole.

@@ -23,7 +23,7 @@ from torch import Tensor
 from srkit import registry
 from srkit.defaults import INTERPOLATIONS
 from srkit.errors import InputError
-from srkit.evaluation.protocol import encoded
+from srkit.evaluation.protocol import Protocol, encoded
 from srkit.files import sha256
 from srkit.imaging import codec
 from srkit.inference.model import Model
@@ -106,20 +106,18 @@ def _by_pillow(lr: Tensor, *, scale: int, kernel: Image.Resampling) -> Tensor:
     return torch.cat([codec.to_tensor(image) for image in resized]).to(lr.device)
 
 
-def methods(
-    models: Sequence[Model | Method], scale: int, *, by_pillow: bool = False
-) -> list[Method]:
+def methods(models: Sequence[Model | Method], protocol: Protocol) -> list[Method]:
     """Return the methods of a table: the references, then models, by name.
 
     Args:
         models: Models, or methods already; a reference among them isn't repeated.
-        scale: The protocol's.
-        by_pillow: See `references`.
+        protocol: Decides the scale, and how references are computed.
 
     Raises:
         InputError: A model has another scale than the protocol, or another's name.
     """
-    all_methods = references(scale, by_pillow=by_pillow)
+    scale = protocol.scale
+    all_methods = references(scale, by_pillow=protocol.references == "pillow")
     for model in models:
         if isinstance(model, Model):
             if model.name in REFERENCES and model.sha256 is None:

@@ -121,8 +121,7 @@ def bench(
     files = photos(data or "celeba", limit) if data or not faces else []
     loaded = _load(models, device) or ([] if results else [load(DEFAULT_MODEL, device=device)])
     others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
-    by_pillow = protocol.references == "pillow"
-    compared = methods([*loaded, *others], protocol.scale, by_pillow=by_pillow)
+    compared = methods([*loaded, *others], protocol)
     options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     # Of the interpolations bicubic is enough for faces: the others say the same.
     shown = [m for m in compared if m.name == BICUBIC or m.name not in REFERENCES]

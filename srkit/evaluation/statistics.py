@@ -1,4 +1,4 @@
-"""Intervals and tests, so that a difference is told from luck."""
+"""Intervals and tests, which tell a difference from luck."""
 
 from __future__ import annotations
 
@@ -84,16 +84,15 @@ def paired(a: ArrayLike, b: ArrayLike) -> Array:
 
 
 def interval(
-    values: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0, level: float = 0.95
+    values: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0
 ) -> tuple[float, float]:
-    """Return a percentile bootstrap interval of the mean.
+    """Return the 95% percentile bootstrap interval of the mean.
 
     Args:
         values: One an image or pair; infinite ones make both ends what the mean is.
-        groups: Same length: whole groups (people) are drawn, for values within one hang
-            together. Without it single values are.
+        groups: Same length: whole groups (people) are resampled, since the values of one depend
+            on each other. Without it single values are.
         seed: Seed of the resampling.
-        level: Share of resamples within the interval.
     """
     scores = np.asarray(values, dtype=np.float64)
     if not np.isfinite(scores).all():
@@ -105,7 +104,7 @@ def interval(
     for rows in _rows(DRAWS, count):
         drawn: NDArray[np.intp] = rng.integers(0, count, size=(rows, count))
         means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
 
 

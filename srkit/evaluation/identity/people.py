@@ -50,14 +50,14 @@ def draw(people: Sequence[Person], count: int, photos: int, seed: int) -> list[P
         seed: Seed of the draw.
 
     Raises:
-        InputError: Nobody has two photos.
+        InputError: No person has two photos.
     """
     named = by_name(people)
     able = [person for person in named if len(person.photos) >= photos]
     if len(able) < count:
         able = [person for person in named if len(person.photos) > 1]
     if not able:
-        raise InputError(f"nobody has two photos ({len(named)} people): nothing to compare")
+        raise InputError(f"no person has two photos ({len(named)} people): nothing to compare")
     rng = random.Random(seed)
     chosen = rng.sample(able, min(count, len(able)))
     return [
@@ -123,8 +123,8 @@ def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) 
 
     People are shuffled, and so are the photos of each. A person's first photo with a face stands
     in the gallery, the second is a probe. Only when everybody has had a turn and pairs are still
-    lacking, there is a second probe of each, and so on: nobody with hundreds of photos decides the
-    result before the others have had theirs. Photos are searched for faces as they are needed.
+    missing, there is a second probe of each, and so on: no person with hundreds of photos decides
+    the result alone. Photos are searched for faces as they are needed.
     People with one photo can make no pair, and aren't used as impostors either: the gallery is of
     those who have a probe, so that a search in it has an answer.
 
@@ -146,7 +146,7 @@ def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) 
     pairs: list[tuple[_Candidate, Located]] = []
     wanted = 2  # faces of each: the gallery's, and the first probe
     while turn and len(pairs) < count:
-        turn = _turn(turn, wanted, count - len(pairs), finder, no_face)
+        turn = _with_faces(turn, wanted, count - len(pairs), finder, no_face)
         pairs += [(candidate, candidate.faces[wanted - 1]) for candidate in turn]
         wanted += 1
     left_out += [
@@ -160,12 +160,12 @@ def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) 
             f"two people with two photos each, with a face in them, are the least; there are "
             f"{len(gallery)} (of {len(candidates)} in all; {len(no_face)} photos without a face)"
         )
-    place = {name: number for number, name in enumerate(gallery)}
+    index = {name: number for number, name in enumerate(gallery)}
     return Drawn(
         list(gallery),
         list(gallery.values()),
         [probe for _, probe in pairs],
-        [place[c.name] for c, _ in pairs],
+        [index[c.name] for c, _ in pairs],
         sorted(no_face),
         sorted(left_out),
     )
@@ -178,31 +178,27 @@ def _candidate(person: Person, seed: int) -> _Candidate:
     return _Candidate(person.name, photos)
 
 
-def _turn(
+def _with_faces(
     candidates: Sequence[_Candidate], wanted: int, need: int, finder: Finder, no_face: list[str]
 ) -> list[_Candidate]:
-    """Return the first people, as many as needed, of whom so many faces can be found."""
+    """Return the first people, at most ``need``, on whose photos ``wanted`` faces are found."""
     reached: list[_Candidate] = []
     waiting = list(candidates)
     while waiting and len(reached) < need:
         lack = need - len(reached)
-        some, waiting = waiting[:lack], waiting[lack:]
-        _search(some, wanted, finder, no_face)
-        reached += [candidate for candidate in some if len(candidate.faces) >= wanted]
+        batch, waiting = waiting[:lack], waiting[lack:]
+        # Each person's photos are searched one after another, until there are enough faces.
+        while lacking := [c for c in batch if len(c.faces) < wanted and c.photos]:
+            searched = []
+            for candidate in lacking:
+                lack = wanted - len(candidate.faces)
+                searched += [(candidate, photo) for photo in candidate.photos[:lack]]
+                del candidate.photos[:lack]
+            located = finder.find([photo for _, photo in searched])
+            for (candidate, _), face in zip(searched, located, strict=True):
+                if face.box:
+                    candidate.faces.append(face)
+                else:
+                    no_face.append(face.label(candidate.name))
+        reached += [candidate for candidate in batch if len(candidate.faces) >= wanted]
     return reached
-
-
-def _search(some: list[_Candidate], wanted: int, finder: Finder, no_face: list[str]) -> None:
-    """Search people's photos, one after another, until each has so many faces or no photo more."""
-    while lacking := [c for c in some if len(c.faces) < wanted and c.photos]:
-        searched = []
-        for candidate in lacking:
-            lack = wanted - len(candidate.faces)
-            searched += [(candidate, photo) for photo in candidate.photos[:lack]]
-            del candidate.photos[:lack]
-        located = finder.find([photo for _, photo in searched])
-        for (candidate, _), one in zip(searched, located, strict=True):
-            if one.box:
-                candidate.faces.append(one)
-            else:
-                no_face.append(one.label(candidate.name))
