@@ -21,10 +21,11 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
 from srkit import InputError, Model, Person, load, registry
-from srkit.evaluation.identity.distances import distances, lr_of_distances
+from srkit.evaluation import run as runner
+from srkit.evaluation.identity.distances import distances
 from srkit.evaluation.identity.embed import TOLERANCE, Embeddings, Verifier
 from srkit.evaluation.identity.faces import Finder, Located
-from srkit.evaluation.identity.pairs import lr_of_pairs, pairs
+from srkit.evaluation.identity.pairs import pairs
 from srkit.evaluation.identity.people import Drawn, draw, draw_pairs
 from srkit.evaluation.identity.roc import Matching
 from srkit.evaluation.methods import Method, lr_key, methods
@@ -206,7 +207,7 @@ def test_what_is_lacking_is_reported_and_counted(
     ]
     assert result.no_face[3].startswith("torn/torn.png (not a readable image")
     assert result.no_face[4] == result.no_face[3].replace("torn.png", "copy.png")
-    assert result.no_face[5] == "torn/gone.png (No such file or directory)"
+    assert result.no_face[5] == "torn/gone.png (no such file)"
     assert result.left_out == [
         "blank base (no face in the base, noise.png)",
         "lone (one photo)",
@@ -701,8 +702,6 @@ def test_results_may_be_aligned_anew_and_what_has_no_face_is_counted(
     assert result.mean("HR") != measured.mean("HR")
     on_hr = distances(verifier(store, given[-1:]), people)
     assert result.mean("grey") == on_hr.mean("grey")
-    with pytest.raises(InputError, match="align is hr or sr, not 'lr'"):
-        verifier(store, align="lr")
 
 
 def test_a_result_is_cropped_around_the_face_on_it(store: Store) -> None:
@@ -729,22 +728,28 @@ def test_a_result_is_cropped_around_the_face_on_it(store: Store) -> None:
 # --- other programs' results --------------------------------------------------------------------
 
 
-def test_every_lr_image_is_written_that_is_enlarged(people: list[Person], store: Store) -> None:
+def test_every_lr_image_is_written_that_is_upscaled(
+    people: list[Person], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys: set[str] = set()
 
     def watched(lr: Tensor) -> Tensor:
-        keys.update(lr_key(p.permute(1, 2, 0).numpy()) for p in codec.to_uint8(lr))
+        keys.update(lr_key(image.permute(1, 2, 0).numpy()) for image in codec.to_uint8(lr))
         return blurred(lr)
 
-    given = compared(Method("watched", watched))[1:]
-    finder = Finder(store)
-    how: dict[str, Any] = {"count": 9, "lr_sizes": (8, 12)}
-    pairs(verifier(store, given), people, **how)
-    assert {lr_key(lr) for lr in lr_of_pairs(people, PROTOCOL, finder, **how)} == keys
+    def written(**options: Any) -> set[str]:
+        images = runner.lr_images(verify="folders", verify_data=folder, **options)
+        return {lr_key(image) for image in images}
+
+    monkeypatch.setattr(runner, "default_store", lambda: store)
+    folder = people[0].photos[0].parents[1]
+    methods = compared(Method("watched", watched))[1:]
+    pairs(verifier(store, methods), people, count=9, lr_sizes=(8, 12))
+    assert written(pairs=9, lr_sizes=(8, 12)) == keys
     assert len(keys) == 9 * 3
     keys.clear()
-    distances(verifier(store, given), people[:3])
-    assert {lr_key(lr) for lr in lr_of_distances(people[:3], PROTOCOL, finder)} == keys
+    distances(verifier(store, methods), draw(people, 2, 3, 0))
+    assert written(people=2, pairs=0) == keys
 
 
 def test_a_method_that_makes_another_size_is_refused(people: list[Person], store: Store) -> None:

@@ -18,12 +18,12 @@ from srkit import defaults, registry
 from srkit.data import sources
 from srkit.errors import InputError
 from srkit.evaluation.examples import examples
-from srkit.evaluation.identity.distances import distances, lr_of_distances
-from srkit.evaluation.identity.embed import Verifier
+from srkit.evaluation.identity.distances import Usable, distances
+from srkit.evaluation.identity.embed import Verifier, lr_probes, require_alignment
 from srkit.evaluation.identity.faces import Finder
 from srkit.evaluation.identity.overlap import embedder_overlap
-from srkit.evaluation.identity.pairs import LR_SIZES, PAIRS, lr_of_pairs, pairs
-from srkit.evaluation.identity.people import draw
+from srkit.evaluation.identity.pairs import LR_SIZES, PAIRS, SIZE_PAIRS, pairs
+from srkit.evaluation.identity.people import draw, draw_pairs
 from srkit.evaluation.measure import BATCH, Progress, ignore, measure
 from srkit.evaluation.methods import BICUBIC, REFERENCES, Method, from_results, methods
 from srkit.evaluation.protocol import DEFAULT, Protocol
@@ -116,27 +116,27 @@ def bench(
     start = time.perf_counter()
     # Everything that can be missing is looked for before anything is computed.
     protocol = _protocol(protocol)
+    require_alignment(align)
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
-    judge = _embedder(embedder, embedder_weights, device) if faces else None
+    embeds = _embedder(embedder, embedder_weights, device) if faces else None
     files = photos(data or "celeba", limit) if data or not faces else []
     loaded = _load(models, device) or ([] if results else [load(DEFAULT_MODEL, device=device)])
     others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
     compared = methods([*loaded, *others], protocol)
-    options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
-    # Of the interpolations bicubic is enough for faces: the others say the same.
-    shown = [m for m in compared if m.name == BICUBIC or m.name not in REFERENCES]
-    store, framed = default_store(), protocol.for_faces()
-    verifier = Verifier(shown, judge, framed, store, align=align, **options) if faces else None
     folder = Path(report) if report else None
     partial = Store(folder / PARTIAL) if folder else None
 
+    options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     parts: dict[str, Any] = {}
     if files:
         on = device_named(device)
         parts["quality"] = measure(compared, files, protocol, partial=partial, device=on, **options)
-    if faces and verifier:
-        parts |= _verify(verifier, faces)
-        parts["warnings"] = embedder_overlap([m for m in loaded if isinstance(m, Model)], judge)
+    if faces:
+        # Of the interpolations bicubic is enough here: the others say the same.
+        rows = [m for m in compared if m.name == BICUBIC or m.name not in REFERENCES]
+        framed, store = protocol.for_faces(), default_store()
+        parts |= _verify(Verifier(rows, embeds, framed, store, align=align, **options), faces)
+        parts["warnings"] = embedder_overlap([m for m in loaded if isinstance(m, Model)], embeds)
     if folder and files:
         parts["examples"] = list(examples(parts["quality"], compared, files, protocol))
     seconds = round(time.perf_counter() - start, 1)
@@ -260,9 +260,12 @@ def _verify(verifier: Verifier, faces: FaceSet) -> dict[str, Any]:
 
 def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[np.ndarray]:
     finder = Finder(default_store())
-    for people in (faces.drawn, faces.people if faces.everybody else []):
-        if people:
-            yield from lr_of_distances(people, protocol, finder)
+    groups = [faces.drawn, faces.people if faces.everybody else []]
+    probes = [(Usable(people, finder).probes, protocol.size) for people in groups if people]
     if faces.pairs:
-        sizes = faces.lr_sizes
-        yield from lr_of_pairs(faces.people, protocol, finder, count=faces.pairs, lr_sizes=sizes)
+        drawn = draw_pairs(faces.people, faces.pairs, protocol.seed, finder)
+        probes.append((drawn.probes, protocol.size))
+        fewer = drawn.first(SIZE_PAIRS).probes
+        probes += [(fewer, lr_size * protocol.scale) for lr_size in faces.lr_sizes]
+    for located, size in probes:
+        yield from lr_probes(finder, located, size, protocol)

@@ -8,17 +8,15 @@ floor.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from srkit.errors import InputError
-from srkit.evaluation.identity.embed import DECIMALS, Verifier, lr_probes
+from srkit.evaluation.identity.embed import DECIMALS, Verifier
 from srkit.evaluation.identity.faces import Finder, Located
 from srkit.evaluation.identity.people import Roles
-from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Distances, Row
 from srkit.hookspecs import Person
 
@@ -41,7 +39,7 @@ def distances(verifier: Verifier, people: Sequence[Person], *, base: Base = "fir
     Raises:
         InputError: Nobody has a base and a probe with a face in them.
     """
-    usable = _Usable(people, verifier.finder)
+    usable = Usable(people, verifier.finder)
     bases = verifier.gallery([faces[0] for _, faces in usable.people], "bases")
     owner = [index for index, (_, faces) in enumerate(usable.people) for _ in faces[1:]]
     notes: list[str] = []
@@ -64,14 +62,7 @@ def distances(verifier: Verifier, people: Sequence[Person], *, base: Base = "fir
     )
 
 
-def lr_of_distances(
-    people: Sequence[Person], protocol: Protocol, finder: Finder
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield the LR images that `distances` would have upscaled, uint8, ``hw3``."""
-    yield from lr_probes(finder, _Usable(people, finder).probes, protocol.size, protocol)
-
-
-class _Usable:
+class Usable:
     """People with a base and a probe, and what is missing from the others."""
 
     def __init__(self, people: Sequence[Person], finder: Finder) -> None:

@@ -44,6 +44,12 @@ ALIGNED = {
 }
 
 
+def require_alignment(align: str) -> None:
+    """Raise InputError for an unknown way of framing."""
+    if align not in ALIGNED:
+        raise InputError(f"align is {' or '.join(ALIGNED)}, not '{align}'")
+
+
 def lr_probes(
     finder: Finder, probes: Sequence[Located], size: int, protocol: Protocol
 ) -> NDArray[np.uint8]:
@@ -68,9 +74,6 @@ class Verifier:
         align: ``hr``: the crop is made once, on the HR photo; ``sr``: anew on each result.
         batch_size: Images upscaled, and embedded, at a time.
         progress: Called with what is done, how much, and of how much.
-
-    Raises:
-        InputError: ``align`` isn't known.
     """
 
     def __init__(
@@ -84,8 +87,6 @@ class Verifier:
         batch_size: int = BATCH,
         progress: Progress = ignore,
     ) -> None:
-        if align not in ALIGNED:
-            raise InputError(f"align is {' or '.join(ALIGNED)}, not '{align}'")
         self.methods, self.protocol, self.align = methods, protocol, align
         self.finder = Finder(store, progress)
         self.embeddings = Embeddings(embedder, store, batch_size, progress)

@@ -12,12 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from srkit.evaluation.identity.embed import DECIMALS, Array32, Verifier, lr_probes
-from srkit.evaluation.identity.faces import Finder
+from srkit.evaluation.identity.embed import DECIMALS, Array32, Verifier
 from srkit.evaluation.identity.people import Drawn, draw_pairs
 from srkit.evaluation.identity.roc import Matching
 from srkit.evaluation.methods import HR, LR
-from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Pairs, PairScores, SizeScores
 from srkit.evaluation.statistics import Array, Estimate, share, weights
 from srkit.hookspecs import Person
@@ -76,22 +74,6 @@ def pairs(
         sizes=sizes,
         notes=[*_too_few(len(drawn.probes), count, impostors), *notes],
     )
-
-
-def lr_of_pairs(
-    people: Sequence[Person],
-    protocol: Protocol,
-    finder: Finder,
-    *,
-    count: int = PAIRS,
-    lr_sizes: Sequence[int] = LR_SIZES,
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield the LR images that `pairs` would have upscaled, uint8, ``hw3``, of all sizes."""
-    drawn = draw_pairs(people, count, protocol.seed, finder)
-    yield from lr_probes(finder, drawn.probes, protocol.size, protocol)
-    probes = drawn.first(SIZE_PAIRS).probes
-    for lr_size in lr_sizes:
-        yield from lr_probes(finder, probes, lr_size * protocol.scale, protocol)
 
 
 def _matchings(
