@@ -59,12 +59,9 @@ def main() -> None:
         "seconds": round(seconds),
         "threads": torch.get_num_threads(),
         "protocol": quality["protocol"],
-        "columns": {
-            "trained" if name != "bicubic" else name: {
-                metric: {key: value for key, value in scores.items() if key != "each"}
-                for metric, scores in column.items()
-            }
-            for name, column in quality["columns"].items()
+        "methods": {
+            "trained" if name != "bicubic" else name: scores
+            for name, scores in quality["summary"].items()
         },
     }
     print(json.dumps(result, indent=1))

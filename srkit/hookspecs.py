@@ -327,9 +327,9 @@ def srkit_protocols() -> Names:  # type: ignore[empty-body]
 def srkit_reports() -> Names:  # type: ignore[empty-body]
     """Reports: ``factory(report, folder)`` writes what it makes of a bench into ``folder``.
 
-    ``report`` is what `srkit.bench` returns: ``tables()`` gives its numbers, ``examples`` the best,
-    the median and the worst image by every method. ``srkit bench --report`` calls all of them;
-    those of srkit itself write ``index.html``, ``figures`` and ``report.md``.
+    ``report`` is what `srkit.bench` returns: ``tables()`` gives its numbers, ``render(index)`` an
+    image by every method. ``srkit bench --report`` calls all of them; those of srkit itself write
+    ``index.html``, ``figures``, ``report.md`` and the scores as CSV.
     """
 
 

@@ -793,7 +793,7 @@ def test_a_run_from_the_command_line_and_its_resumption(
     assert "faces-tiny" in out
     assert "PSNR" in out
     written = json.loads(report.read_text())
-    assert list(written["quality"]["columns"]) == [
+    assert list(written["quality"]["scores"]) == [
         *("nearest", "bicubic", "lanczos"),
         "faces-tiny",
     ]

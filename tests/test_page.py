@@ -24,11 +24,11 @@ import reports
 import torch
 from PIL import Image
 from srkit_report import charts, images, page
+from srkit_report.examples import Example, choose, examples
 from torch import Tensor
 
 from srkit import InputError, registry
-from srkit.evaluation.examples import Example, choose, examples
-from srkit.evaluation.measure import measure
+from srkit.evaluation.measure import Pixels, measure, rendered
 from srkit.evaluation.methods import Method, methods
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality, Report
@@ -77,13 +77,21 @@ def quality(compared: list[Method], photos: list[Path]) -> Quality:
     return measure(compared, photos, Protocol.named("square"))
 
 
-@pytest.fixture(scope="module")
-def shown(compared: list[Method], photos: list[Path], quality: Quality) -> list[Example]:
-    return list(examples(quality, compared, photos, Protocol.named("square")))
+Render = Callable[[int], dict[str, Pixels]]
 
 
 @pytest.fixture(scope="module")
-def report(quality: Quality, shown: list[Example]) -> Report:
+def render(compared: list[Method], photos: list[Path], quality: Quality) -> Render:
+    return partial(rendered, quality, compared, photos, Protocol.named("square"))
+
+
+@pytest.fixture(scope="module")
+def shown(quality: Quality, render: Render) -> list[Example]:
+    return list(examples(quality, render))
+
+
+@pytest.fixture(scope="module")
+def report(quality: Quality, render: Render) -> Report:
     models = dict.fromkeys(MODELS, 0.9)
     return Report(
         {name: {"sha256": "ab" * 32, "licence": "CC0 <b>"} for name in MODELS},
@@ -93,7 +101,7 @@ def report(quality: Quality, shown: list[Example]) -> Report:
         reports.pairs(dict.fromkeys(models, 0.8)),
         ["sharp was trained to please its judge"],
         {"command": f"srkit bench '{EVIL}'", "seconds": 75.0, "machine": {"cores": 2}},
-        shown,
+        render,
     )
 
 
@@ -306,7 +314,8 @@ def test_files_in_another_order_and_of_one_name_are_told_apart(
         same.append(Path(shutil.copy(photo, tmp_path / str(n) / "same.png")))
     protocol = Protocol.named("square")
     measured = measure(compared, same, protocol)
-    for one in examples(measured, compared, same[::-1], protocol):
+    render = partial(rendered, measured, compared, same[::-1], protocol)
+    for one in examples(measured, render):
         assert measured.scores["sharp"]["psnr"][one.index] == pytest.approx(psnr(one), abs=1e-6)
 
 

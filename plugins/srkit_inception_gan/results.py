@@ -60,7 +60,9 @@ class Measured(NamedTuple):
         """Return mean, low and high end (95%) of the difference of two models."""
         if measure == "speed":
             return (self.speeds[higher] / self.speeds[lower] - 1,) * 3
-        groups = [row.person for row in self.report.everybody.rows] if measure == "distance" else None
+        groups = (
+            [row.person for row in self.report.everybody.rows] if measure == "distance" else None
+        )
         paired = srkit.difference(self.values(measure, higher), self.values(measure, lower), groups)
         return paired.mean, paired.low, paired.high
 

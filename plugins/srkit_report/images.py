@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from srkit.evaluation.examples import Example, Pixels
+    from srkit.evaluation.measure import Pixels
     from srkit.evaluation.report import Quality
+    from srkit_report.examples import Example
 
 WIDE = 192  # pixels a small image is shown at, about
 LARGE = 288  # an image is shown smaller from here on; its detail still has every pixel

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from srkit_report.charts import INTERPOLATION, NAMES, Figure, figures
-from srkit_report.images import address, shown
+from srkit_report.examples import examples
+from srkit_report.images import Shown, address, shown
 from srkit_report.scores import save
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def write(report: Report, folder: Path) -> None:
         for title, names in SECTIONS.items()
         if any(name in tables for name in names)
     ]
-    quality, run = report.quality, dict(report.run)
+    run = dict(report.run)
     run.pop("command", None)
     seconds = run.pop("seconds", 0)
     html = _template().render(
@@ -87,7 +88,7 @@ def write(report: Report, folder: Path) -> None:
         findings=list(findings(tables)),
         report=report,
         sections=sections,
-        images=[shown(example, quality) for example in report.examples] if quality else [],
+        images=_images(report),
         protocols={
             title: dict(fields(getattr(report, part).protocol))
             for part, title in PARTS.items()
@@ -106,6 +107,13 @@ def write(report: Report, folder: Path) -> None:
             file.unlink(missing_ok=True)
     # Names of files may hold bytes that are no text.
     save(folder / PAGE, html.encode("utf-8", "replace"))
+
+
+def _images(report: Report) -> list[Shown]:
+    if not (report.quality and report.render):
+        return []
+    chosen = examples(report.quality, report.render)
+    return [shown(example, report.quality) for example in chosen]
 
 
 def _models(report: Report) -> list[str]:

@@ -15,19 +15,22 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from srkit import registry
 from srkit.errors import InputError, OptionError
-from srkit.evaluation.methods import Method
+from srkit.evaluation.methods import HR, LR, Method
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality
 from srkit.evaluation.store import Store
 from srkit.files import sha256
 from srkit.hookspecs import METRIC_INPUTS
+from srkit.imaging import codec
 from srkit.options import inputs_of
 from srkit.readahead import read_ahead
 
@@ -41,6 +44,7 @@ Progress = Callable[[str, int, int], None]
 Scores = dict[str, float]  # metric to score
 # An image's scores by every method, and the seconds that upscaling took.
 ImageScores = dict[str, dict[str, Any]]
+Pixels: TypeAlias = NDArray[np.uint8]
 
 
 def ignore(what: str, done: int, total: int) -> None:
@@ -142,6 +146,37 @@ def ordered(files: Sequence[Path]) -> list[ImageFile]:
     """
     images = map(ImageFile, files, read_ahead(_sha256, files))
     return sorted(images, key=lambda image: (image.file.name, image.sha256))
+
+
+@torch.inference_mode()
+def rendered(
+    quality: Quality,
+    methods: Sequence[Method],
+    files: Sequence[Path],
+    protocol: Protocol,
+    index: int,
+) -> dict[str, Pixels]:
+    """Return an image by every method: LR (``hw3``), the methods, HR, uint8, ``HW3``.
+
+    Args:
+        quality: Scores of these methods on these files.
+        methods: All methods.
+        files: All files, in any order.
+        protocol: The protocol of the scores.
+        index: Index of the image in the quality's.
+
+    Raises:
+        InputError: The file can't be read any more.
+    """
+    name = quality.images[index]
+    same_name = ordered([file for file in files if file.name == name])
+    hr = protocol.hr(same_name[quality.images[:index].count(name)].file)
+    lr = protocol.degrade(hr)
+    images = {LR: lr, **{method.name: method(lr) for method in methods}, HR: hr}
+    return {
+        name: codec.to_uint8(image)[0].permute(1, 2, 0).contiguous().cpu().numpy()
+        for name, image in images.items()
+    }
 
 
 def _sha256(file: Path) -> str:

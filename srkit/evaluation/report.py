@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -194,10 +194,10 @@ class Distances:
         """Return the 95% interval of the mean (bootstrap over people)."""
         return statistics.interval(self.scores(method), [row.person for row in self.rows])
 
-    def ratio(self, method: str, to: str = BICUBIC) -> float:
-        """Return a method's mean as a multiple of another's; NaN of a mean of 0."""
-        other = self.mean(to)
-        return self.mean(method) / other if other else float("nan")
+    def ratio(self, method: str) -> float:
+        """Return a method's mean as a multiple of bicubic's; NaN of a mean of 0."""
+        bicubic = self.mean(BICUBIC)
+        return self.mean(method) / bicubic if bicubic else float("nan")
 
     def closed(self, method: str) -> Estimate:
         """Return the share of the gap from LR to HR that a method closes.
@@ -323,8 +323,8 @@ class Report:
         pairs: Same/different verification, or None.
         warnings: What a reader must know.
         run: The command that repeats it, ``seconds``, and the machine.
-        examples: The best, the median and the worst image (`examples.Example`), where the report
-            is to show them; they aren't stored.
+        render: An index in the quality's images to that image by every method, LR and HR, uint8,
+            ``HW3``; None where it can't be upscaled again, as in a report that was read.
     """
 
     models: dict[str, dict[str, Any]]
@@ -334,7 +334,9 @@ class Report:
     pairs: Pairs | None = None
     warnings: list[str] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
-    examples: Sequence[Any] = field(default=(), compare=False, repr=False)
+    render: Callable[[int], Mapping[str, Any]] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite decibels become the string ``"inf"``."""

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,13 @@ import torch
 from srkit import defaults, registry
 from srkit.data import sources
 from srkit.errors import InputError
-from srkit.evaluation.examples import examples
 from srkit.evaluation.identity.distances import Usable, distances
 from srkit.evaluation.identity.embed import Verifier, lr_probes, require_alignment
 from srkit.evaluation.identity.faces import Finder
 from srkit.evaluation.identity.overlap import embedder_overlap
 from srkit.evaluation.identity.pairs import LR_SIZES, PAIRS, SIZE_PAIRS, pairs
 from srkit.evaluation.identity.people import draw, draw_pairs
-from srkit.evaluation.measure import BATCH, Progress, ignore, measure
+from srkit.evaluation.measure import BATCH, Progress, ignore, measure, rendered
 from srkit.evaluation.methods import BICUBIC, REFERENCES, Method, from_results, methods
 from srkit.evaluation.protocol import DEFAULT, Protocol
 from srkit.evaluation.report import Report
@@ -124,21 +124,22 @@ def bench(
     others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
     compared = methods([*loaded, *others], protocol)
     folder = Path(report) if report else None
-    partial = Store(folder / PARTIAL) if folder else None
+    unfinished = Store(folder / PARTIAL) if folder else None
 
     options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     parts: dict[str, Any] = {}
     if files:
         on = device_named(device)
-        parts["quality"] = measure(compared, files, protocol, partial=partial, device=on, **options)
+        parts["quality"] = measure(
+            compared, files, protocol, partial=unfinished, device=on, **options
+        )
+        parts["render"] = partial(rendered, parts["quality"], compared, files, protocol)
     if faces:
         # Of the interpolations bicubic is enough here: the others say the same.
         rows = [m for m in compared if m.name == BICUBIC or m.name not in REFERENCES]
         framed, store = protocol.for_faces(), default_store()
         parts |= _verify(Verifier(rows, embeds, framed, store, align=align, **options), faces)
         parts["warnings"] = embedder_overlap([m for m in loaded if isinstance(m, Model)], embeds)
-    if folder and files:
-        parts["examples"] = list(examples(parts["quality"], compared, files, protocol))
     seconds = round(time.perf_counter() - start, 1)
     result = Report(
         {method.name: _about(method) for method in compared},
@@ -147,8 +148,8 @@ def bench(
     )
     if folder:
         result.publish(folder)
-    if partial:
-        partial.delete()
+    if unfinished:
+        unfinished.delete()
     return result
 
 

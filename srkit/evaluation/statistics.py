@@ -134,7 +134,7 @@ def flipped(values: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0
 
     If it didn't matter which of the two made an image, every difference could as well have the
     other sign. p is the share of such flips whose mean is at least as far from 0: of all flips,
-    where there are no more than `FLIPS`; else of so many random ones, the observed one counted
+    where there are no more than `FLIPS`; else of `FLIPS` random ones, the observed one counted
     among them (Phipson and Smyth, 2010), so that p is never 0. Few values can't have a small p:
     the smallest of five groups is 2 / 32.
 

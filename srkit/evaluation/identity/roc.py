@@ -21,7 +21,7 @@ EXACT = 1 + 1e-9  # counts are whole numbers; their ratios are compared with thi
 
 @dataclass(frozen=True)
 class Rates:
-    """What a threshold trades.
+    """What thresholds accept.
 
     Attributes:
         auc: The chance that a same pair is nearer than an impostor; ties count half.
@@ -53,8 +53,8 @@ class Rates:
             least = far[far > 0].min(initial=1.0)
             places = np.searchsorted(far, np.geomspace(least, 1, POINTS - 3), "right") - 1
             unharmed = np.searchsorted(far, 0, "right") - 1  # the best that costs no false accept
-            kept = np.unique([0, unharmed, *places, len(far) - 1])
-            far, tar = far[kept], tar[kept]
+            corners = np.unique([0, unharmed, *places, len(far) - 1])
+            far, tar = far[corners], tar[corners]
         return {"far": far.round(7).tolist(), "tar": tar.round(7).tolist()}
 
 
@@ -68,11 +68,11 @@ class Draws:
 
 
 class Matching:
-    """Probes held against a gallery of one photo a person.
+    """Probes compared with a gallery of one photo a person.
 
     Args:
-        distances: Of every probe to every gallery photo, ``PxG``.
-        owner: Of each probe, the place of its own person in the gallery, ``P``.
+        distances: From every probe to every gallery photo, ``PxG``.
+        owner: Index of each probe's person in the gallery, ``P``.
     """
 
     def __init__(self, distances: Array, owner: Sequence[int]) -> None:
@@ -80,8 +80,8 @@ class Matching:
         rows = np.arange(len(self.owner))
         self.distances = distances
         self.same: Array = distances[rows, self.owner]
-        values, place = np.unique(self.same, return_inverse=True)
-        self.count, self.place = len(values), place.astype(np.intp)
+        values, rank = np.unique(self.same, return_inverse=True)
+        self.count, self.rank = len(values), rank.astype(np.intp)
         # 2k: between the same distances k - 1 and k, counted from 0; 2k + 1: at distance k.
         below = np.searchsorted(values, distances, "left")
         self.bins = (below + np.searchsorted(values, distances, "right")).astype(np.int32)
@@ -98,7 +98,7 @@ class Matching:
             drawn: How often each person was, ``G``; everybody once, if None.
         """
         drawn = np.ones(self.distances.shape[1]) if drawn is None else drawn
-        genuine = np.bincount(self.place, drawn[self.owner], self.count)
+        genuine = np.bincount(self.rank, drawn[self.owner], self.count)
         return _rates(genuine.astype(np.float64), self._impostors(drawn))
 
     def draws(self, weights: Array, targets: Sequence[float]) -> Draws:

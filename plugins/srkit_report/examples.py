@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from srkit.evaluation.measure import ordered
-from srkit.evaluation.methods import BICUBIC, HR, LANCZOS, LR, NEAREST, Method
-from srkit.imaging import codec
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from srkit.evaluation.protocol import Protocol
+    from srkit.evaluation.measure import Pixels
     from srkit.evaluation.report import Quality
 
-Pixels: TypeAlias = NDArray[np.uint8]
-
 # LR's pixels repeated are nearest neighbour's result, and Lanczos differs little from bicubic.
-LEFT_OUT = (NEAREST, LANCZOS)
+LEFT_OUT = ("nearest", "lanczos")
 
 
 @dataclass(frozen=True)
@@ -47,37 +36,21 @@ class Example:
     images: Mapping[str, Pixels]
 
 
-@torch.inference_mode()
-def examples(
-    quality: Quality, methods: Sequence[Method], files: Sequence[Path], protocol: Protocol
-) -> Iterator[Example]:
+def examples(quality: Quality, render: Callable[[int], Mapping[str, Pixels]]) -> Iterator[Example]:
     """Yield examples by the first model's gain over bicubic in the first metric; none without one.
 
     By plain scores the smoothest images would be the best ones, whatever upscales them.
 
     Args:
-        quality: Scores of these methods on these files.
-        methods: All methods; nearest neighbour and Lanczos are left out.
-        files: All files, in any order.
-        protocol: The protocol of the scores.
-
-    Raises:
-        InputError: A file can't be read any more.
+        quality: What was measured.
+        render: See `srkit.evaluation.Report`.
     """
     if not quality.models:
         return
     model, metric = quality.models[0], next(iter(quality.metrics))
     for rank, index, gain in choose(quality, model, metric):
-        name = quality.images[index]
-        same_name = ordered([file for file in files if file.name == name])
-        hr = protocol.hr(same_name[quality.images[:index].count(name)].file)
-        lr = protocol.degrade(hr)
-        images = {LR: lr, **{m.name: m(lr) for m in methods if m.name not in LEFT_OUT}, HR: hr}
-        pixels = {
-            name: codec.to_uint8(image)[0].permute(1, 2, 0).contiguous().cpu().numpy()
-            for name, image in images.items()
-        }
-        yield Example(rank, index, model, metric, gain, pixels)
+        images = {name: image for name, image in render(index).items() if name not in LEFT_OUT}
+        yield Example(rank, index, model, metric, gain, images)
 
 
 def choose(quality: Quality, method: str, metric: str) -> list[tuple[str, int, float]]:
@@ -86,7 +59,7 @@ def choose(quality: Quality, method: str, metric: str) -> list[tuple[str, int, f
     Of equal images the first counts; of an even number the lower of the two in the middle.
     """
     sign = 1 if quality.metrics[metric]["higher_is_better"] else -1
-    both = zip(quality.scores[method][metric], quality.scores[BICUBIC][metric], strict=True)
+    both = zip(quality.scores[method][metric], quality.scores["bicubic"][metric], strict=True)
     # Two perfect results are infinite decibels each: neither gains over the other.
     gains = [0.0 if score == base else score - base for score, base in both]
     keys = [-math.inf if math.isnan(gain) else sign * gain for gain in gains]
