@@ -142,7 +142,7 @@ class Read(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
-    def text(self) -> str:
+    def content(self) -> str:
         return " ".join(text for inside, text in self.texts if "style" not in inside)
 
 
@@ -170,13 +170,13 @@ def test_the_folder_holds_page_charts_json_and_scores(written: Path, report: Rep
 
 
 def test_what_was_measured_comes_first_then_the_table_and_images(written: Path, read: Read) -> None:
-    text = read.said()
+    content = read.content()
     places = [
         "beside interpolation on 6 images, x4, by the protocol square",
         *("Quality, mean of 6 images", "Chosen by number", "Gain over bicubic", "Table II"),
         *("Verification, facenet", "fingerprint", "CC0 <b>", "1 min 15 s"),
     ]
-    assert [text.index(text) for text in places] == sorted(map(text.index, places))
+    assert [content.index(text) for text in places] == sorted(map(content.index, places))
 
 
 def test_nothing_is_asked_from_anywhere_else(written: Path, read: Read) -> None:
@@ -194,7 +194,7 @@ def test_names_of_files_and_models_are_text(written: Path, read: Read) -> None:
     assert "<script" not in html
     assert "<b>" not in html
     for text in (EVIL, "<b>&.png", "07/<i>.jpg", "CC0 <b>", f"srkit bench '{EVIL}'"):
-        assert text in read.said()
+        assert text in read.content()
 
 
 def test_it_is_accessible(read: Read) -> None:
@@ -210,21 +210,21 @@ def test_it_is_accessible(read: Read) -> None:
 def test_every_number_and_every_field_of_every_protocol_is_there(
     read: Read, report: Report
 ) -> None:
-    text = read.said()
+    content = read.content()
     for table in report.tables():
-        assert table.title in text
+        assert table.title in content
         for labels, values in table.rows:
-            assert all(label in text for label in labels)
-            assert all(page.number(value) in text for value in values)
-            assert all(page.number(value.interval) in text for value in values)
-        assert all(note in text for note in table.notes)
+            assert all(label in content for label in labels)
+            assert all(page.number(value) in content for value in values)
+            assert all(page.number(value.interval) in content for value in values)
+        assert all(note in content for note in table.notes)
     for part in (report.quality, report.distances, report.everybody, report.pairs):
         assert part is not None
         for key, value in page.fields(part.protocol):
-            assert key in text
-            assert value in text
+            assert key in content
+            assert value in content
     for text in ("sharp was trained to please its judge", "machine.cores", "ab" * 32):
-        assert text in text
+        assert text in content
 
 
 def test_bold_is_who_is_best(written: Path, report: Report) -> None:
@@ -235,16 +235,16 @@ def test_bold_is_who_is_best(written: Path, report: Report) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gains", "text"),
+    ("gains", "start"),
     [
         ({"old": 1.0, "better": 2.0}, "Quality, by PSNR, dB: better is better than every other"),
         ({"old": 1.0, "b": 1.0}, "Quality, by PSNR, dB: no method is better than all others"),
     ],
 )
-def test_findings_tell_gains_from_luck(gains: dict[str, float], text: str) -> None:
+def test_findings_tell_gains_from_luck(gains: dict[str, float], start: str) -> None:
     tables = {table.name: table for table in reports.report(gains).tables()}
     (text,) = page.findings(tables)
-    assert text.startswith(text)
+    assert text.startswith(start)
 
 
 def scored(methods: dict[str, list[float]], *, up: bool = True) -> Quality:
