@@ -547,13 +547,18 @@ def rates(steps: int, **settings: Any) -> list[float]:
     return [learning_rate(optimizer, step, steps) for step in range(steps)]
 
 
-def test_a_constant_rate_is_constant() -> None:
-    assert rates(5) == [1.0] * 5
-
-
-def test_a_step_schedule_drops_every_so_many_batches() -> None:
-    schedule = rates(7, schedule="step", step_size=3, gamma=0.1)
-    assert schedule == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [1, 1, 1, 1, 1, 1, 1]),
+        ({"schedule": "step", "step_size": 3, "gamma": 0.1}, [1, 1, 1, 0.1, 0.1, 0.1, 0.01]),
+        ({"warmup": 4}, [0.2, 0.4, 0.6, 0.8, 1, 1, 1]),
+    ],
+)
+def test_constant_and_step_schedules_and_warmup(
+    settings: dict[str, Any], expected: list[float]
+) -> None:
+    assert rates(7, **settings) == pytest.approx(expected)
 
 
 def test_a_cosine_schedule_falls_from_the_rate_to_its_floor() -> None:
@@ -563,11 +568,7 @@ def test_a_cosine_schedule_falls_from_the_rate_to_its_floor() -> None:
     assert schedule[25] == pytest.approx(0.2 + 0.8 * (1 + 2**-0.5) / 2)
     assert schedule[-1] == pytest.approx(0.2, abs=1e-3)
     assert schedule == sorted(schedule, reverse=True)
-
-
-def test_warmup_rises_linearly_and_is_then_over() -> None:
-    assert rates(8, warmup=4) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1])
-    assert rates(100, schedule="cosine", warmup=9)[20:] == rates(100, schedule="cosine")[20:]
+    assert rates(100, schedule="cosine", min_lr_ratio=0.2, warmup=9)[20:] == schedule[20:]
 
 
 def test_the_logged_learning_rate_is_the_schedules(tmp_path: Path, run: Callable[..., Any]) -> None:

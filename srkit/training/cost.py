@@ -141,13 +141,10 @@ def steps_within(
     Raises:
         InputError: Not even one does.
     """
-    recipe, processes = state.recipe, state.processes
     began, rng = time.perf_counter(), checkpoint.rng_state()
     a_step = seconds_per_step(state, parts, batches)
     stepped = time.perf_counter()
-    at_once = processes.images_at_once(recipe.batch_size, recipe.accumulate)
-    sr = validation.upscale(state.shipped(), at_once, processes)
-    processes.by_main(lambda: validation.scores(sr))
+    validation.measure(state)
     checkpoint.restore_rng(*rng)
     a_validation = time.perf_counter() - stepped
     # The last step is validated whatever its number.
@@ -160,6 +157,7 @@ def steps_within(
                 f"training could begin, and measuring the speed, one step and its validation "
                 f"take {spent + a_step:.1f} s"
             )
-        return max(1, int((seconds - spent) / (a_step + a_validation / recipe.validate_every)))
+        each = a_step + a_validation / state.recipe.validate_every
+        return max(1, int((seconds - spent) / each))
 
-    return processes.by_main(fitting)
+    return state.processes.by_main(fitting)

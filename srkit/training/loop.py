@@ -377,10 +377,7 @@ def _validate(
     grid: bool = True,
 ) -> None:
     """Score the generator that ships, draw it, and keep it if it is the best so far."""
-    recipe, processes = state.recipe, state.processes
-    at_once = processes.images_at_once(recipe.batch_size, recipe.accumulate)  # as in training
-    sr = validation.upscale(state.shipped(), at_once, processes)
-    scores = processes.by_main(lambda: validation.scores(sr))
+    sr, scores = validation.measure(state)
     state.scores = {**scores, **baseline}
     if grid:
         folder.save_grid(state.step, lambda file: validation.draw_grid(sr, file))

@@ -18,6 +18,7 @@ from srkit.imaging import codec
 from srkit.options import inputs_of
 from srkit.training.distributed import Processes
 from srkit.training.parts import METRICS
+from srkit.training.state import State
 
 ROWS = 6
 
@@ -91,6 +92,13 @@ class Validation:
         sr = torch.cat([generator(part) for part in lr.split(batch_size)]).clamp(0, 1)
         generator.train(training)
         return sr if processes is None else processes.gather(sr)[: len(self.lr)]
+
+    def measure(self, state: State) -> tuple[Tensor, dict[str, float]]:
+        """Return sr of the generator that ships, and its scores; all processes share the work."""
+        recipe, processes = state.recipe, state.processes
+        at_once = processes.images_at_once(recipe.batch_size, recipe.accumulate)  # as in training
+        sr = self.upscale(state.shipped(), at_once, processes)
+        return sr, processes.by_main(lambda: self.scores(sr))
 
     @torch.no_grad()
     def scores(self, sr: Tensor) -> dict[str, float]:
