@@ -33,14 +33,14 @@ def bare_step(
     layout: torch.memory_format = torch.channels_last,
     shared: bool = True,
 ) -> Callable[..., None]:
-    """Return ``step(hr, seeds=…)``, or ``step(hr, lr=…)`` of degraded pictures.
+    """Return ``step(hr, seeds=…)``, or ``step(hr, lr=…)`` of degraded images.
 
     It has networks of its own.
 
     Args:
         recipe: Trains with simultaneous updates.
         device: Where.
-        layout: Of networks and pictures.
+        layout: Of networks and images.
         shared: Whether D looks at hr and sr once for both networks' losses, or once for each.
     """
     torch.manual_seed(0)

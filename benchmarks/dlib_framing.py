@@ -4,14 +4,14 @@
 
 Two photos of each person, drawn by seed; the largest face that MTCNN finds in a photo, its box
 widened by `srkit.faces.align.MARGIN`, as `srkit bench --verify` frames faces. The first photo is
-the gallery; the second is the probe, as it is and reduced to a quarter and enlarged by bicubic.
+the gallery; the second is the probe, as it is and downscaled to a quarter and upscaled by bicubic.
 Same pairs are a person's two photos, different ones all gallery photos with all other people's
 probes.
 
 - ``share``, ``down``: the middle of the crop, ``share`` of its side, moved down by ``down`` of
   its side, brought to 150x150. Share 1 is the whole crop.
 - ``landmarks``: dlib's own chip, by its 5-point predictor within a fixed box of the crop. No face
-  is searched for; but the landmarks are those of each picture, the reconstruction's as well.
+  is searched for; but the landmarks are those of each image, the reconstruction's as well.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def pairs(root: Path, people: int, side: int) -> tuple[Tensor, Tensor]:
     for person in rng.sample(its, len(its)):
         crops = []
         for photo in rng.sample(person.photos, 2):
-            picture = codec.read(photo).rgb
-            if found := detector.faces(picture):
-                crops.append(codec.to_tensor(faces.crop(picture, found[0], side)))
+            image = codec.read(photo).rgb
+            if found := detector.faces(image):
+                crops.append(codec.to_tensor(faces.crop(image, found[0], side)))
         if len(crops) == 2:
             both.append((crops[0], crops[1]))
         if len(both) == people:
@@ -64,20 +64,20 @@ def pairs(root: Path, people: int, side: int) -> tuple[Tensor, Tensor]:
 
 
 def bicubic(probes: Tensor) -> Tensor:
-    """Reduce to a quarter as `srkit bench` does, and enlarge by bicubic."""
+    """Downscale to a quarter as `srkit bench` does, and upscale by bicubic."""
     degrade = registry.build_scaled("degradations", "faces-x4", 4, {})
     lr = degrade(probes, seeds=torch.arange(len(probes)))
     lr = codec.to_uint8(lr).float() / 255
     return codec.to_uint8(codec.bicubic(lr, 4)).float() / 255
 
 
-def framed(pictures: Tensor, share: float, down: float) -> Tensor:
-    """Return a part of each picture, scaled to 150x150; it stays within the picture."""
+def framed(images: Tensor, share: float, down: float) -> Tensor:
+    """Return a part of each image, scaled to 150x150; it stays within the image."""
     whole = round(SIDE / share)
-    pictures = interpolate(pictures, size=(whole, whole), mode="bilinear", antialias=True)
+    images = interpolate(images, size=(whole, whole), mode="bilinear", antialias=True)
     left = (whole - SIDE) // 2
     top = min(max(left + round(whole * down), 0), whole - SIDE)
-    return pictures[..., top : top + SIDE, left : left + SIDE]
+    return images[..., top : top + SIDE, left : left + SIDE]
 
 
 def ways(network: Dlib) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:

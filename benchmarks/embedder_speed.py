@@ -2,7 +2,7 @@
 
     python benchmarks/embedder_speed.py [--weights FILE] [--threads 1] [--json FILE]
 
-64 smooth random pictures of 64x64, which is what `srkit bench` embeds. Both start with the same
+64 smooth random images of 64x64, which is what `srkit bench` embeds. Both start with the same
 resize to 160x160 and the same weights (random unless a file is given: the time is the same), take
 turns in one process, and the ratio is of the times within one round: seconds of computing (of all
 threads together), since others may be at work on the machine. The largest difference between the

@@ -4,9 +4,9 @@
         --json benchmarks/results/faces.json
 
 Portraits are reduced to several sizes, so that faces are from about 10 to 170 LR pixels long, then
-degraded (x4), enlarged by a general model, and their faces restored in several ways:
+degraded (x4), upscaled by a general model, and their faces restored in several ways:
 
-- `faces`: as the command does, in the picture's own grid, at its own resolution
+- `faces`: as the command does, in the image's own grid, at its own resolution
 - `unmirrored`: the same, from one answer of the model, not from the mean of two
 - `half`: the mean of `faces` and the general result
 - `spline`: resampled to the face's frame at its own resolution by quintic splines, and back
@@ -15,7 +15,7 @@ degraded (x4), enlarged by a general model, and their faces restored in several 
 
 Scored within MTCNN's box of the undegraded portrait: PSNR, SSIM, and the L2 distance of FaceNet's
 embeddings to that of the undegraded face; all are cut by that same box. Where no face is found in
-the LR picture, the general result stands, and the scene doesn't count as better. Intervals are of
+the LR image, the general result stands, and the scene doesn't count as better. Intervals are of
 the mean difference to the general result: paired bootstrap over scenes.
 """
 
@@ -59,7 +59,7 @@ class Scene:
         hr: The portrait.
         face: The largest in it.
         lr: Its degraded pixels, ``hw3``.
-        general: Those enlarged by the general model, ``HW3``.
+        general: Those upscaled by the general model, ``HW3``.
     """
 
     hr: Image.Image

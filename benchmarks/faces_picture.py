@@ -1,9 +1,9 @@
-"""The astronaut's face without and with `--faces`: the picture of the documentation.
+"""The astronaut's face without and with `--faces`: the image of the documentation.
 
     python benchmarks/faces_picture.py --out docs/pictures/astronaut-faces.png
 
 scikit-image's astronaut (Eileen Collins; NASA, public domain) is degraded (x4, noise of sigma
-0.02), enlarged by the general model, and her face is restored. From left to right, all at twice
+0.02), upscaled by the general model, and her face is restored. From left to right, all at twice
 the size of the original's pixels: LR, without, with, and the original. `benchmarks/faces.py` has
 the scores.
 """
@@ -37,9 +37,9 @@ def degraded(hr: Image.Image, noise: float, seed: int) -> np.ndarray:
     return pixels(degrade(codec.to_tensor(hr), seeds=torch.tensor([seed])))
 
 
-def pixels(picture: torch.Tensor) -> np.ndarray:
-    """Return one picture, ``13HW`` in [0, 1], as ``HW3``, uint8."""
-    return arrays.to_pixels(picture.clamp(0, 1), np.uint8)[0].copy()
+def pixels(image: torch.Tensor) -> np.ndarray:
+    """Return one image, ``13HW`` in [0, 1], as ``HW3``, uint8."""
+    return arrays.to_pixels(image.clamp(0, 1), np.uint8)[0].copy()
 
 
 def astronaut(model: Model, general: Model, noise: float) -> dict[str, np.ndarray]:
@@ -58,7 +58,7 @@ def astronaut(model: Model, general: Model, noise: float) -> dict[str, np.ndarra
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the image."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs/pictures/astronaut-faces.png"))
     arguments = parser.parse_args()

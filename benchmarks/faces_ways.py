@@ -1,4 +1,4 @@
-"""Ways of using a model of faces on the faces of a picture, for `faces.py` to compare."""
+"""Ways of using a model of faces on the faces of an image, for `faces.py` to compare."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ Three loops with the same networks, losses, optimisers, batch, threads and memor
 - *bare*: degrade a batch that is in memory already, forward, backward, step; nothing else. No
   sampling, no flips, no counting, no finite check, no log.
 - *usual*: torch's DataLoader with worker processes that decode JPEGs, resize and degrade them
-  picture by picture with Pillow and NumPy, and the bare step.
+  image by image with Pillow and NumPy, and the bare step.
 
 srkit's and the bare loop take turns of a few steps within one run, so that both see the same
 noise of the machine; the ratio is the median over the turns. The usual loop runs right after.
@@ -62,8 +62,8 @@ def batches_in_memory(
     made = []
     for number in range(8):
         chosen = files[number * recipe.batch_size : (number + 1) * recipe.batch_size]
-        pictures = [frame(file, recipe) for file in chosen]
-        hr = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div(255)
+        images = [frame(file, recipe) for file in chosen]
+        hr = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div(255)
         hr = hr.to(device).contiguous(memory_format=torch.channels_last)
         made.append((hr, torch.arange(len(hr), device=device) + number))
     return itertools.cycle(made)
@@ -76,7 +76,7 @@ def frame(file: Path, recipe: Recipe) -> np.ndarray:
 
 
 class Usual(Dataset[tuple[Tensor, Tensor]]):
-    """Decodes, frames and degrades a picture at a time, as most training code does."""
+    """Decodes, frames and degrades an image at a time, as most training code does."""
 
     def __init__(self, files: list[Path], recipe: Recipe) -> None:
         self.files, self.recipe = files, recipe
@@ -171,14 +171,14 @@ def measure(
         wait()
         if turn:
             usual.append(time.perf_counter() - began)
-    pictures = recipe.batch_size * size
+    images = recipe.batch_size * size
     return {
         "generator_parameters": sum(p.numel() for p in checkpoint.generator(recipe).parameters()),
         "batch_size": recipe.batch_size,
-        "pictures_per_second": {
-            "srkit": round(pictures / statistics.median(ours), 1),
-            "bare": round(pictures / statistics.median(bare), 1),
-            "usual": round(pictures / statistics.median(usual), 1),
+        "images_per_second": {
+            "srkit": round(images / statistics.median(ours), 1),
+            "bare": round(images / statistics.median(bare), 1),
+            "usual": round(images / statistics.median(usual), 1),
         },
         "of_bare": of_bare,
         "of_bare_quartiles": quartiles,

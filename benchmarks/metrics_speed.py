@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/metrics_speed.py [--rounds 7] [--json FILE]
 
-Both get float32 pictures in [0, 1], round them to 8 bits, and give one score a picture;
+Both get float32 images in [0, 1], round them to 8 bits, and give one score an image;
 scikit-image takes them one by one, srkit in one call. They take turns in one process, so that
 both see the same noise of the machine; ratios are of the times within one round.
 """
@@ -28,12 +28,12 @@ from torch import Tensor
 from srkit import registry
 from srkit.imaging import codec
 
-SIZES = ((64, 64), (1, 1024))  # pictures, side
+SIZES = ((64, 64), (1, 1024))  # images, side
 METRICS = ("psnr", "psnr-y", "ssim", "ssim-y")
 
 
 def by_scikit_image(name: str, sr: Tensor, hr: Tensor) -> list[float]:
-    """Return the scores, picture by picture."""
+    """Return the scores, image by image."""
     found = []
     for pair in zip(sr, hr, strict=True):
         a, b = (codec.to_uint8(x).permute(1, 2, 0).numpy() for x in pair)
@@ -77,7 +77,7 @@ def compared(name: str, count: int, side: int, rounds: int) -> dict[str, Any]:
     ]
     return {
         "metric": name,
-        "pictures": count,
+        "images": count,
         "side": side,
         "srkit_seconds": statistics.median(a for a, _ in times),
         "scikit_image_seconds": statistics.median(b for _, b in times),
@@ -95,7 +95,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = [compared(name, *size, given.rounds) for size in SIZES for name in METRICS]
     line = (
-        "{pictures:3} x {side:4}  {metric:7} srkit {srkit_seconds:.4f} s, scikit-image "
+        "{images:3} x {side:4}  {metric:7} srkit {srkit_seconds:.4f} s, scikit-image "
         "{scikit_image_seconds:.4f} s, {ratio:.1f} times, apart {largest_difference:.0e}"
     )
     for row in rows:

@@ -35,9 +35,9 @@ from srkit.training import run_folder
 from srkit.training.loop import GRADIENTS_AT, train
 
 
-def high_frequency_energy(pictures: Tensor, scale: int) -> float:
+def high_frequency_energy(images: Tensor, scale: int) -> float:
     """Return the mean energy beyond LR's Nyquist limit; see this file's docstring."""
-    luma = (pictures * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1)
+    luma = (images * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1)
     power = torch.fft.fft2(luma, norm="ortho").abs().square()
     rows = torch.fft.fftfreq(luma.shape[-2]).abs()[:, None]
     columns = torch.fft.fftfreq(luma.shape[-1]).abs()[None]

@@ -5,7 +5,7 @@
 
 *Cost*: steps a second of the four scenarios relative to the first, by srkit's own step on
 batches in memory, at equal networks. The paper's Fig. 7 gives 41,410 batches in two hours to
-scenario 1 and 27,840 to scenario 4, which is 0.67. P3 leaves open how the generator enlarges; both
+scenario 1 and 27,840 to scenario 4, which is 0.67. P3 leaves open how the generator upscales; both
 readings are timed, ``resize`` (the default) and ``shuffle``. Scenarios 2 to 4 are also timed with
 alternating updates; and, written out here, with a discriminator that looks at hr and sr anew for
 each of the two networks' losses instead of once for both (``separate``), beside the same
@@ -55,7 +55,7 @@ def scenario(name: str, width: float, **changes: Any) -> Recipe:
 
 
 def random_batch(recipe: Recipe, device: torch.device) -> Batch:
-    """Return a batch of random pictures on the device."""
+    """Return a batch of random images on the device."""
     hr = torch.rand(recipe.batch_size, 3, recipe.data.size, recipe.data.size, device=device)
     hr = hr.contiguous(memory_format=torch.channels_last)
     return Batch(hr, torch.arange(len(hr), device=device))

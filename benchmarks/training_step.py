@@ -1,4 +1,4 @@
-"""Pictures a second of one training step, contiguous against channels_last, on one device.
+"""Images a second of one training step, contiguous against channels_last, on one device.
 
     python benchmarks/training_step.py [--device cuda] [--json FILE]
 
@@ -78,7 +78,7 @@ def main() -> None:
         speeds = {key: round(recipe.batch_size / value, 1) for key, value in middle.items()}
         faster, quartiles = relative(times["contiguous"], times["channels_last"])
         result[case] = {
-            "pictures_per_second": speeds,
+            "images_per_second": speeds,
             "ratio": faster,
             "ratio_quartiles": quartiles,
         }

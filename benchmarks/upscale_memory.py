@@ -4,7 +4,7 @@
 
 Each size is one process: the real command, a JPEG in and a JPEG out. The photograph is
 scikit-image's astronaut, repeated. Its peak (``ru_maxrss``) less that of the same command on a
-picture of 640x480 (six tiles) is what the size of the picture costs. That over the bytes by which
+image of 640x480 (six tiles) is what the size of the image costs. That over the bytes by which
 the decoded result (3 a pixel) is larger should be the same for all sizes. It can't be below
 1 + 4/3 and the input's 1/16: the result is assembled once, and Pillow, which writes it, keeps RGB
 in four bytes a pixel.

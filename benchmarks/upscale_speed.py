@@ -1,16 +1,16 @@
-"""Seconds a picture of `srkit.load(...).upscale`, against the same network called plainly.
+"""Seconds per image of `srkit.load(...).upscale`, against the same network called plainly.
 
     python benchmarks/upscale_speed.py [--threads 2] [--realesrgan CLONE] [--json FILE]
 
-Every competitor is a process of its own with the same weights, the same pictures in memory (8-bit
+Every competitor is a process of its own with the same weights, the same images in memory (8-bit
 arrays in, 8-bit arrays out) and the same number of threads. They take turns, one at a time, so that
 all see the same noise of the machine; ratios are of the times within one round.
 
-- ``contiguous``, ``channels_last``: torch eager, picture by picture, `torch.inference_mode`, in
+- ``contiguous``, ``channels_last``: torch eager, image by image, `torch.inference_mode`, in
   that memory format. Nothing else: what a careful user writes.
 - ``srkit``: `Model.upscale` of the list, in a process that keeps freed memory as `srkit upscale`
   does.
-- ``onnxruntime``: the file that `srkit export` writes, picture by picture, whole.
+- ``onnxruntime``: the file that `srkit export` writes, image by image, whole.
 - ``realesrgan``: the class RealESRGANer of a clone of github.com/xinntao/Real-ESRGAN (BSD-3), on a
   compact network (SRVGG, 64 maps, 16 convolutions) with random weights, loaded through spandrel
   here and there. Its file ``utils.py`` alone is imported, with the download helper that it asks of
@@ -47,9 +47,9 @@ from srkit.inference import memory
 from srkit.inference.engines import prepared
 from srkit.models.load import load
 
-Pictures = list[np.ndarray]
-Work = Callable[[Pictures], Pictures]
-# Side of the pictures, how many of them, how many for networks of 100 times the work.
+Images = list[np.ndarray]
+Work = Callable[[Images], Images]
+# Side of the images, how many of them, how many for networks of 100 times the work.
 SIZES = ((16, 200, 20), (64, 16, 2), (512, 1, 0))
 WARM_UP = 1
 
@@ -93,14 +93,14 @@ def compact_file(folder: Path) -> Path:
 
 
 def plain(case: str, layout: torch.memory_format) -> Work:
-    """Torch eager, picture by picture."""
+    """Torch eager, image by image."""
     network = generator(case).to(memory_format=layout)
 
     @torch.inference_mode()
-    def work(pictures: Pictures) -> Pictures:
+    def work(images: Images) -> Images:
         made = []
-        for picture in pictures:
-            lr = torch.from_numpy(picture).permute(2, 0, 1)[None].float().div_(255)
+        for image in images:
+            lr = torch.from_numpy(image).permute(2, 0, 1)[None].float().div_(255)
             sr = network(lr.contiguous(memory_format=layout))
             sr = sr[0].clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0)
             made.append(sr.contiguous().numpy())
@@ -126,10 +126,10 @@ def by_srkit(case: str, engine: str = "torch") -> Work:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
-    def work(pictures: Pictures) -> Pictures:
+    def work(images: Images) -> Images:
         made = []
-        for picture in pictures:
-            lr = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / 255
+        for image in images:
+            lr = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32) / 255
             (sr,) = session.run(None, {name: lr})
             made.append((sr[0].clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0))
         return made
@@ -161,11 +161,11 @@ def by_realesrgan(clone: Path) -> Work:
             device=torch.device("cpu"),
         )
 
-    def work(pictures: Pictures) -> Pictures:
+    def work(images: Images) -> Images:
         silence = open(os.devnull, "w")  # noqa: PTH123, SIM115 - it prints each tile
         sys.stdout, before = silence, sys.stdout
         try:
-            return [made.enhance(picture[..., ::-1])[0][..., ::-1] for picture in pictures]
+            return [made.enhance(image[..., ::-1])[0][..., ::-1] for image in images]
         finally:
             sys.stdout = before
             silence.close()
@@ -182,14 +182,14 @@ MAKERS: dict[str, Callable[..., Work]] = {
 
 
 def worker(pipe: Connection, who: str, case: str, threads: int, clone: Path | None) -> None:
-    """Make one competitor; then time it on the pictures that come, until None does."""
+    """Make one competitor; then time it on the images that come, until None does."""
     torch.set_num_threads(threads)
     work = by_realesrgan(clone) if who == "realesrgan" and clone else MAKERS[who](case)
     pipe.send("ready")
     while (given := pipe.recv()) is not None:
-        pictures, want = given
+        images, want = given
         started = time.perf_counter()
-        made = work(pictures)
+        made = work(images)
         seconds = time.perf_counter() - started
         pipe.send((seconds, made if want else None))
 
@@ -219,14 +219,14 @@ def compare(case: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def at_size(pipes: dict[str, Connection], side: int, count: int, rounds: int) -> dict[str, Any]:
-    """Time pictures of one size."""
+    """Time images of one size."""
     random = np.random.default_rng(side)
-    pictures = [random.integers(0, 256, (side, side, 3), np.uint8) for _ in range(count)]
+    images = [random.integers(0, 256, (side, side, 3), np.uint8) for _ in range(count)]
     times: dict[str, list[float]] = {who: [] for who in pipes}
-    made: dict[str, Pictures] = {}
+    made: dict[str, Images] = {}
     for turn in range(rounds + WARM_UP):
         for who, pipe in pipes.items():
-            pipe.send((pictures, turn == 0))
+            pipe.send((images, turn == 0))
             seconds, its = pipe.recv()
             if turn == 0:
                 made[who] = its
@@ -236,8 +236,8 @@ def at_size(pipes: dict[str, Connection], side: int, count: int, rounds: int) ->
     plainly = min(("contiguous", "channels_last"), key=middle.__getitem__)
     theirs = [who for who in pipes if who != "srkit"]
     return {
-        "pictures": count,
-        "ms_a_picture": {who: round(1e3 * value / count, 3) for who, value in middle.items()},
+        "images": count,
+        "ms_per_image": {who: round(1e3 * value / count, 3) for who, value in middle.items()},
         "ms_a_megapixel_of_input": {
             who: round(1e9 * value / count / side**2, 1) for who, value in middle.items()
         },

@@ -56,8 +56,8 @@ def summary(documented: Any) -> str:
 
 
 def commands() -> dict[str, Any]:
-    """Return srkit's own verbs, and those of its plugins, as click commands."""
-    found = dict(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
+    """Return the commands of srkit and of its plugins, as click commands."""
+    by_name = dict(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
     for entry_point, plugin in plugins.declared(plugins.COMMANDS_GROUP):
         if plugin.built_in:
             app = entry_point.load()
@@ -65,9 +65,10 @@ def commands() -> dict[str, Any]:
                 app = typer.Typer(add_completion=False)
                 app.command()(entry_point.load())
             name, command = entry_point.name, typer.main.get_command(app)
-            found[name] = command
-            found |= {f"{name} {key}": its for key, its in getattr(command, "commands", {}).items()}
-    return found
+            by_name[name] = command
+            for key, inner in getattr(command, "commands", {}).items():
+                by_name[f"{name} {key}"] = inner
+    return by_name
 
 
 def help_texts() -> str:
@@ -90,11 +91,11 @@ def recipes() -> str:
     """Return a table of the registered recipes."""
     rows = []
     for name in registry.offers("recipes"):
-        made = registry.build("recipes", name)
-        losses = ", ".join(f"`{loss}`" for loss in made.losses)
-        adversary = f"`{made.discriminator.name}`" if made.discriminator else ""
+        built = registry.build("recipes", name)
+        losses = ", ".join(f"`{loss}`" for loss in built.losses)
+        discriminator = f"`{built.discriminator.name}`" if built.discriminator else ""
         what = markdown(registry.describe("recipes", name))
-        rows.append((f"`{name}`", f"`{made.generator.name}`", adversary, losses, what))
+        rows.append((f"`{name}`", f"`{built.generator.name}`", discriminator, losses, what))
     return table(("recipe", "generator", "discriminator", "losses", "what it is"), rows)
 
 
@@ -106,12 +107,12 @@ def recipe_toml(name: str) -> str:
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[tuple[str, str, str]]:
-    said = attributes(model)
+    descriptions = attributes(model)
     for key, field in model.model_fields.items():
         path = prefix + key
         if path in SECTIONS or path == "losses":
             continue
-        text = said[key]
+        text = descriptions[key]
         if field.is_required():
             default = "required"
         elif field.default is None:
@@ -272,17 +273,17 @@ def loop_overhead() -> str:
     """Return the committed result of benchmarks/loop_overhead.py."""
     result = committed("loop_overhead")
     rows = []
-    for case, its in result.items():
-        if not isinstance(its, dict):
+    for case, measured in result.items():
+        if not isinstance(measured, dict):
             continue
-        low, high = its["of_bare_quartiles"]
-        speeds = its["pictures_per_second"]
+        low, high = measured["of_bare_quartiles"]
+        speeds = measured["images_per_second"]
         rows.append(
             (
                 case,
                 *(f"{speeds[loop]:.0f}" for loop in ("srkit", "bare", "usual")),
-                f"{its['of_bare']:.3f} [{low:.3f}, {high:.3f}]",
-                f"{its['of_usual']:.2f}",
+                f"{measured['of_bare']:.3f} [{low:.3f}, {high:.3f}]",
+                f"{measured['of_usual']:.2f}",
             )
         )
     heading = ("images/s", "srkit", "bare", "usual", "srkit / bare", "srkit / usual")
@@ -315,17 +316,17 @@ def equal_time() -> str:
     """Return simultaneous and alternating updates after equal time."""
     quality = committed("training_cost")["quality"]
     rows = []
-    for name, its in quality.items():
-        if isinstance(its, dict):
-            gain, low, high = its["gain_over_bicubic_95"]
+    for name, run in quality.items():
+        if isinstance(run, dict):
+            gain, low, high = run["gain_over_bicubic_95"]
             rows.append(
                 (
                     name,
-                    f"{its['steps']:,}",
-                    f"{its['psnr']:.2f}",
-                    f"{its['ssim']:.4f}",
+                    f"{run['steps']:,}",
+                    f"{run['psnr']:.2f}",
+                    f"{run['ssim']:.4f}",
                     f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
-                    f"{its['discriminator']['d_accuracy']:.2f}",
+                    f"{run['discriminator']['d_accuracy']:.2f}",
                 )
             )
     return table(("updates", "steps", "PSNR", "SSIM", "gain over bicubic [95%]", "accuracy"), rows)
@@ -334,19 +335,20 @@ def equal_time() -> str:
 def faces_measured() -> str:
     """Return what `--faces` did to ten portraits, from the committed result."""
     rows = []
-    for measured in committed("faces")["tables"]:
-        sizes = sorted(row["face"] for row in measured["rows"])
-        found = sum(row["restored"] for row in measured["rows"])
-        cells = [f"{sizes[0]:.0f} to {sizes[-1]:.0f}", f"{measured['noise']:g}", f"{found}"]
+    for case in committed("faces")["tables"]:
+        sizes = sorted(row["face"] for row in case["rows"])
+        restored = sum(row["restored"] for row in case["rows"])
+        cells = [f"{sizes[0]:.0f} to {sizes[-1]:.0f}", f"{case['noise']:g}", f"{restored}"]
         for metric, digits in (("distance", 3), ("psnr", 2)):
-            its = measured["columns"]["faces"][metric]
-            low, high = its["difference_95"]
-            cells.append(f"{its['without']:.{digits}f} → {its['mean']:.{digits}f}")
-            cells.append(f"{its['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
-            cells.append(f"{its['better']}")
+            change = case["columns"]["faces"][metric]
+            low, high = change["difference_95"]
+            mean = change["difference"]
+            cells.append(f"{change['without']:.{digits}f} → {change['mean']:.{digits}f}")
+            cells.append(f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
+            cells.append(f"{change['better']}")
         rows.append(cells)
     scores = ("distance", "change [95%]", "better", "PSNR, dB", "change [95%]", "better")
-    headings = ("face, LR pixels", "noise", "found", *scores)
+    headings = ("face, LR pixels", "noise", "restored", *scores)
     return table(headings, rows)
 
 
@@ -359,10 +361,10 @@ def protocols() -> str:
     """Return a table of the registered protocols."""
     rows = []
     for name in registry.offers("protocols"):
-        its = Protocol.named(name)
-        side = "as it is" if its.framing == "whole" else f"{its.size}x{its.size}"
-        options = ", ".join(f"{key} {value}" for key, value in its.options.items())
-        rows.append((f"`{name}`", its.framing, side, options, str(its.border), its.description))
+        p = Protocol.named(name)
+        side = "as it is" if p.framing == "whole" else f"{p.size}x{p.size}"
+        options = ", ".join(f"{key} {value}" for key, value in p.options.items())
+        rows.append((f"`{name}`", p.framing, side, options, str(p.border), p.description))
     return table(("protocol", "framing", "HR", "degradation", "border", "what it is"), rows)
 
 
@@ -372,15 +374,10 @@ def protocol_toml(name: str) -> str:
     return f"```toml\n{text}```\n"
 
 
-def fields(documented: type) -> str:
-    """Return a table of every field of a protocol."""
-    rows = [(f"`{name}`", text) for name, text in attributes(documented).items()]
-    return table(("field", "what it is"), rows)
-
-
 def protocol_fields() -> str:
     """Return a table of every field of a protocol."""
-    return fields(Protocol)
+    rows = [(f"`{name}`", text) for name, text in attributes(Protocol).items()]
+    return table(("field", "what it is"), rows)
 
 
 def metrics() -> str:
