@@ -47,19 +47,19 @@ def shipped() -> Model:
     return load("faces", device="cpu")
 
 
-class Told:
-    """A detector that is told where faces are."""
+class FixedDetector:
+    """A detector that always returns the same faces."""
 
     def __init__(self, *faces: Face) -> None:
-        self.its = list(faces)
+        self.fixed = list(faces)
 
     def faces(self, image: Image.Image) -> list[Face]:
-        return self.its
+        return self.fixed
 
 
-def told(model: Model, *faces: Face, **options: Any) -> FaceRestorer:
+def restorer_of(model: Model, *faces: Face, **options: Any) -> FaceRestorer:
     restorer = FaceRestorer(model, **options)
-    restorer.detector = Told(*faces)  # type: ignore[assignment]
+    restorer.detector = FixedDetector(*faces)  # type: ignore[assignment]
     return restorer
 
 
@@ -128,19 +128,15 @@ def test_an_image_without_faces_stays_as_it_is(shipped: Model) -> None:
 
 
 def test_every_face_is_restored(shipped: Model, lanczos: Model, head: np.ndarray) -> None:
-    lr = np.vstack([np.hstack([head, head[:, ::-1]]), np.hstack([head[:, ::-1], head])])
+    lr = np.hstack([head, head[:, ::-1]])
     sr = general(lanczos, lr)
     before = sr.copy()
-    found = FaceRestorer(shipped).restore(lr, sr, scale=4)
-    assert [face.restored for face in found] == [True] * 4
-    assert [face.note for face in found] == [""] * 4
-    assert all(40 < face.size < 60 and face.probability > 0.9 for face in found)
-    assert {(face.box[0] > 120, face.box[1] > 120) for face in found} == {
-        (x, y) for x in (False, True) for y in (False, True)
-    }
-    for y, x in ((0, 0), (0, 480), (480, 0), (480, 480)):
-        part = slice(y, y + 480), slice(x, x + 480)
-        assert (sr[part] != before[part]).any()
+    faces = FaceRestorer(shipped).restore(lr, sr, scale=4)
+    assert [(face.restored, face.note) for face in faces] == [(True, "")] * 2
+    assert all(40 < face.size < 60 and face.probability > 0.9 for face in faces)
+    assert sorted(face.box[0] > 120 for face in faces) == [False, True]
+    for half in (slice(0, 480), slice(480, 960)):
+        assert (sr[:, half] != before[:, half]).any()
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])
@@ -164,14 +160,14 @@ def test_the_astronauts_face_gets_nearer_to_the_original(
 def test_small_and_unlikely_faces_are_left_out(shipped: Model, head: np.ndarray) -> None:
     sr = head.repeat(2, axis=0).repeat(2, axis=1)
     before = sr.copy()
-    assert FaceRestorer(shipped, least=60).restore(head, sr, scale=2) == []
+    assert FaceRestorer(shipped, min_size=60).restore(head, sr, scale=2) == []
     assert FaceRestorer(shipped, confidence=1.1).restore(head, sr, scale=2) == []
     assert (sr == before).all()
 
 
 def test_a_large_face_is_left_as_it_is(shipped: Model, head: np.ndarray) -> None:
     sr = head.copy()
-    restorer = told(shipped, turned(0), most=50)
+    restorer = restorer_of(shipped, turned(0), max_size=50)
     (face,) = restorer.restore(head, sr, scale=1)
     assert (face.restored, round(face.size)) == (False, 52)
     assert face.note == (
@@ -252,30 +248,31 @@ def test_the_network_sees_an_upright_face_and_its_mirrored_twin(head: np.ndarray
     expected = strange.lanczos(arrays.to_tensor(head[None]))
     for quarters in (0, 1, 2, 3):
         # numpy turns against the clock.
-        restorer = told(Model("strange", strange, 4), turned(-90 * quarters + 10))
+        restorer = restorer_of(Model("strange", strange, 4), turned(-90 * quarters + 10))
         (crop,) = restorer.crops(np.ascontiguousarray(np.rot90(head, quarters)))
         (upright,), (mirrored,) = seen
         seen.clear()
         assert torch.allclose(upright, expected[0], atol=1e-5)
         assert torch.allclose(mirrored, expected[0].flip(2), atol=1e-5)
         # What the model adds to the right of both isn't in their mean.
-        (plain,) = told(load("lanczos", device="cpu"), turned(10)).crops(head)
+        (plain,) = restorer_of(load("lanczos", device="cpu"), turned(10)).crops(head)
         assert np.abs(crop.astype(int) - plain).max() <= 2
 
 
 # --- pasting -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scale", [4, 3, 2.5])
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("angle", [0, 20, 90, 180])
+@pytest.mark.parametrize(
+    ("angle", "bits", "scale"),
+    [(0, 8, 4), (20, 16, 4), (90, 16, 3), (180, 8, 2.5), (20, 8, 2.5), (180, 16, 4)],
+)
 def test_the_same_model_pasted_changes_nothing(
     lanczos: Model, head: np.ndarray, angle: float, bits: int, scale: float
 ) -> None:
     lr = turn(head, angle) if bits == 8 else deep(turn(head, angle))
     sr = general(lanczos, lr, scale)
     before = sr.copy()
-    (face,) = told(lanczos, turned(angle)).restore(lr, sr, scale=scale)
+    (face,) = restorer_of(lanczos, turned(angle)).restore(lr, sr, scale=scale)
     assert face.restored
     apart = np.abs(sr.astype(int) - before.astype(int)) / np.iinfo(lr.dtype).max
     # At another scale, the general result came about by Lanczos, the face by bicubic.
@@ -283,11 +280,10 @@ def test_the_same_model_pasted_changes_nothing(
     assert apart.mean() < (2e-5 if scale == 4 else 1e-3)
 
 
-@pytest.mark.parametrize("angle", [0, 20])
-def test_found_by_the_detector_it_changes_nothing_either(
-    lanczos: Model, head: np.ndarray, angle: float
+def test_a_detected_face_of_the_same_model_changes_nothing(
+    lanczos: Model, head: np.ndarray
 ) -> None:
-    lr = turn(head, angle)
+    lr = turn(head, 20)
     sr = general(lanczos, lr)
     before = sr.copy()
     (face,) = FaceRestorer(lanczos).restore(lr, sr, scale=4)
@@ -295,9 +291,9 @@ def test_found_by_the_detector_it_changes_nothing_either(
     assert np.abs(sr.astype(int) - before.astype(int)).max() <= 1
 
 
-@pytest.mark.parametrize("scale", [4, 2.5])
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("angle", [0, 20, 45, 180])
+@pytest.mark.parametrize(
+    ("angle", "bits", "scale"), [(0, 16, 4), (20, 8, 4), (45, 16, 2.5), (180, 8, 2.5)]
+)
 def test_nothing_is_touched_outside_of_the_frame_and_its_edge_has_no_border(
     lanczos: Model, head: np.ndarray, angle: float, bits: int, scale: float
 ) -> None:
@@ -313,7 +309,7 @@ def test_nothing_is_touched_outside_of_the_frame_and_its_edge_has_no_border(
     before = sr.copy()
     strange = Model("strange", Changed(change), 4)
     face = turned(angle)
-    told(strange, face).restore(lr, sr, scale=scale)
+    restorer_of(strange, face).restore(lr, sr, scale=scale)
     inside = within(framed(face, (SIDE, SIDE)), sr.shape, scale)
     assert (sr[inside < 0] == before[inside < 0]).all()
     top = np.iinfo(lr.dtype).max
@@ -331,7 +327,7 @@ def test_colours_follow_the_image(lanczos: Model, head: np.ndarray) -> None:
     sr = general(lanczos, head)
     before = sr.copy()
     tinted = Changed(lambda sr: sr * 0.5 + torch.tensor([0.3, 0.0, 0.1])[:, None, None])
-    told(Model("tinted", tinted, 4), turned(0)).restore(head, sr, scale=4)
+    restorer_of(Model("tinted", tinted, 4), turned(0)).restore(head, sr, scale=4)
     apart = np.abs(gaussian(sr.astype(float) - before, 12, channel_axis=-1))
     assert apart.max() < 3  # of the 40 to 70 that the tint makes
     assert (sr != before).mean() > 0.1
@@ -340,7 +336,7 @@ def test_colours_follow_the_image(lanczos: Model, head: np.ndarray) -> None:
 def test_an_image_of_one_colour_stays_one(shipped: Model) -> None:
     lr = np.full((SIDE, SIDE, 3), (200, 30, 90), np.uint8)
     sr = lr.repeat(4, axis=0).repeat(4, axis=1)
-    told(shipped, turned(20)).restore(lr, sr, scale=4)
+    restorer_of(shipped, turned(20)).restore(lr, sr, scale=4)
     assert np.abs(sr.astype(int) - (200, 30, 90)).max() <= 1
 
 
@@ -364,8 +360,8 @@ def test_sixteen_bits_are_more_than_eight(shipped: Model, lanczos: Model, head: 
     fine, coarse = head.astype(np.uint16) * 257, head.copy()
     sr = general(lanczos, fine)
     sr8 = general(lanczos, coarse)
-    told(shipped, turned(0)).restore(fine, sr, scale=4)
-    told(shipped, turned(0)).restore(coarse, sr8, scale=4)
+    restorer_of(shipped, turned(0)).restore(fine, sr, scale=4)
+    restorer_of(shipped, turned(0)).restore(coarse, sr8, scale=4)
     assert np.abs(sr / 257 - sr8).max() < 1.6  # levels of eight bits: both round
     assert (sr % 257 != 0).mean() > 0.9
 
@@ -386,7 +382,7 @@ def test_a_face_cut_by_the_border_is_restored_within_the_image(
     assert 0.1 < outside(face, size) < 0.5
     sr = general(lanczos, cut)
     before = sr.copy()
-    (result,) = told(shipped, face).restore(cut, sr, scale=4)
+    (result,) = restorer_of(shipped, face).restore(cut, sr, scale=4)
     assert result.restored
     inside = within(framed(face, size), sr.shape, 4)
     assert (sr[inside < 0] == before[inside < 0]).all()
@@ -396,16 +392,16 @@ def test_a_face_cut_by_the_border_is_restored_within_the_image(
     to_whole, to_before = (np.abs(detail[0] - other)[painted].mean() for other in detail[1:])
     assert to_whole < to_before / 2
     same = general(lanczos, cut)
-    told(lanczos, face).restore(cut, same, scale=4)
+    restorer_of(lanczos, face).restore(cut, same, scale=4)
     assert np.abs(same.astype(int) - before).max() <= 1
-    (crop,) = told(shipped, face).crops(cut)
+    (crop,) = restorer_of(shipped, face).crops(cut)
     assert crop.shape[0] == crop.shape[1] == round(framed(face, size).side * 4)
 
 
 def test_a_face_mostly_outside_is_left_as_it_is(shipped: Model, head: np.ndarray) -> None:
     face = Face((-35, 30, 3, 81), 1.0, tuple((x - 77, y) for x, y in LANDMARKS))
     sr = head.copy()
-    restorer = told(shipped, face)
+    restorer = restorer_of(shipped, face)
     (result,) = restorer.restore(head, sr, scale=1)
     assert not result.restored
     assert result.note == "a face was left as it is: 92% of it lies outside of the image"
@@ -422,27 +418,24 @@ def test_faces_may_overlap(shipped: Model, lanczos: Model, head: np.ndarray) -> 
     )
     same = general(lanczos, head)
     before = same.copy()
-    told(lanczos, large, small).restore(head, same, scale=4)
+    restorer_of(lanczos, large, small).restore(head, same, scale=4)
     assert np.abs(same.astype(int) - before).max() <= 2
 
-    first, both, alone = before.copy(), before.copy(), before.copy()
-    told(shipped, large).restore(head, first, scale=4)
-    told(shipped, large, small).restore(head, both, scale=4)
-    told(shipped, small).restore(head, alone, scale=4)
-    its = within(framed(small, (SIDE, SIDE)), both.shape, 4)
-    assert (within(framed(large, (SIDE, SIDE)), both.shape, 4)[its > 0] > 0).any()  # they do meet
-    assert (both[its < 0] == first[its < 0]).all()
-    edge = (its > 0) & (its < 0.01)
+    first, both = before.copy(), before.copy()
+    restorer_of(shipped, large).restore(head, first, scale=4)
+    restorer_of(shipped, large, small).restore(head, both, scale=4)
+    inside = within(framed(small, (SIDE, SIDE)), both.shape, 4)
+    assert (within(framed(large, (SIDE, SIDE)), both.shape, 4)[inside > 0] > 0).any()  # they meet
+    assert (both[inside < 0] == first[inside < 0]).all()
+    assert (both[inside > 0.2] != first[inside > 0.2]).any()
+    edge = (inside > 0) & (inside < 0.01)
     assert np.abs(both.astype(int) - first)[edge].max() <= 1
-    again = before.copy()
-    told(shipped, large, small).restore(head, again, scale=4)
-    assert (again == both).all()
 
 
 def test_only_the_frame_takes_memory(lanczos: Model) -> None:
     lr = np.zeros((1500, 1500, 3), np.uint8)
     sr = np.zeros((6000, 6000, 3), np.uint8)  # 108 MB
-    restorer = told(lanczos, turned(0))
+    restorer = restorer_of(lanczos, turned(0))
     tracemalloc.start()
     try:
         restorer.restore(lr, sr, scale=4)
@@ -453,7 +446,7 @@ def test_only_the_frame_takes_memory(lanczos: Model) -> None:
 
 
 def test_images_that_do_not_belong_together_are_an_error(lanczos: Model, head: np.ndarray) -> None:
-    restorer = told(lanczos, turned(0))
+    restorer = restorer_of(lanczos, turned(0))
     with pytest.raises(ValueError, match="upscaled by 4"):
         restorer.restore(head, head.copy(), scale=4)
     with pytest.raises(ValueError, match="uint16"):
@@ -463,12 +456,11 @@ def test_images_that_do_not_belong_together_are_an_error(lanczos: Model, head: n
 # --- faces alone ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("angle", [0, 20, 90, 180])
+@pytest.mark.parametrize(("angle", "bits"), [(0, 16), (20, 8), (90, 8), (180, 16)])
 def test_crops_are_upright(lanczos: Model, head: np.ndarray, angle: float, bits: int) -> None:
     lr = turn(head, angle) if bits == 8 else deep(turn(head, angle))
-    (crop,) = told(lanczos, turned(angle)).crops(lr)
-    (upright,) = told(lanczos, turned(0)).crops(head)
+    (crop,) = restorer_of(lanczos, turned(angle)).crops(lr)
+    (upright,) = restorer_of(lanczos, turned(0)).crops(head)
     frame = framed(turned(0), (SIDE, SIDE))
     assert crop.dtype == lr.dtype
     assert crop.shape == upright.shape == (round(frame.side * 4),) * 2 + (3,)
@@ -489,7 +481,7 @@ def test_beyond_the_image_a_crop_repeats_its_border(lanczos: Model, head: np.nda
     cut = head[35:]
     face = Face((42, -5, 80, 46), 1.0, tuple((x, y - 35) for x, y in LANDMARKS))
     frame = framed(face, (SIDE, SIDE - 35))
-    (crop,) = told(lanczos, face).crops(cut)
+    (crop,) = restorer_of(lanczos, face).crops(cut)
     lacking = round((frame.side / 2 - frame.y) * 4)
     assert lacking > 50
     middle = crop[: lacking - 20, len(crop) // 3 : len(crop) // 2].astype(int)
@@ -497,10 +489,10 @@ def test_beyond_the_image_a_crop_repeats_its_border(lanczos: Model, head: np.nda
     assert np.ptp(middle, axis=1).max() > 20
 
 
-def test_what_decides_a_result_is_told(shipped: Model) -> None:
-    assert FaceRestorer(shipped, least=9, confidence=0.8).key() == {
+def test_the_key_has_all_that_decides_a_result(shipped: Model) -> None:
+    assert FaceRestorer(shipped, min_size=9, confidence=0.8).key() == {
         "model": shipped.sha256,
-        "least": 9,
+        "min_size": 9,
         "confidence": 0.8,
-        "most": 256,
+        "max_size": 256,
     }

@@ -148,12 +148,12 @@ def _local(device: str) -> str:
     )
 
 
-def _restorer(name: str, device: str, least: int) -> FaceRestorer:
+def _restorer(name: str, device: str, min_size: int) -> FaceRestorer:
     from srkit.faces.restore import FaceRestorer
     from srkit.models.load import load
 
     model = load(name, device=device)
-    return FaceRestorer(model, least=least, device=model.device)
+    return FaceRestorer(model, min_size=min_size, device=model.device)
 
 
 def _suffix(text: str | None) -> str | None:

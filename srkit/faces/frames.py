@@ -70,7 +70,7 @@ class Frame:
         return left, top, max(right, left + 1), max(bottom, top + 1)
 
     def mask(self, columns: Array, rows: Array) -> Array:
-        """Return what share of the face is painted at each place, in [0, 1].
+        """Return the weight of the face at each place, in [0, 1].
 
         Args:
             columns: Places in LR pixels along x.

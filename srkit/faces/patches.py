@@ -1,4 +1,4 @@
-"""An upscaled face in the colours of what it is pasted into."""
+"""An upscaled face in the colours of the general result."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from skimage.filters import gaussian
 
 from srkit.faces.frames import Array, Frame
 
-# What a Gaussian of this standard deviation (LR pixels) lets through is the general result's. It
-# evens out most of single pixels' noise; on the portraits of ``benchmarks/faces.py`` 2 and 3 do no
-# better.
+# Standard deviation of the Gaussian in LR pixels. It averages most of the noise; 2 and 3 are no
+# better on the portraits of ``benchmarks/faces.py``.
 SMOOTH = 1.0
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -20,12 +19,12 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Upscaled:
-    """What a model made of a part of an LR image.
+    """A part of an LR image, upscaled.
 
     Attributes:
         values: ``HW3`` in [0, 1].
         origin: Left and top of the part, in LR pixels.
-        scale: Its pixels to one of LR.
+        scale: SR pixels to one LR pixel.
     """
 
     values: Array
@@ -42,12 +41,11 @@ class Upscaled:
 class Patch:
     """A face whose low frequencies are those of the general result, in its levels.
 
-    The difference of both, smoothed, is added to the face; no quotient is taken, so that a part of
-    a single colour is as good as any.
+    The difference of both, smoothed, is added to the face.
 
     Args:
         face: From the model of faces.
-        sr_pixels: The general result, ``HW3``, not yet painted; only the frame is looked at.
+        sr_pixels: The general result, ``HW3``, without this face; only the frame is used.
         frame: Frame of the face.
         size: Width and height of the LR image.
     """

@@ -1,11 +1,10 @@
-"""Faces of an image through a model of faces, and back into their place without a border.
+"""Faces of an image upscaled by a model of faces, and blended into the result.
 
-A face's landmarks give its frame: CelebA's centre square, turned as the face is. What the network
-gets is that part of the image at its own resolution, on its own grid, in the quarter turn that
-brings the face nearest to upright, and, if mirroring is one of its symmetries, once more mirrored;
-results are averaged. It isn't resampled to the frame, as is usual, because ``benchmarks/faces.py``
-measures what that costs. The frame decides what is painted: the mask is computed in the frame's
-coordinates for each SR pixel.
+A face's landmarks give its frame: CelebA's centre square, turned as the face is. The network gets
+that part of the image at its own resolution, in the quarter turn that brings the face nearest to
+upright, averaged over its symmetries. It isn't resampled to the frame, as is usual, because of the
+cost that ``benchmarks/faces.py`` measures. The mask is computed in the frame's coordinates for each
+SR pixel.
 """
 
 from __future__ import annotations
@@ -23,29 +22,28 @@ from srkit.faces.align import detector
 from srkit.faces.frames import Array, Frame, framed, longer_side, outside
 from srkit.faces.patches import Patch, Upscaled
 from srkit.hookspecs import Face
+from srkit.imaging.image import to_8_bits
 from srkit.inference import arrays
 from srkit.inference.model import Model
 
-LEAST = 8  # LR pixels along the longer side of MTCNN's box
-# Larger faces are left alone: the benchmark has none, and there is little that they lack.
-MOST = 256
+# LR pixels along the longer side of the detector's box. Larger faces lack little, and the benchmark
+# has none.
+MIN_SIZE, MAX_SIZE = 8, 256
 # Larger images are searched in a reduced copy: about 3 seconds and 0.6 GB on one core.
-SEARCHED = 4_000_000
-# Share of a face's box beyond the image's borders above which it is left alone. Of the frame more
-# may be beyond: in a portrait that is cut close, it is.
-OUTSIDE = 0.5
-STRIP = 256  # rows of SR pixels that are painted at once, so that large results need little memory
+MAX_SEARCHED = 4_000_000
+MAX_OUTSIDE = 0.5  # share of a face's box beyond the image's borders
+STRIP = 256  # rows of SR pixels that are blended at once, so that large results need little memory
 
 
 @dataclass(frozen=True)
 class FaceResult:
-    """A face that was found, and what became of it.
+    """A detected face, and whether it was restored.
 
     Attributes:
-        box: MTCNN's: left, top, right, bottom in LR pixels; may reach beyond the image.
+        box: The detector's: left, top, right, bottom in LR pixels; may reach beyond the image.
         probability: The detector's, in [0, 1].
         size: The box's longer side in LR pixels.
-        restored: Whether it was painted.
+        restored: Whether it was restored.
         note: Why it was left as it is; empty where it was restored.
     """
 
@@ -61,50 +59,51 @@ class FaceRestorer:
 
     Args:
         model: A model of faces; its scale need not be that of the image's result.
-        least: Smallest face looked for: the longer side of MTCNN's box in LR pixels.
+        min_size: Smallest face: the longer side of the detector's box in LR pixels.
         confidence: Faces of a lower probability are left out, in [0, 1].
-        most: Larger faces are left as they are.
-        device: Where MTCNN computes; the CPU if None. The model computes where it is.
+        max_size: Larger faces are left as they are.
+        device: Where the detector computes; the CPU if None. The model computes where it is.
     """
 
     def __init__(
         self,
         model: Model,
         *,
-        least: int = LEAST,
+        min_size: int = MIN_SIZE,
         confidence: float = 0.9,
-        most: int = MOST,
+        max_size: int = MAX_SIZE,
         device: torch.device | None = None,
     ) -> None:
-        self.model, self.least, self.confidence, self.most = model, least, confidence, most
+        self.model, self.confidence = model, confidence
+        self.min_size, self.max_size = min_size, max_size
         self.detector = detector(
-            device or "cpu", min_size=least, confidence=confidence, max_pixels=SEARCHED
+            device or "cpu", min_size=min_size, confidence=confidence, max_pixels=MAX_SEARCHED
         )
 
     def key(self) -> dict[str, Any]:
-        """Return all that decides a result, but for the images."""
+        """Return everything that decides a result, except the images."""
         return {
             "model": self.model.sha256 or self.model.name,
-            "least": self.least,
+            "min_size": self.min_size,
             "confidence": self.confidence,
-            "most": self.most,
+            "max_size": self.max_size,
         }
 
     def restore(
         self, lr_pixels: np.ndarray, sr_pixels: np.ndarray, *, scale: float
     ) -> list[FaceResult]:
-        """Paint the faces of an image into its upscaled result, in place.
+        """Restore the faces of an image in its upscaled result, in place.
 
         Nothing outside of the faces' frames is touched, and neither image is copied as a whole.
-        Large faces come first: where two meet, the smaller one is painted whole over the larger.
+        Large faces come first: where two meet, the smaller one lies over the larger.
 
         Args:
             lr_pixels: The image, ``hw3``, uint8 or uint16.
-            sr_pixels: The same, upscaled, ``HW3``, of the same type; changed in place.
-            scale: That of the result; any factor.
+            sr_pixels: Its result, ``HW3``, of the same type; changed in place.
+            scale: Scale of the result; any factor.
 
         Returns:
-            Every face found, the largest first.
+            Every detected face, the largest first.
 
         Raises:
             ValueError: The arrays don't fit each other.
@@ -119,13 +118,13 @@ class FaceRestorer:
         results = []
         for face, frame, note in self._framed(lr_pixels):
             if not note:
-                self._paint(frame, lr_pixels, sr_pixels)
+                self._blend(frame, lr_pixels, sr_pixels)
             size = longer_side(face)
             results.append(FaceResult(face.box, face.probability, size, not note, note))
         return results
 
     def crops(self, lr_pixels: np.ndarray) -> list[np.ndarray]:
-        """Return the faces of an image alone, upright, framed, and upscaled by the model's scale.
+        """Return the faces of an image, upright, framed, and upscaled by the model's scale.
 
         Beyond the image, its border's pixels are repeated.
 
@@ -141,29 +140,23 @@ class FaceRestorer:
 
     def _framed(self, lr_pixels: np.ndarray) -> list[tuple[Face, Frame, str]]:
         """Return each face, its frame, and why it's to be left as it is, if it is."""
-        size, eight = _size(lr_pixels), lr_pixels
-        if lr_pixels.dtype != np.uint8:
-            eight = np.empty(lr_pixels.shape, np.uint8)
-            np.right_shift(lr_pixels, 8, out=eight, casting="unsafe")
-        faces = self.detector.faces(Image.fromarray(eight))
-        frames = [(face, framed(face, size)) for face in faces if longer_side(face) >= self.least]
-        return [(face, frame, self._why_not(face, size)) for face, frame in frames]
-
-    def _why_not(self, face: Face, size: tuple[int, int]) -> str:
-        if (longer := longer_side(face)) > self.most:
-            return (
-                f"a face of {longer:.0f} pixels was left as it is: the model of faces is for "
-                f"those of up to {self.most}"
-            )
-        if (share := outside(face, size)) > OUTSIDE:
-            return f"a face was left as it is: {share:.0%} of it lies outside of the image"
-        return ""
+        size = _size(lr_pixels)
+        result = []
+        for face in self.detector.faces(Image.fromarray(to_8_bits(lr_pixels))):
+            longer, share, note = longer_side(face), outside(face, size), ""
+            if longer > self.max_size:
+                note = (
+                    f"a face of {longer:.0f} pixels was left as it is: the model of faces is for "
+                    f"those of up to {self.max_size}"
+                )
+            elif share > MAX_OUTSIDE:
+                note = f"a face was left as it is: {share:.0%} of it lies outside of the image"
+            if longer >= self.min_size:
+                result.append((face, framed(face, size), note))
+        return result
 
     def _upscaled(self, frame: Frame, lr_pixels: np.ndarray) -> Upscaled:
-        """Return what the model makes of a frame and its context.
-
-        The context is cut off where the image ends, as it is for a whole image.
-        """
+        """Return a frame and its context upscaled; the context ends where the image ends."""
         left, top, right, bottom = frame.bounds(_size(lr_pixels), self.model.context)
         part = lr_pixels[top:bottom, left:right]
         lr = torch.rot90(arrays.to_tensor(part[None]), frame.quarters, (2, 3))
@@ -173,7 +166,7 @@ class FaceRestorer:
             values = np.repeat(values.mean(axis=2, keepdims=True), 3, axis=2)
         return Upscaled(values, (left, top), self.model.scale)
 
-    def _paint(self, frame: Frame, lr_pixels: np.ndarray, sr_pixels: np.ndarray) -> None:
+    def _blend(self, frame: Frame, lr_pixels: np.ndarray, sr_pixels: np.ndarray) -> None:
         (height, width), (rows, columns) = sr_pixels.shape[:2], lr_pixels.shape[:2]
         x, y = width / columns, height / rows  # nearly the same, but sides are whole pixels
         patch = Patch(self._upscaled(frame, lr_pixels), sr_pixels, frame, (columns, rows))
@@ -195,7 +188,7 @@ class FaceRestorer:
         left, top = upscaled.origin
         side = max(1, round(frame.side * self.model.scale))
         # From the crop's pixels (scikit-image counts from the middle of the first) to the frame,
-        # the image, and the pixels of what the model made.
+        # the image, and the pixels of the upscaled part.
         to_values = (
             AffineTransform(translation=(0.5 - side / 2, 0.5 - side / 2))
             + AffineTransform(scale=1 / side)
