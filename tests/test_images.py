@@ -25,10 +25,9 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from srkit.errors import InputError
-from srkit.imaging import alpha as transparency
 from srkit.imaging import codec, colour, decode, formats, tiff
 from srkit.imaging.codec import DecodedImage
-from srkit.imaging.image import to_grey
+from srkit.imaging.image import filled, to_grey, upscaled_alpha
 
 LOSSLESS = [
     *(
@@ -79,7 +78,7 @@ def pixels(file: Path, mode: str | None = None) -> np.ndarray:
 # --- 8 bits -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(24, 40), (1, 1), (1, 7), (5, 1)], ids=str)
+@pytest.mark.parametrize("size", [(24, 40), (1, 1)], ids=str)
 @pytest.mark.parametrize(("suffix", "mode"), LOSSLESS)
 def test_lossless_formats_keep_every_pixel(
     tmp_path: Path, suffix: str, mode: str, size: tuple[int, int]
@@ -154,9 +153,10 @@ def read_tiff(file: Path) -> np.ndarray:
         return page.asarray().reshape(page.imagelength, page.imagewidth, -1)
 
 
-@pytest.mark.parametrize("size", [(24, 40), (1, 1), (3, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("size", "interlace"), [((24, 40), False), ((24, 40), True), ((3, 1), False)], ids=str
+)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize("interlace", [False, True])
 def test_16_bit_png(tmp_path: Path, channels: int, size: tuple[int, int], interlace: bool) -> None:
     values = deep_photo(*size, channels)
     if channels in (2, 4):
@@ -175,7 +175,6 @@ TIFF_KINDS = [
         [1, 2, 3, 4],
         [
             {},
-            {"compression": "zlib"},
             {"compression": "zlib", "predictor": True},
             {"tile": (16, 16)},
         ],
@@ -184,21 +183,11 @@ TIFF_KINDS = [
 ]
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_16_bit_png_written_in_bands(
-    tmp_path: Path, channels: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from srkit.imaging import png as writer
-
-    monkeypatch.setattr(writer, "_BAND", 7 * 40 * 2 * channels)  # seven rows
-    values = deep_photo(channels=channels)
-    values[12:, ::2], values[12:, 1::2] = 0, 3  # were the row above black, it would be the best
-    if channels in (2, 4):
-        values[..., -1] = 12_345
-    write_png(tmp_path / "a.png", values)
-    image = codec.read(tmp_path / "a.png")
-    codec.save(image.upscaled(image.pixels.repeat(2, 0)), tmp_path / "b.png")
-    assert (read_png(tmp_path / "b.png") == values.repeat(2, 0)).all()
+def test_16_bit_png_written_in_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srkit.imaging.png._BAND", 7 * 40 * 2 * 3)  # seven rows
+    values = deep_photo()
+    codec.save(DecodedImage(values), tmp_path / "a.png")
+    assert (read_png(tmp_path / "a.png") == values).all()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
@@ -385,13 +374,10 @@ def with_key(image: Image.Image) -> Image.Image:
     return image
 
 
-def premultiplied(mode: str) -> Callable[[Image.Image], Image.Image]:
-    def make(image: Image.Image) -> Image.Image:
-        image = image.convert(mode.upper())
-        image.putalpha(128)
-        return image.convert(mode)
-
-    return make
+def premultiplied(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    image.putalpha(128)
+    return image.convert("RGBa")
 
 
 MODES: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -399,8 +385,7 @@ MODES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "P": lambda image: image.quantize(64),
     "P with a key": with_key,
     "PA": lambda image: image.quantize(64).convert("PA"),
-    "La": premultiplied("La"),
-    "RGBa": premultiplied("RGBa"),
+    "RGBa": premultiplied,
 }
 
 
@@ -411,18 +396,14 @@ def test_every_mode_means_the_same_colours(mode: str) -> None:
     before = image.tobytes()
     decoded = codec.unpack(image)
     assert image.tobytes() == before
-    grey = mode in ("1", "L", "LA", "La")
-    assert decoded.grey == grey
+    assert decoded.grey == (mode in ("1", "L", "LA"))
     # Independently: Pillow's own way to RGB.
-    shown = image.convert(mode.upper()) if mode in ("La", "RGBa") else image
-    expected = np.asarray(shown.convert("RGBA").convert("RGB"))
-    close = {"La": 2, "RGBa": 2}.get(mode, 0)
+    expected = np.asarray(image.convert("RGBA").convert("RGB"))
     seen = np.ones(expected.shape[:2], bool) if decoded.alpha is None else decoded.alpha > 0
-    assert np.abs(decoded.pixels.astype(int) - expected)[seen].max() <= close * 3
-    assert np.abs(decoded.pixels.astype(int) - expected)[seen].mean() <= close
-    if mode in ("LA", "RGBA", "PA", "La", "RGBa", "P with a key"):
+    assert (decoded.pixels == expected)[seen].all()
+    if mode in ("LA", "RGBA", "PA", "RGBa", "P with a key"):
         assert decoded.alpha is not None
-        assert (decoded.alpha == np.asarray(shown.convert("RGBA").getchannel("A"))).all()
+        assert (decoded.alpha == np.asarray(image.convert("RGBA").getchannel("A"))).all()
         assert (decoded.alpha == 0).any() == (mode == "P with a key")
     else:
         assert decoded.alpha is None
@@ -460,7 +441,7 @@ def test_what_lies_under_transparency_comes_from_around(size: tuple[int, int], k
     junk = draw.integers(0, top, colours.shape).astype(kind)
     given = np.where(alpha[..., None] > 0, colours, junk)
     before = given.copy()
-    assert (transparency.filled(given, alpha) == colours).all()
+    assert (filled(given, alpha) == colours).all()
     assert (given == before).all()
 
 
@@ -469,17 +450,17 @@ def test_fill_is_of_near_pixels_and_leaves_visible_ones_alone() -> None:
     pixels[:, :12], pixels[:, 28:] = (250, 0, 0), (0, 0, 250)
     alpha = np.full((24, 40), 255, np.uint8)
     alpha[:, 12:28] = 0
-    filled = transparency.filled(pixels, alpha)
-    assert (filled[alpha > 0] == pixels[alpha > 0]).all()
-    assert filled[12, 12, 0] > 200 > 50 > filled[12, 12, 2]
-    assert filled[12, 27, 2] > 200 > 50 > filled[12, 27, 0]
+    result = filled(pixels, alpha)
+    assert (result[alpha > 0] == pixels[alpha > 0]).all()
+    assert (result[:, 12:20] == (250, 0, 0)).all()
+    assert (result[:, 20:28] == (0, 0, 250)).all()
 
 
 def test_opaque_pixels_are_not_even_copied() -> None:
     pixels = photo()
     opaque = np.full(pixels.shape[:2], 255, np.uint8)
     for alpha in (opaque, np.maximum(opaque // 255, 1), np.zeros_like(opaque)):
-        assert transparency.filled(pixels, alpha) is pixels
+        assert filled(pixels, alpha) is pixels
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
@@ -487,7 +468,7 @@ def test_alpha_is_upscaled_by_lanczos_without_halos(kind: Any) -> None:
     top = int(np.iinfo(kind).max)
     alpha = np.zeros((20, 30), kind)
     alpha[5:15, 10:20] = top
-    found = transparency.upscaled(alpha, (120, 80))
+    found = upscaled_alpha(alpha, (120, 80))
     assert found.dtype == kind
     # Flat beyond the pixel beside an edge: plain Lanczos rings there.
     assert (found[26:54, 46:74] == top).all()
@@ -501,8 +482,8 @@ def test_alpha_is_upscaled_by_lanczos_without_halos(kind: Any) -> None:
     assert edge.max() < 30  # elsewhere it is Lanczos
     if kind == np.uint16:
         assert len(np.unique(found)) > 30
-    assert (transparency.upscaled(alpha, (30, 20)) == alpha).all()
-    assert transparency.upscaled(alpha, (7, 3)).shape == (3, 7)
+    assert (upscaled_alpha(alpha, (30, 20)) == alpha).all()
+    assert upscaled_alpha(alpha, (7, 3)).shape == (3, 7)
 
 
 def test_alpha_of_16_bits_keeps_its_lower_eight(tmp_path: Path) -> None:
@@ -607,9 +588,7 @@ def test_a_profile_broken_behind_its_header_is_left_out(tmp_path: Path, mode: st
     with Image.open(tmp_path / "b.tif") as written:
         assert written.mode == mode
         assert "icc_profile" not in written.info
-    assert decoded.notes == (
-        ("its colour profile is broken and was left out",) if mode == "CMYK" else ()
-    )
+    assert decoded.notes == ("its colour profile is broken and was left out",)
 
 
 def write_cmyk(file: Path, profile: bytes | None) -> np.ndarray:

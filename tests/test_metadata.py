@@ -19,9 +19,9 @@ from PIL.ExifTags import GPS, IFD, Base
 from PIL.PngImagePlugin import PngInfo
 from profiles import grey, wide
 
-from srkit.imaging import codec, metadata, provenance, tiff
+from srkit.imaging import codec, metadata, tiff
 from srkit.imaging.codec import DecodedImage
-from srkit.imaging.provenance import COMPOSITE, ENHANCED, SOURCE_TYPES, Origin, stamp
+from srkit.imaging.xmp import COMPOSITE, ENHANCED, SOURCE_TYPES, SRKIT, Origin, stamp
 
 AVIF = ".avif" in codec.SUFFIXES
 FORMATS = [".png", ".jpg", ".webp", ".tif", *([".avif"] if AVIF else [])]
@@ -159,7 +159,8 @@ def turns(file: Path) -> bool:
     return Base.Orientation in exif
 
 
-PATHS = list(itertools.product(FORMATS, [*FORMATS, *DEEP]))
+# Reading and writing don't depend on each other.
+PATHS = [*itertools.product(FORMATS, [".png"]), *itertools.product([".jpg"], FORMATS[1:] + DEEP)]
 
 
 @pytest.mark.parametrize(("given", "out"), PATHS)
@@ -240,8 +241,8 @@ def test_exif_stays_where_it_lies_and_its_thumbnail_goes(order: str) -> None:
 @pytest.mark.parametrize(
     ("given", "orientation"),
     [
-        *itertools.product(FORMATS, range(1, 9)),
-        *itertools.product([".png", ".jpg", ".webp"], [0, 9, 65_535]),  # Pillow writes no others
+        *itertools.product([".jpg"], [*range(10), 65_535]),
+        *itertools.product([suffix for suffix in FORMATS if suffix != ".jpg"], [2, 6]),
     ],
 )
 def test_an_image_is_turned_once(tmp_path: Path, given: str, orientation: int) -> None:
@@ -263,7 +264,7 @@ def test_an_image_is_turned_once(tmp_path: Path, given: str, orientation: int) -
     assert info["xmp"] in (kept, kept.replace(b'tiff:Orientation="1"', b""))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", [2, 3, 6, 7])
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_16_bits_are_turned_like_8(tmp_path: Path, orientation: int, suffix: str) -> None:
     values = np.arange(6 * 4 * 3, dtype=np.uint16).reshape(6, 4, 3) * 700 + 3
@@ -312,7 +313,7 @@ def test_a_resolution_that_makes_no_sense_is_none(tmp_path: Path, dpi: Any) -> N
 
 
 @pytest.mark.parametrize("damage", ["cut", "order", "count", "offset", "loop", "kind"])
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"][: 4 + AVIF])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".avif"][: 2 + AVIF])
 def test_broken_exif_does_not_stop_an_image(tmp_path: Path, damage: str, suffix: str) -> None:
     exif = bytearray(exif_of_a_camera(1))
     first = 6 + 8
@@ -517,7 +518,7 @@ NAMES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "iptc": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "xmp": "http://ns.adobe.com/xap/1.0/",
-    "srkit": provenance.SRKIT,
+    "srkit": SRKIT,
     "dc": "http://purl.org/dc/elements/1.1/",
 }
 
@@ -531,11 +532,12 @@ def values(xmp: bytes, name: str) -> list[str]:
     return said + [e.attrib[key] for e in root.iter() if key in e.attrib]
 
 
-@pytest.mark.parametrize("generated", [True, False])
-@pytest.mark.parametrize("out", [*FORMATS, *DEEP])
-@pytest.mark.parametrize("given", [".jpg", None], ids=["XMP", "none"])
-def test_a_result_says_what_made_it(
-    tmp_path: Path, given: str | None, out: str, generated: bool
+@pytest.mark.parametrize(
+    ("out", "generated", "given"),
+    [*((out, True, True) for out in FORMATS + DEEP), (".png", False, True), (".jpg", True, False)],
+)
+def test_a_result_states_its_provenance(
+    tmp_path: Path, out: str, generated: bool, given: bool
 ) -> None:
     if given:
         write(tmp_path / "a.jpg")

@@ -13,8 +13,7 @@ import numpy as np
 import srkit
 from srkit.errors import InputError
 from srkit.imaging import codec, formats
-from srkit.imaging.codec import DecodedImage
-from srkit.imaging.provenance import Origin
+from srkit.imaging.codec import DecodedImage, Origin
 from srkit.inference import consistency
 from srkit.inference.model import Model, Progress, Settings
 

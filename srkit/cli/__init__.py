@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 where some items failed and the rest came out, 2 where nothing
         could start, 130 after an interrupt.
     """
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files: users can't mend them
     words = sys.argv[1:] if arguments is None else arguments
     called = next((word for word in words if not word.startswith("-")), "")
     try:

@@ -1,4 +1,4 @@
-"""File <-> image <-> tensor: the only place where bytes, ranges, alpha, profiles and EXIF meet."""
+"""File <-> image <-> tensor: what the rest of srkit uses of this package."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from torch.nn.functional import interpolate
 
 from srkit.errors import InputError
 from srkit.files import atomic
-from srkit.imaging import colour, formats, metadata, png, provenance, tiff
-from srkit.imaging.decode import MAX_PIXELS, quiet, read, size_of, unpack
+from srkit.imaging import colour, formats, metadata, png, tiff, xmp
+from srkit.imaging.decode import read, size_of, unpack
 from srkit.imaging.formats import SUFFIXES, WRITABLE, listed, require_writable
 from srkit.imaging.image import DecodedImage
-from srkit.imaging.provenance import Origin
+from srkit.imaging.xmp import Origin
 
 __all__ = [
-    "MAX_PIXELS",
     "SUFFIXES",
     "WRITABLE",
     "DecodedImage",
@@ -62,17 +61,17 @@ def save(image: DecodedImage, file: Path, *, origin: Origin | None = None) -> li
     Args:
         image: What to write.
         file: Where to; its folder is made if there is none.
-        origin: What made the pixels, to be said in XMP; BMP has no place for it.
+        origin: Provenance to embed in XMP; BMP has no place for it.
 
     Returns:
-        What the format has no place for, a line each.
+        A note for each thing that the format has no place for.
 
     Raises:
         InputError: See `require_writable`; or the disk is full, or the memory.
     """
     require_writable(file, image.size)
     try:
-        with quiet(), atomic(file) as temporary:
+        with atomic(file) as temporary:
             return _encode(image, temporary, formats.format_of(file), origin)
     except MemoryError as error:
         raise InputError(f"can't write {file}: too large for the memory") from error
@@ -82,38 +81,33 @@ def save(image: DecodedImage, file: Path, *, origin: Origin | None = None) -> li
 
 
 def _encode(decoded: DecodedImage, file: Path, name: str, origin: Origin | None) -> list[str]:
-    """Write an image in a format; return what of it is lost."""
+    """Write an image in a format; return a note for each loss."""
     info = metadata.fitted(decoded.info, decoded.size)
     if origin and "xmp" in formats.HOLDS[name]:
-        info["xmp"] = provenance.stamp(info.get("xmp"), origin)
+        info["xmp"] = xmp.stamp(info.get("xmp"), origin)
         if name == "JPEG" and len(info["xmp"]) > _XMP_MARKER:
-            info["xmp"] = provenance.stamp(None, origin)
+            info["xmp"] = xmp.stamp(None, origin)
     lost = _losses(decoded, name, info)
     inks = None
     if decoded.separation and name in formats.INKS:
         opaque = DecodedImage(decoded.pixels, decoded.alpha).to_8_bit_image(opaque=True)
         inks = decoded.separation.to_cmyk(opaque)
         info["icc_profile"] = decoded.separation.profile
-    elif not _fits(info.get("icc_profile"), decoded.grey):
+    elif colour.misfit(info.get("icc_profile"), "RGB", *["GRAY"] * decoded.grey):
         info.pop("icc_profile", None)
     if name == "TIFF":
-        tiff.write(decoded, file, info, None if inks is None else np.asarray(inks))
+        samples = decoded.samples() if inks is None else np.asarray(inks)
+        tiff.write(samples, file, info, cmyk=inks is not None)
     elif name == "PNG" and decoded.pixels.dtype == np.uint16:
-        png.write(decoded, file, info)
+        png.write(decoded.samples(), file, info)
     else:
         image = inks or decoded.to_8_bit_image(opaque=name in formats.OPAQUE)
         _write_by_pillow(image, file, name, info)
     return lost
 
 
-def _fits(profile: bytes | None, grey: bool) -> bool:
-    """Return whether a profile is whole and of the channels that an image has."""
-    spaces = ("RGB", "GRAY") if grey else ("RGB",)
-    return profile is not None and colour.space(profile) in spaces and colour.is_whole(profile)
-
-
 def _losses(image: DecodedImage, name: str, info: dict[str, Any]) -> list[str]:
-    """Return what a format has no place for, and take it out of ``info``."""
+    """Return a note for each thing that a format can't hold, and remove it from ``info``."""
     lost = []
     if image.pixels.dtype == np.uint16 and name not in formats.DEEP:
         lost.append(f"{name} holds 8 bits a channel: its 16 were rounded")
@@ -142,8 +136,8 @@ def _write_by_pillow(image: Image.Image, file: Path, name: str, info: dict[str, 
     options: dict[str, Any] = {key: info[key] for key in keys if info.get(key)}
     if name == "PNG":
         options["pnginfo"] = png.chunks(info)
-    if name == "AVIF" and not _is_sound(info.get("exif", b"")):
-        options.pop("exif", None)
+    if name == "AVIF" and not metadata.tags_of(info.get("exif", b"")):
+        options.pop("exif", None)  # Pillow's writer looks for the orientation, and would fail
     if name == "JPEG" and info.get("iptc"):
         options["extra"] = metadata.iptc_segment(info["iptc"])
     if name == "WEBP" and info.get("lossless"):
@@ -153,20 +147,16 @@ def _write_by_pillow(image: Image.Image, file: Path, name: str, info: dict[str, 
 
 
 class _Whole(BufferedWriter):
-    """A file that takes all it is given or fails.
-
-    Given a file's number, Pillow has the system write, and overlooks that a disk which is nearly
-    full takes less than it was given.
-    """
+    """A file without a number: Pillow's own writing by number overlooks that a disk is full."""
 
     def fileno(self) -> int:
         raise UnsupportedOperation
 
 
 def _in_srgb_where_needed(image: Image.Image, name: str, info: dict[str, Any]) -> Image.Image:
-    """Bring an image to sRGB where its format holds no such profile: without, colours are others.
+    """Convert an image to sRGB where its format can't hold its profile.
 
-    BMP as Pillow writes it holds none, WebP and AVIF as their readers give it back only RGB's.
+    BMP as Pillow writes it holds none; WebP and AVIF hold only those of RGB.
     """
     profile = info.get("icc_profile")
     if not profile or not (name == "BMP" or (name in ("WEBP", "AVIF") and image.mode[0] == "L")):
@@ -177,30 +167,18 @@ def _in_srgb_where_needed(image: Image.Image, name: str, info: dict[str, Any]) -
     return image
 
 
-def _is_sound(exif: bytes) -> bool:
-    """Return whether Pillow's AVIF writer, which looks for the orientation, can read EXIF."""
-    try:
-        Image.Exif().load(exif)
-    except Exception:  # of nearly any kind
-        return False
-    return True
-
-
 def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) -> None:
-    """Write an image as `save` does.
+    """Write an upright Pillow image as `save` does.
 
     Args:
-        image: Upright.
+        image: Of any mode.
         file: Where to.
-        info: See `DecodedImage`; of the image's own ``info``, only a profile is written.
+        info: Its metadata; see `DecodedImage`.
 
     Raises:
         InputError: See `save`.
     """
-    bare = image.copy()
-    bare.info = {k: v for k, v in image.info.items() if k in ("icc_profile", "transparency")}
-    decoded = unpack(bare)
-    save(replace(decoded, info=decoded.info | (info or {})), file)
+    save(replace(unpack(image), info=info or {}), file)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -239,7 +217,7 @@ def frame(image: Image.Image, framing: Framing, size: int) -> Image.Image:
 
 
 def bicubic(lr: Tensor, scale: int) -> Tensor:
-    """Upscale by bicubic interpolation with Pillow's kernel: what every model is held against.
+    """Upscale by bicubic interpolation with Pillow's kernel, the baseline of every model.
 
     torch's own bicubic upscales with a = -0.75, Pillow with -0.5; with ``antialias=True`` torch
     uses Pillow's, at any factor, which is what most tables call bicubic.

@@ -1,9 +1,8 @@
-"""Colours that a network doesn't know: profiles are kept, CMYK is brought to sRGB.
+"""Colour profiles and CMYK.
 
-RGB and grey numbers stay as they are and so does their profile, which makes them right whatever
-it says. Those of CMYK mean nothing to a network; they are brought to sRGB through their profile,
-by relative colorimetric intent with black point compensation, as printers' programs do. What a
-PNG says of its colours in other ways becomes a profile, which every format and program knows.
+RGB and grey values stay as they are, and so does their profile. CMYK is converted to sRGB through
+its profile, by relative colorimetric intent with black point compensation, as printers' programs
+do. A PNG's other colour chunks become a profile, which every format and program knows.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -84,23 +84,20 @@ def srgb() -> bytes:
 
 
 def space(profile: bytes) -> str:
-    """Return what a profile describes (``RGB``, ``GRAY``, ``CMYK``), or ``""`` if it is broken.
-
-    Looks at its header only; see `is_whole`.
-    """
-    whole = len(profile) > 128 and int.from_bytes(profile[:4]) <= len(profile)
-    if not whole or profile[36:40] != b"acsp":
-        return ""
-    return profile[16:20].decode("ascii", "replace").strip()
-
-
-def is_whole(profile: bytes) -> bool:
-    """Return whether littlecms can open a profile."""
+    """Return the colour space of a profile (``RGB``, ``GRAY``, ``CMYK``), or ``""`` if broken."""
     try:
-        ImageCms.ImageCmsProfile(BytesIO(profile))
+        return str(ImageCms.ImageCmsProfile(BytesIO(profile)).profile.xcolor_space).strip()
     except OSError:
-        return False
-    return True
+        return ""
+
+
+def misfit(profile: Any, *spaces: str) -> str:
+    """Return a note on a profile that is broken or of none of some spaces, or ``""``."""
+    actual = space(profile) if isinstance(profile, bytes) else ""
+    if actual in spaces:
+        return ""
+    why = f"is one of {actual}" if actual else "is broken"
+    return f"its colour profile {why} and was left out"
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
@@ -168,22 +165,10 @@ def _profile(corners: tuple[float, ...], curve: tuple[float, ...], grey: bool) -
         start = 132 + 12 * len(lines) + len(body)
         table += key + struct.pack(">2I", start, len(content))
         body += content + bytes(-len(content) % 4)
-    head = struct.pack(
-        ">I4x4s4s4s4s6H4s28x",
-        128 + len(table + body),
-        b"\4\0\0\0",
-        b"mntr",
-        b"GRAY" if grey else b"RGB ",
-        b"XYZ ",
-        2000,
-        1,
-        1,
-        0,
-        0,
-        0,
-        b"acsp",
-    )
-    return (head + _numbers(b"", _D50)[4:]).ljust(128, b"\0") + table + body
+    head = bytearray(srgb()[:128])
+    head[:4] = struct.pack(">I", len(head) + len(table) + len(body))
+    head[16:20] = b"GRAY" if grey else b"RGB "
+    return bytes(head) + table + body
 
 
 def _numbers(kind: bytes, values: Sequence[float] | np.ndarray, before: bytes = b"") -> bytes:

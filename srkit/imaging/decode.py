@@ -1,36 +1,29 @@
-"""Files and Pillow images of any mode -> upright RGB and what goes around it."""
+"""Files and Pillow images of any mode -> upright RGB, alpha and metadata."""
 
 from __future__ import annotations
 
-import re
-import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from srkit.errors import InputError
-from srkit.imaging import alpha as transparency
 from srkit.imaging import colour, formats, metadata, png, tiff
 from srkit.imaging.colour import Separation
-from srkit.imaging.image import DecodedImage, split, to_16_bits
+from srkit.imaging.image import DecodedImage, filled, split, to_16_bits
 
 # Refuses decompression bombs before they are decoded, below where Pillow would (178,956,970).
 MAX_PIXELS = 150_000_000
-UNKNOWN = "not a readable image (of no known format)"
-ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
-# PostScript is a program, which Pillow would have Ghostscript run; an image is only data.
-PROGRAMS = ("EPS",)
-_lock, _quiet = threading.Lock(), 0
-_ODD = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+_UNKNOWN = "not a readable image (of no known format)"
+_ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
+_CICP = b"\0\0\0\x04cICP"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -38,7 +31,7 @@ def read(file: Path | str, encoded: bytes | None = None) -> DecodedImage:
     """Decode a file, turned upright by its EXIF orientation.
 
     What lies under transparency is replaced by colours from around it; see
-    `srkit.imaging.alpha.filled`.
+    `srkit.imaging.image.filled`.
 
     Args:
         file: Where it is, or what to call it if ``encoded`` is given.
@@ -58,18 +51,18 @@ def size_of(file: Path | str, encoded: bytes | None = None) -> tuple[int, int]:
     Raises:
         InputError: See `read`; what is broken further on is only found there.
     """
-    with _open(file, encoded) as (image, stream):
-        if image is None:
-            return _upright(_decoded(image, stream), tiff.tags(stream)).size
-        turned = image.format != "TIFF" and metadata.orientation(image) > 4
-        return (image.height, image.width) if turned else (image.width, image.height)
+    with _open(file, encoded) as (image, _):
+        if image is not None:
+            turned = image.format != "TIFF" and metadata.orientation(image) > 4
+            return (image.height, image.width) if turned else (image.width, image.height)
+    return read(file, encoded).size  # a TIFF that Pillow doesn't know
 
 
 @contextmanager
 def _open(file: Path | str, encoded: bytes | None) -> Iterator[tuple[Any, BinaryIO]]:
-    """Open a file, and make all that may go wrong with it one line for the user."""
+    """Open a file; whatever is wrong with it becomes one line for the user."""
     try:
-        with quiet(), Path(file).open("rb") if encoded is None else BytesIO(encoded) as stream:
+        with Path(file).open("rb") if encoded is None else BytesIO(encoded) as stream:
             yield _opened(stream), stream
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file") from error
@@ -86,16 +79,17 @@ def _open(file: Path | str, encoded: bytes | None) -> Iterator[tuple[Any, Binary
 
 def _opened(stream: BinaryIO) -> Any:
     """Open a still of a size that is read; None for a TIFF that Pillow doesn't know."""
+    head = stream.read(4096)
+    stream.seek(0)
     try:
         image = Image.open(stream)
     except UnidentifiedImageError as error:
-        head = _head(stream)
         reader = _heif_reader() if formats.is_heif(head) else None
         if reader is None:
             if head.startswith(_TIFF):
                 return None
             missing = "HEIF needs another package: pip install pillow-heif"
-            raise InputError(missing if formats.is_heif(head) else UNKNOWN) from error
+            raise InputError(missing if formats.is_heif(head) else _UNKNOWN) from error
         reader.register_heif_opener()
         stream.seek(0)
         image = Image.open(stream)
@@ -103,51 +97,42 @@ def _opened(stream: BinaryIO) -> Any:
         raise InputError("its pixels are too many") from error
     _require_still(image)
     if image.format == "PNG":
-        image.info["cicp"] = png.chunk(stream, b"cICP")
+        at = head.find(_CICP)  # Pillow doesn't read this chunk
+        image.info["cicp"] = head[at + 8 : at + 12] if at > 0 else None
     return image
 
 
 def _decoded(image: Any, stream: BinaryIO) -> DecodedImage:
-    """Decode what Pillow can by it, and the rest by what can."""
-    if image is None:
-        try:
-            return tiff.read(stream, MAX_PIXELS)
-        except InputError:
-            raise
-        except Exception as error:  # of nearly any kind, on broken bytes
-            raise InputError(UNKNOWN) from error
-    if image.format == "TIFF" and tiff.bits(image) > 8 and image.mode != "CMYK":
+    """Decode by Pillow what it can, and the rest by other means."""
+    if image is None or (image.format == "TIFF" and tiff.bits(image) > 8 and image.mode != "CMYK"):
         return tiff.read(stream, MAX_PIXELS)
     if image.format == "PNG" and png.is_deep(image):
         return png.read(image, stream)
     if image.format == "HEIF" and int(image.info.get("bit_depth") or 8) > 8:
         return _deep_heif(stream)
-    bits = _bits(image, stream)
+    bits = _bits_cut(image, stream)
     if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
-        # Pillow widens pixels of 2 and 4 bits to 8, but not the grey that stands for nothing.
+        # Pillow widens pixels of 2 and 4 bits to 8, but not the grey that is transparent.
         image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
     image.load()
     decoded = _by_mode(image)
     if image.format == "WEBP" and _is_lossless_webp(stream):
         decoded.info["lossless"] = True
-    if bits > 8:
+    if bits:
         decoded = replace(decoded, notes=(f"its {bits} bits a channel were cut to 8",))
     return decoded
 
 
-def _bits(image: Any, stream: BinaryIO) -> int:
-    """Return the bits of a channel where Pillow takes eight of them; 8 where it takes all."""
-    if image.format == "TIFF":
-        return tiff.bits(image)
+def _bits_cut(image: Any, stream: BinaryIO) -> int:
+    """Return the bits a channel where Pillow takes only eight of them, else 0."""
     if image.format == "AVIF":
-        return avif_bits(_head(stream))
+        stream.seek(0)
+        bits = avif_bits(stream.read(4096))
+        return bits if bits > 8 else 0
     if not image.tile or image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return 8
-    args = image.tile[0].args
-    layout, *others = args if isinstance(args, tuple) and args else (args,)
-    if image.format == "PPM" and others and int(others[0] or 0) > 255:
-        return int(others[0]).bit_length()
-    return 16 if ";16" in str(layout) else 8
+        return 0
+    layout = str(image.tile[0].args)
+    return 16 if ";16" in layout or (image.format == "PPM" and "65535" in layout) else 0
 
 
 def _deep_heif(stream: BinaryIO) -> DecodedImage:
@@ -171,36 +156,8 @@ def _is_lossless_webp(stream: BinaryIO) -> bool:
     return False
 
 
-def _head(stream: BinaryIO) -> bytes:
-    """Return the first bytes, by which one kind of file is told from others."""
-    stream.seek(0)
-    return stream.read(4096)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Pillow's warnings of odd files from the user, who can do nothing.
-
-    Python's filters are one for all threads, and some decode in parallel: the first in brings
-    this one, the last out takes it away, and the others' stay as they are.
-    """
-    global _quiet
-    with _lock:
-        if not _quiet:
-            cast(list[Any], warnings.filters).insert(0, _ODD)
-        _quiet += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _quiet -= 1
-            if not _quiet:
-                with suppress(ValueError):
-                    cast(list[Any], warnings.filters).remove(_ODD)
-
-
 def unpack(image: Image.Image) -> DecodedImage:
-    """Split a Pillow image of any mode into what a network can take and what goes around it."""
+    """Split a Pillow image of any mode into upright RGB, alpha and metadata."""
     image.load()  # a TIFF is turned upright by it
     return _upright(_by_mode(image), image)
 
@@ -211,10 +168,10 @@ def _require_still(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"{image.width}x{image.height} pixels are too many")
     # Phones' JPEGs carry a second frame (MPO), scans several pages: the first is meant.
-    if image.format in ANIMATED and getattr(image, "is_animated", False):
+    if image.format in _ANIMATED and getattr(image, "is_animated", False):
         raise InputError("animated images are not supported")
-    if image.format in PROGRAMS:
-        raise InputError(f"{image.format} is a program and isn't run")
+    if image.format == "EPS":  # PostScript, for which Pillow would start Ghostscript
+        raise InputError("EPS is a program and isn't run")
 
 
 def _heif_reader() -> Any:
@@ -248,10 +205,8 @@ def _by_mode(image: Image.Image) -> DecodedImage:
         return _of_cmyk(image)
     if image.mode == "LAB":
         raise InputError("images in Lab aren't supported")
-    grey = image.mode in ("1", "L", "LA", "La")
+    grey = image.mode in ("1", "L", "LA")
     if image.has_transparency_data:
-        if image.mode in ("La", "RGBa"):  # multiplied by alpha: Pillow takes that out first
-            image = image.convert(image.mode.upper())
         return replace(split(np.array(image.convert("RGBA")), alpha=True), grey=grey)
     return DecodedImage(np.array(image.convert("RGB")), None, grey)
 
@@ -259,7 +214,7 @@ def _by_mode(image: Image.Image) -> DecodedImage:
 def _of_cmyk(image: Image.Image) -> DecodedImage:
     """Bring inks to sRGB; without a sound profile, as ideal ones."""
     profile = image.info.get("icc_profile")
-    note = _misfit(profile, ("CMYK",)) if profile else ""
+    note = colour.misfit(profile, "CMYK") if profile else ""
     separation = Separation(profile if profile and not note else None)
     try:
         rgb = separation.to_rgb(image)
@@ -271,34 +226,22 @@ def _of_cmyk(image: Image.Image) -> DecodedImage:
 
 
 def _upright(decoded: DecodedImage, image: Any) -> DecodedImage:
-    """Turn decoded pixels upright, and add what their file says beside them.
-
-    What lies under transparency is replaced here, so that no part of srkit sees it.
-    """
+    """Turn decoded pixels upright, fill what is transparent, and add the metadata."""
     about = metadata.of(image, grey=decoded.grey)
     notes = [*about.notes, *decoded.notes]
     profile = about.info.pop("icc_profile", None)
     if profile and decoded.separation is None:
         # A grey image may have a profile of RGB: its channels are equal then, and written so.
-        if note := _misfit(profile, ("RGB", "GRAY") if decoded.grey else ("RGB",)):
+        if note := colour.misfit(profile, "RGB", *["GRAY"] * decoded.grey):
             notes.append(note)
         else:
             about.info["icc_profile"] = profile
     pixels, alpha = _turned(decoded.pixels, about.orientation), decoded.alpha
     if alpha is not None:
         alpha = _turned(alpha, about.orientation)
-        pixels = transparency.filled(pixels, alpha)
+        pixels = filled(pixels, alpha)
     info = about.info | decoded.info
     return replace(decoded, pixels=pixels, alpha=alpha, info=info, notes=tuple(notes))
-
-
-def _misfit(profile: Any, spaces: tuple[str, ...]) -> str:
-    """Return why a profile, of none of these spaces or broken, is left out, or ``""``."""
-    space = colour.space(profile) if isinstance(profile, bytes) else ""
-    if space in spaces:
-        return ""
-    why = f"is one of {space}" if space.isalnum() else "is broken"
-    return f"its colour profile {why} and was left out"
 
 
 def _turned(array: np.ndarray, orientation: int) -> np.ndarray:

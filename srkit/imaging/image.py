@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
 
-from srkit.imaging import alpha as transparency
 from srkit.imaging import colour
 from srkit.imaging.colour import Separation
 
@@ -73,23 +72,15 @@ class DecodedImage:
             pixels = to_grey(pixels)[..., None].repeat(3, axis=2)
         alpha = self.alpha
         if alpha is not None:
-            alpha = transparency.upscaled(alpha, (pixels.shape[1], pixels.shape[0]))
+            alpha = upscaled_alpha(alpha, (pixels.shape[1], pixels.shape[0]))
         return replace(self, pixels=pixels, alpha=alpha)
 
-    def bands(self, rows: int) -> Iterator[np.ndarray]:
-        """Yield some rows after the other with all `channels`, ``HWC``."""
-        for top in range(0, self.size[1], rows):
-            part = self.pixels[top : top + rows]
-            if self.grey:
-                part = to_grey(part)[..., None].repeat(1 if self.channels < 3 else 3, axis=2)
-            if self.alpha is not None:
-                part = np.dstack([part, self.alpha[top : top + rows]])
-            yield part
-
-    def whole(self) -> np.ndarray:
+    def samples(self) -> np.ndarray:
         """Return all `channels`, ``HWC``; ``pixels`` itself where they are all."""
-        (pixels,) = self.bands(self.size[1])
-        return pixels
+        result = self.pixels
+        if self.grey:
+            result = to_grey(result)[..., None].repeat(1 if self.channels < 3 else 3, axis=2)
+        return result if self.alpha is None else np.dstack([result, self.alpha])
 
     def to_image(self) -> Image.Image:
         """Return an image of mode RGB, RGBA, L, LA or I;16, with ``info``.
@@ -118,14 +109,63 @@ class DecodedImage:
 
 
 def split(samples: np.ndarray, *, alpha: bool, premultiplied: bool = False) -> DecodedImage:
-    """Take samples, ``HWC``, apart into colours and alpha."""
+    """Split samples, ``HWC``, into colours and alpha."""
     colours = samples[..., :-1] if alpha else samples
     opacity = np.ascontiguousarray(samples[..., -1]) if alpha else None
     grey = colours.shape[2] == 1
     pixels = np.repeat(colours, 3, axis=2) if grey else np.ascontiguousarray(colours)
     if opacity is not None and premultiplied:
-        pixels = transparency.divided(pixels, opacity)
+        white = np.iinfo(pixels.dtype).max
+        for row, weights in zip(pixels, opacity, strict=True):  # a row at a time needs no memory
+            row[...] = (row * (white / np.maximum(weights, 1.0)[:, None])).round().clip(0, white)
     return DecodedImage(pixels, opacity, grey)
+
+
+def filled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Replace the colours of fully transparent pixels by those of the nearest visible ones.
+
+    What lies under transparency is often black, white or left over; a network would draw it into
+    the edges.
+
+    Args:
+        pixels: ``HW3``, uint8 or uint16.
+        alpha: ``HW``, of the same type.
+
+    Returns:
+        ``pixels`` itself if none is hidden or none visible; else a copy.
+    """
+    if alpha.all() or not alpha.any():
+        return pixels
+    nearest = distance_transform_edt(alpha == 0, return_distances=False, return_indices=True)
+    result: np.ndarray = pixels[tuple(nearest)]
+    return result
+
+
+def upscaled_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize transparency by Lanczos, without halos.
+
+    Lanczos overshoots beside an edge: what was opaque would shine through, and what was clear
+    would show. A larger result stays within the 2x2 input pixels around each of its own.
+
+    Args:
+        alpha: ``HW``, uint8 or uint16.
+        size: Width and height of the result, which is of the same type.
+    """
+    image = Image.fromarray(alpha if alpha.dtype == np.uint8 else alpha.astype(np.float32))
+    smooth = np.asarray(image.resize(size, Image.Resampling.LANCZOS)).round()
+    if size[0] < alpha.shape[1] or size[1] < alpha.shape[0]:
+        return smooth.clip(0, np.iinfo(alpha.dtype).max).astype(alpha.dtype)
+    corners = np.ix_(
+        *(
+            np.floor((np.arange(after) + 0.5) * before / after - 0.5).clip(0).astype(np.intp)
+            for after, before in zip(size[::-1], alpha.shape, strict=True)
+        )
+    )
+    low, high = (
+        extreme(alpha, 2, origin=-1, mode="nearest")[corners]  # of a pixel and the three after it
+        for extreme in (minimum_filter, maximum_filter)
+    )
+    return smooth.clip(low, high).astype(alpha.dtype)
 
 
 def to_8_bits(values: np.ndarray) -> np.ndarray:

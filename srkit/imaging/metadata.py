@@ -1,17 +1,16 @@
-"""What a file says beside its pixels, and what of it a new size makes wrong.
+"""Metadata of image files, and what of it a new size makes wrong.
 
 Whatever is kept must be true of the new image; what is not kept is named. Colours end as a
-profile, XMP has `srkit.imaging.xmp`, and what a format holds stands in `srkit.imaging.formats`.
+profile, XMP has `srkit.imaging.xmp`, and `srkit.imaging.formats` lists what a format holds.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from PIL import Image
 from PIL.ExifTags import IFD
@@ -24,8 +23,9 @@ _ORIENTATION, _RESOLUTION = 0x0112, 0x011A
 _PREFIX = b"Exif\0\0"
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _WIDTH, _HEIGHT = 0xA002, 0xA003
-# Where in the frame the subject was, and how many pixels the sensor had: not of the new pixels.
-_OF_OLD_PIXELS = (0x9214, 0xA214, 0xA20E, 0xA20F, 0xA210, 0x1001, 0x1002)
+# Sizes of the old pixels, the thumbnail, where the subject was, the sensor's resolution.
+_STALE = {0x0100, 0x0101, _THUMBNAIL, _THUMBNAIL_LENGTH, 0x1001, 0x1002}
+_STALE |= {0x9214, 0xA20E, 0xA20F, 0xA210, 0xA214}
 _GEOTIFF = {0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1}  # places by pixels
 # A TIFF's tags that say how its bytes lie, or are kept elsewhere; the rest is EXIF.
 LAYOUT = frozenset(
@@ -34,24 +34,21 @@ LAYOUT = frozenset(
 )
 _BELOW = (IFD.Exif, IFD.GPSInfo, IFD.Interop)  # directories that an entry points to
 _BYTES = {1: 1, 3: 2, 4: 4}  # of an unsigned number, by its type
+Entry = tuple[int, int, int, bytes]  # tag, type, count, and the value or its offset
 _IPTC_BLOCK = 0x0404  # of the blocks that Photoshop puts into a JPEG
 
 _EXIF_AS_TEXT = "Raw profile type exif"  # in PNGs from before they had a place for it
 # Texts of a PNG that are kept elsewhere, or tell of its old pixels.
 _OTHER_TEXTS = ("XML:com.adobe.xmp", "Raw profile type", "Thumb::", "exif:")
 
-Order = Literal["little", "big"]
-Entry = tuple[int, int, int, bytes]  # tag, type, count, and the value or where it lies
-Edit = Callable[[Entry, Order], Entry | None]
-
 
 @dataclass
 class Metadata:
-    """What an image's file says beside its pixels.
+    """Metadata of an image file.
 
     Attributes:
         orientation: EXIF's, 1 (upright) to 8.
-        info: See `srkit.imaging.image.DecodedImage`; EXIF and XMP say "upright".
+        info: See `srkit.imaging.image.DecodedImage`; EXIF and XMP state that it is upright.
         notes: What could not be kept, a line each.
     """
 
@@ -61,7 +58,7 @@ class Metadata:
 
 
 def of(image: Any, *, grey: bool = False) -> Metadata:
-    """Return what the file of a Pillow image says; what is broken is left out, and noted.
+    """Return the metadata of a Pillow image; what is broken is left out, and noted.
 
     Args:
         image: Loaded, since some formats keep metadata behind the pixels.
@@ -88,23 +85,23 @@ def of(image: Any, *, grey: bool = False) -> Metadata:
 
 
 def fitted(info: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-    """Return ``info`` with the sizes that EXIF and XMP state brought up to date.
+    """Return ``info`` with the sizes in EXIF and XMP brought up to date.
 
     Args:
         info: See `srkit.imaging.image.DecodedImage`.
-        size: Width and height of the image that it will go with.
+        size: Width and height of the new image.
     """
     info = dict(info)
     if exif := info.pop("exif", None):
         with suppress(ValueError, struct.error):  # nor is it whole in an image of somebody else's
-            info["exif"] = _edited(exif, lambda entry, order: _sized(entry, order, size))
+            info["exif"], _ = edited_exif(exif, size)
     if "xmp" in info:
         info["xmp"] = packets.fitted(info["xmp"], size)
     return info
 
 
 def orientation(image: Any) -> int:
-    """Return what `of` will say, of an image that isn't loaded yet."""
+    """Return the orientation, 1 (upright) to 8, of an image that isn't loaded yet."""
     stated = None
     with suppress(Exception):  # Pillow's may be any
         stated = _exif(image)[1]
@@ -162,7 +159,7 @@ def _texts(image: Any) -> tuple[dict[str, str], bytes | None]:
 
 
 def _left_out(image: Any) -> list[str]:
-    """Return what else comes with an image and isn't read, a line each."""
+    """Return a note for each part of a file that isn't read."""
     notes = []
     if image.format == "TIFF":
         if _GEOTIFF & {*image.tag_v2}:
@@ -186,17 +183,10 @@ def _exif(image: Any) -> tuple[bytes, int | None]:
     """Return an image's EXIF, upright, and the orientation that it had."""
     exif = image.info.get("exif")
     if image.format == "TIFF" or not isinstance(exif, bytes):
-        exif = _exif_of_tags(image)
-    return _upright(exif) if exif else (b"", None)
-
-
-def _exif_of_tags(image: Any) -> bytes:
-    """Return EXIF made of the tags that Pillow finds."""
-    if image.format not in (None, "TIFF") and _EXIF_AS_TEXT not in image.info:
-        return b""
-    exif = Image.Exif()
-    exif.update(_sound(image.getexif()))  # of a TIFF all tags of its first directory
-    return exif.tobytes()
+        exif = b""
+        if image.format in (None, "TIFF") or _EXIF_AS_TEXT in image.info:
+            exif = _encoded(_sound(image.getexif()))  # of a TIFF: all tags of its first page
+    return edited_exif(exif) if exif else (b"", None)
 
 
 def tags_of(exif: bytes) -> dict[int, Any]:
@@ -229,52 +219,33 @@ def _text(value: Any) -> Any:
     return value
 
 
-def _is_sound(tags: dict[int, Any]) -> bool:
-    """Return whether Pillow can write what it has read."""
+def _encoded(tags: dict[int, Any]) -> bytes:
     exif = Image.Exif()
     exif.update(tags)
+    return exif.tobytes()
+
+
+def _is_sound(tags: dict[int, Any]) -> bool:
+    """Return whether Pillow can write what it has read."""
     try:
-        exif.tobytes()
+        _encoded(tags)
     except Exception:  # of nearly any kind
         return False
     return True
 
 
-def _upright(exif: bytes) -> tuple[bytes, int | None]:
-    """Take orientation and thumbnail out; return the rest, and the orientation if it has one."""
-    orientation = None
+def edited_exif(exif: bytes, size: tuple[int, int] | None = None) -> tuple[bytes, int | None]:
+    """Remove from EXIF what is wrong for a new, upright image, and set that image's size.
 
-    def edit(entry: Entry, order: Order) -> Entry | None:
-        nonlocal orientation
-        tag, kind, _, value = entry
-        if tag == _ORIENTATION:
-            number = int.from_bytes(value[: _BYTES.get(kind, 0)], order)
-            orientation = number if 1 <= number <= 8 else 1
-            return None
-        return None if tag in (_THUMBNAIL, _THUMBNAIL_LENGTH, 0x0100, 0x0101) else entry
-
-    return _edited(exif, edit), orientation
-
-
-def _sized(entry: Entry, order: Order, size: tuple[int, int]) -> Entry | None:
-    tag = entry[0]
-    if tag in (_WIDTH, _HEIGHT):
-        return (tag, 4, 1, size[tag == _HEIGHT].to_bytes(4, order))
-    return None if tag in _OF_OLD_PIXELS else entry
-
-
-def _edited(exif: bytes, edit: Edit) -> bytes:
-    """Change or drop entries of EXIF's directories where they lie, and drop the thumbnail.
-
-    Everything else stays where it is: makers' notes point into EXIF from its beginning, and text
-    stays the bytes that it was.
+    Everything else stays where it is: maker notes use offsets from the beginning of EXIF, and
+    text stays the same bytes.
 
     Args:
-        exif: With or without the six bytes that it begins by in a JPEG.
-        edit: Given an entry and the order of its bytes.
+        exif: With or without the six bytes that it begins with in a JPEG.
+        size: Width and height of the new image, if they are known.
 
     Returns:
-        EXIF, or nothing if no entry is left.
+        EXIF, or nothing if no entry is left; and the orientation that it stated, if any.
 
     Raises:
         ValueError: It isn't EXIF.
@@ -283,81 +254,81 @@ def _edited(exif: bytes, edit: Edit) -> bytes:
     data = bytearray(exif)
     while data.startswith(_PREFIX):
         del data[: len(_PREFIX)]
-    order = {b"II*\0": "little", b"MM\0*": "big"}.get(bytes(data[:4]))
-    if order is None:
-        raise ValueError("no EXIF")
-    tree = _Tree(data, "<" if order == "little" else ">", cast(Order, order))
-    (first,) = struct.unpack_from(f"{tree.mark}I", data, 4)
-    left, following = tree.edit(first, edit)
-    if following:
-        tree.drop_thumbnail(following)
-    return _PREFIX + bytes(data) if left else b""
+    directories = _Directories(data, size)
+    (first,) = struct.unpack_from(f"{directories.order}I", data, 4)
+    left, thumbnail = directories.edit(first)
+    if thumbnail:
+        directories.drop_thumbnail(thumbnail)
+    return (_PREFIX + bytes(data) if left else b""), directories.orientation
 
 
-@dataclass
-class _Tree:
+class _Directories:
     """EXIF's directories, edited where they lie."""
 
-    data: bytearray
-    mark: str  # struct's, of the order
-    order: Order
-    taken: list[range] = field(default_factory=list)  # bytes of directories
+    def __init__(self, data: bytearray, size: tuple[int, int] | None) -> None:
+        order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(data[:4]))
+        if order is None:
+            raise ValueError("no EXIF")
+        self.data, self.size, self.order = data, size, order
+        self.orientation: int | None = None
+        self.taken: set[int] = set()  # bytes of directories that were read
 
-    def edit(self, at: int, edit: Edit) -> tuple[int, int]:
-        """Edit the directory at ``at`` and those below; return the entries left, and the next."""
-        (count,) = struct.unpack_from(f"{self.mark}H", self.data, at)
-        self.take(range(at, at + 6 + 12 * count))
-        layout = f"{self.mark}HHI4s"
-        kept: list[Entry] = []
-        for entry in [struct.unpack_from(layout, self.data, at + 2 + 12 * i) for i in range(count)]:
-            changed = edit(entry, self.order)
-            if changed and (entry[0] not in _BELOW or self.edit_below(entry, edit)):
-                kept.append(changed)
-        end = at + 2 + 12 * count
-        following = int.from_bytes(self.data[end : end + 4], self.order)
-        written = struct.pack(f"{self.mark}H", len(kept))
-        written += b"".join(struct.pack(layout, *entry) for entry in kept)
-        self.data[at : end + 4] = written.ljust(end + 4 - at, b"\0")  # a next one of 0 is none
-        return len(kept), following
+    def number(self, value: bytes | bytearray) -> int:
+        """Return the number that some bytes are."""
+        return int.from_bytes(value, "little" if self.order == "<" else "big")
 
-    def edit_below(self, entry: Entry, edit: Edit) -> bool:
-        """Edit the directory that an entry points to; return whether anything is left of it."""
-        at = int.from_bytes(entry[3], self.order)
-        try:
-            return self.edit(at, edit)[0] > 0
-        except (ValueError, struct.error):
-            return False
-
-    def take(self, place: range) -> None:
-        """Note where a directory lies.
+    def read(self, at: int) -> tuple[list[Entry], int]:
+        """Return the entries of the directory at ``at``, and where the next one is.
 
         Raises:
-            ValueError: Another one lies there, too: to edit both would break them.
+            ValueError: Another directory overlaps it: to edit both would break them.
         """
-        if any(self._meet(place, other) for other in self.taken):
+        (count,) = struct.unpack_from(f"{self.order}H", self.data, at)
+        end = at + 2 + 12 * count
+        layout = struct.Struct(f"{self.order}HHI4s")
+        entries = [layout.unpack_from(self.data, place) for place in range(at + 2, end, 12)]
+        if not self.taken.isdisjoint(range(at, end + 4)):
             raise ValueError("directories overlap")
-        self.taken.append(place)
+        self.taken.update(range(at, end + 4))
+        return entries, self.number(self.data[end : end + 4])
 
-    @staticmethod
-    def _meet(first: range, second: range) -> bool:
-        return first.start < second.stop and second.start < first.stop
+    def edit(self, at: int) -> tuple[int, int]:
+        """Edit a directory and those below; return the number of entries left, and the next."""
+        entries, following = self.read(at)
+        kept = [changed for entry in entries if (changed := self.changed(entry))]
+        written = struct.pack(f"{self.order}H", len(kept))
+        written += b"".join(struct.pack(f"{self.order}HHI4s", *entry) for entry in kept)
+        length = 2 + 12 * len(entries) + 4
+        self.data[at : at + length] = written.ljust(length, b"\0")  # a next one of 0 is none
+        return len(kept), following
+
+    def changed(self, entry: Entry) -> Entry | None:
+        """Return what becomes of an entry; None if it is left out."""
+        tag, kind, _, value = entry
+        if tag == _ORIENTATION:
+            number = self.number(value[: _BYTES.get(kind, 0)])
+            self.orientation = number if 1 <= number <= 8 else 1
+            return None
+        if tag in (_WIDTH, _HEIGHT) and self.size:
+            return tag, 4, 1, struct.pack(f"{self.order}I", self.size[tag == _HEIGHT])
+        if tag in _BELOW:
+            try:
+                return entry if self.edit(self.number(value))[0] else None
+            except (ValueError, struct.error):
+                return None
+        return None if tag in _STALE else entry
 
     def drop_thumbnail(self, at: int) -> None:
-        """Cut or blank the small image that the directory at ``at`` is about."""
-        values: dict[int, int] = {}
-
-        def look(entry: Entry, order: Order) -> Entry:
-            values[entry[0]] = int.from_bytes(entry[3], order)
-            return entry
-
+        """Cut or blank the small image of the directory at ``at``."""
         try:
-            self.edit(at, look)
+            entries, _ = self.read(at)
         except (ValueError, struct.error):
             return
+        values = {tag: self.number(value) for tag, _, _, value in entries}
         start, length = values.get(_THUMBNAIL, 0), values.get(_THUMBNAIL_LENGTH, 0)
         rest = self.data[start + length :]
-        place = range(start, start + length if rest else len(self.data))
-        if start and not any(self._meet(place, other) for other in self.taken):
+        end = start + length if rest else len(self.data)
+        if start and self.taken.isdisjoint(range(start, end)):
             self.data[start:] = bytes(length) + rest if rest else b""
 
 

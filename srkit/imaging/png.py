@@ -23,6 +23,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BAND = 2**22  # bytes of rows that are filtered and compressed at a time
 _LEVEL = 4  # of zlib: a quarter of the time that 6 takes, for files 6 % larger
 _MODES = {1: ("L", 0), 2: ("LA", 4), 3: ("RGB", 2), 4: ("RGBA", 6)}  # Pillow's and PNG's
+_PAETH = 4  # number of the filter
 
 
 def is_deep(image: Any) -> bool:
@@ -65,21 +66,6 @@ def as_if(image: Any, layout: str) -> np.ndarray:
     return np.asarray(image)
 
 
-def chunk(stream: BinaryIO, name: bytes) -> bytes | None:
-    """Return the content of a chunk that stands before the pixels and that Pillow doesn't read."""
-    place = stream.tell()
-    try:
-        stream.seek(len(_SIGNATURE))
-        while len(head := stream.read(8)) == 8 and head[4:] != b"IDAT":
-            length = int.from_bytes(head[:4])
-            if head[4:] == name:
-                return stream.read(length)
-            stream.seek(length + 4, 1)
-        return None
-    finally:
-        stream.seek(place)
-
-
 def chunks(info: dict[str, Any]) -> PngInfo:
     """Return what Pillow takes as ``pnginfo``: texts and XMP."""
     result = PngInfo()
@@ -92,16 +78,15 @@ def chunks(info: dict[str, Any]) -> PngInfo:
     return result
 
 
-def write(image: DecodedImage, file: Path, info: dict[str, Any]) -> None:
+def write(samples: np.ndarray, file: Path, info: dict[str, Any]) -> None:
     """Write an image of 16 bits.
 
     Args:
-        image: Its pixels are uint16.
+        samples: ``HWC``, uint16.
         file: Where to.
         info: See `DecodedImage`.
     """
-    width, height = image.size
-    depth = image.channels
+    height, width, depth = samples.shape
     mode, kind = _MODES[depth]
     rows = max(1, _BAND // (2 * depth * width))
     deflate = zlib.compressobj(_LEVEL)
@@ -111,8 +96,9 @@ def write(image: DecodedImage, file: Path, info: dict[str, Any]) -> None:
         out.write(_chunk(b"IHDR", header))
         out.writelines(_chunk(name, data) for name, data in _of_pillow(mode, info))
         above = np.zeros(2 * depth * width, np.uint8)
-        for band in image.bands(rows):
-            lines = band.astype(">u2").reshape(len(band), -1).view(np.uint8)
+        for top in range(0, height, rows):
+            band = samples[top : top + rows].astype(">u2")
+            lines = band.reshape(len(band), -1).view(np.uint8)
             packed = deflate.compress(_filtered(lines, above, 2 * depth).data)
             above = lines[-1]
             if packed:
@@ -140,33 +126,21 @@ def _of_pillow(mode: str, info: dict[str, Any]) -> Iterator[tuple[bytes, bytes]]
 
 
 def _filtered(lines: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
-    """Filter rows of bytes, each by what leaves the least: the usual guess at what packs best.
+    """Apply the Paeth filter: of all, it packs photographs best.
 
     Args:
-        lines: ``HB``, uint8.
-        above: ``B``, the row before.
+        lines: Rows of bytes, ``HB``.
+        above: The row before, ``B``.
         step: Bytes of a pixel.
 
     Returns:
-        ``H(1+B)``: each row's filter (1 left, 2 above, 4 Paeth) and what is left of the row.
+        ``H(1+B)``: each row's filter and what it leaves.
     """
     up = np.vstack([above[None], lines[:-1]])
     left, corner = np.zeros_like(lines), np.zeros_like(lines)
     left[:, step:], corner[:, step:] = lines[:, :-step], up[:, :-step]
-    candidates = {1: lines - left, 2: lines - up, 4: lines - _paeth(left, up, corner)}
-    costs = [np.abs(c.view(np.int8).astype(np.int16)).sum(axis=1) for c in candidates.values()]
-    best = np.argmin(costs, axis=0)
-    result = np.empty((len(lines), 1 + lines.shape[1]), np.uint8)
-    for number, (kind, candidate) in enumerate(candidates.items()):
-        rows = best == number
-        result[rows, 0] = kind
-        result[rows, 1:] = candidate[rows]
-    return result
-
-
-def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Return whichever of the three neighbours is nearest to left + up - corner."""
     across, down = up.astype(np.int16) - corner, left.astype(np.int16) - corner
     far_left, far_up, far_corner = np.abs(across), np.abs(down), np.abs(across + down)
-    nearest_up = np.where(far_up <= far_corner, up, corner)
-    return np.where((far_left <= far_up) & (far_left <= far_corner), left, nearest_up)
+    nearest = np.where(far_up <= far_corner, up, corner)
+    nearest = np.where((far_left <= far_up) & (far_left <= far_corner), left, nearest)
+    return np.insert(lines - nearest, 0, _PAETH, axis=1)

@@ -138,19 +138,18 @@ def _by_libtiff(stream: BinaryIO) -> np.ndarray:
     return upper << 8 | lower
 
 
-def write(image: DecodedImage, file: Path, info: dict[str, Any], inks: np.ndarray | None) -> None:
+def write(samples: np.ndarray, file: Path, info: dict[str, Any], *, cmyk: bool = False) -> None:
     """Write an image, deflated, of 8 or 16 bits.
 
     Args:
-        image: As it is, or as ``inks`` are.
+        samples: ``HWC``: grey or RGB, with or without alpha, or CMYK.
         file: Where to.
         info: See `DecodedImage`.
-        inks: ``HW4``, to be written instead of the pixels, with a profile of their own.
+        cmyk: Whether four channels are CMYK.
     """
-    values = image.whole() if inks is None else inks
-    height, width, count = values.shape
-    rows = max(1, _STRIP // values[:1].nbytes)
-    strips = [_deflated(values[top : top + rows]) for top in range(0, height, rows)]
+    height, width, count = samples.shape
+    rows = max(1, _STRIP // samples[:1].nbytes)
+    strips = [_deflated(samples[top : top + rows]) for top in range(0, height, rows)]
     big = sum(map(len, strips)) > _CLASSIC
     directory = ImageFileDirectory_v2(b"II+\0\x08\0\0\0" + bytes(8) if big else b"II*\0" + bytes(4))
     directory.tagtype |= {_OFFSETS: TiffTags.LONG8 if big else TiffTags.LONG, IPTC: TiffTags.BYTE}
@@ -160,9 +159,9 @@ def write(image: DecodedImage, file: Path, info: dict[str, Any], inks: np.ndarra
         | {
             256: width,
             257: height,
-            258: (8 * values.itemsize,) * count,
+            258: (8 * samples.itemsize,) * count,
             259: 8,  # deflate
-            262: 5 if inks is not None else 2 if count > 2 else 1,  # CMYK, RGB, black is zero
+            262: 5 if cmyk else 2 if count > 2 else 1,  # CMYK, RGB, black is zero
             _OFFSETS: tuple(accumulate(lengths[:-1], initial=0)),  # Pillow adds where they begin
             277: count,
             278: rows,
@@ -173,7 +172,7 @@ def write(image: DecodedImage, file: Path, info: dict[str, Any], inks: np.ndarra
             _PROFILE: info.get("icc_profile"),
         }
     )
-    if count in (2, 4) and inks is None:
+    if count in (2, 4) and not cmyk:
         entries[338] = 2  # alpha, not multiplied
     if "dpi" in info:
         entries |= {_RESOLUTION: info["dpi"][0], 283: info["dpi"][1], 296: 2}

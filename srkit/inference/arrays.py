@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from srkit.errors import InputError
-from srkit.imaging.alpha import filled
 from srkit.imaging.codec import DecodedImage
+from srkit.imaging.image import filled
 
 Size = tuple[int, int]  # width, height
 
