@@ -86,9 +86,10 @@ def srgb() -> bytes:
 def space(profile: bytes) -> str:
     """Return the colour space of a profile (``RGB``, ``GRAY``, ``CMYK``), or ``""`` if broken."""
     try:
-        return str(ImageCms.ImageCmsProfile(BytesIO(profile)).profile.xcolor_space).strip()
-    except OSError:
+        stated = ImageCms.ImageCmsProfile(BytesIO(profile)).profile.xcolor_space.strip()
+    except (OSError, ValueError):
         return ""
+    return stated if stated.isalnum() else ""
 
 
 def misfit(profile: Any, *spaces: str) -> str:

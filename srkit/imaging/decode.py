@@ -228,20 +228,12 @@ def _of_cmyk(image: Image.Image) -> DecodedImage:
 def _upright(decoded: DecodedImage, image: Any) -> DecodedImage:
     """Turn decoded pixels upright, fill what is transparent, and add the metadata."""
     about = metadata.of(image, grey=decoded.grey)
-    notes = [*about.notes, *decoded.notes]
-    profile = about.info.pop("icc_profile", None)
-    if profile and decoded.separation is None:
-        # A grey image may have a profile of RGB: its channels are equal then, and written so.
-        if note := colour.misfit(profile, "RGB", *["GRAY"] * decoded.grey):
-            notes.append(note)
-        else:
-            about.info["icc_profile"] = profile
     pixels, alpha = _turned(decoded.pixels, about.orientation), decoded.alpha
     if alpha is not None:
         alpha = _turned(alpha, about.orientation)
         pixels = filled(pixels, alpha)
-    info = about.info | decoded.info
-    return replace(decoded, pixels=pixels, alpha=alpha, info=info, notes=tuple(notes))
+    info, notes = about.info | decoded.info, (*about.notes, *decoded.notes)
+    return replace(decoded, pixels=pixels, alpha=alpha, info=info, notes=notes)
 
 
 def _turned(array: np.ndarray, orientation: int) -> np.ndarray:

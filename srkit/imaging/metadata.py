@@ -74,7 +74,8 @@ def of(image: Any, *, grey: bool = False) -> Metadata:
     xmp = _xmp(image)
     about.orientation = stated or packets.orientation(xmp)
     about.info["xmp"], notes = packets.upright(xmp, about.orientation > 1)
-    about.info["icc_profile"] = _profile(image, grey, about.notes)
+    if image.mode != "CMYK":
+        about.info["icc_profile"] = _profile(image, grey, about.notes)
     dpi = _dpi(image)
     about.info["dpi"] = dpi[::-1] if dpi and about.orientation > 4 else dpi
     about.info["iptc"] = _iptc(image)
@@ -114,16 +115,19 @@ def _xmp(image: Any) -> bytes:
 
 
 def _profile(image: Any, grey: bool, notes: list[str]) -> Any:
-    """Return an image's profile; that of other colour chunks, where it is a PNG."""
+    """Return an image's profile, or that of a PNG's colour chunks; None if it has none."""
     profile, cicp = image.info.get("icc_profile"), image.info.get("cicp")
-    if image.format != "PNG" or (not cicp and (profile or "srgb" in image.info)):
-        return profile
-    gamma, corners = image.info.get("gamma"), image.info.get("chromaticity")
-    try:
-        return colour.of_png(cicp, gamma, corners, grey)
-    except (ValueError, ArithmeticError):
-        notes.append("what it says of its colours fits no profile and was left out")
-        return profile
+    if image.format == "PNG" and (cicp or not (profile or "srgb" in image.info)):
+        gamma, corners = image.info.get("gamma"), image.info.get("chromaticity")
+        try:
+            profile = colour.of_png(cicp, gamma, corners, grey)
+        except (ValueError, ArithmeticError):
+            notes.append("what it says of its colours fits no profile and was left out")
+    # A grey image may have a profile of RGB: its channels are equal then, and written so.
+    if profile and (note := colour.misfit(profile, "RGB", *["GRAY"] * grey)):
+        notes.append(note)
+        return None
+    return profile
 
 
 def _dpi(image: Any) -> tuple[float, float] | None:
