@@ -563,7 +563,10 @@ def test_what_is_shown_is_the_same_in_every_format(
     assert difference.mean() < LOSSY.get(suffix, 2.5)
 
 
-@pytest.mark.parametrize("content", [b"none", profiles.wide()[:200], profiles.press(), b"\0" * 500])
+ODD_SPACE = profiles.wide().replace(b"RGB ", b"A\nB\xff", 1)
+
+
+@pytest.mark.parametrize("content", [b"none", profiles.wide()[:200], profiles.press(), ODD_SPACE])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_a_profile_that_does_not_fit_is_left_out(tmp_path: Path, mode: str, content: bytes) -> None:
     if mode == "CMYK" and content == profiles.press():
@@ -572,6 +575,7 @@ def test_a_profile_that_does_not_fit_is_left_out(tmp_path: Path, mode: str, cont
     image = doubled(tmp_path / "a.jpg", tmp_path / "b.jpg")
     (note,) = image.notes
     assert note.startswith("its colour profile is ")
+    assert note.isprintable()
     assert "icc_profile" not in image.info
     with Image.open(tmp_path / "b.jpg") as written:
         assert "icc_profile" not in written.info
