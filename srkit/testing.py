@@ -119,18 +119,17 @@ def check_discriminator(discriminator: nn.Module, *, side: int = 64) -> None:
         AssertionError: A promise is broken.
     """
     _require(isinstance(discriminator, nn.Module), "a discriminator is an nn.Module")
-    seen = discriminator(_image(2, 3, side, side))
+    output = discriminator(_image(2, 3, side, side))
     _require(
-        isinstance(seen, DiscriminatorOutput),
-        f"a discriminator gives a srkit.DiscriminatorOutput, not {type(seen).__name__}",
+        isinstance(output, DiscriminatorOutput),
+        f"a discriminator gives a srkit.DiscriminatorOutput, not {type(output).__name__}",
     )
-    _require(
-        seen.logits.shape == (2,) or (seen.logits.ndim == 4 and seen.logits.shape[:2] == (2, 1)),
-        f"logits have shape {tuple(seen.logits.shape)}, neither B nor B1hw",
-    )
-    _require(bool(seen.logits.isfinite().all()), "logits are not finite")
-    _require(isinstance(seen.features, tuple), "features are a tuple of tensors")
-    for number, feature in enumerate(seen.features):
+    shape = tuple(output.logits.shape)
+    whole = shape == (2,) or (len(shape) == 4 and shape[:2] == (2, 1))
+    _require(whole, f"logits have shape {shape}, neither B nor B1hw")
+    _require(bool(output.logits.isfinite().all()), "logits are not finite")
+    _require(isinstance(output.features, tuple), "features are a tuple of tensors")
+    for number, feature in enumerate(output.features):
         _require(len(feature) == 2, f"feature {number} has no batch dimension first")
     _check_trains(discriminator, lambda network: network(_image(2, 3, side, side)).logits)
     _check_weights(discriminator)
@@ -155,8 +154,8 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
             "sr": sr,
             "hr": hr,
             "lr": _image(2, 3, side // scale, side // scale),
-            "real": _seen(hr),
-            "fake": _seen(sr),
+            "real": _output(hr),
+            "fake": _output(sr),
         }
         value = loss(**{name: tensors[name] for name in inputs})
         _require(value.numel() == 1, f"a loss is a scalar, not {tuple(value.shape)}")
@@ -179,7 +178,7 @@ def _inputs(part: Callable[..., Any], kind: str, known: Sequence[str]) -> frozen
     return inputs
 
 
-def _seen(image: Tensor) -> DiscriminatorOutput:
+def _output(image: Tensor) -> DiscriminatorOutput:
     """Stand in for a discriminator: something differentiable with features."""
     pooled = nn.functional.avg_pool2d(image, 2)
     return DiscriminatorOutput(image.mean(dim=(1, 2, 3)), (pooled,))
@@ -226,7 +225,7 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
     Raises:
         AssertionError: A promise is broken.
     """
-    better = _described(metric)
+    better = _check_attributes(metric)
     inputs = _inputs(metric, "metric", METRIC_INPUTS)
     _require(bool(inputs), "a metric asks for nothing")
     hr, lr = _image(3, 3, side, side), _image(3, 3, side // scale, side // scale)
@@ -265,24 +264,24 @@ def check_set_metric(metric: Any, *, side: int = 32) -> None:
     Raises:
         AssertionError: A promise is broken.
     """
-    better = _described(metric)
+    better = _check_attributes(metric)
     for name in ("update", "compute"):
         _require(callable(getattr(metric, name, None)), f"a metric of sets has a method {name}")
     # No two alike, or batches and order would hardly matter; and sr is another kind of images.
     hr = _image(8, 3, side, side) * torch.linspace(0.3, 1, 8).view(8, 1, 1, 1)
     sr = _image(8, 3, side, side, seed=1) * 0.5
-    same = _of_set(metric, hr.clone(), hr, 8)
-    worse = _of_set(metric, sr, hr, 8)
+    same = _score_of_set(metric, hr.clone(), hr, 8)
+    worse = _score_of_set(metric, sr, hr, 8)
     _require((same > worse) if better else (same < worse), "equal sets don't score best")
     near = SHARE * abs(same - worse)
     order = torch.tensor([5, 2, 7, 0, 3, 6, 1, 4])
-    shuffled = _of_set(metric, sr[order], hr[order], 8)
+    shuffled = _score_of_set(metric, sr[order], hr[order], 8)
     _require(abs(shuffled - worse) <= near, "the number depends on the order of the images")
-    divided = _of_set(metric, sr, hr, 3)
+    divided = _score_of_set(metric, sr, hr, 3)
     _require(abs(divided - worse) <= near, "the number depends on how images come in batches")
 
 
-def _of_set(metric: Any, sr: Tensor, hr: Tensor, batch: int) -> float:
+def _score_of_set(metric: Any, sr: Tensor, hr: Tensor, batch: int) -> float:
     """Return what a copy of the metric says of these images, ``B3HW``."""
     fresh = copy.deepcopy(metric)
     for some_sr, some_hr in zip(sr.split(batch), hr.split(batch), strict=True):
@@ -296,7 +295,7 @@ def _of_set(metric: Any, sr: Tensor, hr: Tensor, batch: int) -> float:
     return float(value)
 
 
-def _described(metric: Any) -> bool:
+def _check_attributes(metric: Any) -> bool:
     """Check what tables say of a metric; return which way is better."""
     _require(isinstance(getattr(metric, "unit", None), str), "a metric has a text attribute unit")
     better = getattr(metric, "higher_is_better", None)

@@ -31,7 +31,7 @@ from srkit.recipe import Optimizer, Recipe
 from srkit.training import cost, distributed, plot, run_folder
 from srkit.training.distributed import Processes
 from srkit.training.parts import METRICS, Parts, build_parts, compile_networks, rehearse
-from srkit.training.recovery import Recovery
+from srkit.training.recovery import lr_factor, recover
 from srkit.training.run_folder import RunFolder
 from srkit.training.state import State
 from srkit.training.step import lr_of, step
@@ -236,7 +236,6 @@ def train(
             folder.save(state)
 
         # --- the loop ----------------------------------------------------------------------------
-        recovery = Recovery(state, folder)
         batches = _batches(loader, state, folder, stop)
         parts.generator.train()
         line = start = state.step
@@ -244,7 +243,7 @@ def train(
         clock = shown = time.perf_counter()  # the clock stands while a step's results are handled
         while state.step < recipe.steps:
             done = state.step + 1
-            rate = learning_rate(recipe.optimizer, state.step, recipe.steps) * recovery.lr_factor
+            rate = learning_rate(recipe.optimizer, state.step, recipe.steps) * lr_factor(state)
             state.set_learning_rate(rate)
             final = done == recipe.steps
             writing = final or done % log_every == 0
@@ -256,7 +255,7 @@ def train(
             record: dict[str, Any] = {"step": done}
             if writing or validating or saving:  # here the host waits for the device
                 skipped = state.window.skipped()
-                if event := recovery.check(skipped):
+                if event := recover(state, folder, skipped):
                     folder.log({"step": state.step, "event": event})
                     batches = _batches(loader, state, folder, stop)
                     line, clock = state.step, time.perf_counter()

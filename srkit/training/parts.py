@@ -105,7 +105,7 @@ def loss_embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
 EMBEDDER_KEYS = ("name", "sha256", "values_sha256")
 
 
-def unchanged(
+def merge_embedders(
     before: Mapping[str, dict[str, str]], now: Mapping[str, dict[str, str]], what: str
 ) -> dict[str, dict[str, str]]:
     """Return the loss embedders that a run has had so far and has now, if none has changed.

@@ -172,7 +172,7 @@ class RunFolder:
         """Write the generator's weights alone."""
         tensors = checkpoint.prefixed("generator", state.shipped().state_dict())
         file, recipe = self.path / name, state.recipe
-        self._write(lambda: checkpoint.write(file, tensors, recipe, state.step, state.about()))
+        self._write(lambda: checkpoint.write(file, tensors, recipe, state.step, state.describe()))
         return file
 
     def save_grid(self, step: int, draw: Callable[[Path], None]) -> None:

@@ -15,7 +15,7 @@ from srkit.models import checkpoint
 from srkit.models.checkpoint import Checkpoint
 from srkit.recipe import Optimizer, Recipe
 from srkit.training.distributed import Processes
-from srkit.training.parts import Parts, loss_embedders, preserved_rng, unchanged
+from srkit.training.parts import Parts, loss_embedders, merge_embedders, preserved_rng
 
 
 def optimizer_for(module: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
@@ -179,7 +179,7 @@ class State:
             buffer.copy_(current)
         self._estimated = False
 
-    def about(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return what every file of weights should tell of the training besides its recipe."""
         embedders = {"embedders": self.embedders} if self.embedders else {}
         return {"scores": self.scores, "data": self.fingerprint, **embedders}
@@ -193,7 +193,7 @@ class State:
         The tensors are those of the run, not copies.
         """
         self.shipped()  # with statistics of its own
-        metadata: dict[str, Any] = {**self.about(), "best": self.best, "recovered": self.recovered}
+        metadata = self.describe() | {"best": self.best, "recovered": self.recovered}
         metadata["window"] = list(self.window.names)
         tensors: dict[str, Tensor] = {}
         for name, network in self._modules().items():
@@ -221,7 +221,7 @@ class State:
             InputError: Weights don't fit, or a loss had another embedder until then.
         """
         metadata = saved.metadata
-        self.embedders = unchanged(metadata.get("embedders", {}), self.embedders, what)
+        self.embedders = merge_embedders(metadata.get("embedders", {}), self.embedders, what)
         self.step = saved.step
         self.scores, self.best = dict(metadata["scores"]), dict(metadata["best"])
         self.recovered = metadata["recovered"]
