@@ -23,7 +23,7 @@ from srkit import plugins, registry
 # Workers share the processor: each computes with one thread, and so do the commands it starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
-MAX_WORKERS = 4  # each takes about 1.5 GB
+MAX_WORKERS = 4  # each takes up to 2 GB
 
 # The same examples every time, and no folder of them left in the checkout.
 hypothesis.settings.register_profile("srkit", derandomize=True, deadline=None, database=None)

@@ -93,13 +93,15 @@ def test_metrics_and_seed_can_be_asked_for(photos: Path, tmp_path: Path) -> None
 def test_a_bench_that_was_killed_goes_on_and_ends_the_same(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
+    undisturbed, out, calls = (tmp_path / name for name in ("undisturbed", "out", "calls"))
     where = ("bicubic", "--data", photos, "--batch-size", 2)
     assert run(*where, "--report", undisturbed) == 0
 
     def slow(models: list[Method], protocol: Protocol) -> list[Method]:
         def slowed(method: Method) -> Method:
             def upscale(lr: Tensor) -> Tensor:
+                with calls.open("a") as file:
+                    file.write(".")
                 time.sleep(0.3)
                 return method.upscale(lr)
 
@@ -110,8 +112,8 @@ def test_a_bench_that_was_killed_goes_on_and_ends_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(runner, "methods", slow)
         fork = Fork(tmp_path, lambda: run(*where, "--report", out))
-    fork.wait_until((out / PARTIAL).is_file)
-    time.sleep(0.5)
+    # Three references a batch: the first two of four batches are stored.
+    fork.wait_until(lambda: calls.is_file() and calls.stat().st_size >= 7)
     assert fork.end(signal.SIGKILL)[0] == -signal.SIGKILL
     assert (out / PARTIAL).is_file()
     assert not (out / "report.json").exists()
