@@ -10,7 +10,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import platformdirs
+
 from srkit.errors import InputError
+
+
+def cache_folder(name: str) -> Path:
+    """Return a folder in ``SRKIT_CACHE``, or else in the user's cache folder of srkit."""
+    chosen = os.environ.get("SRKIT_CACHE")
+    return (Path(chosen) if chosen else platformdirs.user_cache_path("srkit")) / name
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def _no_network() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Decoded images go where the run's other files do, not into the user's cache."""
-    monkeypatch.setenv("SRKIT_CACHE", str(tmp_path_factory.getbasetemp() / "decoded"))
+    monkeypatch.setenv("SRKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(autouse=True)

@@ -693,7 +693,7 @@ def test_without_a_cache_nothing_is_written(
     open_loader(some_broken, None, recipe(), device=CPU, cache=False)
     assert not (tmp_path / "default").exists()
     open_loader(some_broken, None, recipe(), device=CPU)
-    assert len(list((tmp_path / "default").iterdir())) == 2
+    assert len(list((tmp_path / "default" / "decoded").iterdir())) == 2
 
 
 @contextlib.contextmanager

@@ -437,7 +437,7 @@ def test_an_engine_of_a_plugin_runs_the_model(fake_distribution: Install) -> Non
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SRKIT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "exported"
 
 
 def test_by_onnx_runtime_a_model_is_exported_once_and_gives_the_same(

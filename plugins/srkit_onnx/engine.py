@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
-import platformdirs
 import torch
 
 import srkit
 from srkit import InputError, Model
+from srkit.files import cache_folder
 from srkit_onnx.generator import OnnxGenerator
 from srkit_onnx.reader import read
 
@@ -19,7 +18,7 @@ from srkit_onnx.reader import read
 class OnnxRuntime:
     """ONNX Runtime on the CPU, in float32, in as many threads as torch uses.
 
-    A model is exported once, into the folder that ``SRKIT_CACHE`` names or the platform's.
+    A model is exported once, into the folder ``exported`` of srkit's cache.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -42,13 +41,11 @@ class OnnxRuntime:
 
 def cached(model: Model) -> Path:
     """Return the place of a model's file: all that decides its contents is in its name."""
-    chosen = os.environ.get("SRKIT_CACHE")
-    folder = Path(chosen) if chosen else platformdirs.user_cache_path("srkit") / "exported"
     metadata = json.dumps(model.metadata, sort_keys=True, default=str)
     versions = (srkit.__version__, str(torch.__version__))
     parts = [*versions, str(model.sha256), str(model.scale), metadata]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return folder / f"{digest[:32]}.onnx"
+    return cache_folder("exported") / f"{digest[:32]}.onnx"
 
 
 def _exported(model: Model, file: Path) -> OnnxGenerator:

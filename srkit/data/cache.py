@@ -20,14 +20,13 @@ from typing import IO
 
 import numpy as np
 import PIL
-import platformdirs
 import torch
 from PIL import features
 from torch import Tensor
 
 from srkit.data.datasets import Dataset, decoded_or_message
 from srkit.errors import InputError
-from srkit.files import atomic, sweep
+from srkit.files import atomic, cache_folder, sweep
 from srkit.readahead import cpus, read_ahead
 
 FORMAT = "srkit decoded 2"
@@ -105,9 +104,8 @@ class Decoded:
 
 
 def default_folder() -> Path:
-    """Return where decoded images are stored: ``SRKIT_CACHE``, or the platform's cache folder."""
-    chosen = os.environ.get("SRKIT_CACHE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("srkit") / "decoded"
+    """Return where decoded images are stored."""
+    return cache_folder("decoded")
 
 
 def array_file(dataset: Dataset, folder: Path) -> Path | None:

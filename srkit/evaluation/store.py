@@ -12,8 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from srkit.data import cache
 from srkit.errors import InputError
+from srkit.files import cache_folder
 
 QUERY = 500  # keys in one query; SQLite allows for 999 values in old versions
 TIMEOUT = 60.0  # seconds to wait for another process's write
@@ -118,4 +118,4 @@ class Store:
 
 def default_store() -> Store:
     """Return the store in the user's cache, where embeddings and boxes are kept."""
-    return Store(cache.default_folder().parent / "bench" / "kept.sqlite")
+    return Store(cache_folder("bench") / "kept.sqlite")
