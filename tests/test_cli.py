@@ -215,7 +215,9 @@ def test_plugins_shows_where_each_comes_from(cli: Cli, fake_distribution: Instal
     assert status == 0
     assert err.count("\n") == 1
     row = next(line for line in out.splitlines() if line.startswith("srkit-bad"))
-    assert row.split()[1:5] == ["3.1", "srkit-bad", "bad_plugin", "0.00"]
+    *words, seconds = row.split()[1:5]
+    assert words == ["3.1", "srkit-bad", "bad_plugin"]
+    assert 0 <= float(seconds) < 10
     assert "broken: RuntimeError: no luck" in row
     assert "srkit_inception_gan" in out
 
