@@ -43,7 +43,7 @@ from torch import nn
 
 import srkit
 from srkit import registry
-from srkit.inference import memory
+from srkit.inference.device import keep_memory
 from srkit.inference.engines import prepared
 from srkit.models.load import load
 
@@ -112,7 +112,7 @@ def plain(case: str, layout: torch.memory_format) -> Work:
 def by_srkit(case: str, engine: str = "torch") -> Work:
     """srkit, as the command line runs it."""
     if engine == "torch":
-        memory.keep_memory(all_of_it=False)
+        keep_memory(all_of_it=False)
         return prepared(srkit.Model(case, generator(case), 4), "cpu").upscale
     import onnxruntime
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -85,31 +85,3 @@ def sha256(file: Path) -> str:
     """Return a file's SHA-256 as hexadecimal text."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def require_apart(
-    jobs: Iterable[tuple[Path, Iterable[Path]]], *, elsewhere: str, instead: str
-) -> None:
-    """See that no result would be written over an input or over another input's result.
-
-    Args:
-        jobs: Each input with the files that its results go to.
-        elsewhere: How to choose another place, for the message.
-        instead: What to do where two results meet, for the message.
-
-    Raises:
-        InputError: One would.
-    """
-    jobs = [(source, list(outputs)) for source, outputs in jobs]
-    read = {source.resolve() for source, _ in jobs}
-    written: dict[Path, Path] = {}
-    for source, outputs in jobs:
-        for output in dict.fromkeys(outputs):
-            place = output.resolve()
-            if place in read:
-                raise InputError(f"{output} is an input; choose another place {elsewhere}")
-            if place in written:
-                raise InputError(
-                    f"{written[place]} and {source} would both become {output}; {instead}"
-                )
-            written[place] = source

@@ -114,7 +114,7 @@ class ReadyModel:
         sha256: Hash of ``file``, checked at load.
         generator: Name of a registered generator, where ``file`` is None.
         options: That generator's options.
-        scale: Upscaling factor, where ``file`` is None; a checkpoint states its own.
+        scale: Upscaling factor, checked at load.
         card: The model card, a Markdown file.
     """
 

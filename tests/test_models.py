@@ -229,6 +229,10 @@ def test_load_ready_weights_checks_their_sum(tmp_path: Path, fake_distribution: 
     save(file, 0.5)
     with pytest.raises(InputError, match=r"'made-up' are damaged .* reinstall"):
         load("made-up", device="cpu")
+    source = READY.format(file=str(file), sum="").replace("sha256=''", "scale=2")
+    fake_distribution("srkit-other", {"other_plugin": source.replace("made-up", "small")})
+    with pytest.raises(InputError, match="upscales by 4, not by 2, as the plugin of 'small' says"):
+        load("small", device="cpu")
 
 
 def test_ready_weights_that_are_missing_are_the_plugins_fault_in_one_line(
@@ -567,7 +571,7 @@ assert not heavy, heavy
     rows = {line.split()[0]: line for line in ran.stdout.splitlines()[1:]}
     assert rows.keys() >= set(registry.offers("models"))
     ready = registry.build("models", "faces")
-    for text in (" 4 ", "9.0 MB", ready.licence, ready.description, "faces.md", "srkit 0.1.0"):
+    for text in (" 4 ", "9.0 MB", ready.licence, ready.description, "srkit 0.1.0"):
         assert text in rows["faces"]
     assert "no weights" in rows["bicubic"]
 
@@ -587,5 +591,5 @@ def srkit_models():
     assert (status, err) == (0, "")
     rows = {line.split()[0]: line for line in out.splitlines()[1:]}
     assert "can't be imported" in rows["odd"]
-    assert "faces.md" in rows["faces"]  # a built-in keeps its name
+    assert "9.0 MB" in rows["faces"]  # a built-in keeps its name
     assert "Apache-2.0" in rows["bicubic"]

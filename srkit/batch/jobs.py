@@ -14,7 +14,6 @@ from PIL import Image
 
 from srkit.batch.ledger import Ledger
 from srkit.errors import InputError, OptionError
-from srkit.files import require_apart
 from srkit.imaging import codec, formats
 
 FOLDER = ".srkit-upscale"  # of the ledger, in the results' folder
@@ -102,11 +101,7 @@ def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = N
         else:
             raise InputError(f"{name}: no such file or folder")
     jobs = _apart(list(dict.fromkeys(jobs)))
-    require_apart(
-        ((job.input, [job.output]) for job in jobs),
-        elsewhere="with --out",
-        instead="rename one, or upscale them one by one",
-    )
+    _require_apart(jobs)
     return jobs
 
 
@@ -121,6 +116,21 @@ def _apart(jobs: list[Job]) -> list[Job]:
         return replace(job, output=job.output.with_stem(f"{job.output.stem}-{old[1:]}"))
 
     return [renamed(job) for job in jobs]
+
+
+def _require_apart(jobs: list[Job]) -> None:
+    """See that no result would be written over an input or over another input's result."""
+    inputs = {job.input.resolve() for job in jobs}
+    results: dict[Path, Path] = {}
+    for job in jobs:
+        place = job.output.resolve()
+        if place in inputs:
+            raise InputError(f"{job.output} is an input; choose another place for the results")
+        if place in results:
+            raise InputError(
+                f"{results[place]} and {job.input} would both become {job.output}; rename one"
+            )
+        results[place] = job.input
 
 
 def _of_file(file: Path, out: Path | None, label: str, suffix: str | None) -> Job:
@@ -144,15 +154,18 @@ def _of_folder(folder: Path, out: Path | None, label: str, suffix: str | None) -
     whole = folder.resolve()
     root = out or whole.with_name(f"{whole.name}-{label}")
     if out is not None and out.suffix.lower() in _image_suffixes() and not out.is_dir():
-        raise InputError(f"{folder} is a folder; --out {out} must be a folder, too")
+        raise InputError(f"{folder} is a folder; {out} must be a folder, too")
     resolved = root.resolve()
     # A second run must not take the first one's results for inputs.
     inside = whole in resolved.parents
-    return [
+    jobs = [
         Job(file, _renamed(root / file.relative_to(folder), file, suffix), root)
         for file in codec.listed(folder)
         if not inside or resolved not in file.resolve().parents
     ]
+    if not jobs:
+        raise InputError(f"{folder}: no images in it but those in {root}")
+    return jobs
 
 
 def _of_pattern(pattern: str, out: Path | None, label: str, suffix: str | None) -> list[Job]:

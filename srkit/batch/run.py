@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -30,14 +30,14 @@ BEHIND_BYTES = 1 << 29  # of results that wait to be written
 
 @dataclass(frozen=True)
 class Event:
-    """What became of one image.
+    """The outcome of one image.
 
     Attributes:
         kind: ``done``, ``skipped`` or ``failed``.
-        job: Which.
+        job: The image and its result's place.
         files: Files that were written.
         error: One line, where it failed.
-        result: What was made of it, without its pixels.
+        result: The result without its pixels, where it is done.
         seconds: Time of computing it.
     """
 
@@ -47,15 +47,6 @@ class Event:
     error: str = ""
     result: Result | None = None
     seconds: float = 0.0
-
-
-@dataclass
-class Totals:
-    """How many images were done, skipped, failed."""
-
-    done: int = 0
-    skipped: int = 0
-    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,9 +81,9 @@ def run(
     *,
     shard: Shard | None = None,
     skip_existing: bool = False,
-    tell: Callable[[Event], None] = lambda event: None,
+    on_event: Callable[[Event], None] = lambda event: None,
     progress: Progress = lambda images: None,
-) -> Totals:
+) -> Counter[str]:
     """Do a batch; one image that fails leaves the others alone.
 
     Reading and writing go on in threads while the network computes.
@@ -102,8 +93,11 @@ def run(
         work: What is done to each.
         shard: The part that is this process's.
         skip_existing: Leave out what the ledgers say is done.
-        tell: Called with what became of each image, about in the order of the jobs.
+        on_event: Called with the outcome of each image, about in the order of the jobs.
         progress: Called with the number of images done since it was last called, in fractions.
+
+    Returns:
+        How many events there were of each kind.
 
     Raises:
         InputError: A ledger can't be read or written.
@@ -111,38 +105,35 @@ def run(
     """
     shard = shard or Shard()
     own = [job for number, job in enumerate(jobs) if number in shard]
-    batch = _Batch(work, skip_existing, tell, progress)
-    batch.taken = {file.resolve() for job in jobs for file in (job.input, job.output)}
-    # Beside a lone image nothing is noted, unless somebody will ask.
+    taken = {file.resolve() for job in jobs for file in (job.input, job.output)}
+    # Beside a lone image there is no ledger, unless it will be read.
     roots = {job.root or job.output.parent for job in own if job.root or skip_existing}
     if shard.count == 1:  # else it might be another process's file that is being written
         for root in roots:
             if (root / FOLDER).is_dir():
                 sweep(root, below=True)
     process = f"{shard.index + 1}-of-{shard.count}"
-    batch.ledgers = {root: Ledger(root, FOLDER, process) for root in roots}
-    try:
-        with (
-            ThreadPoolExecutor(WRITERS) as batch.writers,
-            closing(
-                read_ahead(
-                    batch.read,
-                    own,
-                    threads=READERS,
-                    ahead=AHEAD_PIXELS,
-                    cost=lambda read: read.cost,
-                )
-            ) as reads,
-        ):
-            for group in _grouped(reads, work):
-                batch.take(group)
-            batch.finish()
-    except KeyboardInterrupt:
-        done = batch.totals.done + batch.totals.skipped
-        raise Interrupted(
-            f"stopped with {done} of {len(own)} images done; "
-            "the same command with --skip-existing goes on from there"
-        ) from None
+    ledgers = {root: Ledger(root, FOLDER, process) for root in roots}
+    with ThreadPoolExecutor(WRITERS) as writers:
+        batch = _Batch(work, skip_existing, on_event, progress, taken, ledgers, writers)
+        reads = read_ahead(
+            batch.read,
+            own,
+            threads=READERS,
+            ahead=AHEAD_PIXELS,
+            cost=lambda read: read.cost,
+        )
+        try:
+            with closing(reads):
+                for group in _grouped(reads, work):
+                    batch.take(group)
+                batch.finish()
+        except KeyboardInterrupt:
+            done = batch.totals["done"] + batch.totals["skipped"]
+            raise Interrupted(
+                f"stopped with {done} of {len(own)} images done; "
+                "the same command with --skip-existing goes on from there"
+            ) from None
     return batch.totals
 
 
@@ -172,12 +163,12 @@ class _Batch:
 
     work: Work
     skip_existing: bool
-    tell: Callable[[Event], None]
+    on_event: Callable[[Event], None]
     progress: Progress
-    taken: set[Path] = field(default_factory=set)
-    ledgers: dict[Path, Ledger] = field(default_factory=dict)
-    totals: Totals = field(default_factory=Totals)
-    writers: ThreadPoolExecutor = field(init=False)
+    taken: set[Path]
+    ledgers: dict[Path, Ledger]
+    writers: ThreadPoolExecutor
+    totals: Counter[str] = field(default_factory=Counter)
     waiting: deque[_Written] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -208,14 +199,13 @@ class _Batch:
         return bool(row and (row.get("input_sha256"), row.get("key")) == (digest, self.key))
 
     def take(self, group: list[_Read]) -> None:
-        """Compute images of one size and hand them on; or tell why one isn't computed."""
+        """Compute images of one size and hand them on; or report why one isn't computed."""
         first = group[0]
         if first.error:
             return self._failed(first.job, first.error)
         if first.image is None:
-            self.totals.skipped += 1
             self.progress(1)
-            return self.tell(Event("skipped", first.job))
+            return self._report(Event("skipped", first.job))
         started = time.perf_counter()
         try:
             results = self.work.do([read.image for read in group if read.image], self.progress)
@@ -232,7 +222,7 @@ class _Batch:
             future = self.writers.submit(self._write, read.job, read.sha256, result)
             self.waiting.append(_Written(read.job, result, seconds, size, future))
         while self.waiting and self.waiting[0].future.done():
-            self._tell(self.waiting.popleft())
+            self._end(self.waiting.popleft())
         return None
 
     def _write(self, job: Job, sha256: str, result: Result) -> tuple[list[Path], list[str]]:
@@ -248,23 +238,28 @@ class _Batch:
     def finish(self, most: int = 0) -> None:
         """Wait until at most this many bytes of results are left to be written."""
         while self.waiting and (most == 0 or sum(each.bytes for each in self.waiting) > most):
-            self._tell(self.waiting.popleft())
+            self._end(self.waiting.popleft())
 
-    def _tell(self, written: _Written) -> None:
+    def _end(self, written: _Written) -> None:
         try:
             files, lost = written.future.result()
         except InputError as error:
-            self.totals.failed += 1
-            return self.tell(Event("failed", written.job, error=" ".join(str(error).split())))
-        self.totals.done += 1
+            return self._report(Event("failed", written.job, error=_one_line(error)))
         notes = (*written.result.notes, *lost)
         result = replace(written.result, images=(), notes=notes)
-        return self.tell(
+        return self._report(
             Event("done", written.job, tuple(files), result=result, seconds=written.seconds)
         )
 
-    def _failed(self, job: Job, why: str) -> None:
+    def _failed(self, job: Job, error: str) -> None:
         self.finish()
         self.progress(1)
-        self.totals.failed += 1
-        self.tell(Event("failed", job, error=" ".join(why.split())))
+        self._report(Event("failed", job, error=_one_line(error)))
+
+    def _report(self, event: Event) -> None:
+        self.totals[event.kind] += 1
+        self.on_event(event)
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -27,9 +27,9 @@ class Result:
 
     Attributes:
         images: What to write: the whole image, or its faces.
-        residual: How far it is from its input when downscaled, in 255ths; None where nobody
-            asked.
-        faces: How many faces were restored, and how many were found; None without faces.
+        residual: Difference from the input when downscaled (RMS), in 255ths; None unless
+            measured.
+        faces: Numbers of faces restored and detected; None without faces.
         notes: What the user should know.
     """
 

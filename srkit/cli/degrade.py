@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
+import pydantic
 import typer
 from rich.console import Console
+from rich.progress import track
+from typing_extensions import TypedDict
 
 from srkit import defaults
-from srkit.cli import images
+from srkit.cli.reporter import failures
 from srkit.errors import InputError, OptionError
-from srkit.files import require_apart
+from srkit.recipe import Part, Recipe, parse_setting
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 DEFAULT = defaults.DEGRADATION
+KIND = "degradations"
 _GAP = 2  # pixels between the images of a sheet
 
 
@@ -30,10 +33,7 @@ def degrade(
     out: Annotated[Path, typer.Argument(help="A file or folder; for a folder, a folder.")],
     degradation: Annotated[
         str | None,
-        typer.Option(
-            help="A degradation's name, or a TOML file.",
-            show_default=DEFAULT,
-        ),
+        typer.Option(help="A degradation's name, or a TOML file.", show_default=DEFAULT),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -56,25 +56,40 @@ def degrade(
     compare: Annotated[
         bool, typer.Option("--compare", help="Show the original beside it, at the same size.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Degrade images as in training, to see what a network is asked to undo."""
     if degradation and recipe:
         raise InputError("--degradation and --recipe both name a degradation; give one of them")
-    from srkit.inference.device import device_named
+    from srkit.batch.jobs import plan
+    from srkit.imaging import formats
 
-    jobs = plan(source, out, samples)
-    choice = _of_recipe(recipe) if recipe else _named(degradation or DEFAULT)
-    chosen = choice.built(settings or [], scale, device_named(device))
+    is_folder = source.is_dir()
+    # PNG keeps what was degraded as it is.
+    suffix = ".png" if is_folder or out.suffix.lower() not in formats.WRITABLE else None
+    jobs = plan([str(source)], out, "", suffix)
+    part, own_scale = _of_recipe(recipe) if recipe else _named(degradation or DEFAULT)
+    chosen = _built(part, settings or [], scale or own_scale)
     console = Console(stderr=True)
-
-    def one(number: int, job: Job) -> Iterable[Path]:
-        if note := _one(job, chosen, seed, compare):
-            images.tell(console, note)
-        return dict.fromkeys(job.outputs)
-
     quiet = len(jobs) < 2 or not console.is_terminal
-    images.each(jobs, one, "degrade", console, quiet=quiet)
+    failed = 0
+    for job in track(jobs, "degrade", console=console, disable=quiet, transient=True):
+        outputs = [job.output]
+        if is_folder and samples > 1:
+            stem = job.output.stem
+            outputs = [job.output.with_stem(f"{stem}-{n + 1}") for n in range(samples)]
+        try:
+            note = _degrade(job.input, outputs, chosen, seed, samples, compare)
+        except InputError as error:
+            print(f"srkit: {error}", file=sys.stderr)  # noqa: T201
+            failed += 1
+            continue
+        if note:
+            console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
+        for file in outputs:
+            print(file)  # noqa: T201
+    if failed:
+        print(failures(failed, len(jobs)), file=sys.stderr)  # noqa: T201
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,6 @@ class Degradation:
     name: str
     degrade: Callable[..., Tensor]
     scale: int
-    device: torch.device
 
     def __call__(self, hr: Tensor, seed: int, sample: int) -> Tensor:
         """Return lr, ``13hw``, of ``hr``, ``13HW``.
@@ -99,165 +113,97 @@ class Degradation:
 
         from srkit import seeds
 
-        key = seeds.of_images(hr, seed).to(self.device)
-        keys = seeds.derive(key, sample) if sample else key
+        key = seeds.of_images(hr, seed)
         with torch.no_grad():
-            lr: Tensor = self.degrade(hr.to(self.device), seeds=keys).cpu()
-        wanted = tuple(side // self.scale for side in hr.shape[-2:])
-        if tuple(lr.shape[-2:]) != wanted:
+            lr = self.degrade(hr, seeds=seeds.derive(key, sample) if sample else key)
+        expected = tuple(side // self.scale for side in hr.shape[-2:])
+        if tuple(lr.shape[-2:]) != expected:
             raise OptionError(
                 f"degradation '{self.name}' makes {tuple(lr.shape[-2:])} of {tuple(hr.shape[-2:])},"
-                f" and scale {self.scale} needs {wanted}"
+                f" and scale {self.scale} needs {expected}"
             )
         return lr
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """A degradation as the user, a file or a recipe names it."""
-
-    name: str
-    options: dict[str, Any]
-    scale: int | None
-
-    def built(self, settings: list[str], scale: int | None, device: torch.device) -> Degradation:
-        """Build it with the user's changes; their scale goes before the recipe's or its own."""
-        from torch import nn
-
-        from srkit import registry
-        from srkit.recipe import parse_setting
-
-        changes = dict(parse_setting(text) for text in settings)
-        changes = {key.removeprefix("degradation."): value for key, value in changes.items()}
-        if "scale" in changes:
-            raise InputError("--set can't change the scale; use --scale")
-        required = scale or self.scale
-        known = {option.name: option for option in registry.options("degradations", self.name)}
-        default = known["scale"].default if "scale" in known else None
-        wanted = required or (default if isinstance(default, int) else 4)
-        degradation = registry.build_scaled(
-            "degradations", self.name, wanted, self.options | changes
-        )
-        if isinstance(degradation, nn.Module):
-            degradation = degradation.to(device)
-        actual = getattr(degradation, "scale", wanted)
-        if required and actual != required:
-            raise OptionError(f"degradation '{self.name}' shrinks by {actual}, not by {required}")
-        return Degradation(self.name, degradation, actual, device)
-
-
-def _of_recipe(name: str) -> _Choice:
+def _of_recipe(name: str) -> tuple[Part, int | None]:
     from srkit import registry
-    from srkit.recipe import Recipe
 
     file = Path(name)
     is_file = file.suffix == ".toml" or file.is_file()
     recipe = Recipe.from_file(file) if is_file else registry.build("recipes", name)
-    return _Choice(recipe.degradation.name, recipe.degradation.options, recipe.scale)
+    return recipe.degradation, recipe.scale
 
 
-def _named(name: str) -> _Choice:
-    file = Path(name)
-    if file.suffix != ".toml":
-        return _Choice(name, {}, None)
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"can't read {file}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{file}: not TOML: {error}") from error
-    section, scale = values.get("degradation"), values.get("scale")
-    if not isinstance(section, dict) or not isinstance(section.get("name"), str):
-        raise InputError(f"{file}: no section [degradation] with a name")
-    if scale is not None and (type(scale) is not int or scale < 1):
-        raise InputError(f"{file}: scale is a whole number from 1 up, not {scale!r}")
-    options = {key: value for key, value in section.items() if key != "name"}
-    return _Choice(section["name"], options, scale)
+class _File(TypedDict):
+    """A degradation in TOML, as in a recipe."""
+
+    degradation: Part
+    scale: NotRequired[pydantic.PositiveInt]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One image, and a file for each sample of it; the same file for all makes a sheet."""
+def _named(name: str) -> tuple[Part, int | None]:
+    from srkit import foreign
 
-    input: Path
-    outputs: tuple[Path, ...]
-
-
-def plan(source: Path, out: Path, samples: int) -> list[Job]:
-    """Decide where every result goes, before anything is computed.
-
-    An image goes to the file ``out``, if its suffix is an image's, or else into the folder
-    ``out`` as PNG. A folder's tree is repeated under ``out`` as PNG; of two samples ``face.png``
-    becomes ``face-1.png`` and ``face-2.png`` there.
-
-    Raises:
-        InputError: There is nothing to degrade, or two results, or a result and an input, would
-            meet.
-    """
-    from srkit.imaging import codec
-
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder")
-    is_file = out.suffix.lower() in codec.SUFFIXES and not out.is_dir()
-    if not source.is_dir():
-        output = out if is_file else out / f"{source.stem}.png"
-        return _checked([Job(source, (output,) * samples)])
-    if is_file or out.is_file():
-        raise InputError(f"{source} is a folder; {out} must be a folder, too")
-    place = out.resolve()
-    # A second run must not take the first one's results for inputs.
-    inside = place != source.resolve() and place.is_relative_to(source.resolve())
-    images = codec.listed(source)
-    files = [f for f in images if not (inside and f.resolve().is_relative_to(place))]
-    if not files:
-        raise InputError(f"{source}: no images in it but those in {out}")
-    jobs = []
-    for file in files:
-        single = out / file.relative_to(source).with_suffix(".png")
-        numbered = (single.with_name(f"{single.stem}-{n + 1}.png") for n in range(samples))
-        jobs.append(Job(file, (single,) if samples == 1 else tuple(numbered)))
-    return _checked(jobs)
+    if Path(name).suffix != ".toml":
+        return Part.of(name), None
+    stored = foreign.read(Path(name), _File, "TOML")
+    return stored["degradation"], stored.get("scale")
 
 
-def _checked(jobs: list[Job]) -> list[Job]:
-    require_apart(
-        ((job.input, job.outputs) for job in jobs),
-        elsewhere="for the results",
-        instead="rename one",
-    )
-    return jobs
+def _built(part: Part, settings: list[str], scale: int | None) -> Degradation:
+    """Build a degradation with the user's changes."""
+    from srkit import registry
+
+    changes = {
+        key.removeprefix("degradation."): value for key, value in map(parse_setting, settings)
+    }
+    if "scale" in changes:
+        raise InputError("--set can't change the scale; use --scale")
+    options = {option.name: option.default for option in registry.options(KIND, part.name)}
+    default = options.get("scale")
+    expected = scale or (default if isinstance(default, int) else 4)
+    built: Any = registry.build_scaled(KIND, part.name, expected, part.options | changes)
+    actual = getattr(built, "scale", expected)
+    if scale and actual != scale:
+        raise OptionError(f"degradation '{part.name}' shrinks by {actual}, not by {scale}")
+    return Degradation(part.name, built, actual)
 
 
-def _one(job: Job, degradation: Degradation, seed: int, compare: bool) -> str:
+def _degrade(
+    file: Path,
+    outputs: list[Path],
+    degradation: Degradation,
+    seed: int,
+    samples: int,
+    compare: bool,
+) -> str:
     """Degrade one file; return what the user should know of it, or ``""``."""
     from srkit.imaging import codec
 
-    image = codec.read(job.input)
+    image = codec.read(file)
     width, height = image.rgb.size
     scale = degradation.scale
     cut = (width - width % scale, height - height % scale)
     if not all(cut):
-        raise InputError(f"{job.input}: {width}x{height} is smaller than a scale of {scale}")
+        raise InputError(f"{file}: {width}x{height} is smaller than a scale of {scale}")
     hr = codec.to_tensor(image.rgb.crop((0, 0, *cut)))
     try:
-        results = [degradation(hr, seed, sample) for sample in range(len(job.outputs))]
+        results = [degradation(hr, seed, sample) for sample in range(samples)]
     except ValueError as error:
-        raise InputError(f"{job.input}: {error}") from error
-    except RuntimeError as error:  # torch's, of either device
+        raise InputError(f"{file}: {error}") from error
+    except RuntimeError as error:
         if "memory" not in str(error):
             raise
-        raise InputError(f"{job.input}: {width}x{height} is too large for the memory") from error
+        raise InputError(f"{file}: {width}x{height} is too large for the memory") from error
     if compare:
         results = [lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for lr in results]
     original = [hr] if compare else []
-    if len(set(job.outputs)) == 1:
-        codec.write(codec.to_image(sheet([*original, *results])), job.outputs[0], image.info)
-    else:
-        for lr, file in zip(results, job.outputs, strict=True):
-            codec.write(codec.to_image(sheet([*original, lr])), file, image.info)
+    sheets = [results] if len(outputs) == 1 else [[lr] for lr in results]
+    for images, output in zip(sheets, outputs, strict=True):
+        codec.write(codec.to_image(sheet([*original, *images])), output, image.info)
     if cut == (width, height):
         return ""
-    return f"{job.input}: cut from {width}x{height} to {cut[0]}x{cut[1]}, multiples of {scale}"
+    return f"{file}: cut from {width}x{height} to {cut[0]}x{cut[1]}, multiples of {scale}"
 
 
 def sheet(images: list[Tensor]) -> Tensor:

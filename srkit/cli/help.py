@@ -71,7 +71,8 @@ def _section(title: str, rows: list[tuple[str, str]]) -> str:
 
 
 def _row(name: str, text: str, left: int) -> Iterable[str]:
-    first, *others = textwrap.wrap(text, max(_width() - left, 30)) or [""]
+    width = max(_width() - left, 30)
+    first, *others = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
     if len(name) + 4 > left:
         yield f"  {name}"
         yield f"{'':{left}}{first}"

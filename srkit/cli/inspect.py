@@ -1,4 +1,4 @@
-"""``srkit list``, ``srkit info`` and ``srkit plugins``: what there is, and whose it is."""
+"""``srkit list``, ``info``, ``plugins`` and ``models``: what is available, and who provides it."""
 
 from __future__ import annotations
 
@@ -15,41 +15,56 @@ from srkit.errors import SrkitError, UnknownNameError, nearest
 from srkit.hookspecs import kinds
 
 FILES = ("protocols",)  # kinds whose factories give a file
+UNBROKEN = 1000  # columns: a row stays a line where programs read it
+KINDS = ", ".join(kinds()).replace("_", "-")
 
 
 def list_parts(
     kind: Annotated[
-        str | None, typer.Argument(help=f"One of: {', '.join(kinds())}.", show_default=False)
+        str | None, typer.Argument(help=f"One of: {KINDS}.", show_default=False)
     ] = None,
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Also options, defaults and what it is.")
     ] = False,
 ) -> None:
     """List what is available, and who provides it."""
-    rows = [("kind", "name", "provided by")]
-    for each in [kind] if kind else kinds():
+    rows = []
+    for each in [kind.replace("-", "_")] if kind else kinds():
         for name, offer in registry.offers(each).items():
-            owner = " and ".join(f"{p.distribution} {p.version}" for p in offer.plugins)
-            clash = "  (clash)" if len(offer.plugins) > 1 else ""
-            rows.append((registry.singular(each), name, owner + clash))
-            if long:
-                rows += [("", f"  {line}", "") for line in _long(each, name)]
-    _columns(rows)
+            row = [registry.singular(each), name, _owner(offer)]
+            rows.append([*row, _long(each, name)] if long else row)
+    headings = ("kind", "name", "provided by", "description and options")
+    _print(headings if long else headings[:-1], rows)
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> None:
-    # A long line beneath a row leaves the first cell empty, and decides no width.
-    widths = [max(len(row[i]) for row in rows if row[0]) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+def _owner(offer: registry.Offer) -> str:
+    owners = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in offer.plugins)
+    return owners + ("  (clash)" if len(offer.plugins) > 1 else "")
 
 
-def _long(kind: str, name: str) -> list[str]:
+def _long(kind: str, name: str) -> str:
     try:
-        return [registry.describe(kind, name), *map(str, registry.options(kind, name))]
+        lines = [registry.describe(kind, name), *map(str, registry.options(kind, name))]
     except SrkitError as error:
-        return [str(error)]
+        return str(error)
+    return "\n".join(lines)
+
+
+def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; one line a row where no terminal limits the width."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    if not console.is_terminal:
+        console.width = UNBROKEN
+    for column in table.columns:
+        column.overflow = "fold"
+    console.print(table)
 
 
 def info(
@@ -125,8 +140,28 @@ def _facts(name: str) -> str:
 
 def plugins() -> None:
     """List the plugins: distribution, version, entry point, target, seconds to load, state."""
-    rows = [("distribution", "version", "entry point", "target", "seconds", "state")]
-    for p in plugin_system.load().plugins:
-        seconds = f"{p.seconds:.2f}"
-        rows.append((p.distribution, p.version, p.entry_point, p.target, seconds, p.state))
-    _columns(rows)
+    rows = [
+        (p.distribution, p.version, p.entry_point, p.target, f"{p.seconds:.2f}", p.state)
+        for p in plugin_system.load().plugins
+    ]
+    _print(("distribution", "version", "entry point", "target", "seconds", "state"), rows)
+
+
+def models() -> None:
+    """List the models that have a name."""
+    rows = []
+    for name, offer in registry.offers("models").items():
+        try:
+            ready = registry.build("models", name)
+        except SrkitError as error:  # a clash, or a plugin that fails: the others are listed
+            rows.append((name, "", "", "", str(error), _owner(offer)))
+            continue
+        row = (name, str(ready.scale), _size(ready.file), ready.licence, ready.description)
+        rows.append((*row, _owner(offer)))
+    _print(("name", "scale", "size", "licence", "description", "provided by"), rows)
+
+
+def _size(file: Path | None) -> str:
+    if file is None:
+        return "no weights"
+    return f"{file.stat().st_size / 1e6:.1f} MB" if file.is_file() else "missing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from srkit.errors import InputError
 
 if TYPE_CHECKING:
     from srkit.batch.jobs import Job, Shard
-    from srkit.batch.run import Event, Totals
+    from srkit.batch.run import Event
     from srkit.batch.work import Result, Work
 
 INTERVAL = 1.0  # seconds between two lines of progress for programs
@@ -44,7 +45,7 @@ class Reporter:
     shown: set[str] = field(default_factory=set)
 
     def begin(self, *, general: bool) -> None:
-        """Say what the batch is made with."""
+        """Show the model and its limits."""
         model = self.work.model
         self._print(
             "start",
@@ -73,7 +74,7 @@ class Reporter:
             )
 
     def note(self, text: str) -> None:
-        """Say something of the results, once."""
+        """Show a remark on the results, once."""
         if text in self.shown:
             return
         self.shown.add(text)
@@ -83,7 +84,7 @@ class Reporter:
             self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
 
     def event(self, event: Event) -> None:
-        """Say what became of an image."""
+        """Show the outcome of an image."""
         limits = self.work.model.limits
         while limits.notes:
             self.note(limits.notes.pop(0))
@@ -128,13 +129,11 @@ class Reporter:
             if not self.as_json:
                 print(f"{job.input} -> {job.output}  ({text})")  # noqa: T201
 
-    def end(self, totals: Totals) -> None:
-        """Say how it went."""
-        self._print("end", done=totals.done, skipped=totals.skipped, failed=totals.failed)
-        if totals.failed and not self.as_json:
-            count = totals.done + totals.skipped + totals.failed
-            word = "image" if totals.failed == 1 else "images"
-            print(f"srkit: {totals.failed} {word} of {count} failed", file=sys.stderr)  # noqa: T201
+    def end(self, totals: Counter[str]) -> None:
+        """Show how many images had each outcome."""
+        self._print("end", **{kind: totals[kind] for kind in ("done", "skipped", "failed")})
+        if (failed := totals["failed"]) and not self.as_json:
+            print(failures(failed, totals.total()), file=sys.stderr)  # noqa: T201
 
     def _print(self, event: str, **values: Any) -> None:
         if self.as_json:
@@ -167,8 +166,13 @@ class Reporter:
         return advance
 
 
+def failures(count: int, total: int) -> str:
+    """Return the last line of a command of which some images failed."""
+    return f"srkit: {count} {'image' if count == 1 else 'images'} of {total} failed"
+
+
 def _values(event: Event) -> dict[str, Any]:
-    """Return what a program is told of an image beside its name."""
+    """Return the fields of an image's JSON object, beside its name."""
     if event.kind == "failed":
         return {"error": event.error}
     result = event.result

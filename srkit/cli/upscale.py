@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from srkit import defaults
 from srkit.errors import OptionError
 
-if TYPE_CHECKING:
-    from srkit.faces.restore import FaceRestorer
-
 
 def upscale(
     inputs: Annotated[
-        list[str],
-        typer.Argument(help="Images, folders of images, patterns like 'in/**/*.jpg'."),
+        list[str], typer.Argument(help="Images, folders of images, patterns like 'in/**/*.jpg'.")
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="A file for one image, else a folder.",
-            show_default=False,
-        ),
+        typer.Option("--out", "-o", help="A file for one image, else a folder."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="A name, a file, a run, or hf://OWNER/NAME.",
-            show_default="faces",
-        ),
+        typer.Option(help="A name, a file, a run, or hf://OWNER/NAME.", show_default="faces"),
     ] = None,
     scale: Annotated[
-        float | None,
-        typer.Option(help="Scale of the results.", show_default="the model's"),
+        float | None, typer.Option(help="Scale of the results.", show_default="the model's")
     ] = None,
     faces: Annotated[
         bool, typer.Option("--faces", help="Find faces and restore them by --face-model.")
@@ -67,15 +54,11 @@ def upscale(
             "--format", help="Format of results: png, jpg, webp...", show_default="the input's"
         ),
     ] = None,
-    tag: Annotated[
-        bool,
-        typer.Option("--tag/--no-tag", help="Embed provenance (IPTC source type, model, SHA-256)."),
-    ] = True,
+    no_tag: Annotated[
+        bool, typer.Option("--no-tag", help="Don't embed provenance (IPTC source type, model).")
+    ] = False,
     skip_existing: Annotated[
-        bool,
-        typer.Option(
-            "--skip-existing", help="Leave out what was done before, alike and unchanged."
-        ),
+        bool, typer.Option("--skip-existing", help="Leave out what was done before, unchanged.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list what would be written.")
@@ -90,9 +73,7 @@ def upscale(
     tile: Annotated[
         int | None,
         typer.Option(
-            min=16,
-            help="Side of a tile, in input pixels.",
-            show_default="256 if it fits",
+            min=16, help="Side of a tile, in input pixels.", show_default="256 if it fits"
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
@@ -104,7 +85,7 @@ def upscale(
     from srkit.batch.run import run
     from srkit.batch.work import Work
     from srkit.cli.reporter import Reporter
-    from srkit.inference import memory
+    from srkit.inference.device import keep_memory
     from srkit.inference.model import Settings
     from srkit.models.load import load
 
@@ -115,9 +96,14 @@ def upscale(
     name = model or (defaults.GENERAL_MODEL if faces else defaults.MODEL)
     loaded = load(name, device=device, precision=precision, engine=engine)
     jobs = plan(inputs, out, f"x{settings.scale or loaded.scale:g}", _suffix(suffix))
-    restorer = _restorer(face_model, device, min_face_size) if faces else None
-    memory.keep_memory(all_of_it=False)
-    work = Work(loaded, settings, restorer, faces_only, report, tag)
+    restorer = None
+    if faces:
+        from srkit.faces.restore import FaceRestorer
+
+        by = load(face_model, device=device)
+        restorer = FaceRestorer(by, min_size=min_face_size, device=by.device)
+    keep_memory(all_of_it=False)
+    work = Work(loaded, settings, restorer, faces_only, report, not no_tag)
     own = [job for number, job in enumerate(jobs) if number in part]
     reporter = Reporter(work, part, len(jobs), as_json)
     reporter.begin(general=faces and not faces_only and model is None)
@@ -130,11 +116,11 @@ def upscale(
             work,
             shard=part,
             skip_existing=skip_existing,
-            tell=reporter.event,
+            on_event=reporter.event,
             progress=progress,
         )
     reporter.end(totals)
-    if totals.failed:
+    if totals["failed"]:
         raise typer.Exit(1)
 
 
@@ -143,27 +129,18 @@ def _local(device: str) -> str:
     import torch
 
     rank, count = os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count()
-    return (
-        f"cuda:{int(rank) % count}" if device == "auto" and rank.isdecimal() and count else device
-    )
+    if device == "auto" and rank.isdecimal() and count:
+        return f"cuda:{int(rank) % count}"
+    return device
 
 
-def _restorer(name: str, device: str, min_size: int) -> FaceRestorer:
-    from srkit.faces.restore import FaceRestorer
-    from srkit.models.load import load
-
-    model = load(name, device=device)
-    return FaceRestorer(model, min_size=min_size, device=model.device)
-
-
-def _suffix(text: str | None) -> str | None:
+def _suffix(name: str | None) -> str | None:
     from srkit.imaging import formats
 
-    if text is None:
+    if name is None:
         return None
-    suffix = f".{text.lower().removeprefix('.')}"
+    suffix = f".{name.lower().removeprefix('.')}"
     if suffix not in formats.WRITABLE:
-        raise OptionError(
-            f"can't write '{text}', only {', '.join(s[1:] for s in sorted(formats.WRITABLE))}"
-        )
+        known = ", ".join(each[1:] for each in sorted(formats.WRITABLE))
+        raise OptionError(f"can't write '{name}', only {known}")
     return suffix

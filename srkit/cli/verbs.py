@@ -72,7 +72,7 @@ VERBS = (
     ),
     Verb(
         "models",
-        "models:models",
+        "inspect:models",
         LOOK,
         "List the models that have a name.",
         ("srkit models", "srkit info faces"),

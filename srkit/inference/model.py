@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from srkit.errors import InputError, OptionError
 from srkit.imaging.codec import DecodedImage, unpack
-from srkit.inference import arrays, consistency, memory, tiling
+from srkit.inference import arrays, consistency, tiling
+from srkit.inference.device import ran_out, release
 from srkit.recipe import Recipe
 
 TILE = 256  # LR pixels: margins cost a third of the time at a radius of 19
@@ -308,11 +309,11 @@ class Model:
                     done += count * share
                 return
             except (RuntimeError, MemoryError) as error:
-                if not memory.ran_out(error):
+                if not ran_out(error):
                     raise
                 why = " ".join(str(error).split())[:80]
             progress(-done)
-            memory.release(self.device)
+            release(self.device)
             if not self.limits.shrink(self.device, count, tile):
                 raise InputError(
                     f"not enough memory on {self.device}, even with small tiles ({why})"

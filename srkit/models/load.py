@@ -106,6 +106,11 @@ def _ready(name: str) -> Model:
             f"{ready.file}: the weights of '{name}' are damaged "
             f"(sha256 {model.sha256}, not {ready.sha256}); reinstall the plugin"
         )
+    if model.scale != ready.scale:
+        raise InputError(
+            f"{ready.file}: upscales by {model.scale}, not by {ready.scale}, as the plugin of "
+            f"'{name}' says"
+        )
     return model
 
 

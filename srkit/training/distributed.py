@@ -16,8 +16,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from srkit.errors import InputError, SrkitError
-from srkit.inference.device import device_named
-from srkit.inference.memory import keep_memory
+from srkit.inference.device import device_named, keep_memory
 
 T = TypeVar("T")
 
