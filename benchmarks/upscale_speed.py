@@ -112,7 +112,7 @@ def plain(case: str, layout: torch.memory_format) -> Work:
 def by_srkit(case: str, engine: str = "torch") -> Work:
     """srkit, as the command line runs it."""
     if engine == "torch":
-        keep_memory(all_of_it=False)
+        keep_memory(large=False)
         return prepared(srkit.Model(case, generator(case), 4), "cpu").upscale
     import onnxruntime
 

@@ -465,6 +465,17 @@ def test_names_of_all_kinds(tmp_path: Path, crops: Crops, cli: Cli, name: str) -
     assert names(tmp_path / "out") == [file.name]
 
 
+def test_names_do_not_steer_the_terminal(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+    (file,) = crops(tmp_path / "in", 1, 8)
+    good, bad = tmp_path / "in" / "a\n\x1b[31mb.png", tmp_path / "in" / "c\udcff\x07.png"
+    bad.write_bytes(b"no image")
+    file.rename(good)
+    status, out, err = cli("upscale", tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
+    assert status == 1
+    assert out == f"{tmp_path / 'out'}/a\\n\\x1b[31mb.png\n"
+    assert f"{tmp_path / 'in'}/c\\udcff\\x07.png: not a readable image" in err
+
+
 def test_a_name_that_gets_too_long_is_one_clear_line(
     tmp_path: Path, crops: Crops, cli: Cli
 ) -> None:

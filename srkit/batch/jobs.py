@@ -73,9 +73,9 @@ def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = N
 
     An image ``face.png`` becomes ``face-x4.png`` beside it, a folder ``faces`` the folder
     ``faces-x4`` with the same tree. With ``out``: a single image goes to that file, if its
-    suffix is an image's, and all else into that folder under its own name. What a pattern finds
-    keeps its place below the pattern's first folder with a wildcard. Where ``a.jpg`` and ``a.bmp``
-    would both become ``a.png``, they become ``a-jpg.png`` and ``a-bmp.png``.
+    suffix is an image's, and all else into that folder under its own name. Files of a pattern
+    keep their places below the pattern's first folder with a wildcard. Where ``a.jpg`` and
+    ``a.bmp`` would both become ``a.png``, they become ``a-jpg.png`` and ``a-bmp.png``.
 
     Args:
         inputs: Images, folders of images, and patterns (``photos/**/*.jpg``).

@@ -115,6 +115,6 @@ class Ledger:
 
 
 def _state(file: Path) -> list[int]:
-    """Return what tells a file from one that somebody has changed since: size and time."""
+    """Return size and time of change, by which a changed file is recognised."""
     there = file.stat()
     return [there.st_size, there.st_mtime_ns]

@@ -13,14 +13,15 @@ import typer
 
 import srkit
 from srkit.cli import help  # noqa: A004
+from srkit.cli.lines import show_error
 from srkit.cli.verbs import VERBS, Verb
 from srkit.errors import SrkitError
 
 INTERRUPTED = 130  # the exit status
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(show: bool) -> None:
+    if show:
         print(f"srkit {srkit.__version__}")  # noqa: T201
         raise typer.Exit
 
@@ -88,15 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         build_app(called)(args=arguments, prog_name="srkit")
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # typer makes this of a KeyboardInterrupt, and says nothing
-            print("srkit: interrupted", file=sys.stderr)  # noqa: T201
+        if end.code == INTERRUPTED:  # typer's silent end of a KeyboardInterrupt
+            show_error("interrupted")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except SrkitError as error:
-        # One line, whatever a library put into its message.
-        print(f"srkit: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        # A library's message may have several lines.
+        show_error(" ".join(str(error).split()))
         return error.status
     except KeyboardInterrupt:
-        print("srkit: interrupted", file=sys.stderr)  # noqa: T201
+        show_error("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # `srkit list | head`: point stdout elsewhere, so that closing it at exit stays quiet.

@@ -45,12 +45,12 @@ def _summary(entry_point: EntryPoint) -> str:
         spec = importlib.util.find_spec(entry_point.module)
         tree = ast.parse(Path(spec.origin if spec and spec.origin else "").read_bytes())
         return next(filter(None, (_help(node, entry_point.attr) for node in tree.body)))
-    except Exception:  # a broken one is said to be so when it is called
+    except Exception:  # a broken one is reported when it is called
         return ""
 
 
 def _help(node: ast.stmt, name: str) -> str:
-    """Return what a module's statement says of a name: ``def``, or ``= typer.Typer(help=...)``."""
+    """Return a name's help in a module's statement: ``def``, or ``= typer.Typer(help=...)``."""
     if isinstance(node, ast.FunctionDef) and node.name == name:
         return (ast.get_docstring(node) or "").partition("\n")[0]
     if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:

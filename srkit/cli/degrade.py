@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.progress import track
 from typing_extensions import TypedDict
 
 from srkit import defaults
-from srkit.cli.reporter import failures
+from srkit.cli.lines import escaped, failures, show, show_error
 from srkit.errors import InputError, OptionError
 from srkit.recipe import Part, Recipe, parse_setting
 
@@ -80,15 +79,15 @@ def degrade(
         try:
             note = _degrade(job.input, outputs, chosen, seed, samples, compare)
         except InputError as error:
-            print(f"srkit: {error}", file=sys.stderr)  # noqa: T201
+            show_error(error)
             failed += 1
             continue
         if note:
-            console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
+            console.print(escaped(note), style="dim", highlight=False, markup=False, soft_wrap=True)
         for file in outputs:
-            print(file)  # noqa: T201
+            show(file)
     if failed:
-        print(failures(failed, len(jobs)), file=sys.stderr)  # noqa: T201
+        show_error(failures(failed, len(jobs)))
         raise typer.Exit(1)
 
 

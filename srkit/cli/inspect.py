@@ -11,6 +11,7 @@ import typer
 
 from srkit import plugins as plugin_system
 from srkit import registry
+from srkit.cli.lines import escaped
 from srkit.errors import SrkitError, UnknownNameError, nearest
 from srkit.hookspecs import kinds
 
@@ -89,7 +90,7 @@ def info(
         return
     matching = [kind for kind in kinds() if name in registry.offers(kind)]
     if not matching and _leads_to_a_model(name):
-        typer.echo(f"{name}  model\n{_facts(name)}")
+        typer.echo(f"{escaped(name)}  model\n{_facts(name)}")
         return
     if not matching:
         known = [n for kind in kinds() for n in registry.offers(kind)]
@@ -135,7 +136,7 @@ def _facts(name: str) -> str:
 
     rows = card.rows(find(name))
     width = max(len(what) for what, _ in rows)
-    return "\n".join(f"  {what.ljust(width)}  {value}" for what, value in rows)
+    return "\n".join(f"  {escaped(what).ljust(width)}  {escaped(value)}" for what, value in rows)
 
 
 def plugins() -> None:

@@ -1,9 +1,8 @@
-"""What `srkit upscale` reports: to people on both streams, or to programs as JSON on one."""
+"""Output of `srkit upscale`: for people on both streams, or for programs as JSON on one."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from srkit.cli.lines import escaped, failures, show, show_error
 from srkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ class Reporter:
             self.note(f"model {source}")
         if general:
             self.note(f"no model of general photographs: all but faces is upscaled by {model.name}")
-        if (wanted := self.work.settings.scale) and wanted != model.scale:
+        if (scale := self.work.settings.scale) and scale != model.scale:
             self.note(
                 f"model '{model.name}' upscales by {model.scale}; "
-                f"resampled from there to {wanted:g} by Lanczos"
+                f"resampled from there to {scale:g} by Lanczos"
             )
         if not model.exact_tiles:
             self.note(
@@ -81,7 +81,9 @@ class Reporter:
         if self.as_json:
             self._print("note", text=text)
         else:
-            self.console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+            self.console.print(
+                escaped(text), style="dim", highlight=False, markup=False, soft_wrap=True
+            )
 
     def event(self, event: Event) -> None:
         """Show the outcome of an image."""
@@ -91,12 +93,12 @@ class Reporter:
         if self.as_json:
             self._print(event.kind, input=str(event.job.input), **_values(event))
         elif event.kind == "failed":
-            print(f"srkit: {event.error}", file=sys.stderr)  # noqa: T201
+            show_error(event.error)
         elif event.kind == "skipped":
-            print(f"{event.job.output} (done before)", flush=True)  # noqa: T201
+            show(f"{event.job.output} (done before)")
         else:
             for file in event.files:
-                print(file, flush=True)  # noqa: T201
+                show(file)
             if event.result:
                 self._result(event.job, event.result)
 
@@ -127,13 +129,13 @@ class Reporter:
                 )
                 text = f"{size[0]}x{size[1]} to {result[0]}x{result[1]}"
             if not self.as_json:
-                print(f"{job.input} -> {job.output}  ({text})")  # noqa: T201
+                show(f"{job.input} -> {job.output}  ({text})")
 
     def end(self, totals: Counter[str]) -> None:
         """Show how many images had each outcome."""
         self._print("end", **{kind: totals[kind] for kind in ("done", "skipped", "failed")})
         if (failed := totals["failed"]) and not self.as_json:
-            print(failures(failed, totals.total()), file=sys.stderr)  # noqa: T201
+            show_error(failures(failed, totals.total()))
 
     def _print(self, event: str, **values: Any) -> None:
         if self.as_json:
@@ -164,11 +166,6 @@ class Reporter:
                 self._print("progress", images=round(done, 3), of=count)
 
         return advance
-
-
-def failures(count: int, total: int) -> str:
-    """Return the last line of a command of which some images failed."""
-    return f"srkit: {count} {'image' if count == 1 else 'images'} of {total} failed"
 
 
 def _values(event: Event) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def upscale(
 
         by = load(face_model, device=device)
         restorer = FaceRestorer(by, min_size=min_face_size, device=by.device)
-    keep_memory(all_of_it=False)
+    keep_memory(large=False)
     work = Work(loaded, settings, restorer, faces_only, report, not no_tag)
     own = [job for number, job in enumerate(jobs) if number in part]
     reporter = Reporter(work, part, len(jobs), as_json)

@@ -57,7 +57,7 @@ def resized_tensor(sr: Tensor, size: Size) -> Tensor:
 
 
 def wrapped(array: Any) -> tuple[DecodedImage, Callable[[DecodedImage], np.ndarray]]:
-    """Return an array as a decoded image, and how to make its like of another one.
+    """Return an array as a decoded image, and the function from a result to an array like it.
 
     Args:
         array: ``hw``, ``hw1``, ``hw3`` or ``hw4``; uint8, uint16, or floats in [0, 1].

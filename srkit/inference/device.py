@@ -32,7 +32,7 @@ def device_named(name: str) -> torch.device:
     return device
 
 
-def keep_memory(*, all_of_it: bool = True) -> None:
+def keep_memory(*, large: bool = True) -> None:
     """Let glibc keep what is freed, for the rest of this process.
 
     A network asks for the same large blocks again and again. By default each is given back to the
@@ -40,12 +40,12 @@ def keep_memory(*, all_of_it: bool = True) -> None:
     quarter of a training step on a CPU. Elsewhere than on glibc nothing happens.
 
     Args:
-        all_of_it: Otherwise blocks of 256 MiB and more are given back all the same: a large
-            image should not stay after it has been written.
+        large: Keep blocks of 256 MiB and more, too. Not where a large image should not stay in
+            memory after it has been written.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
-        if all_of_it:
+        if large:
             libc.mallopt(M_MMAP_MAX, 0)
             libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
         else:

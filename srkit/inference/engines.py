@@ -28,7 +28,7 @@ class Torch:
     devices: tuple[str, ...] = ("cpu", "cuda", "mps")
 
     def __call__(self, model: Model) -> Run:
-        """Return the generator, which is given what it likes best."""
+        """Return the generator behind a conversion of its input to channels_last."""
         generator = model.generator.to(memory_format=torch.channels_last)
 
         def run(lr: Tensor) -> Tensor:

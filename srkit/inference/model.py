@@ -59,13 +59,13 @@ class Settings:
 
 @dataclass
 class Limits:
-    """What a model has been found to stand on its device; it only ever gets less.
+    """Largest tile and batch that fit on a model's device; they only shrink.
 
     Attributes:
         tile: Largest side of a tile in LR pixels.
         batch: Most tiles at once.
-        dtype: In which the network computes images of 8 bits.
-        notes: What the user should be told, not yet told.
+        dtype: Type in which the network computes images of 8 bits.
+        notes: Messages for the user, not yet shown.
     """
 
     tile: int = 1 << 30
@@ -74,7 +74,7 @@ class Limits:
     notes: list[str] = field(default_factory=list)
 
     def shrink(self, device: torch.device, count: int, tile: int) -> bool:
-        """Halve the batch, or else the tile, that was too much; return whether there is a rest."""
+        """Halve the batch, or else the tile, that did not fit; return False at the smallest."""
         if (count := min(count, self.batch)) > 1:
             self.batch = count // 2
             rest = f"{self.batch} at a time"
@@ -92,15 +92,15 @@ class Model:
     """A generator ready to upscale images, and where it came from.
 
     Attributes:
-        name: As asked for.
+        name: Name, file or folder that it was loaded by.
         generator: In evaluation mode, on its device.
         scale: Its scale.
         licence: Terms of the weights, as far as known.
         sha256: Checksum of the weights' file; None for a generator without weights.
         recipe: What it was trained by, if known.
-        metadata: The rest of what its file says.
+        metadata: Other metadata of its file.
         run: The generator, run by an engine; the generator itself if None.
-        limits: What its device stands.
+        limits: Largest tile and batch that fit on its device.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Model:
 
     @property
     def generates(self) -> bool:
-        """Whether it draws what it has learned, rather than interpolate."""
+        """Whether its result is learned, rather than interpolated."""
         return self.sha256 is not None
 
     @property
@@ -166,7 +166,7 @@ class Model:
 
         Returns:
             The same kind, clamped. Of a Pillow image, alpha and greyness are kept, EXIF orientation
-            is applied, and what its file said beyond pixels is in ``info`` as ``icc_profile``,
+            is applied, and the metadata of its file are in ``info`` as ``icc_profile``,
             ``exif``, ``xmp`` and ``dpi``. Pillow writes the profile by itself; hand it the
             others: ``result.save(file, exif=result.info["exif"])``.
 
@@ -224,9 +224,9 @@ class Model:
                 # One alone may be large: no copy of it.
                 lr = np.stack(pixels) if len(pixels) > 1 else pixels[0][None]
                 sr = self._upscale_pixels(lr, settings, progress)
-                wanted = self.size(size, settings)
+                target = self.size(size, settings)
                 results += [
-                    image.upscaled(arrays.resized(result, wanted))
+                    image.upscaled(arrays.resized(result, target))
                     for image, result in zip(batch, sr, strict=True)
                 ]
         return results

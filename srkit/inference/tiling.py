@@ -42,13 +42,13 @@ class Span:
 
     @property
     def read(self) -> slice:
-        """What the network is given."""
+        """The input of the network."""
         left, right = self.shown
         first = max(0, left - self.margin)
         return slice(first - first % self.alignment, min(self.length, right + self.margin))
 
     def inner(self, scale: int) -> slice:
-        """Return where ``shown`` lies within what the network gives for ``read``."""
+        """Return where ``shown`` lies in the network's result of ``read``."""
         left, right = self.shown
         first = self.read.start
         return slice((left - first) * scale, (right - first) * scale)
@@ -97,7 +97,7 @@ def parts(
     row of seams is held.
 
     Args:
-        results: What the network gives for the `Span.read` of each row and column (B3HW), row by
+        results: The network's results (B3HW) of the `Span.read` of each row and column, row by
             row from the left.
         rows: From `spans`, as ``columns``.
         columns: See ``rows``.

@@ -1,4 +1,4 @@
-"""What is known of a model: its size, what it costs to run, how far it reaches, its origin."""
+"""Facts of a model: parameters, operations, receptive radius, origin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from srkit.inference.model import Model
 
 SIDE = 64  # LR pixels of the image that FLOPs are counted for
 COUNTED = "2 x multiply-adds of convolutions, matrix products and attention; nothing else"
-# Metadata whose name isn't what it is called here.
+# Labels of metadata, where they differ from the key.
 NAMES = {
     "data": "training images",
     "scores": "last validation",
@@ -25,7 +25,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one pass takes.
+    """Cost of one forward pass.
 
     Attributes:
         parameters: Parameters of the generator.
@@ -62,7 +62,7 @@ def _flops(generator: nn.Module) -> int:
 
 
 def rows(model: Model) -> list[tuple[str, str]]:
-    """Return what is known of a model, as pairs of what it is and its value, for people."""
+    """Return the facts of a model, as pairs of label and value, for people."""
     radius: int | None = getattr(model.generator, "receptive_radius", None)
     reach = "unknown: tiles approximate" if radius is None else f"{radius} LR pixels: tiles exact"
     shown = [("scale", str(model.scale)), ("receptive radius", reach)]

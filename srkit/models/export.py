@@ -91,10 +91,10 @@ def export(model: Model, file: Path, *, force: bool = False) -> Exported:
 
 
 def require_free(file: Path, *, force: bool) -> None:
-    """See that a file may be written.
+    """Check that a file may be written.
 
     Raises:
-        InputError: It is there already, and ``force`` is not given.
+        InputError: It exists, and ``force`` is False.
     """
     if file.is_dir():
         raise InputError(f"{file} is a folder; give a file's name")
@@ -103,7 +103,7 @@ def require_free(file: Path, *, force: bool) -> None:
 
 
 def described(model: Model) -> dict[str, str]:
-    """Return what an exported file says of its model; what isn't known is ``""``."""
+    """Return the metadata of an exported file; unknown values are ``""``."""
     radius = getattr(model.generator, "receptive_radius", None)
     return {
         "version": srkit.__version__,

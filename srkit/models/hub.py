@@ -38,7 +38,7 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Reference:
-    """What a name says.
+    """A parsed name.
 
     Attributes:
         repo: ``owner/name``.
@@ -157,7 +157,7 @@ def _chosen(reference: Reference, names: list[str]) -> str:
 
 @contextmanager
 def _one_line(reference: Reference) -> Iterator[None]:
-    """Say in one line what is wrong, and keep the library from printing."""
+    """Raise each error as one line, and keep the library from printing."""
     from huggingface_hub import constants, errors
 
     host = os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
