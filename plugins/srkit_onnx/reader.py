@@ -1,4 +1,4 @@
-"""An ONNX file -> a generator: what it says of itself, or what a probe tells."""
+"""An ONNX file -> a generator, by its metadata or by a probe."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ KEPT = 0.25  # how far from GREY a grey image's mean may come out
 def read(file: Path) -> OnnxGenerator | None:
     """Read an ONNX file of a network that upscales images.
 
-    What ``srkit export`` wrote says its scale, licence and receptive radius. Of a foreign file
-    the scale is found by running it once on a grey image. It has to map one float image,
+    A file of ``srkit export`` has metadata with scale, licence and receptive radius. The scale of
+    a foreign file is measured by running it once on a grey image. It has to map one float image,
     RGB in [0, 1], ``B3hw`` with free height and width, to another.
 
     Args:
@@ -37,11 +37,10 @@ def read(file: Path) -> OnnxGenerator | None:
     metadata = dict(meta.custom_metadata_map)
     ours = {key.removeprefix(OURS): metadata[key] for key in metadata if key.startswith(OURS)}
     if "scale" in ours:
+        generator.scale = _number(file, "scale", ours["scale"])
         radius = ours.get("receptive_radius", "")
-        if not ours["scale"].isdecimal() or not (radius.isdecimal() or radius == ""):
-            raise InputError(f"{file}: its scale or radius isn't a number; export it again")
-        generator.scale = int(ours["scale"])
-        generator.receptive_radius = int(radius) if radius else None
+        if radius:
+            generator.receptive_radius = _number(file, "receptive_radius", radius)
         generator.licence = ours.get("licence", "unknown")
         generator.recipe = ours.pop("recipe", "")
         generator.metadata = {"exported": ours}
@@ -50,6 +49,12 @@ def read(file: Path) -> OnnxGenerator | None:
         generator.licence = metadata.get("license", "unknown")
         generator.metadata = {"producer": meta.producer_name or "unknown"}
     return generator
+
+
+def _number(file: Path, key: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < len(text) < 5):
+        raise InputError(f"{file}: {OURS}{key} can't be {text!r:.60}; export it again")
+    return int(text)
 
 
 def _require_image(file: Path, session: Any) -> None:

@@ -22,7 +22,7 @@ SAFE = ".safetensors"
 PICKLES = frozenset({".pth", ".pt", ".ckpt"})
 # Keys of a safetensors header that state terms; the first is that of the ModelSpec standard.
 LICENCES = ("modelspec.license", "license", "licence", "general.license")
-TOLD = ("title", "author", "date", "description")  # modelspec.*: what a user may want to know
+DESCRIPTION = ("title", "author", "date", "description")  # modelspec.*, shown by `srkit info`
 
 
 def read(file: Path) -> Community | None:
@@ -59,7 +59,7 @@ def read(file: Path) -> Community | None:
         "tags": list(known.tags),
         "input_channels": known.input_channels,
         "spandrel": spandrel.__version__,
-        **{key: header[f"modelspec.{key}"] for key in TOLD if f"modelspec.{key}" in header},
+        **{key: header[f"modelspec.{key}"] for key in DESCRIPTION if f"modelspec.{key}" in header},
     }
     licence = next((header[key] for key in LICENCES if header.get(key)), "unknown")
     return Community(known, licence=licence, metadata=metadata)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from srkit import defaults, plugins, registry
-from srkit.errors import InputError, NameClashError, UnknownNameError, nearest
+from srkit.errors import InputError, NameClashError, SrkitError, UnknownNameError, nearest
 from srkit.files import sha256
 from srkit.hookspecs import ReadyModel
 from srkit.inference.engines import TORCH, prepared
@@ -176,9 +176,9 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
     """Ask the plugins' readers, one by one, whether a file is theirs.
 
     Raises:
-        InputError: One says that it is and can't be used, and no other takes it.
+        SrkitError: It is one's, and can't be used, and no other takes it.
     """
-    refusals: list[InputError] = []
+    refusals: list[SrkitError] = []
     for reader in registry.offers("readers"):
         try:
             generator = registry.find("readers", reader)(file)
@@ -194,7 +194,7 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
             toml = getattr(generator, "recipe", "")
             recipe = Recipe.from_toml(toml, str(file)) if toml else None
             return Model(name, generator, generator.scale, licence, digest, recipe, metadata)
-        except InputError as error:
+        except SrkitError as error:
             refusals.append(error)
         except Exception as error:  # a stranger's reader must not keep the others from the file
             print(f"srkit: warning: reader '{reader}' failed: {error}", file=sys.stderr)  # noqa: T201

@@ -100,8 +100,9 @@ def test_metadata_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         {"srkit.scale": "four"},
         {"srkit.scale": "2", "srkit.receptive_radius": "-1"},
         {"srkit.scale": ""},
+        {"srkit.scale": "9" * 5000},
     ):
-        with pytest.raises(InputError, match="isn't a number; export it again"):
+        with pytest.raises(InputError, match=r"srkit\.\w+ can.t be .*; export it again"):
             read(foreign(tmp_path / "x.onnx", metadata=said))
 
 
