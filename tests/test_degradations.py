@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from srkit_kornia import blur as blurs
-from srkit_kornia.canvas import Canvas, Frame, Operation, rounded, whole
+from srkit_kornia.canvas import Canvas, Frame, Operation
 from srkit_kornia.chain import Chain, OneOf, second_order
-from srkit_kornia.jpeg import Jpeg, compressed
+from srkit_kornia.draws import whole
+from srkit_kornia.jpeg import Jpeg, compressed, rounded
 from srkit_kornia.noise import Noise, poisson, standard
 from srkit_kornia.resize import Resize, resampled
 from torch import Tensor
@@ -212,16 +213,16 @@ def test_area_keeps_the_mean_and_averages_exactly_what_a_pixel_covers() -> None:
     seed=st.integers(0, 99),
 )
 def test_the_canvas_beyond_an_image_never_shows(
-    kernel: str, before: tuple[int, int], after: tuple[int, int], seed: int
+    kernel: Any, before: tuple[int, int], after: tuple[int, int], seed: int
 ) -> None:
     """An image in the corner of a canvas full of rubbish is resized as if it were alone."""
     (image,) = torch.rand(1, 3, *before, generator=torch.Generator().manual_seed(seed))
     canvas = torch.full((1, 3, 24, 24), 1e3)
     canvas[0, :, : before[0], : before[1]] = image
-    index, new = torch.zeros(1, dtype=torch.int64), torch.tensor([after])
+    new = torch.tensor([after])
     filled = Canvas(canvas, torch.tensor([before]))
-    inside = resampled(filled, new, (30, 30), [kernel], index)
-    alone = resampled(Canvas(image[None]), new, after, [kernel], index)
+    inside = resampled(filled, new, (30, 30), {kernel: 1.0}, keys(1))
+    alone = resampled(Canvas(image[None]), new, after, {kernel: 1.0}, keys(1))
     assert torch.allclose(inside[..., : after[0], : after[1]], alone, atol=1e-6)
     # Beyond it, the border goes on.
     assert torch.equal(inside, Canvas(inside, new).filled())

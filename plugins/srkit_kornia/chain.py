@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,14 +14,13 @@ from typing_extensions import TypeAliasType
 
 from srkit import seeds as noise_of
 from srkit_kornia.blur import Blur
-from srkit_kornia.canvas import Canvas, Frame, Operation, chosen, merged, rounded
-from srkit_kornia.jpeg import Jpeg
+from srkit_kornia.canvas import Canvas, Frame, Operation, merged
+from srkit_kornia.draws import Weight, chosen
+from srkit_kornia.jpeg import Jpeg, rounded
 from srkit_kornia.noise import Noise
-from srkit_kornia.options import Weight
 from srkit_kornia.resize import Kernel, Resize
 
-_BRANCH = 1
-_READY = Path(__file__).parent
+_APPLIED, _BRANCH = 0, 1  # streams of a step's seeds; other steps count from 1, too
 
 
 class OneOf(Operation):
@@ -47,7 +45,7 @@ class OneOf(Operation):
             raise ValueError("one of the weights must be above 0")
         return self
 
-    def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
+    def __call__(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
         """Return each image as its branch leaves it."""
         index = chosen(self.weights or [1.0] * len(self.branches), seeds, _BRANCH)
         result = through(self.branches[0], canvas, frame, noise_of.derive(seeds, 0))
@@ -66,7 +64,11 @@ OneOf.model_rebuild()
 def through(steps: Sequence[Operation], canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
     """Apply steps in turn; each has seeds of its own by its place."""
     for number, step in enumerate(steps):
-        canvas = step(canvas, frame, noise_of.derive(seeds, number))
+        own = noise_of.derive(seeds, number)
+        done = step(canvas, frame, own)
+        if step.probability < 1:
+            done = merged(noise_of.uniform(own, (), _APPLIED) < step.probability, done, canvas)
+        canvas = done
     return canvas
 
 
@@ -119,41 +121,31 @@ class Chain(nn.Module):
 _STEPS = pydantic.TypeAdapter[tuple[Step, ...]](tuple[Step, ...])
 
 
-def _ready(name: str) -> tuple[Step, ...]:
-    section = tomllib.loads((_READY / f"{name}.toml").read_text(encoding="utf-8"))["degradation"]
-    return _STEPS.validate_python(section["steps"])
+def _ready(name: str, about: str) -> Callable[..., Chain]:
+    """Return the factory of a chain in a TOML file, which `srkit info` shows to be copied."""
+    toml = Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8")
+    steps = _STEPS.validate_python(tomllib.loads(toml)["degradation"]["steps"])
+
+    def factory(*, scale: int = 4, quantise: bool = True) -> Chain:
+        return Chain(scale=scale, steps=steps, quantise=quantise)
+
+    factory.__doc__ = (
+        f"{about}\n\nThe same as this chain, which can be changed in a recipe:\n\n{toml}"
+    )
+    return factory
 
 
-def first_order(*, scale: int = 4, quantise: bool = True) -> Chain:
-    """One round of blur, resize, noise and JPEG: the classical model, drawn per image.
-
-    The same as this chain, which can be changed in a recipe:
-    """
-    return Chain(scale=scale, steps=_ready("first-order"), quantise=quantise)
-
-
-def second_order(*, scale: int = 4, quantise: bool = True) -> Chain:
-    """Two rounds of blur, resize, noise and JPEG: photographs of unknown history.
-
-    The high-order model of Wang, Xie, Dong and Shan, "Real-ESRGAN" (2021, section 3), with the
-    ranges that the paper reports. The same as this chain, which can be changed in a recipe:
-    """
-    return Chain(scale=scale, steps=_ready("second-order"), quantise=quantise)
-
-
-def web_faces(*, scale: int = 4, quantise: bool = True) -> Chain:
-    """Small faces as people have them: some clean, most blurred, noisy or compressed as JPEG.
-
-    The same as this chain, which can be changed in a recipe:
-    """
-    return Chain(scale=scale, steps=_ready("web-faces"), quantise=quantise)
-
-
-# `srkit info second-order` shows what to copy, as it does for recipes.
-for _factory, _name in (
-    (first_order, "first-order"),
-    (second_order, "second-order"),
-    (web_faces, "web-faces"),
-):
-    _toml = (_READY / f"{_name}.toml").read_text(encoding="utf-8")
-    _factory.__doc__ = f"{inspect.getdoc(_factory)}\n\n{_toml}"
+first_order = _ready(
+    "first-order",
+    "One round of blur, resize, noise and JPEG: the classical model, drawn per image.",
+)
+second_order = _ready(
+    "second-order",
+    "Two rounds of blur, resize, noise and JPEG: photographs of unknown history.\n\n"
+    'The high-order model of Wang, Xie, Dong and Shan, "Real-ESRGAN" (2021, section 3),\n'
+    "with the ranges that the paper reports.",
+)
+web_faces = _ready(
+    "web-faces",
+    "Small faces as people have them: some clean, most blurred, noisy or compressed as JPEG.",
+)

@@ -1,4 +1,4 @@
-"""From HR to LR: blur, shrink, noise, 8 bits; one seed an image decides every draw."""
+"""From HR to LR: shrink, noise, 8 bits; one seed an image decides every draw."""
 
 from __future__ import annotations
 
@@ -15,64 +15,43 @@ from torch.nn.functional import interpolate
 from srkit import seeds as noise_of
 
 Kernel = Literal["bicubic", "bilinear", "area", "gaussian-bicubic", "pillow-bicubic"]
-Range = float | tuple[float, float]
 
-_NOISE, _NOISE_SIGMA, _BLUR_SIGMA = 0, 101, 102  # streams of an image's seed
-
-
-def _ends(what: str, value: Range) -> tuple[float, float]:
-    low, high = value if isinstance(value, tuple) else (value, value)
-    if not 0 <= low <= high:
-        raise ValueError(f"{what} is a range from 0 up, not {value}")
-    return low, high
+_NOISE, _SIGMA = 0, 101  # streams of an image's seed
 
 
 class FaceDegradation(nn.Module):
-    """Blur, shrink, add Gaussian noise, clamp, round to 8 bits.
+    """Shrink, add Gaussian noise, clamp, round to 8 bits.
 
     The defaults are the evaluation protocol ``paper``: antialiased bicubic (torch's, a = -0.5,
     as in Pillow), noise of sigma 0.02, 8 bits. The paper says "downscaled by 4 with some random
     noise" (P11); the rest is our reading.
 
     Args:
-        scale: How many times smaller lr is.
         kernel: ``bicubic``, ``bilinear`` (both antialiased), ``area`` (plain averages),
             ``gaussian-bicubic`` (a Gaussian blur, then bicubic interpolation; what kornia and
             OpenCV pipelines call antialiased), or ``pillow-bicubic`` (Pillow itself, which rounds
             to 8 bits after each direction; on the CPU).
         noise: Sigma of the noise in [0, 1] units, or the range it is drawn from per image.
-        blur: Sigma of a Gaussian blur in HR pixels before shrinking, or its range.
         quantise: Round to 8 bits, as a file would.
 
-    Raises:
-        ValueError: A negative or empty range.
+    Attributes:
+        scale: How many times smaller lr is.
     """
+
+    scale: int
 
     def __init__(
         self,
         *,
-        scale: int,
         kernel: Kernel = "bicubic",
-        noise: Range = 0.02,
-        blur: Range = 0.0,
+        noise: float | tuple[float, float] = 0.02,
         quantise: bool = True,
     ) -> None:
         super().__init__()
-        self.scale, self.kernel, self.quantise = scale, kernel, quantise
-        self.noise, self.blur = _ends("noise", noise), _ends("blur", blur)
-
-    def _draw(self, ends: tuple[float, float], seeds: Tensor, stream: int) -> Tensor:
-        low, high = ends
-        return low + (high - low) * noise_of.uniform(seeds, (), stream)
-
-    def _blurred(self, hr: Tensor, sigma: Tensor, most: float) -> Tensor:
-        size = 2 * math.ceil(3 * most) + 1
-        if size // 2 >= min(hr.shape[-2:]):
-            raise ValueError(f"hr {tuple(hr.shape[-2:])} is too small for a blur of {most}")
-        # A sigma of zero would divide by zero; a hundredth of a pixel blurs nothing.
-        both = sigma.clamp(min=0.01)[:, None].expand(-1, 2)
-        blurred: Tensor = gaussian_blur2d(hr, (size, size), both, border_type="reflect")
-        return blurred
+        self.kernel, self.quantise = kernel, quantise
+        self.low, self.high = noise if isinstance(noise, tuple) else (noise, noise)
+        if not 0 <= self.low <= self.high:
+            raise ValueError(f"noise is a range from 0 up, not {noise}")
 
     def _shrunk(self, hr: Tensor) -> Tensor:
         size = (hr.shape[-2] // self.scale, hr.shape[-1] // self.scale)
@@ -81,30 +60,24 @@ class FaceDegradation(nn.Module):
         if self.kernel == "pillow-bicubic":
             return _by_pillow(hr, size)
         if self.kernel == "gaussian-bicubic":
-            # kornia's rule for the blur before it resamples: sigma = max((scale - 1) / 2, 0).
-            sigma = max((self.scale - 1) / 2, 1e-3)
-            hr = self._blurred(hr, hr.new_full((len(hr),), sigma), sigma)
+            # kornia's rule for the blur before it resamples.
+            sigma = (self.scale - 1) / 2
+            side = 2 * math.ceil(3 * sigma) + 1
+            if side // 2 >= min(hr.shape[-2:]):
+                raise ValueError(f"hr {tuple(hr.shape[-2:])} is too small for a blur of {sigma}")
+            sigmas = hr.new_full((len(hr), 2), sigma)
+            hr = gaussian_blur2d(hr, (side, side), sigmas, border_type="reflect")
             return interpolate(hr, size=size, mode="bicubic", align_corners=False)
         return interpolate(hr, size=size, mode=self.kernel, align_corners=False, antialias=True)
 
     def forward(self, hr: Tensor, *, seeds: Tensor) -> Tensor:
-        """Map ``hr`` (B3HW in [0, 1]) to ``lr`` (B3hw), h = H / scale.
-
-        Args:
-            hr: On any device.
-            seeds: int64, shape ``B``, on the same device.
-
-        Raises:
-            ValueError: H or W is no multiple of scale, or too small for the blur.
-        """
+        """Map ``hr`` (B3HW in [0, 1]) to ``lr`` (B3hw), h = H / scale; ``seeds`` int64, ``B``."""
         if hr.shape[-2] % self.scale or hr.shape[-1] % self.scale:
             raise ValueError(f"hr {tuple(hr.shape[-2:])} is no multiple of scale {self.scale}")
-        if self.blur[1] > 0:
-            hr = self._blurred(hr, self._draw(self.blur, seeds, _BLUR_SIGMA), self.blur[1])
         lr = self._shrunk(hr)
-        if self.noise[1] > 0:
-            sigma = self._draw(self.noise, seeds, _NOISE_SIGMA)[:, None, None, None]
-            lr = lr + sigma * noise_of.normal(seeds, lr.shape[1:], _NOISE)
+        if self.high > 0:
+            sigma = self.low + (self.high - self.low) * noise_of.uniform(seeds, (), _SIGMA)
+            lr = lr + sigma[:, None, None, None] * noise_of.normal(seeds, lr.shape[1:], _NOISE)
         lr = lr.clamp(0, 1)
         return torch.round(lr * 255) / 255 if self.quantise else lr
 
@@ -119,22 +92,19 @@ def _by_pillow(hr: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).to(hr.device).float() / 255
 
 
-def faces_x2(
-    *, kernel: Kernel = "bicubic", noise: Range = 0.02, blur: Range = 0.0, quantise: bool = True
-) -> FaceDegradation:
+class FacesX2(FaceDegradation):
     """Shrink by 2 with noise, to 8 bits."""
-    return FaceDegradation(scale=2, kernel=kernel, noise=noise, blur=blur, quantise=quantise)
+
+    scale = 2
 
 
-def faces_x4(
-    *, kernel: Kernel = "bicubic", noise: Range = 0.02, blur: Range = 0.0, quantise: bool = True
-) -> FaceDegradation:
+class FacesX4(FaceDegradation):
     """Shrink by 4 with noise, to 8 bits: the paper's (P11), as the protocol 'paper' reads it."""
-    return FaceDegradation(scale=4, kernel=kernel, noise=noise, blur=blur, quantise=quantise)
+
+    scale = 4
 
 
-def faces_x8(
-    *, kernel: Kernel = "bicubic", noise: Range = 0.02, blur: Range = 0.0, quantise: bool = True
-) -> FaceDegradation:
+class FacesX8(FaceDegradation):
     """Shrink by 8 with noise, to 8 bits."""
-    return FaceDegradation(scale=8, kernel=kernel, noise=noise, blur=blur, quantise=quantise)
+
+    scale = 8

@@ -10,67 +10,51 @@ chroma and its smooth upsampling that libjpeg made customary.
 from __future__ import annotations
 
 import functools
+import io
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from srkit_kornia.canvas import (
-    Canvas,
-    Frame,
-    Operation,
-    chosen,
-    rounded,
-    selected,
-    whole,
-    working,
-)
-from srkit_kornia.options import Quality, Weighted
+from srkit_kornia.canvas import Canvas, Frame, Operation, cut
+from srkit_kornia.draws import Quality, Weighted, mixed, whole, working
 
 Chroma = Literal["4:2:0", "4:4:4"]
 
 _QUALITY, _CHROMA, _DOWN, _ACROSS = range(1, 5)
-_LUMA_TABLE = (
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
-_CHROMA_TABLE = (
-    (17, 18, 24, 47, 99, 99, 99, 99),
-    (18, 21, 26, 66, 99, 99, 99, 99),
-    (24, 26, 56, 99, 99, 99, 99, 99),
-    (47, 66, 99, 99, 99, 99, 99, 99),
-    *[(99,) * 8] * 4,
-)
 _LUMA = (0.299, 0.587, 0.114)
 _BLUE = (-0.168735892, -0.331264108, 0.5)
 _RED = (0.5, -0.418687589, -0.081312411)
 _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))
 
 
-class _Constants(NamedTuple):
-    tables: Tensor  # 288: luma, chroma
-    cosines: Tensor  # 88, orthonormal: the transform along one axis
-
-
 @functools.cache
-def _constants(device: torch.device) -> _Constants:
-    """Copied to a device once: a copy in every batch would make it wait for the host."""
-    precision = working(device)
-    with torch.inference_mode(False):
-        rows = torch.arange(8, dtype=precision)
+def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return annex K's tables (luma, chroma; ``288``), and the transform along an axis, ``88``.
+
+    They are copied to a device once: a copy in every batch would make it wait for the host.
+    """
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "jpeg", quality=50)  # at which they aren't scaled
+    with torch.inference_mode(False), Image.open(file) as image:
+        tables = torch.tensor([image.quantization[plane] for plane in (0, 1)])  # type: ignore[attr-defined]
+        rows = torch.arange(8, dtype=working(device))
         cosines = torch.cos((2 * rows[None] + 1) * rows[:, None] * math.pi / 16) / 2
         cosines[0] /= math.sqrt(2)
-        tables = torch.tensor([_LUMA_TABLE, _CHROMA_TABLE], dtype=precision)
-        return _Constants(tables.to(device), cosines.to(device))
+        return tables.view(2, 8, 8).to(device, cosines.dtype), cosines.to(device)
+
+
+def rounded(values: Tensor) -> Tensor:
+    """Round to whole numbers, halves away from zero whatever the last bits say.
+
+    Averages of 8-bit levels often lie halfway; a bare ``round`` would leave the choice to the
+    order of the additions before.
+    """
+    return (values * (1 + 1e-5)).round_()
 
 
 def _scaled(tables: Tensor, quality: Tensor) -> Tensor:
@@ -92,59 +76,39 @@ def _lost(plane: Tensor, table: Tensor, cosines: Tensor) -> Tensor:
     return rounded(back.float() + 128).clamp_(0, 255).view(plane.shape)
 
 
-def _mixed(shares: tuple[float, float, float], planes: Tensor) -> Tensor:
+def _weighted(shares: tuple[float, float, float], planes: Tensor) -> Tensor:
     """Return a weighted sum of three planes, ``B1HW``, the same to the bit in any batch."""
     first, second, third = planes.unbind(dim=1)
     return (shares[0] * first + shares[1] * second + shares[2] * third)[:, None]
 
 
 def compressed(pixels: Tensor, quality: Tensor, *, halved: bool = True) -> Tensor:
-    """Return images as a JPEG file would give them back.
+    """Return images as a JPEG file would give them back: multiples of 1/255.
 
     Args:
         pixels: ``B3HW`` in [0, 1], any size; rounded to 8 bits first, as a file's input is.
         quality: libjpeg's, whole numbers from 1 to 100, shape ``B``.
         halved: Store chroma at half the size (4:2:0), else at full size (4:4:4).
-
-    Returns:
-        ``B3HW``, multiples of 1/255.
     """
-    constants = _constants(pixels.device)
+    tables, cosines = _constants(pixels.device)
     height, width = pixels.shape[-2:]
     block = 16 if halved else 8
     # A codec fills up its last blocks by repeating the border.
     levels = rounded(pixels.clamp(0, 1) * 255)
     levels = pad(levels, (0, -width % block, 0, -height % block), mode="replicate")
-    luma = rounded(_mixed(_LUMA, levels))
-    chroma = rounded(torch.cat([_mixed(_BLUE, levels), _mixed(_RED, levels)], dim=1) + 128)
-    tables = _scaled(constants.tables, quality)
+    luma = rounded(_weighted(_LUMA, levels))
+    chroma = rounded(torch.cat([_weighted(_BLUE, levels), _weighted(_RED, levels)], dim=1) + 128)
+    tables = _scaled(tables, quality)
     if halved:
         chroma = rounded(avg_pool2d(chroma, 2))
-    luma = _lost(luma, tables[:, 0], constants.cosines)
-    chroma = _lost(chroma, tables[:, 1], constants.cosines)
+    luma = _lost(luma, tables[:, 0], cosines)
+    chroma = _lost(chroma, tables[:, 1], cosines)
     if halved:
         # Weights 3/4 and 1/4 along each axis, libjpeg's "fancy" upsampling.
         chroma = rounded(interpolate(chroma, scale_factor=2, mode="bilinear"))
     ycc = torch.cat([luma, chroma - 128], dim=1)
-    rgb = rounded(torch.cat([_mixed(shares, ycc) for shares in _TO_RGB], dim=1))
+    rgb = rounded(torch.cat([_weighted(shares, ycc) for shares in _TO_RGB], dim=1))
     return rgb[..., :height, :width].clamp(0, 255) / 255
-
-
-def _moved(pixels: Tensor, offsets: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return ``shape`` pixels of each image from an offset on; borders are repeated outwards.
-
-    Args:
-        pixels: ``B3HW``.
-        offsets: int64, ``2B``: the first row and column of each image; may be negative.
-        shape: Height and width of the result.
-    """
-    rows, columns = (
-        (torch.arange(length, device=pixels.device) + offset[:, None]).clamp(0, side - 1)
-        for length, side, offset in zip(shape, pixels.shape[-2:], offsets, strict=True)
-    )
-    images = torch.arange(len(pixels), device=pixels.device)[:, None, None]
-    # Indexed dimensions come first, so the channels end up last.
-    return pixels[images, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
 class Jpeg(Operation):
@@ -163,18 +127,21 @@ class Jpeg(Operation):
     chroma: Weighted[Chroma] = Field({"4:2:0": 1.0})
     any_phase: bool = False
 
-    def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
+    def __call__(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
         """Return all images compressed."""
         quality = torch.floor(whole(self.quality, seeds, _QUALITY))
         pixels = canvas.filled()
         if self.any_phase:
             height, width = pixels.shape[-2:]
-            phase = torch.stack([whole((0, 15), seeds, each).long() for each in (_DOWN, _ACROSS)])
-            pixels = _moved(pixels, -phase, (height + 15, width + 15))
-        alternatives = [
-            compressed(pixels, quality, halved=chroma == "4:2:0") for chroma in self.chroma
-        ]
-        pixels = selected(chosen(self.chroma.values(), seeds, _CHROMA), alternatives)
+            phase = torch.stack(
+                [whole((0, 15), seeds, each).long() for each in (_DOWN, _ACROSS)], 1
+            )
+            pixels = cut(pixels, -phase, (height + 15, width + 15))
+
+        def kept(chroma: Chroma) -> Tensor:
+            return compressed(pixels, quality, halved=chroma == "4:2:0")
+
+        kept_pixels = mixed(self.chroma, seeds, _CHROMA, kept)
         if self.any_phase:
-            pixels = _moved(pixels, phase, (height, width))
-        return Canvas(pixels, canvas.sizes)
+            kept_pixels = cut(kept_pixels, phase, (height, width))
+        return Canvas(kept_pixels, canvas.sizes)

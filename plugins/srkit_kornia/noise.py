@@ -10,12 +10,12 @@ from pydantic import Field
 from torch import Tensor
 
 from srkit import seeds as noise_of
-from srkit_kornia.canvas import Canvas, Frame, Operation, between, chosen, selected
-from srkit_kornia.options import Amount, Probability, Weighted
+from srkit_kornia.canvas import Canvas, Frame, Operation
+from srkit_kornia.draws import Amount, Probability, Weighted, between, mixed
 
 Kind = Literal["gaussian", "poisson"]
 
-_KIND, _SIGMA, _GREY, _VALUES = range(1, 5)
+_KIND, _AMOUNT, _GREY, _VALUES = range(1, 5)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 # Below this rate counts are summed up one by one; the chance of more than _TERMS is 1e-8.
 _FEW, _TERMS = 2.0, 13
@@ -28,16 +28,11 @@ def standard(uniform: Tensor) -> Tensor:
 
 
 def poisson(rate: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-    """Return Poisson counts: the quantile at ``uniform``, batched, without rejection.
+    """Return Poisson counts, the quantiles at ``uniform``; ``normal`` is `standard` of it.
 
     For rates below 2 the distribution is summed up from 0; above, its expansion in the normal
     quantile (Giles, 2016, ACM TOMS 42:1), which is off by one count in a hundred draws at a
     rate of 2, in a thousand at 28. ``torch.poisson`` would draw the whole batch from one stream.
-
-    Args:
-        rate: Expected counts, any shape, from 0 up.
-        uniform: Values in (0, 1), of the same shape.
-        normal: `standard` of ``uniform``.
     """
     # The lower bounds keep the terms out of the range that processors compute slowly.
     small = rate.clamp(1e-6, _FEW)
@@ -75,21 +70,20 @@ class Noise(Operation):
     def _drawn(self, light: Tensor, uniform: Tensor, seeds: Tensor) -> Tensor:
         """Return the noise on one plane of light, ``BHW``."""
         normal = standard(uniform)
-        alternatives = []
-        for kind in self.kind:
-            if kind == "gaussian":
-                alternatives.append(
-                    between(self.sigma, seeds, _SIGMA).float()[:, None, None] * normal
-                )
-            else:
-                # A scale of 0 would mean endless photons; of a hundredth, nothing one could see.
-                scale = between(self.poisson_scale, seeds, _SIGMA).float()[:, None, None]
-                photons = 255 / scale.clamp(min=0.01) ** 2
-                light = light.clamp(0, 1)
-                alternatives.append(poisson(light * photons, uniform, normal) / photons - light)
-        return selected(chosen(self.kind.values(), seeds, _KIND), alternatives)
 
-    def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
+        def noise(kind: Kind) -> Tensor:
+            ends = self.sigma if kind == "gaussian" else self.poisson_scale
+            amount = between(ends, seeds, _AMOUNT).float()[:, None, None]
+            if kind == "gaussian":
+                return amount * normal
+            # A scale of 0 would mean endless photons; of a hundredth, nothing one could see.
+            photons = 255 / amount.clamp(min=0.01) ** 2
+            bounded = light.clamp(0, 1)
+            return poisson(bounded * photons, uniform, normal) / photons - bounded
+
+        return mixed(self.kind, seeds, _KIND, noise)
+
+    def __call__(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
         """Return all images with noise."""
         pixels = canvas.pixels
         grey = (noise_of.uniform(seeds, (), _GREY) < self.grey)[:, None, None]

@@ -7,7 +7,7 @@ follow from the drawn sizes keep the batch whole, whatever the sizes are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import Literal, Self
 
 import pydantic
@@ -15,8 +15,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from srkit_kornia.canvas import Canvas, Frame, Operation, between, chosen, selected, working
-from srkit_kornia.options import Factor, Weighted
+from srkit_kornia.canvas import Canvas, Frame, Operation
+from srkit_kornia.draws import Factor, Weighted, between, mixed, working
 
 Kernel = Literal["bicubic", "bilinear", "area", "lanczos"]
 Direction = Literal["down", "up", "keep"]
@@ -24,42 +24,28 @@ Direction = Literal["down", "up", "keep"]
 _KERNEL, _FACTOR, _DIRECTION = range(1, 4)
 
 
-def _bilinear(distance: Tensor) -> Tensor:
-    return (1 - distance).clamp(min=0)
-
-
-def _bicubic(distance: Tensor) -> Tensor:
-    """Keys (1981) with a = -0.5, as in Pillow and torch's antialiased bicubic."""
+def _shape(kernel: Kernel, distance: Tensor) -> Tensor:
+    """Return a kernel's weights at distances in its own pixels, from 0 up."""
+    if kernel == "bilinear":
+        return (1 - distance).clamp(min=0)
+    if kernel == "lanczos":
+        lobes = torch.sinc(distance) * torch.sinc(distance / 3)
+        return torch.where(distance < 3, lobes, 0)
+    # Keys (1981) with a = -0.5.
     near = (1.5 * distance - 2.5) * distance * distance + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     return torch.where(distance < 1, near, torch.where(distance < 2, far, 0))
 
 
-def _lanczos(distance: Tensor) -> Tensor:
-    """Three lobes, as in Pillow."""
-    lobes = torch.sinc(distance) * torch.sinc(distance / 3)
-    return torch.where(distance < 3, lobes, 0)
-
-
-_SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
-    "bilinear": _bilinear,
-    "bicubic": _bicubic,
-    "lanczos": _lanczos,
-}
-
-
-def matrices(kernel: str, before: Tensor, after: Tensor, sides: tuple[int, int]) -> Tensor:
+def matrices(kernel: Kernel, before: Tensor, after: Tensor, sides: tuple[int, int]) -> Tensor:
     """Return matrices that resample a line of pixels, ``B x sides[1] x sides[0]``.
 
     Where the image shrinks, the kernel is widened by as much (antialiasing), and at the
     borders it is cut and normalised: Pillow's rules, and torch's with ``antialias=True``.
     ``area`` is the exact average of what an output pixel covers.
 
-    Args:
-        kernel: One of `Kernel`.
-        before: How many pixels count, int64, shape ``B``.
-        after: How many to make of them, int64, shape ``B``; rows beyond repeat the last.
-        sides: Sides of the canvas, before and after.
+    ``before`` pixels count of ``sides[0]``, and become ``after`` (both int64, ``B``) of
+    ``sides[1]``; rows beyond repeat the last.
     """
     precision = working(before.device)
     ratio = (before.to(precision) / after)[:, None, None]
@@ -71,34 +57,34 @@ def matrices(kernel: str, before: Tensor, after: Tensor, sides: tuple[int, int])
         weights = (torch.minimum(end, source + 1) - torch.maximum(start, source)).clamp(min=0)
     else:
         distance = (source + 0.5 - (target + 0.5) * ratio) / ratio.clamp(min=1)
-        weights = _SHAPES[kernel](distance.abs())
+        weights = _shape(kernel, distance.abs())
     weights = torch.where(source < before[:, None, None], weights, 0)
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
 def resampled(
-    canvas: Canvas, after: Tensor, shape: tuple[int, int], kernels: Sequence[str], index: Tensor
+    canvas: Canvas,
+    after: Tensor,
+    shape: tuple[int, int],
+    kernels: Mapping[Kernel, float],
+    seeds: Tensor,
 ) -> Tensor:
-    """Resample each image to a size of its own.
+    """Resample images to the sizes ``after`` (int64, ``B2``, or ``12`` for all) in ``shape``.
 
-    Args:
-        canvas: Images.
-        after: New heights and widths, int64, ``B2``, or ``12`` for all.
-        shape: Shape of the new canvas.
-        kernels: Names that ``index`` counts.
-        index: Which kernel each image gets, int64, shape ``B``.
-
-    Returns:
-        ``B3`` and ``shape``; borders repeated beyond each image's size.
+    Beyond an image its border is repeated.
     """
 
     def along(axis: int) -> Tensor:
-        before, sides = canvas.sides(axis), (canvas.shape[axis], shape[axis])
-        alternatives = [matrices(kernel, before, after[:, axis], sides) for kernel in kernels]
-        return selected(index, alternatives)[:, None]
+        sides = canvas.sides(axis), after[:, axis], (canvas.shape[axis], shape[axis])
+        return mixed(kernels, seeds, _KERNEL, lambda name: matrices(name, *sides))[:, None]
 
-    pixels = canvas.pixels.to(working(index.device))
+    pixels = canvas.pixels.to(working(seeds.device))
     return (along(0) @ pixels @ along(1).transpose(-1, -2)).float()
+
+
+def _row(sizes: tuple[int, int], device: torch.device) -> Tensor:
+    """Return two numbers as ``12`` on a device, without a copy that waits for the host."""
+    return torch.cat([torch.full((1, 1), size, device=device) for size in sizes], dim=1)
 
 
 class Resize(Operation):
@@ -131,10 +117,11 @@ class Resize(Operation):
             return between(self.factor, seeds, _FACTOR)
         low, high = self.factor
         ranges = {"down": (low, min(high, 1.0)), "up": (max(low, 1.0), high), "keep": (1.0, 1.0)}
-        drawn = [between(ranges[name], seeds, _FACTOR) for name in self.direction]
-        return selected(chosen(self.direction.values(), seeds, _DIRECTION), drawn)
+        return mixed(
+            self.direction, seeds, _DIRECTION, lambda name: between(ranges[name], seeds, _FACTOR)
+        )
 
-    def applied(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
+    def __call__(self, canvas: Canvas, frame: Frame, seeds: Tensor) -> Canvas:
         """Return all images resized."""
         reference = frame.lr if self.of == "lr" else frame.hr
         fixed = self.direction is None and self.factor[0] == self.factor[1]
@@ -142,14 +129,9 @@ class Resize(Operation):
         height, width = (max(1, math.floor(largest * side + 0.5)) for side in reference)
         if fixed and canvas.sizes is None and canvas.shape == (height, width):
             return canvas
-        index = chosen(self.kernel.values(), seeds, _KERNEL)
-        full = torch.cat([torch.full((1, 1), s, device=seeds.device) for s in (height, width)], 1)
-        if fixed:
-            after = full
-        else:
-            wanted = self._factors(seeds)[:, None] * torch.cat(
-                [torch.full((1, 1), s, device=seeds.device) for s in reference], 1
-            )
+        after = full = _row((height, width), seeds.device)
+        if not fixed:
+            wanted = self._factors(seeds)[:, None] * _row(reference, seeds.device)
             after = torch.minimum(torch.floor(wanted + 0.5).clamp(min=1).long(), full)
-        pixels = resampled(canvas, after, (height, width), list(self.kernel), index)
+        pixels = resampled(canvas, after, (height, width), self.kernel, seeds)
         return Canvas(pixels, None if fixed else after)
