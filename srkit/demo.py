@@ -94,8 +94,7 @@ def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Rep
         fresh = Model(defaults.DEMO_RECIPE, fresh.generator, fresh.scale, recipe=fresh.recipe)
         shown = demo(Path("srkit-demo-tour.png"), model=fresh)
         photos = Path(folder) / "photos"
-        squares = Samples(Data(), count=20, seed=1, held_out=True)
-        for number, row in enumerate(squares.rows):
-            pixels = row.reshape(3, squares.layout.size, -1).transpose(1, 2, 0)
-            codec.write(Image.fromarray(pixels), photos / f"{number:02d}.png")
+        size = Data().size
+        for number, photo in enumerate(Samples(size, count=20, seed=1, validation=True).squares):
+            codec.write(codec.frame(photo, "square", size), photos / f"{number:02d}.png")
         return result, shown, bench([fresh, load()], data=photos, protocol="square")

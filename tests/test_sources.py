@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import os
 import zipfile
 from collections.abc import Callable
@@ -13,39 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loading import CPU, Crops, first, recipe
 from PIL import Image
 
 from srkit import InputError
 from srkit.data import pairs, sources
-from srkit.data.loader import Loader, Storage, open_loader
-from srkit.data.sampler import Batch
+from srkit.data.loader import Storage, open_loader
 from srkit.imaging import codec
-from srkit.recipe import Recipe
-
-Crops = Callable[[Path, int, int], list[Path]]
-
-CPU = torch.device("cpu")
-
-
-def recipe(size: int = 16, scale: int = 4, **settings: Any) -> Recipe:
-    return Recipe.parse(
-        {
-            "name": "t",
-            "generator": {"name": "x"},
-            "degradation": {"name": "y"},
-            "losses": {"l1": {"weight": 1.0}},
-            "batch_size": 6,
-            "scale": scale,
-            "data": {"size": size, **settings},
-        }
-    )
-
-
-def first(loader: Loader, count: int) -> list[Batch]:
-    batches = list(itertools.islice(loader.batches(0), count))
-    loader.close()
-    return batches
-
 
 # --- files --------------------------------------------------------------------------------------
 

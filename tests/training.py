@@ -51,7 +51,7 @@ def decoded(files: list[Path], data: Data) -> Images:
     dataset = ImageDataset(Files(tuple(files)), data)
     decoding = cache.decode(dataset, None)
     assert decoding.pixels is not None
-    return Images.of(decoding.pixels, dataset.layout, decoding.survey.broken(dataset))
+    return Images.of(decoding.pixels, dataset.layout, decoding.broken(dataset))
 
 
 def fingerprint(images: Images) -> str:

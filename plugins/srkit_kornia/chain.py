@@ -39,9 +39,10 @@ class OneOf(Operation):
 
     @pydantic.model_validator(mode="after")
     def _a_weight_each(self) -> Self:
-        if self.weights is not None and len(self.weights) != len(self.branches):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.branches)} branches")
-        if self.weights is not None and not sum(self.weights):
+        weights = self.weights
+        if weights is not None and len(weights) != len(self.branches):
+            raise ValueError(f"{len(weights)} weights for {len(self.branches)} branches")
+        if weights is not None and not sum(weights):
             raise ValueError("one of the weights must be above 0")
         return self
 
@@ -100,15 +101,7 @@ class Chain(nn.Module):
         self.shrink = Resize(kernel={kernel: 1.0})
 
     def forward(self, hr: Tensor, *, seeds: Tensor) -> Tensor:
-        """Map ``hr`` (B3HW in [0, 1]) to ``lr`` (B3hw), h = H / scale.
-
-        Args:
-            hr: On any device.
-            seeds: int64, shape ``B``, on the same device.
-
-        Raises:
-            ValueError: H or W is no multiple of scale.
-        """
+        """Map ``hr`` (B3HW in [0, 1]) to ``lr`` (B3hw), h = H / scale; ``seeds`` int64, ``B``."""
         height, width = hr.shape[-2:]
         if height % self.scale or width % self.scale:
             raise ValueError(f"hr {(height, width)} is no multiple of scale {self.scale}")

@@ -46,16 +46,14 @@ def _odd(ends: Ends) -> Ends:
 
 def _weights(value: Any) -> Any:
     """``"a"``, ``["a", "b"]`` (equally often) and ``{a = 3, b = 1}`` are all choices."""
-    if isinstance(value, str):
-        return {value: 1.0}
-    return dict.fromkeys(value, 1.0) if isinstance(value, list | tuple) else value
+    names = [value] if isinstance(value, str) else value
+    return dict.fromkeys(names, 1.0) if isinstance(names, list | tuple) else value
 
 
 def _some(weights: dict[Name, float]) -> dict[Name, float]:
-    kept = {name: weight for name, weight in weights.items() if weight > 0}
-    if not kept:
-        raise ValueError("a choice needs at least one name with a weight above 0")
-    return kept
+    if kept := {name: weight for name, weight in weights.items() if weight > 0}:
+        return kept
+    raise ValueError("a choice needs at least one name with a weight above 0")
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -80,8 +78,7 @@ def working(device: torch.device) -> torch.dtype:
     """Return the precision of sums: float64, or float32 where there is no other (Apple's GPUs).
 
     In float32 the last bit of a matrix product can depend on the batch's size, and where it tips
-    a rounding (JPEG's, amid the work), a whole level changes. In float64 that is as rare as
-    never. What is computed value by value stays float32.
+    a rounding (JPEG's, amid the work), a whole level changes. In float64 that is as rare as never.
     """
     return torch.float32 if device.type == "mps" else torch.float64
 

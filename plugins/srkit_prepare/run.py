@@ -11,27 +11,37 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from typing_extensions import TypedDict
 
 import srkit
+from srkit import foreign
+from srkit.batch.ledger import Ledger
 from srkit.errors import InputError, Interrupted, OptionError
 from srkit.files import sweep, write_text
 from srkit.imaging import codec
 from srkit.inference.device import device_named
-from srkit_prepare import manifest
-from srkit_prepare.manifest import Row
+from srkit.readahead import read_ahead
+from srkit_prepare.record import Line, Record
 from srkit_prepare.worker import Job, Settings, digest, work
 
 __all__ = ["Settings", "Summary", "prepare"]
 
 SETTINGS = "prepare.json"
-FORMAT = 2  # of the folder: what the crops of some settings are
+MANIFEST = "manifest"  # the ledger: .jsonl
+FORMAT = 3  # of the folder: what the crops of some settings are, and their records
 
-Known = Mapping[str, list[Row]]
+
+class Begun(TypedDict):
+    """What `SETTINGS` holds."""
+
+    format: int
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -90,37 +100,41 @@ def prepare(
     photos, out, settings = Path(photos), Path(out), settings or Settings()
     jobs = plan(photos, out)
     device = str(device_named(device))
-    finished, unfinished = out / manifest.FILE, out / manifest.UNFINISHED
     done = 0
     try:
         with _terminated_as_interrupted():
-            known = _known(out, settings)
+            _begin(out, settings)
+            ledger = Ledger(out, ".", MANIFEST, Line)
+            lines = cast("dict[str, Line]", ledger.rows)
+            known = {photo: line for photo, line in lines.items() if line["status"] != "gone"}
             same = _unchanged(photos, jobs, known)
             if known and not same:
                 raise InputError(f"{out} holds the faces of other photos; choose another folder")
-            kept = {job.photo: known[job.photo] for job in same if _is_whole(out, job, known)}
-            rows = [row for photo_rows in kept.values() for row in photo_rows]
+            records: dict[str, Record] = {
+                job.photo: known[job.photo] for job in same if _is_whole(ledger, job)
+            }
+            before = len(records)
             sweep(out, below=True)
-            manifest.write(unfinished, rows)
-            _remove(out, (row for photo in known.keys() - kept.keys() for row in known[photo]))
-            report(done := len(kept), len(jobs))
-            left = [job for job in jobs if job.photo not in kept]
+            for photo in known.keys() - records.keys():
+                _remove(out, known[photo])
+            gone = known.keys() - {job.photo for job in jobs}
+            for photo in sorted(gone):
+                ledger.add(photo, [], sha256="", status="gone", reason="", faces=[])
+            report(done := before, len(jobs))
+            left = [job for job in jobs if job.photo not in records]
             with closing(work(left, photos, out, settings, device, workers)) as working:
-                for photo_rows in working:
-                    manifest.append(unfinished, photo_rows)
-                    rows += photo_rows
+                for job, record in working:
+                    crops = [out / face["output"] for face in record["faces"] if face["output"]]
+                    ledger.add(job.photo, crops, **record)
+                    records[job.photo] = record
                     report(done := done + 1, len(jobs))
-            rows.sort(key=manifest.order)
-            manifest.write(finished, rows)
-            unfinished.unlink()
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped with {done} of {len(jobs)} photos done; the same command goes on from there"
         ) from None
     except OSError as error:
         raise InputError(f"can't write to {out}: {error}") from error
-    gone = known.keys() - {job.photo for job in jobs}
-    summary = _summary(rows, len(kept), len(gone), finished)
+    summary = _summary(records, before, len(gone), ledger.file)
     if len(summary.unreadable) == len(jobs):
         what = summary.unreadable[0]
         raise InputError(f"none of {len(jobs)} images in {photos} can be read; the first: {what}")
@@ -168,71 +182,70 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _known(out: Path, settings: Settings) -> dict[str, list[Row]]:
-    """Return what earlier runs have done in ``out``; begin there if there was none."""
+def _begin(out: Path, settings: Settings) -> None:
+    """Begin in ``out``, or see that an earlier run had the same settings."""
     file = out / SETTINGS
     now = {"format": FORMAT, "settings": asdict(settings), "srkit": srkit.__version__}
     if not file.is_file():
         if out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
             raise InputError(f"{out} holds something else than faces; choose another folder")
         write_text(file, json.dumps(now, indent=2) + "\n")
-        return {}
-    try:
-        then = json.loads(file.read_text(encoding="utf-8"))
-        begun_with = {"format": then["format"]} | then["settings"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{file} is broken; choose another folder") from error
+        return
+    then = foreign.read(file, Begun, "JSON")
+    begun_with = {"format": then["format"]} | then["settings"]
     wanted = {"format": FORMAT} | asdict(settings)
     changed = [k for k in wanted if wanted[k] != begun_with.get(k)]
     if changed:
         what = ", ".join(f"{k} {begun_with.get(k)}, not {wanted[k]}" for k in changed)
         raise OptionError(f"{out} was prepared with {what}; choose another folder")
-    return manifest.read(out / manifest.FILE) | manifest.read(out / manifest.UNFINISHED)
 
 
-def _unchanged(photos: Path, jobs: list[Job], known: Known) -> list[Job]:
+def _unchanged(photos: Path, jobs: list[Job], known: Mapping[str, Line]) -> list[Job]:
     """Return the photos that are known, and have the bytes that they had."""
     known_jobs = [job for job in jobs if job.photo in known]
-    with ThreadPoolExecutor() as pool:
-        digests = pool.map(lambda job: digest(photos / job.photo), known_jobs)
-        # One that couldn't be read at all had none; `_is_whole` will say that it isn't done.
-        return [
-            job
-            for job, sha256 in zip(known_jobs, digests, strict=True)
-            if known[job.photo][0]["sha256"] in (sha256, "")
-        ]
+    digests = read_ahead(lambda job: digest(photos / job.photo), known_jobs)
+    # One that couldn't be read at all had none; `_is_whole` will say that it isn't done.
+    return [
+        job
+        for job, sha256 in zip(known_jobs, digests, strict=True)
+        if known[job.photo]["sha256"] in (sha256, "")
+    ]
 
 
-def _is_whole(out: Path, job: Job, known: Known) -> bool:
-    """Say whether a photo was read, and all of its crops are there under the names they'd get."""
-    rows = known[job.photo]
-    crops = ((job.crop(int(row["face"])), row["output"]) for row in rows if row["output"])
-    return rows[0]["sha256"] != "" and all(
-        name == output and (out / output).is_file() for name, output in crops
+def _is_whole(ledger: Ledger, job: Job) -> bool:
+    """Say whether a photo was read, and its crops are there under the names they'd get."""
+    line = cast("Line | None", ledger.find(job.photo))
+    return (
+        line is not None
+        and line["sha256"] != ""
+        and all(
+            face["output"] in ("", job.crop(number)) for number, face in enumerate(line["faces"])
+        )
     )
 
 
-def _remove(out: Path, rows: Iterable[Row]) -> None:
-    """Delete the crops of rows, so that no training uses those of photos that have changed."""
+def _remove(out: Path, line: Line) -> None:
+    """Delete a photo's crops, so that no training uses those of photos that have changed."""
     folder = out.resolve()
-    for row in rows:
-        crop = out / row["output"]
-        # The manifest might have been edited: nothing outside of its folder is deleted.
-        if row["output"] and folder in crop.resolve().parents:
-            crop.unlink(missing_ok=True)
+    for name, *_ in line["files"]:
+        # The ledger might have been edited: nothing outside of its folder is deleted.
+        if folder in (out / name).resolve().parents:
+            (out / name).unlink(missing_ok=True)
 
 
-def _summary(rows: list[Row], done_before: int, removed: int, file: Path) -> Summary:
-    status = Counter(row["status"] for row in rows)
-    rejected = [row for row in rows if row["status"] == manifest.REJECTED]
-    unreadable = [row for row in rows if row["status"] == manifest.UNREADABLE]
+def _summary(
+    records: Mapping[str, Record], done_before: int, removed: int, manifest: Path
+) -> Summary:
+    faces = [face for record in records.values() for face in record["faces"]]
+    rejected = (face["reason"].partition(":")[0] for face in faces if face["reason"])
+    unreadable = {k: r["reason"] for k, r in records.items() if r["status"] == "unreadable"}
     return Summary(
-        photos=len({row["photo"] for row in rows}),
+        photos=len(records),
         done_before=done_before,
-        written=status[manifest.WRITTEN],
-        rejected=dict(Counter(row["reason"].partition(":")[0] for row in rejected).most_common()),
-        no_face=status[manifest.NO_FACE],
-        unreadable=tuple(f"{row['photo']}: {row['reason']}" for row in unreadable),
+        written=sum(face["output"] != "" for face in faces),
+        rejected=dict(Counter(rejected).most_common()),
+        no_face=sum(not record["faces"] for record in records.values()) - len(unreadable),
+        unreadable=tuple(f"{photo}: {why}" for photo, why in sorted(unreadable.items())),
         removed=removed,
-        manifest=file,
+        manifest=manifest,
     )

@@ -1,4 +1,4 @@
-"""One photo -> its crops and rows; many photos, in one process or several."""
+"""One photo -> its crops and its record; many photos, in one process or several."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from srkit.faces.align import Placement
 from srkit.files import sha256
 from srkit.hookspecs import Face
 from srkit.imaging import codec
-from srkit_prepare import manifest
-from srkit_prepare.manifest import Row
+from srkit_prepare.record import FaceRecord, Record
 
 # With fewer photos for each, a process would take longer to start than to do its share.
 PHOTOS_A_WORKER = 40
@@ -102,41 +101,45 @@ class Worker:
 
     def __init__(self, photos: Path, out: Path, settings: Settings, device: str) -> None:
         self.photos, self.out, self.settings = photos, out, settings
-        # Those that the detector isn't sure of are looked at too: the manifest says that they were.
+        # Those that the detector isn't sure of are looked at too: the record says that they were.
         self.detector = align.detector(device, min_size=settings.min_face_size, confidence=0)
 
-    def __call__(self, job: Job) -> list[Row]:
-        """Write a photo's crops; return its rows.
+    def __call__(self, job: Job) -> Record:
+        """Write a photo's crops; return what became of it.
 
         Raises:
             InputError: A crop can't be written.
         """
         file = self.photos / job.photo
-        key = job.photo, digest(file)
+        record = Record(sha256=digest(file), status="read", reason="", faces=[])
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # odd, but decoded: nothing the user need know
                 image = codec.read(file)
         except InputError as error:
             reason = " ".join(str(error).removeprefix(f"{file}: ").split())
-            return [manifest.photo_row(*key, manifest.UNREADABLE, reason)]
+            return record | {"status": "unreadable", "reason": reason}
         faces = [rounded(face) for face in self.detector.faces(image.rgb)]
-        if not faces:
-            return [manifest.photo_row(*key, manifest.NO_FACE)]
         # Nothing else of the file goes along: EXIF says where a photo was taken.
         info = {k: v for k, v in image.info.items() if k == "icc_profile"}
-        rows = []
         for number, face in enumerate(faces):
             placement = align.place(face.landmarks, image.rgb.size, self.settings.width)
             reason = self.objection(faces, number, placement)
-            status = manifest.REJECTED if reason else manifest.WRITTEN
-            row = manifest.photo_row(*key, status, reason, len(faces))
-            row |= {"face": str(number)} | manifest.face_columns(face, placement)
-            if placement and not reason:
-                row["output"] = job.crop(number)
-                codec.write(align.align(image.rgb, placement), self.out / row["output"], info)
-            rows.append(row)
-        return rows
+            output = "" if reason else job.crop(number)
+            if placement and output:
+                codec.write(align.align(image.rgb, placement), self.out / output, info)
+            record["faces"].append(
+                FaceRecord(
+                    output=output,
+                    reason=reason,
+                    box=list(face.box),
+                    probability=face.probability,
+                    landmarks=list(face.landmarks),
+                    scale=round(placement.scale, 4) if placement else None,
+                    outside=round(placement.outside, 4) if placement else None,
+                )
+            )
+        return record
 
     def objection(self, faces: list[Face], number: int, placement: Placement | None) -> str:
         """Return why a face is rejected, or nothing; what is before a colon is counted."""
@@ -158,7 +161,7 @@ class Worker:
 
 
 def rounded(face: Face) -> Face:
-    """Round a face to the manifest's digits, so that a crop follows from its row."""
+    """Round a face to the record's digits, so that a crop follows from it."""
     left, top, right, bottom = (round(value, 2) for value in face.box)
     return replace(
         face,
@@ -170,8 +173,8 @@ def rounded(face: Face) -> Face:
 
 def work(
     jobs: list[Job], photos: Path, out: Path, settings: Settings, device: str, workers: int
-) -> Generator[list[Row]]:
-    """Yield the rows of each photo, as soon as it is done.
+) -> Generator[tuple[Job, Record]]:
+    """Yield what became of each photo, as soon as it is done.
 
     Raises:
         InputError: A crop can't be written.
@@ -184,14 +187,16 @@ def work(
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as in a process of several: other numbers, other last bits
         try:
-            yield from map(Worker(photos, out, settings, device), jobs)
+            worker = Worker(photos, out, settings, device)
+            for job in jobs:
+                yield job, worker(job)
         finally:
             torch.set_num_threads(threads)
 
 
 def _in_processes(
     jobs: list[Job], arguments: tuple[Path, Path, Settings, str], workers: int
-) -> Generator[list[Row]]:
+) -> Generator[tuple[Job, Record]]:
     # torch's threads don't survive a fork.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, arguments)
@@ -240,6 +245,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _do(job: Job) -> list[Row]:
+def _do(job: Job) -> tuple[Job, Record]:
     assert _worker is not None
-    return _worker(job)
+    return job, _worker(job)

@@ -1,7 +1,7 @@
 """What has been done, a JSON line each, on the disk as soon as it is: the next run goes on.
 
-Each process appends to a file of its own in a hidden folder of the results' folder, and reads the
-files of all. What is noted counts while its files are there, unchanged.
+Each process appends to a file of its own in a folder of the results' folder, and reads the files
+of all. What is noted counts while its files are there, unchanged.
 """
 
 from __future__ import annotations
@@ -41,15 +41,18 @@ class Ledger:
 
     Args:
         root: That folder.
-        folder: Name of the hidden folder.
+        folder: Name of the ledger's folder in it.
         process: Which file is written to.
+        kind: Type of the lines; others are left out.
 
     Raises:
         InputError: A file of it can't be read, or is a link.
     """
 
-    def __init__(self, root: Path, folder: str, process: str = "1-of-1") -> None:
-        self.root = root
+    def __init__(
+        self, root: Path, folder: str, process: str = "1-of-1", kind: type[Row] = Row
+    ) -> None:
+        self.root, self.kind = root, kind
         self.file = root / folder / f"{process}.jsonl"
         self.rows: dict[str, Row] = {}
         for file in sorted((root / folder).glob("*.jsonl")):
@@ -65,7 +68,7 @@ class Ledger:
         for line in lines:
             # A kill may have cut a line short: what it stood for is done again.
             with suppress(InputError):
-                row = foreign.parse(line, Row, "JSON", str(file))
+                row = foreign.parse(line, self.kind, "JSON", str(file))
                 known = self.rows.get(row["name"])
                 if known is None or known["written"] <= row["written"]:
                     self.rows[row["name"]] = row

@@ -1,15 +1,15 @@
-"""Images by number, as rows of bytes that a batch is made of."""
+"""Images by number, as rows of bytes that a batch is made of; picklable, for worker processes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from srkit.errors import InputError
@@ -42,38 +42,6 @@ class Layout:
         if not self.lr_size:
             return hr, None
         return hr, rows[:, edge:].unflatten(1, (3, self.lr_size, self.lr_size))
-
-
-class Dataset(Protocol):
-    """Images in a fixed order. It is picklable, for workers that are started afresh."""
-
-    @property
-    def layout(self) -> Layout:
-        """Layout of every image."""
-        ...
-
-    @property
-    def expected(self) -> int:
-        """Number of rows that all its images give if none is broken."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def name(self, number: int) -> str:
-        """Return what a message calls an image."""
-        ...
-
-    def identity(self) -> Sequence[str] | None:
-        """Return lines that differ where the images do; None where there is no telling."""
-        ...
-
-    def decode(self, number: int) -> np.ndarray:
-        """Return an image, uint8, rows x `Layout.bytes`; a pair may be cut into several rows.
-
-        Raises:
-            InputError: It is broken; the message begins with its name.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -117,6 +85,89 @@ class ImageDataset:
         return framed(self.name(number), self.source[number], self.data)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of files, cut into aligned squares; nothing is resampled.
+
+    Resampling either image would change the degradation that the pair is there to show, so an
+    hr larger than ``size`` gives a centred grid of squares that touch and don't overlap.
+
+    Attributes:
+        files: (lr, hr), in their order.
+        size: Side of an hr square.
+        scale: Scale of hr to lr.
+    """
+
+    files: tuple[tuple[Path, Path], ...]
+    size: int
+    scale: int
+
+    @property
+    def layout(self) -> Layout:
+        """Layout of every square."""
+        return Layout(self.size, self.size // self.scale)
+
+    @cached_property
+    def expected(self) -> int:
+        """Number of squares, going by what the files say of their size."""
+        squares = 0
+        for _, hr in self.files:
+            try:
+                width, height = codec.size_of(hr)
+            except InputError:
+                continue  # broken; what of it is found out when it is decoded
+            squares += (width // self.size) * (height // self.size)
+        return squares
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, number: int) -> str:
+        """Return the path of hr."""
+        return str(self.files[number][1])
+
+    def identity(self) -> Sequence[str]:
+        """Return names, sizes and times of the files, and how they are cut."""
+        flat = [file for pair in self.files for file in pair]
+        return [f"pairs {self.size} {self.scale}", *described(flat)]
+
+    def decode(self, number: int) -> np.ndarray:
+        """Return a pair's squares, uint8, squares x `Layout.bytes`."""
+        lr, hr = (self._read(number, side) for side in (0, 1))
+        (height, width), (low, narrow) = hr.shape[:2], lr.shape[:2]
+        if (height, width) != (low * self.scale, narrow * self.scale):
+            raise InputError(
+                f"{self.name(number)}: {width}x{height} is not {self.scale} times its lr's "
+                f"{narrow}x{low}"
+            )
+        if min(height, width) < self.size:
+            raise InputError(
+                f"{self.name(number)}: {width}x{height} is too small for squares of {self.size}"
+            )
+        side = self.size // self.scale
+        top, left = low % side // 2, narrow % side // 2
+        squares = _squares(hr, self.size, top * self.scale, left * self.scale)
+        return np.hstack([squares, _squares(lr, side, top, left)])
+
+    def _read(self, number: int, side: int) -> np.ndarray:
+        try:
+            return np.asarray(codec.read(self.files[number][side]).rgb)
+        except InputError as error:
+            if side:
+                raise
+            raise InputError(f"{self.name(number)}: its lr, {error}") from error
+
+
+def _squares(image: np.ndarray, side: int, top: int, left: int) -> np.ndarray:
+    down, across = (image.shape[0] - top) // side, (image.shape[1] - left) // side
+    cut = image[top : top + down * side, left : left + across * side]
+    grid = cut.reshape(down, side, across, side, 3).transpose(0, 2, 4, 1, 3)
+    return grid.reshape(down * across, -1)
+
+
+Dataset: TypeAlias = ImageDataset | Pairs
+
+
 def framed(name: str, image: Path | bytes, data: Data) -> np.ndarray:
     """Decode and frame one image, uint8, 1 x `Layout.bytes`.
 
@@ -133,7 +184,8 @@ def framed(name: str, image: Path | bytes, data: Data) -> np.ndarray:
     except InputError as error:
         text = str(error)
         raise InputError(text if text.startswith(name) else f"{name}: {text}") from error
-    return row(codec.frame(rgb, data.framing, data.stored_size))[None]
+    pixels = np.asarray(codec.frame(rgb, data.framing, data.stored_size))
+    return pixels.transpose(2, 0, 1).reshape(1, -1)
 
 
 def decoded_or_message(work: Callable[..., np.ndarray], *arguments: object) -> np.ndarray | str:
@@ -142,11 +194,6 @@ def decoded_or_message(work: Callable[..., np.ndarray], *arguments: object) -> n
         return np.ascontiguousarray(work(*arguments))
     except InputError as error:
         return str(error)
-
-
-def row(image: Image.Image) -> np.ndarray:
-    """Return an RGB image as a row of a `Layout`: uint8, shape ``3HW`` made flat."""
-    return np.asarray(image).transpose(2, 0, 1).reshape(-1)
 
 
 def described(identity: Sequence[str | Path]) -> list[str]:

@@ -22,8 +22,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from srkit.data import cache as caches
-from srkit.data.cache import MOST_BROKEN, Decoded, Progress, TooManyBrokenError
+from srkit.data.cache import (
+    MOST_BROKEN,
+    Decoded,
+    Progress,
+    TooManyBrokenError,
+    decode,
+    decoded_in_order,
+    default_folder,
+)
 from srkit.data.datasets import Dataset, Layout
 from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
 from srkit.data.sources import find, find_held_out
@@ -131,7 +138,7 @@ class MemoryLoader(Loader):
 
     Attributes:
         pixels: uint8, images x `Layout.bytes`; held-out ones may be among them. On the device, or
-            in the host's memory, or mapped into it, where the device has no room.
+            in the host's memory where the device has no room.
         subset: Which of them train.
     """
 
@@ -227,7 +234,7 @@ def open_loader(
         storage: ``memory``: decoded once. ``stream``: decoded anew for each batch. ``auto``:
             ``memory`` where there is room.
         workers: Processes that decode a stream while the device computes.
-        cache: Folder for decoded images; None for `cache.default_folder`, False for none.
+        cache: Folder for decoded images; None for `default_folder`, False for none.
         progress: Called with the number of images decoded and of all.
 
     Raises:
@@ -243,22 +250,23 @@ def open_loader(
     if isinstance(train, StreamSource):
         if held_out is None:
             raise InputError(f"{source} holds nothing out: give --val")
-        reader = StreamReader.of(train, recipe, len(mine), rank, world_size, workers)
-        return _stream(reader, apart, workers, device), held_out
-    folder = None if cache is False else cache or caches.default_folder()
-    file = caches.array_file(train, folder) if folder else None
+        if train.shards < world_size:
+            raise InputError(
+                f"{train.shards} shards are too few for {world_size} processes, "
+                "each of which needs at least one"
+            )
+        most = train.shards // world_size
+        stream = StreamReader(train, recipe, mine, world_size, max(1, min(workers, most)))
+        return _stream(stream, apart, workers, device), held_out
+    folder = None if cache is False else cache or default_folder()
     need, room = train.expected * train.layout.bytes, host_room(world_size)
     if storage == "auto":
-        fits = need <= room or (file is not None and caches.has_room(train, file))
-        storage = "memory" if fits else "stream"
-    decoded = caches.decode(
-        train, file, pixels=storage == "memory", mapped=need > room, progress=progress
-    )
-    survey = decoded.survey
-    rows, others = survey.rows(hold_out=held_out is None)
+        storage = "memory" if need <= room else "stream"
+    decoded = decode(train, folder, pixels=storage == "memory", progress=progress)
+    rows, others = decoded.rows(hold_out=held_out is None)
     if not len(rows):
         raise InputError(f"{source}: one image is too few to train on and hold one out")
-    fingerprint = (survey.train if held_out is None else survey.whole)[:16]
+    fingerprint = (decoded.train if held_out is None else decoded.whole)[:16]
     if held_out is None:
         held_out = _images_at(others[:MOST_HELD_OUT], train, decoded)
     sampler = Sampler(len(rows), recipe.batch_size, recipe.seed)
@@ -268,15 +276,15 @@ def open_loader(
         "device": device,
         "fingerprint": fingerprint,
         "count": len(rows),
-        "broken": survey.broken(train),
+        "broken": decoded.broken(train),
         "notes": decoded.notes,
     }
     if decoded.pixels is not None:
         fits = need <= device_room(device, room)
         pixels = decoded.pixels.to(device) if fits else decoded.pixels
         return MemoryLoader(pixels=pixels, subset=subset, **about), held_out
-    each = DatasetReader(train, survey.places(), subset)
-    return StreamLoader(reader=each, workers=workers, **about), held_out
+    reader = DatasetReader(train, decoded.places, subset)
+    return StreamLoader(reader=reader, workers=workers, **about), held_out
 
 
 def _stream(
@@ -295,7 +303,7 @@ def _stream(
     return StreamLoader(
         reader=reader,
         workers=min(workers, reader.workers),
-        layout=Layout(reader.data.stored_size),
+        layout=Layout(reader.recipe.data.stored_size),
         device=device,
         fingerprint=fingerprint,
         notes=notes,
@@ -305,7 +313,7 @@ def _stream(
 def _images_at(rows: Tensor, dataset: Dataset, decoded: Decoded) -> Images:
     if decoded.pixels is not None:
         return Images.of(decoded.pixels[rows], dataset.layout)
-    places = decoded.survey.places()[rows].tolist()
+    places = decoded.places[rows].tolist()
     pixels = np.stack([dataset.decode(number)[row] for number, row in places])
     return Images.of(torch.from_numpy(pixels), dataset.layout)
 
@@ -320,7 +328,7 @@ def first_images(source: Dataset | StreamSource, recipe: Recipe) -> Images:
         layout = Layout(recipe.data.stored_size)
         results = (frame_sample(name, encoded, recipe.data) for name, encoded in source)
     else:
-        layout, results = source.layout, caches.decoded_in_order(source)
+        layout, results = source.layout, decoded_in_order(source)
     rows: list[np.ndarray] = []
     broken: list[str] = []
     tried = 0

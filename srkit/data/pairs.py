@@ -2,97 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from srkit.data.datasets import Layout, described
+from srkit.data.datasets import Pairs
 from srkit.errors import InputError
 from srkit.imaging import codec
 from srkit.recipe import Recipe
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of files, cut into aligned squares; nothing is resampled.
-
-    Resampling either image would change the degradation that the pair is there to show, so an
-    hr larger than ``size`` gives a centred grid of squares that touch and don't overlap.
-
-    Attributes:
-        files: (lr, hr), in their order.
-        size: Side of an hr square.
-        scale: Scale of hr to lr.
-    """
-
-    files: tuple[tuple[Path, Path], ...]
-    size: int
-    scale: int
-
-    @property
-    def layout(self) -> Layout:
-        """Layout of every square."""
-        return Layout(self.size, self.size // self.scale)
-
-    @cached_property
-    def expected(self) -> int:
-        """Number of squares, going by what the files say of their size."""
-        squares = 0
-        for _, hr in self.files:
-            try:
-                width, height = codec.size_of(hr)
-            except InputError:
-                continue  # broken; what of it is found out when it is decoded
-            squares += (width // self.size) * (height // self.size)
-        return squares
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def name(self, number: int) -> str:
-        """Return the path of hr."""
-        return str(self.files[number][1])
-
-    def identity(self) -> Sequence[str]:
-        """Return names, sizes and times of the files, and how they are cut."""
-        flat = [file for pair in self.files for file in pair]
-        return [f"pairs {self.size} {self.scale}", *described(flat)]
-
-    def decode(self, number: int) -> np.ndarray:
-        """Return a pair's squares, uint8, squares x `Layout.bytes`."""
-        lr, hr = (self._read(number, side) for side in (0, 1))
-        (height, width), (low, narrow) = hr.shape[:2], lr.shape[:2]
-        if (height, width) != (low * self.scale, narrow * self.scale):
-            raise InputError(
-                f"{self.name(number)}: {width}x{height} is not {self.scale} times its lr's "
-                f"{narrow}x{low}"
-            )
-        if min(height, width) < self.size:
-            raise InputError(
-                f"{self.name(number)}: {width}x{height} is too small for squares of {self.size}"
-            )
-        side = self.size // self.scale
-        top, left = low % side // 2, narrow % side // 2
-        squares = _squares(hr, self.size, top * self.scale, left * self.scale)
-        return np.hstack([squares, _squares(lr, side, top, left)])
-
-    def _read(self, number: int, side: int) -> np.ndarray:
-        try:
-            return np.asarray(codec.read(self.files[number][side]).rgb)
-        except InputError as error:
-            if side:
-                raise
-            raise InputError(f"{self.name(number)}: its lr, {error}") from error
-
-
-def _squares(image: np.ndarray, side: int, top: int, left: int) -> np.ndarray:
-    down, across = (image.shape[0] - top) // side, (image.shape[1] - left) // side
-    cut = image[top : top + down * side, left : left + across * side]
-    grid = cut.reshape(down, side, across, side, 3).transpose(0, 2, 4, 1, 3)
-    return grid.reshape(down * across, -1)
 
 
 def find(folder: Path, recipe: Recipe) -> Pairs:

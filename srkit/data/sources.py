@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +15,11 @@ from PIL import Image
 
 from srkit import plugins, registry
 from srkit.data import pairs
-from srkit.data.datasets import Dataset, ImageDataset, Layout, row
+from srkit.data.datasets import Dataset, ImageDataset
 from srkit.errors import InputError
 from srkit.hookspecs import Source, StreamSource
 from srkit.imaging import codec
-from srkit.recipe import Data, Recipe
+from srkit.recipe import Recipe
 
 SAMPLES = "samples"
 TRAINING = "training data"
@@ -57,37 +58,40 @@ class Samples:
     """Random squares of scikit-image's own photographs, for trying things out.
 
     Args:
-        data: Size of the squares.
-        count: Their number.
+        size: Side of the HR images to be made of them; a square has one to three times it.
+        count: Number of squares.
         seed: Seed of the sampling.
-        held_out: Whether to sample from the right quarter of each photograph, which training
+        validation: Whether to sample from the right quarter of each photograph, which training
             never sees, or from the rest.
     """
 
     def __init__(
-        self, data: Data, *, count: int = 400, seed: int = 0, held_out: bool = False
+        self, size: int, *, count: int = 400, seed: int = 0, validation: bool = False
     ) -> None:
         import skimage.data
 
+        self.held_out = None if validation else Samples(size, count=40, validation=True)
         rng = np.random.default_rng(seed)
-        size = data.stored_size
         photos = [Image.fromarray(getattr(skimage.data, name)()) for name in SAMPLE_PHOTOS]
-        rows = []
+        self.squares: list[Image.Image] = []
         for number in range(count):
             photo = photos[number % len(photos)]
             edge = photo.width * 3 // 4
-            left, right = (edge, photo.width) if held_out else (0, edge)
+            left, right = (edge, photo.width) if validation else (0, edge)
             photo = photo.crop((left, 0, right, photo.height))
             most = min(photo.size)
             side = int(rng.integers(min(size, most), min(most, 3 * size) + 1))
             left = int(rng.integers(0, photo.width - side + 1))
             top = int(rng.integers(0, photo.height - side + 1))
-            square = photo.crop((left, top, left + side, top + side))
-            rows.append(row(codec.frame(square, "square", size)))
-        self.layout, self.expected, self.rows = Layout(size), count, np.stack(rows)
+            self.squares.append(photo.crop((left, top, left + side, top + side)))
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.squares)
+
+    def __getitem__(self, number: int) -> bytes:
+        file = io.BytesIO()
+        self.squares[number].save(file, "bmp")
+        return file.getvalue()
 
     def name(self, number: int) -> str:
         """Return a sample's number."""
@@ -95,10 +99,6 @@ class Samples:
 
     def identity(self) -> None:
         """Return None: they are made faster than read."""
-
-    def decode(self, number: int) -> np.ndarray:
-        """Return one square, uint8, 1 x `Layout.bytes`."""
-        return self.rows[number : number + 1]
 
 
 def find(
@@ -123,12 +123,13 @@ def find(
             return pairs.find(folder, recipe), pairs.find_held_out(folder, recipe)
         if factory is None:
             pairs.refuse(folder)
-            factory = _folder
     if recipe.data.pairs:
         raise InputError(f"{address}: pairs are read from a folder with subfolders lr and hr only")
-    if factory is None:
-        return Samples(recipe.data), Samples(recipe.data, count=40, held_out=True)
-    source: Source | StreamSource = factory(text)
+    source: Source | StreamSource
+    if factory is not None:
+        source = factory(text)
+    else:
+        source = Samples(recipe.data.stored_size) if text == SAMPLES else _folder(folder)
     if not isinstance(source, Source):
         return source, None
     own = source.held_out
@@ -168,10 +169,9 @@ def _named_by_content(folder: Path) -> Callable[[str], Any] | None:
     return registry.find("sources", mark) if mark else None
 
 
-def _folder(folder: str) -> Files:
-    held_out = split_files(Path(folder), "val")
-    files = tuple(split_files(Path(folder)))
-    return Files(files, Files(tuple(held_out)) if held_out else None)
+def _folder(folder: Path) -> Files:
+    held_out = split_files(folder, "val")
+    return Files(tuple(split_files(folder)), Files(tuple(held_out)) if held_out else None)
 
 
 def data_folder() -> Path:

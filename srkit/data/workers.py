@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -31,14 +31,6 @@ _KEY = 13  # purpose of a seed, beside those of the sampler
 
 # Rows, uint8, `b` x `Layout.bytes`; whether mirrored; seeds; messages for broken images.
 HostBatch: TypeAlias = tuple[Tensor, Tensor, Tensor, list[str]]
-
-
-class Reader(Protocol):
-    """Makes batches in a worker process. It is picklable."""
-
-    def batches(self, start: int, worker: int, workers: int) -> Iterator[HostBatch]:
-        """Yield batch ``start + worker`` and every ``workers``-th after it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -79,45 +71,17 @@ class StreamReader:
 
     Attributes:
         source: The images.
-        data: Framing, size and flips.
-        seed: The run's seed.
-        rows: Number of rows that this process takes of a batch.
-        rank: This process.
+        recipe: Framing, size and flips; seed.
+        mine: This process's rows of a batch.
         world_size: Number of processes.
         workers: Number of each process's streams; batch n is of stream n, modulo their number.
     """
 
     source: StreamSource
-    data: Data
-    seed: int
-    rows: int
-    rank: int
+    recipe: Recipe
+    mine: range
     world_size: int
     workers: int
-
-    @classmethod
-    def of(
-        cls,
-        source: StreamSource,
-        recipe: Recipe,
-        rows: int,
-        rank: int,
-        world_size: int,
-        workers: int,
-    ) -> StreamReader:
-        """Return the reader with as many workers as were asked for, or as there are shards.
-
-        Raises:
-            InputError: There are fewer shards than processes.
-        """
-        most = source.shards // world_size
-        if not most:
-            raise InputError(
-                f"{source.shards} shards are too few for {world_size} processes, "
-                "each of which needs at least one"
-            )
-        streams = max(1, min(workers, most))
-        return cls(source, recipe.data, recipe.seed, rows, rank, world_size, streams)
 
     def batches(self, start: int, worker: int, workers: int) -> Iterator[HostBatch]:
         """Yield batch ``start + worker`` and every ``workers``-th after it.
@@ -126,10 +90,12 @@ class StreamReader:
         broken moves no other, and samples can be passed over undecoded.
         """
         first = start + worker
-        stream = self.rank + self.world_size * (first % self.workers)
-        skip = first // self.workers * self.rows
+        count, data = len(self.mine), self.recipe.data
+        rank = self.mine.start // count
+        stream = rank + self.world_size * (first % self.workers)
+        skip = first // self.workers * count
         streams = self.workers * self.world_size
-        samples = self.source.samples(self.seed, stream, streams, skip)
+        samples = self.source.samples(self.recipe.seed, stream, streams, skip)
         ahead: deque[Sample] = deque()
 
         def after() -> np.ndarray:
@@ -137,22 +103,22 @@ class StreamReader:
                 if place == len(ahead):
                     ahead.append(next(samples))
                 _, name, encoded = ahead[place]
-                if not isinstance(sample := frame_sample(name, encoded, self.data), str):
+                if not isinstance(sample := frame_sample(name, encoded, data), str):
                     return sample
             raise InputError(f"{HOPELESS} images one after another are broken, last {sample}")
 
         while True:
-            batch = [ahead.popleft() if ahead else next(samples) for _ in range(self.rows)]
+            batch = [ahead.popleft() if ahead else next(samples) for _ in range(count)]
             rows: list[np.ndarray] = []
             broken: list[str] = []
             for _, name, encoded in reversed(batch):
-                sample = frame_sample(name, encoded, self.data)
+                sample = frame_sample(name, encoded, data)
                 if isinstance(sample, str):
                     broken.append(sample)
                     sample = rows[-1] if rows else after()
                 rows.append(sample)
             keys = self._keys(batch)
-            mirrored = flipped(keys) & self.data.flips
+            mirrored = flipped(keys) & data.flips
             yield torch.from_numpy(np.concatenate(rows[::-1])), mirrored, noise_seeds(keys), broken
 
     def _keys(self, samples: list[Sample]) -> Tensor:
@@ -160,7 +126,10 @@ class StreamReader:
         digests = [hashlib.blake2b(name.encode(), digest_size=8) for _, name, _ in samples]
         names = torch.tensor([int.from_bytes(d.digest(), "big", signed=True) for d in digests])
         epochs = torch.tensor([epoch for epoch, _, _ in samples])
-        return seeds.derive(torch.full_like(names, self.seed), _KEY, epochs, names)
+        return seeds.derive(torch.full_like(names, self.recipe.seed), _KEY, epochs, names)
+
+
+Reader: TypeAlias = DatasetReader | StreamReader
 
 
 def frame_sample(name: str, encoded: bytes | None, data: Data) -> np.ndarray | str:

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from loading import CPU, Crops, recipe
 from training import decoded
 
 from srkit import InputError
 from srkit.data.cache import TooManyBrokenError
 from srkit.data.datasets import ImageDataset
 from srkit.data.loader import Storage, first_images, open_loader
-from srkit.recipe import Data, Recipe
+from srkit.recipe import Data
 
 datasets = pytest.importorskip("datasets")
 from srkit_hf.source import HubImages, images_of, open_source  # noqa: E402
-
-Crops = Callable[[Path, int, int], list[Path]]
-
-CPU = torch.device("cpu")
-
-
-def recipe() -> Recipe:
-    return Recipe.parse(
-        {
-            "name": "t",
-            "generator": {"name": "x"},
-            "degradation": {"name": "y"},
-            "losses": {"l1": {"weight": 1.0}},
-            "batch_size": 6,
-            "data": {"size": 16},
-        }
-    )
 
 
 def table(files: list[Path], column: str = "image") -> Any:
@@ -78,7 +61,7 @@ def test_a_saved_data_set_feeds_the_images_in_it(
         for one, other in zip(*both, strict=True):
             assert torch.equal(one.hr, other.hr)
         loader.close()
-    assert len(list((tmp_path / "cache").iterdir())) == (2 if storage == "memory" else 1)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_splits_of_a_data_set(tmp_path: Path, crops: Crops) -> None:

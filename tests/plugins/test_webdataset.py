@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import loading
 import numpy as np
 import pytest
-import torch
+from loading import CPU, first, same
 from PIL import Image
 from torch import Tensor
 
@@ -25,28 +26,15 @@ from srkit.data import loader as loaders
 from srkit.data import sources, workers
 from srkit.data.cache import TooManyBrokenError
 from srkit.data.loader import Loader, open_loader
-from srkit.data.sampler import Batch
-from srkit.recipe import Recipe
 
 pytest.importorskip("webdataset")
 from srkit_webdataset import source as shards
 from srkit_webdataset import tars
 
-CPU = torch.device("cpu")
 SIZE = 8
 
 
-def recipe(batch_size: int = 6, **settings: Any) -> Recipe:
-    return Recipe.parse(
-        {
-            "name": "t",
-            "generator": {"name": "x"},
-            "degradation": {"name": "y"},
-            "losses": {"l1": {"weight": 1.0}},
-            "batch_size": batch_size,
-            "data": {"size": SIZE, **settings},
-        }
-    )
+recipe = functools.partial(loading.recipe, SIZE)
 
 
 def encoded(number: int) -> bytes:
@@ -97,19 +85,6 @@ def opened(folder: Path, **settings: Any) -> Loader:
     given = {"val": folder / "val.tar", "recipe": recipe(), "device": CPU, "workers": 0}
     loader, _ = open_loader(**{"source": pattern(folder), **given, **settings})
     return loader
-
-
-def first(loader: Loader, count: int, start: int = 0) -> list[Batch]:
-    batches = list(itertools.islice(loader.batches(start), count))
-    loader.close()
-    return batches
-
-
-def same(batches: list[Batch], others: list[Batch]) -> bool:
-    return len(batches) == len(others) and all(
-        torch.equal(a.hr, b.hr) and torch.equal(a.seeds, b.seeds)
-        for a, b in zip(batches, others, strict=True)
-    )
 
 
 # --- patterns -----------------------------------------------------------------------------------
@@ -221,7 +196,7 @@ def test_noise_and_mirroring_follow_from_seed_epoch_and_name(folder: Path) -> No
 
     here = epoch()
     elsewhere = epoch(source=f"pipe:cat {folder}/shards/train-000.tar")
-    other_seed = epoch(recipe=Recipe.model_validate({**recipe(1).model_dump(), "seed": 1}))
+    other_seed = epoch(recipe=recipe(1, seed=1))
     assert len({noise for noise, _ in here.values()}) == 32
     assert 8 < sum(mirrored for _, mirrored in here.values()) < 24
     assert {n: noise for n, (noise, _) in here.items()} != {
