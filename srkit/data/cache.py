@@ -133,7 +133,8 @@ def _write(file: Path, decoded: Decoded) -> None:
 def _read(file: Path, pixels: bool) -> Decoded | None:
     """Return what a cache file holds; None if it isn't there or damaged, or lacks the pixels."""
     try:
-        with np.load(file, allow_pickle=False) as stored:  # the format has checksums
+        # numpy leaves a file open in which it finds no archive; the format has checksums.
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
             if pixels and "pixels" not in stored:
                 return None
             whole, train = stored["digests"].tolist()

@@ -108,9 +108,9 @@ def test_a_folder_of_all_sorts(
         "5 photos, 2 faces written, 0 rejected, 1 without a face, 2 unreadable; "
         f"see {out / MANIFEST}"
     )
-    lines = said.err.splitlines()
-    assert all(line.startswith("srkit: ") for line in lines)
-    assert [line.split(":")[1] for line in lines] == [" broken.jpg", " empty.png"]
+    errors = said.err.splitlines()
+    assert all(line.startswith("srkit: ") for line in errors)
+    assert [line.split(":")[1] for line in errors] == [" broken.jpg", " empty.png"]
     assert tree(photos) == before
 
     by_photo = lines(out)
