@@ -1,4 +1,4 @@
-"""What every network must beat, and the plain losses."""
+"""What every network must beat, and the plain losses and degradations."""
 
 import srkit
 
@@ -10,6 +10,16 @@ def srkit_generators() -> dict[str, str]:
         "nearest": "srkit_baselines.interpolation:Nearest",
         "bicubic": "srkit_baselines.interpolation:Bicubic",
         "lanczos": "srkit_baselines.interpolation:Lanczos",
+    }
+
+
+@srkit.hookimpl
+def srkit_degradations() -> dict[str, str]:
+    """The evaluation protocol's degradation at the usual factors."""
+    return {
+        "faces-x2": "srkit_baselines.degradations:FacesX2",
+        "faces-x4": "srkit_baselines.degradations:FacesX4",
+        "faces-x8": "srkit_baselines.degradations:FacesX8",
     }
 
 

@@ -1,4 +1,4 @@
-"""The degradations: the protocol's exact numbers, and noise that a seed decides."""
+"""The degradations `faces-xN`: the protocol's exact numbers, and noise that a seed decides."""
 
 from __future__ import annotations
 
