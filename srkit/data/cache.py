@@ -91,7 +91,7 @@ def decode(
     Args:
         dataset: Not empty.
         folder: The cache; None for none.
-        pixels: Whether the images are wanted, or only what was found out about them.
+        pixels: Whether the pixels are wanted, or only the rest.
         progress: Called with the number of images done and of all.
 
     Raises:

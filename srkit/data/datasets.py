@@ -115,7 +115,7 @@ class Pairs:
             try:
                 width, height = codec.size_of(hr)
             except InputError:
-                continue  # broken; what of it is found out when it is decoded
+                continue  # broken; decoding says so
             squares += (width // self.size) * (height // self.size)
         return squares
 
@@ -199,9 +199,9 @@ def decoded_or_message(work: Callable[..., np.ndarray], *arguments: object) -> n
 def described(identity: Sequence[str | Path]) -> list[str]:
     """Return lines that change when one of the files in ``identity`` does.
 
-    A file is replaced by its path below the files' common folder, size and times. The time of its
-    last change of any kind (ctime) is among them: unpackers set the other as they are told, and
-    two sets of uncompressed images may agree in everything else.
+    A file is replaced by its path below the files' common folder, size and times. Among the times
+    is that of its last change of any kind (ctime): archives restore the other, and two sets of
+    uncompressed images may agree in everything else.
     """
     files = [str(each) for each in identity if isinstance(each, Path)]
     root = os.path.commonpath((min(files), max(files))) if files else ""

@@ -13,7 +13,7 @@ _SIDE, _LEFT, _TOP, _SIZE = 4, 5, 6, 7  # purposes of a seed, beside those of th
 
 
 def jittered(batch: Batch, recipe: Recipe, step: int) -> Batch:
-    """Return the batch whose HR images are random squares of the given photos.
+    """Return the batch whose HR images are random squares of its photos.
 
     Which squares follows from each image's seed, which of the recipe's sizes from the run's seed
     and the step. A batch of larger images keeps the first of its photos, so that the number of

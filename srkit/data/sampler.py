@@ -20,7 +20,7 @@ _ORDER, _FLIP, _NOISE = 1, 2, 3  # purposes, so that one seed's uses stay indepe
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step of training is given.
+    """Input of a training step.
 
     Attributes:
         hr: float32 in [0, 1], ``b3HW``, on the device; mirrored where the seed says so.

@@ -214,6 +214,6 @@ def _child_signals_kept() -> Iterator[None]:
 
 
 def _leave_signals(_worker: int) -> None:
-    """Let a worker process ignore Ctrl-C, which the main one answers, and die when told to."""
+    """Let a worker process ignore Ctrl-C, which the main one handles, and end on SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
