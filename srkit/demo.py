@@ -34,7 +34,7 @@ class Demo:
     """What the demo measured, and where the image is.
 
     Attributes:
-        scores: Column (``bicubic``, the model) to metric to score.
+        scores: Method (``bicubic``, the model's name) to metric to score.
         file: LR, bicubic, the model and HR, side by side.
     """
 
@@ -51,7 +51,7 @@ def astronaut() -> Tensor:
 
 
 def demo(file: Path = Path("srkit-demo.png"), *, model: Model | None = None) -> Demo:
-    """Degrade the astronaut's face, upscale it, and score it beside bicubic.
+    """Degrade the astronaut's face, upscale it, and score it and bicubic.
 
     Args:
         file: Where the side-by-side goes.
@@ -61,14 +61,14 @@ def demo(file: Path = Path("srkit-demo.png"), *, model: Model | None = None) -> 
     protocol = Protocol(framing="square")
     hr = astronaut()
     lr = protocol.degrade(hr)
-    columns = {"bicubic": bicubic(lr, protocol.scale).clamp(0, 1), model.name: model.upscale(lr)}
+    results = {"bicubic": bicubic(lr, protocol.scale).clamp(0, 1), model.name: model.upscale(lr)}
     scores = {
-        column: {m: float(registry.build("metrics", m)(sr, hr)[0]) for m in METRICS}
-        for column, sr in columns.items()
+        method: {m: float(registry.build("metrics", m)(sr, hr)[0]) for m in METRICS}
+        for method, sr in results.items()
     }
     blocks = torch.nn.functional.interpolate(lr, scale_factor=protocol.scale, mode="nearest")
     gap = torch.ones(1, 3, hr.shape[-2], 2)
-    row = [blocks, gap, columns["bicubic"], gap, columns[model.name], gap, hr]
+    row = [blocks, gap, results["bicubic"], gap, results[model.name], gap, hr]
     wide = torch.cat(row, dim=3).repeat_interleave(SHOWN, 2).repeat_interleave(SHOWN, 3)
     codec.write(codec.to_image(wide), file)
     return Demo(scores, file)
@@ -78,11 +78,11 @@ def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Rep
     """Train a small generator on the sample photographs, upscale the astronaut, bench.
 
     Args:
-        report: Gets the training's records.
+        report: Called with the training's records.
 
     Returns:
         The training's result, the demo with the fresh weights, and a bench of the fresh
-        weights beside the shipped ones on squares of the sample photographs' held-out parts.
+        weights and the shipped ones on squares of the sample photographs' held-out parts.
     """
     from srkit.data.sources import SAMPLES, Samples
     from srkit.recipe import Data

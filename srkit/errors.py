@@ -45,6 +45,14 @@ class Interrupted(SrkitError):  # noqa: N818 - no error, but it ends a command a
     status = 130
 
 
+class ElsewhereError(SrkitError):
+    """An error of another process of the same run, which reports it."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class PluginError(SrkitError):
     """A plugin that failed to load or to answer; raised only under ``SRKIT_STRICT=1``."""
 

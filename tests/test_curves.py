@@ -65,22 +65,21 @@ def test_a_run_with_adversary_has_a_panel_for_its_statistics() -> None:
     assert {"Loss: adversarial", "Loss: discriminator", "Loss: psnr"} <= panels.keys()
 
 
-@pytest.mark.parametrize(
-    "records",
-    [
-        [line(50)],
-        [line(50) | judged(50)],
-        [judged(50)],
-        [{"step": 100, "gradient_norms": {"l1": 1.0}}, line(150)],
-        [line(50), {"step": 70, "event": "bad $step_ 漢字\nskipped"}, {"step": 71, "note": 1}],
-        [{"step": 0, "event": "start"}, *map(adversarial, range(1, 40)), judged(40)],
-        [line(50), line(100, l1=math.inf), line(150, l1=math.nan)],
-        [line(n, l1=0.0) for n in range(1, 30)],
-        [adversarial(n) | (judged(n) if n % 2 else {}) for n in range(1, 1000)],
-        [line(n, **{"$a_very^long" * 3: 1e-9 * n}) for n in range(1, 30)],
-    ],
-)
-@pytest.mark.parametrize("rows", [0, 6])
+LOGS = [
+    [line(50)],
+    [line(50) | judged(50)],
+    [judged(50)],
+    [{"step": 100, "gradient_norms": {"l1": 1.0}}, line(150)],
+    [line(50), {"step": 70, "event": "bad $step_ 漢字\nskipped"}, {"step": 71, "note": 1}],
+    [{"step": 0, "event": "start"}, *map(adversarial, range(1, 40)), judged(40)],
+    [line(50), line(100, l1=math.inf), line(150, l1=math.nan)],
+    [line(n, l1=0.0) for n in range(1, 30)],
+    [adversarial(n) | (judged(n) if n % 2 else {}) for n in range(1, 1000)],
+    [line(n, **{"$a_very^long" * 3: 1e-9 * n}) for n in range(1, 30)],
+]
+
+
+@pytest.mark.parametrize(("records", "rows"), [(log, 6 * (n % 2)) for n, log in enumerate(LOGS)])
 def test_whatever_a_log_holds_is_drawn(
     tmp_path: Path, records: list[dict[str, Any]], rows: int
 ) -> None:

@@ -32,7 +32,7 @@ def demo(
     with Display(Console(stderr=True)) as display:
         result, shown, report = demonstration.tour(display)
     gain = result.scores["psnr"] - result.scores["bicubic_psnr"]
-    console.print(f"   {result.step} batches, {gain:+.2f} dB over bicubic on held-out squares")
+    console.print(f"   {result.step} steps, {gain:+.2f} dB over bicubic on held-out squares")
     console.print("2. the astronaut, with the weights just trained")
     _show(console, shown)
     console.print("3. the fresh weights beside the shipped ones, on squares that neither has seen")
@@ -43,7 +43,7 @@ def _show(console: Console, result: Demo) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("astronaut, 16x16 to 64x64", "PSNR", "SSIM"):
         table.add_column(heading)
-    for column, scores in result.scores.items():
-        table.add_row(column, f"{scores['psnr']:.2f} dB", f"{scores['ssim']:.4f}")
+    for method, scores in result.scores.items():
+        table.add_row(method, f"{scores['psnr']:.2f} dB", f"{scores['ssim']:.4f}")
     console.print(table)
     console.print(f"LR, bicubic, super-resolved and HR, side by side: {result.file}")

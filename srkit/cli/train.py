@@ -17,6 +17,7 @@ from rich.table import Table
 
 from srkit.cli.display import Display
 from srkit.errors import (
+    ElsewhereError,
     InputError,
     Interrupted,
     NameClashError,
@@ -44,14 +45,10 @@ def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **options: Any) -> None:
         try:
             command(*args, **options)
+            _leave()
         except SrkitError as error:
-            quiet = isinstance(error, COMMON) and _rank() > 0
-            if "srkit.training.distributed" in sys.modules:  # else there are no others to leave
-                from srkit.training import distributed
-
-                distributed.leave()
-                quiet = quiet or isinstance(error, distributed.ElsewhereError)
-            if quiet:
+            _leave()
+            if isinstance(error, ElsewhereError) or (isinstance(error, COMMON) and _rank()):
                 raise SystemExit(error.status) from error
             raise
         except Exception as error:
@@ -63,6 +60,14 @@ def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
             ) from error
 
     return run
+
+
+def _leave() -> None:
+    """Leave the other processes, if there are any."""
+    if "srkit.training.distributed" in sys.modules:
+        from srkit.training import distributed
+
+        distributed.leave()
 
 
 @_reported_once
@@ -151,16 +156,13 @@ def train(
         chosen = _begun(chosen, out)
     chosen = chosen.changed(changes)
     if plan:
-        from srkit.training import distributed
         from srkit.training.cost import plan as measure
 
         cost = measure(chosen, device=device, compiled=compiled)
         if not _rank():
             _print_plan(cost)
-        distributed.leave()
         return
 
-    from srkit.training import distributed
     from srkit.training.loop import train as run
 
     with Display(Console(stderr=True)) as display:
@@ -181,7 +183,6 @@ def train(
             resume=resume,
             report=display,
         )
-    distributed.leave()
     if _rank():
         return  # one process speaks for all
     scores = result.scores

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from srkit.errors import InputError, SrkitError
+from srkit.errors import ElsewhereError, InputError, SrkitError
 from srkit.inference.device import device_named, keep_memory
 
 T = TypeVar("T")
@@ -130,14 +130,6 @@ class Processes:
         for failure in filter(None, errors):
             raise ElsewhereError(*failure)
         return result
-
-
-class ElsewhereError(SrkitError):
-    """An error of another process, which reports it."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 def start(device: str = "auto", precision: str = "fp32") -> Processes:
