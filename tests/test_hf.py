@@ -202,6 +202,7 @@ def test_the_card_says_the_licence_and_else_the_file(server: hub.Hub, tmp_path: 
         (b"---\nlicense: other\nlicense_name: faces-only\n---\n", "faces-only"),
         (b"---\nlicense: [mit, cc0-1.0]\n---\n", "mit, cc0-1.0"),
         (b"---\nlicense: [\n---\n", "CC-BY-4.0"),
+        (b"---\nlicense: {mit: [1]}\n---\n", "CC-BY-4.0"),
         (b"No metadata.", "CC-BY-4.0"),
     ):
         repository.commit({**files, "README.md": card})

@@ -128,6 +128,8 @@ RECIPE = tiny_recipe().to_toml()
         ({"step": -1}, "'step' can't be -1"),
         ({"format": 2}, "'format' can't be 2; it is 1"),
         ({"recipe": 5}, "'recipe' can't be 5"),
+        ({"embedders": "x"}, "'embedders' is a table with keys of its own, not 'x'"),
+        ({"scores": {"psnr": "high"}}, "'scores.psnr' can't be 'high'"),
         ({"recipe": "name = "}, "not TOML"),
         ({"recipe": RECIPE.replace("width = 8", "width = 4000")}, "weights don't fit"),
         ({"recipe": RECIPE.replace("width = 8", f"width = {10**9}")}, "gives no generator"),

@@ -14,7 +14,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 import numpy as np
 import pydantic
@@ -39,12 +39,20 @@ MODEL = "model.safetensors"  # of a finished run, in its folder
 
 
 class _Header(TypedDict):
-    """What every checkpoint states; each kind adds its own keys."""
+    """Metadata of all checkpoints, then those of some; optimisers add keys of their own."""
 
     __pydantic_config__ = pydantic.ConfigDict(extra="allow")  # type: ignore[misc]
     format: Literal[1]
     recipe: str
     step: pydantic.NonNegativeInt
+    parts: NotRequired[dict[str, str]]
+    versions: NotRequired[dict[str, str]]
+    data: NotRequired[str]
+    scores: NotRequired[dict[str, int | float]]
+    embedders: NotRequired[dict[str, dict[str, str]]]
+    best: NotRequired[dict[str, int | float]]
+    recovered: NotRequired[bool]
+    window: NotRequired[list[str]]
 
 
 @dataclass(frozen=True)
