@@ -358,12 +358,12 @@ def test_numbers_of_faces_never_lead_to_another_images_file(
     status, _, err = cli("upscale", team.parent, "-o", tmp_path / "out", "--faces-only")
     assert (status, err) == (0, "")
     assert names(tmp_path / "out") == ["team-1.png", "team-2.png", "team-3.png"]
-    given = other.rename(team.with_name("team-x4-1.png"))
-    status, out, _ = cli("upscale", team, given, "--faces-only")
+    renamed = other.rename(team.with_name("team-x4-1.png"))
+    status, out, _ = cli("upscale", team, renamed, "--faces-only")
     assert [Path(line).name for line in out.split()] == [
         *("team-x4-2.png", "team-x4-3.png", "team-x4-1-x4.png")
     ]
-    assert given.read_bytes() == portrait.read_bytes()
+    assert renamed.read_bytes() == portrait.read_bytes()
 
 
 def test_faces_are_restored_at_another_scale_too(tmp_path: Path, portrait: Path, cli: Cli) -> None:
@@ -566,13 +566,13 @@ def test_a_killed_batch_goes_on_with_the_rest(
     for name in before:  # whole, whatever was under way
         with Image.open(out / name) as image:
             image.load()
-    status, told, _ = cli(*command, "--json")
+    status, printed, _ = cli(*command, "--json")
     assert status == 0
-    events = [json.loads(line) for line in told.splitlines()]
+    events = [json.loads(line) for line in printed.splitlines()]
     kinds = [event["event"] for event in events]
     done, skipped = kinds.count("done"), kinds.count("skipped")
     assert done + skipped == 60
-    # A result whose line in the manifest the kill cut off is done again: of two writers, two.
+    # A result whose line in the ledger the kill cut off is done again: of two writers, two.
     assert 60 - len(before) <= done <= 62 - len(before)
     assert names(out) == [file.name for file in files]
     untouched = [n for n, when in before.items() if (out / n).stat().st_mtime_ns == when]

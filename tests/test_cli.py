@@ -250,7 +250,7 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["train", "inception-gam"], "unknown recipe 'inception-gam' (did you mean 'inception-gan"),
         (["train", "none.toml"], "none.toml"),
@@ -285,9 +285,9 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_line(
-    refused: Callable[..., str], arguments: list[str], said: str
+    refused: Callable[..., str], arguments: list[str], message: str
 ) -> None:
-    assert said in refused(*arguments)
+    assert message in refused(*arguments)
     assert hidden(Path.cwd()) == []
     assert not Path("runs").exists()
 
@@ -407,7 +407,7 @@ def test_an_image_where_weights_are_wanted(refused: Callable[..., str], tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["trian"], "Did you mean 'train'?"),
         (["train"], "recipe"),
@@ -418,10 +418,10 @@ def test_an_image_where_weights_are_wanted(refused: Callable[..., str], tmp_path
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_line_that_is_no_command_says_why(cli: Cli, arguments: list[str], said: str) -> None:
+def test_a_line_that_is_no_command_says_why(cli: Cli, arguments: list[str], message: str) -> None:
     status, out, err = cli(*arguments)
     assert (status, out) == (2, "")
-    assert said.lower() in err.lower()
+    assert message.lower() in err.lower()
     assert "Traceback" not in err
 
 
@@ -452,7 +452,7 @@ def test_when_every_image_fails_the_status_is_1(cli: Cli, tmp_path: Path) -> Non
 
 
 def jobs(inputs: Sequence[Path], out: Path | None = None) -> list[tuple[Path, Path]]:
-    return [(job.input, job.output) for job in plan([str(given) for given in inputs], out, "x4")]
+    return [(job.input, job.output) for job in plan([str(name) for name in inputs], out, "x4")]
 
 
 def test_names_of_results(tmp_path: Path) -> None:
@@ -652,7 +652,7 @@ def test_a_plugins_commands_are_imported_only_when_called(cli: Cli) -> None:
 
 @pytest.mark.usefixtures("commands")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["greet", "you"], "hello you\n"),
         (["greet", "you", "--loud"], "hello you!\n"),
@@ -662,11 +662,11 @@ def test_a_plugins_commands_are_imported_only_when_called(cli: Cli) -> None:
     ],
 )
 def test_a_plugins_command_gets_its_own_arguments(
-    cli: Cli, arguments: list[str], said: str
+    cli: Cli, arguments: list[str], message: str
 ) -> None:
     status, out, err = cli(*arguments)
     assert (status, err) == (0, "")
-    assert said in out
+    assert message in out
 
 
 @pytest.mark.usefixtures("commands")
@@ -780,7 +780,7 @@ def test_a_run_from_a_toml_file(cli: Cli, crops: Crops, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("name = ", "not TOML"),
         ('name = "x"', "'generator' is missing"),
@@ -788,13 +788,13 @@ def test_a_run_from_a_toml_file(cli: Cli, crops: Crops, tmp_path: Path) -> None:
     ],
 )
 def test_a_toml_file_that_is_no_recipe(
-    refused: Callable[..., str], tmp_path: Path, text: str, said: str
+    refused: Callable[..., str], tmp_path: Path, text: str, message: str
 ) -> None:
     file = tmp_path / "my.toml"
     file.write_text(text)
     line = refused("train", file)
     assert "my.toml" in line
-    assert said in line
+    assert message in line
 
 
 @pytest.mark.parametrize("recipe", [n for n in registry.offers("recipes") if "gan" in n])

@@ -173,8 +173,8 @@ def test_what_a_degradation_refuses_is_said_of_the_image(cli: Cli) -> None:
     file = photo(Path("face.png"))
     status, out, err = cli(file, "out.png", "--set", "blur=30")
     assert (status, out) == (1, "")
-    said, summary = err.splitlines()
-    assert said == "srkit: face.png: hr (64, 64) is too small for a blur of 30.0"
+    message, summary = err.splitlines()
+    assert message == "srkit: face.png: hr (64, 64) is too small for a blur of 30.0"
     assert summary == "srkit: 1 image of 1 failed"
 
 
@@ -208,7 +208,7 @@ def test_no_input_is_written_over(cli: Cli, refused: Callable[..., str]) -> None
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--degradation", "face-x4"), "unknown degradation 'face-x4' (did you mean 'faces-x4'?)"),
         (("--scale", 2), "degradation 'faces-x4' shrinks by 4, not by 2"),
@@ -226,7 +226,7 @@ def test_no_input_is_written_over(cli: Cli, refused: Callable[..., str]) -> None
     ids=str,
 )
 def test_a_wrong_choice_is_one_line(
-    refused: Callable[..., str], options: tuple[object, ...], said: str
+    refused: Callable[..., str], options: tuple[object, ...], message: str
 ) -> None:
     Path("broken.toml").write_text("a = ")
     Path("empty.toml").write_text("[degradation]\n")
@@ -234,7 +234,7 @@ def test_a_wrong_choice_is_one_line(
     Path("typo.toml").write_text(
         '[degradation]\nname = "chain"\n[[degradation.steps]]\ndo = "blur"\nsgima = 1\n'
     )
-    assert said in refused(photo(Path("a.png")), "b.png", *options)
+    assert message in refused(photo(Path("a.png")), "b.png", *options)
     assert not Path("b.png").exists()
 
 

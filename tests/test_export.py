@@ -105,9 +105,9 @@ def test_a_model_exports_from_the_command_line(
 def test_a_file_says_what_is_known_of_the_model(shipped: Path) -> None:
     model = load("faces", device="cpu")
     props = onnx.load(shipped).metadata_props
-    said = {each.key.removeprefix("srkit."): each.value for each in props}
-    assert Recipe.from_toml(said.pop("recipe")) == model.recipe
-    assert said == {
+    metadata = {each.key.removeprefix("srkit."): each.value for each in props}
+    assert Recipe.from_toml(metadata.pop("recipe")) == model.recipe
+    assert metadata == {
         "version": srkit.__version__,
         "name": "faces",
         "scale": "4",
@@ -120,9 +120,9 @@ def test_a_file_says_what_is_known_of_the_model(shipped: Path) -> None:
 
 def test_what_is_not_known_is_left_empty() -> None:
     model = Model("x", nn.Upsample(scale_factor=4), 4, metadata={"source": "hf://a/b"})
-    said = described(model)
-    assert (said["receptive_radius"], said["sha256"], said["recipe"]) == ("", "", "")
-    assert said["source"] == "hf://a/b"
+    metadata = described(model)
+    assert (metadata["receptive_radius"], metadata["sha256"], metadata["recipe"]) == ("", "", "")
+    assert metadata["source"] == "hf://a/b"
 
 
 def test_a_file_tells_nothing_of_the_machine_that_wrote_it(shipped: Path) -> None:

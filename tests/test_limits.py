@@ -31,11 +31,11 @@ class Small(Nearest):
 
     def __init__(self, room: int) -> None:
         super().__init__()
-        self.room, self.asked = room, list[int]()
+        self.room, self.areas = room, list[int]()
 
     def forward(self, lr: Tensor) -> Tensor:
         area = lr.shape[-1] * lr.shape[-2]
-        self.asked.append(area)
+        self.areas.append(area)
         if area > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
         return super().forward(lr)
@@ -54,9 +54,9 @@ def test_out_of_memory_halves_the_tile_and_remembers_it() -> None:
     assert model.limits.tile <= 32
     assert len(model.limits.notes) >= 1
     assert "out of memory on cpu; going on with tiles of" in model.limits.notes[0]
-    before = len(generator.asked)
+    before = len(generator.areas)
     model.upscale(pixels, tile=128)
-    assert max(generator.asked[before:]) <= 40 * 40  # what was too much is not tried again
+    assert max(generator.areas[before:]) <= 40 * 40  # what was too much is not tried again
 
 
 def test_out_of_memory_with_the_smallest_tile_is_one_clear_line() -> None:
@@ -165,16 +165,16 @@ def test_half_precision_on_a_cpu_is_refused() -> None:
 def test_progress_adds_up_to_the_image() -> None:
     class Late(Small):
         def forward(self, lr: Tensor) -> Tensor:
-            self.room = 0 if len(self.asked) == 5 else 1 << 20
+            self.room = 0 if len(self.areas) == 5 else 1 << 20
             return super().forward(lr)
 
     for model in (Model("n", Nearest(), 4), Model("late", Late(0), 4)):
-        told: list[float] = []
+        steps: list[float] = []
         images = [codec.unpack(Image.fromarray(image(101, 67)))] * 3
-        model.upscale_decoded(images, Settings(tile=24), told.append)
-        assert len(told) > 10
-        assert sum(told) == pytest.approx(3)
-    assert min(told) < 0  # what had been done when memory ran out
+        model.upscale_decoded(images, Settings(tile=24), steps.append)
+        assert len(steps) > 10
+        assert sum(steps) == pytest.approx(3)
+    assert min(steps) < 0  # what had been done when memory ran out
 
 
 def test_beside_the_result_only_seams_are_held() -> None:

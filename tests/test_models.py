@@ -494,7 +494,7 @@ print(names & set(sys.modules))
     assert (ran.stdout, ran.stderr) == ("set()\n", "")
 
 
-# --- what is said of a model --------------------------------------------------------------------
+# --- facts of a model ---------------------------------------------------------------------------
 
 
 def test_costs_are_counted_as_stated() -> None:
