@@ -170,11 +170,11 @@ def test_one_broken_image_does_not_take_the_others_with_it(cli: Cli) -> None:
 
 
 def test_what_a_degradation_refuses_is_said_of_the_image(cli: Cli) -> None:
-    file = photo(Path("face.png"))
-    status, out, err = cli(file, "out.png", "--set", "blur=30")
+    file = photo(Path("face.png"), (4, 4))
+    status, out, err = cli(file, "out.png", "--set", "kernel=gaussian-bicubic")
     assert (status, out) == (1, "")
     message, summary = err.splitlines()
-    assert message == "srkit: face.png: hr (64, 64) is too small for a blur of 30.0"
+    assert message == "srkit: face.png: hr (4, 4) is too small for a blur of 1.5"
     assert summary == "srkit: 1 image of 1 failed"
 
 
