@@ -132,10 +132,7 @@ def recipe_keys() -> str:
         parts.append(f"\n`[{section}]`: {summary(model)}\n\n")
         parts.append(table(heading, _keys(model, f"{section}.")))
     parts.append(f"\n`[losses.NAME]`: {summary(recipe.Loss)}\n\n")
-    weight = recipe.Loss.model_fields["weight"].default
-    parts.append(
-        table(heading, [("`losses.NAME.weight`", f"`{weight}`", "Times the loss's value.")])
-    )
+    parts.append(table(heading, _keys(recipe.Loss, "losses.NAME.")))
     return "".join(parts)
 
 

@@ -57,11 +57,12 @@ class Part(_WithOptions):
 
 
 class Loss(_WithOptions):
-    """A registered loss's weight, for images in [0, 1], with its options beside it.
+    """A registered loss, for images in [0, 1], with its options beside these keys.
 
     Attributes:
         weight: Factor of the loss in the sum that is minimised.
-        during: Part of the run in which the loss counts, from and to a share of its steps.
+        during: Part of the run in which the loss counts, as shares of its steps: ``[0.9, 1.0]`` is
+            the last tenth.
     """
 
     weight: Weight = 1.0
@@ -80,13 +81,13 @@ class Loss(_WithOptions):
 
 
 class Adversarial(_Frozen):
-    """How the generator and the discriminator play against each other.
+    """Adversarial training.
 
     Attributes:
-        objective: A name from `srkit.training.objectives.OBJECTIVES`.
+        objective: ``minimax``, ``non-saturating``, ``hinge`` or ``relativistic``.
         weight: Weight of the generator's adversarial term.
-        updates: ``simultaneous`` (both gradients from one pass, then both step, as the paper
-            words it) or ``alternating`` (the discriminator steps first, then is asked again).
+        updates: ``simultaneous`` (both gradients from one pass, then both networks step) or
+            ``alternating`` (the discriminator steps first, then runs again for the generator).
     """
 
     objective: Literal["minimax", "non-saturating", "hinge", "relativistic"] = "non-saturating"
@@ -99,15 +100,15 @@ class Data(_Frozen):
 
     Attributes:
         framing: ``square`` (largest centred square), ``squash`` (the whole image, whatever its
-            shape) or ``jitter`` (a random square of the largest centred one, drawn anew each
-            time, so that one network sees faces of many sizes and places).
+            shape) or ``jitter`` (a random square of the largest centred one, each time another,
+            so that a network sees faces of many sizes and places).
         size: Side of HR in pixels.
-        extra_sizes: Further sides of HR, with ``jitter``: each batch draws one of all sizes. A
-            batch of larger images has as many fewer, so that it costs about the same.
+        extra_sizes: Further sides of HR, with ``jitter``: each batch has a random one of all
+            sizes. A batch of larger images has fewer, so that it takes about the same time.
         photo_size: Side in pixels at which ``jitter`` stores the centred squares.
-        crop: Least and largest side of the random square, as shares of ``photo_size``. A square
-            is never smaller than the HR image made of it.
-        flips: Mirror half of the images, drawn anew each epoch.
+        crop: Smallest and largest side of the random square, as shares of ``photo_size``. A square
+            is never smaller than its HR image.
+        flips: Mirror a random half of the images in each epoch.
         pairs: The folder holds real pairs in subfolders ``lr`` and ``hr``: nothing is framed or
             degraded, and larger pairs are cut into squares of ``size``.
     """
@@ -152,16 +153,16 @@ class Optimizer(_Frozen):
 
     Attributes:
         name: ``adam`` or ``adamw``.
-        learning_rate: Before schedule and warm-up.
+        learning_rate: Learning rate before schedule and warm-up.
         betas: Decay of the averages of the gradient and of its square.
         weight_decay: As the optimiser defines it; ``adamw`` decouples it.
         schedule: ``constant``; ``step`` (times ``gamma`` every ``step_size`` steps); ``cosine``
             (down to ``min_lr_ratio`` times the rate at the end).
-        step_size: Steps between two cuts of the ``step`` schedule.
-        gamma: Factor of each cut of the ``step`` schedule.
-        min_lr_ratio: Share of the rate that the ``cosine`` schedule falls to as the run ends.
+        step_size: Steps between two changes of the ``step`` schedule.
+        gamma: Factor of each change of the ``step`` schedule.
+        min_lr_ratio: Last learning rate of the ``cosine`` schedule, relative to ``learning_rate``.
         warmup: Steps over which the rate rises linearly to its value.
-        clip: Largest norm of a network's gradient; a longer one is scaled down to it. None: any.
+        clip: Largest norm of a network's gradient; a larger one is scaled down to it.
     """
 
     name: Literal["adam", "adamw"] = "adam"
@@ -177,12 +178,12 @@ class Optimizer(_Frozen):
 
 
 class Recovery(_Frozen):
-    """What a run does about steps whose loss or gradient isn't finite; each one is skipped.
+    """Steps with a loss or gradient that isn't finite, which are skipped.
 
     Attributes:
         max_nonfinite_steps: Such steps in a row after which the run goes back to its last good
             checkpoint, once; the second time it stops.
-        lr_factor: Factor of the learning rate for the rest of a run that has gone back.
+        lr_factor: Factor of the learning rate after that.
     """
 
     max_nonfinite_steps: Positive = 10
@@ -190,27 +191,27 @@ class Recovery(_Frozen):
 
 
 class Recipe(_Frozen):
-    """A complete training run, but for where the images lie.
+    """A complete training run, except for the place of the data.
 
     Attributes:
-        name: What the run is called.
-        scale: Upscaling factor; every part that has a ``scale`` is given this one.
+        name: Name of the run.
+        scale: Upscaling factor, for all parts.
         steps: Training steps.
         batch_size: Images a step, over all processes together.
-        accumulate: Parts in which each process computes its share of a batch, one after another,
-            where memory is short; their gradients are averaged.
-        precision: In which the networks compute: ``fp32``, ``bf16``, ``fp16`` (CUDA only);
-            weights, losses and optimisers stay in float32.
-        seed: Decides initial weights, order, flips and noise.
-        init: A model's name, a checkpoint or a run whose generator's weights are started from.
+        accumulate: Number of parts in which a process computes its batch, to save memory; their
+            gradients are averaged.
+        precision: Precision of the networks: ``fp32``, ``bf16``, ``fp16`` (CUDA only); weights,
+            losses and optimisers stay in float32.
+        seed: Seed of initial weights, order, flips and noise.
+        init: A model, checkpoint or run whose generator's weights the run starts from.
         generator: A registered generator; its options beside its name.
-        discriminator: A registered discriminator; left out: no adversary.
-        adversarial: How the two play; goes with ``discriminator``.
+        discriminator: A registered discriminator; none without adversarial training.
+        adversarial: Adversarial training; goes with ``discriminator``.
         losses: Registered losses by name.
         degradation: A registered degradation, HR to LR.
         data: How photos become HR images.
         optimizer: Optimiser of both networks.
-        recovery: What to do about steps that aren't finite.
+        recovery: Steps that are not finite.
         ema: Decay of the generator's moving average, used for validation and the final
             weights; 0 for none.
         validate_every: Training steps between validations (and image grids).

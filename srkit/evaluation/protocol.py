@@ -32,21 +32,21 @@ class Protocol(pydantic.BaseModel):
 
     Attributes:
         name: Name of the protocol.
-        description: One line.
+        description: Description in one line.
         framing: ``squash`` (the whole image), ``square`` (its largest centred square), ``whole``
             (as it is, cut to a multiple of the scale), or ``face`` (a detected face's box, widened;
             for identity).
-        size: Side of HR in pixels; without meaning for ``whole``.
+        size: Side of HR in pixels; unused with ``whole``.
         scale: Upscaling factor.
-        degradation: Registered name.
-        options: Options of the degradation that aren't its defaults.
-        seed: Seed of noise and draws. An image's noise follows from this and its own pixels.
+        degradation: A registered degradation.
+        options: Options of the degradation that differ from its defaults.
+        seed: Seed of noise and sampling. An image's noise follows from it and the image's pixels.
         references: How bicubic and Lanczos are computed: in ``float32``, or by ``pillow`` itself,
             which rounds to 8 bits after each direction, as in many published tables.
         border: Pixels cut off each side of sr and hr before they are compared.
-        metrics: Registered names, in the order of a table's columns.
-        set_metrics: Registered metrics of whole sets.
-        scores: What the figures rest on, in words.
+        metrics: Registered metrics, in the order of a table.
+        set_metrics: Registered metrics of sets.
+        scores: What the scores are computed on, in words.
     """
 
     model_config = pydantic.ConfigDict(
