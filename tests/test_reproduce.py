@@ -104,7 +104,10 @@ def test_settings_change_the_scenarios_that_have_the_part(tmp_path: Path) -> Non
 
 
 def test_a_time_budget_is_shared_and_fixes_the_steps(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("srkit.training.cost.MIN_SECONDS", 0.1)
     shares = []
@@ -122,6 +125,9 @@ def test_a_time_budget_is_shared_and_fixes_the_steps(
     plan = json.loads((tmp_path / "out" / "study.json").read_text())
     assert min(plan["steps"]) > 1
     assert plan["options"]["time_budget"] == "200s"
+    (tmp_path / "out" / "study.json").write_text('{"options": {}}')
+    assert place("out", "--steps", "5") == 2
+    assert "study.json: 'steps' is missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -20,19 +20,22 @@ class PlainDiscriminator(nn.Module):
 
     Args:
         width: Multiplies all kernel counts.
+        normalise: Batch normalisation after each 3x3 convolution but the first, as in SRGAN; the
+            paper mentions none here.
 
     Raises:
         ValueError: A width that isn't positive.
     """
 
-    def __init__(self, *, width: float = 1.0) -> None:
+    def __init__(self, *, width: float = 1.0, normalise: bool = False) -> None:
         super().__init__()
         blocks: list[nn.Sequential] = []
         before = 3
         for count, stride in LAYERS:
             after = kernels(count, width)
-            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1)
-            blocks.append(nn.Sequential(convolution, nn.ReLU(inplace=True)))
+            norm = [nn.BatchNorm2d(after)] if normalise and blocks else []
+            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=not norm)
+            blocks.append(nn.Sequential(convolution, *norm, nn.ReLU(inplace=True)))
             before = after
         hidden = kernels(1024, width)
         self.first_five = nn.Sequential(*blocks[:5])

@@ -66,6 +66,8 @@ class InceptionResidualBlock(nn.Module):
         asymmetric: See `Branches`.
     """
 
+    rectify = False  # ReLU after the 1x1 convolution, too
+
     def __init__(self, channels: int, each: int, asymmetric: bool = False) -> None:
         super().__init__()
         self.branches = Branches(channels, each, asymmetric)
@@ -74,7 +76,7 @@ class InceptionResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``B(channels)hw`` to the same shape."""
         y: Tensor = self.project(self.branches(x))
-        return torch.relu(x + y)
+        return torch.relu(x + (torch.relu(y) if self.rectify else y))
 
 
 class UpscalingBlock(nn.Module):
@@ -87,6 +89,8 @@ class UpscalingBlock(nn.Module):
             pixels. ``shuffle``: branches at the input's size, then pixel shuffle.
         asymmetric: See `Branches`.
     """
+
+    rectify = False  # ReLU after the 1x1 convolution
 
     def __init__(
         self, inputs: int, outputs: int, upscale: Upscale = "resize", asymmetric: bool = False
@@ -102,6 +106,7 @@ class UpscalingBlock(nn.Module):
         if self.upscale == "resize":
             x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
         y: Tensor = self.spread(self.branches(x))
+        y = torch.relu(y) if self.rectify else y
         return nn.functional.pixel_shuffle(y, 2) if self.upscale == "shuffle" else y
 
     def start_smooth(self) -> None:
@@ -128,6 +133,7 @@ class InceptionResidual(nn.Module):
         upscale: ``resize`` or ``shuffle``; see `UpscalingBlock`.
         asymmetric: 1x3 and 3x1, 1x5 and 5x1 in place of 3x3 and 5x5: the paper's future work
             (P19). 2,200,835 parameters at width 1.
+        rectify: ReLU after the last 1x1 convolution of each block, too: another reading of P4.
 
     Raises:
         ValueError: Another scale, or a width that isn't positive.
@@ -140,6 +146,7 @@ class InceptionResidual(nn.Module):
         width: float = 1.0,
         upscale: Upscale = "resize",
         asymmetric: bool = False,
+        rectify: bool = False,
     ) -> None:
         super().__init__()
         if scale != 4:
@@ -152,6 +159,8 @@ class InceptionResidual(nn.Module):
         self.up1 = UpscalingBlock(2 * middle, middle, upscale, asymmetric)
         self.residual2 = InceptionResidualBlock(middle, middle, asymmetric)
         self.up2 = UpscalingBlock(middle, narrow, upscale, asymmetric)
+        for block in (self.residual1, self.up1, self.residual2, self.up2):
+            block.rectify = rectify
         last = kernels(32, width)
         self.tail = nn.Sequential(
             nn.Conv2d(narrow, narrow, 3, padding=1),

@@ -19,8 +19,10 @@ from statistics import median
 from typing import Annotated, Any, NamedTuple
 
 import typer
+from typing_extensions import TypedDict
 
 import srkit
+from srkit import foreign
 from srkit.errors import Interrupted
 from srkit.files import write_text
 from srkit_inception_gan import results
@@ -84,6 +86,13 @@ def paper(
     write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_text(out / "summary.md", results.markdown(summary))
     typer.echo(f"{out / 'summary.md'}\n{out / 'report' / 'index.html'}")
+
+
+class Plan(TypedDict):
+    """What ``study.json`` keeps: the options of the first start, and each scenario's steps."""
+
+    options: dict[str, Any]
+    steps: list[int]
 
 
 class Run(NamedTuple):
@@ -156,9 +165,9 @@ class Study:
             each = [*steps] * len(self.scenarios) if len(steps) == 1 else steps
             each = each or [self._steps_within(share, scenario) for scenario in self.scenarios]
             write_text(file, json.dumps({"options": options, "steps": each}) + "\n")
-        plan: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        plan = foreign.read(file, Plan, "JSON")
         for key, value in options.items():
-            if (before := plan["options"][key]) != value:
+            if (before := plan["options"].get(key)) != value:
                 raise srkit.InputError(
                     f"{self.out} was begun with {key} {before or 'not given'}, now "
                     f"{value or 'not given'}: ask for the same, or choose another --out"

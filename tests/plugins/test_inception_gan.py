@@ -87,7 +87,7 @@ def test_the_chain_of_feature_maps_is_the_papers(full: InceptionResidual) -> Non
 
 @pytest.mark.parametrize("size", [(16, 16), (5, 7), (1, 1), (23, 8)])
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("options", [{}, {"asymmetric": True}])
+@pytest.mark.parametrize("options", [{}, {"rectify": True, "asymmetric": True}])
 def test_any_input_size_works_and_the_output_stays_in_range(
     size: tuple[int, int], training: bool, options: dict[str, bool]
 ) -> None:
@@ -145,6 +145,20 @@ def test_an_inception_residual_block_adds_before_it_rectifies() -> None:
     assert torch.equal(block(x), expected)
     nn.init.zeros_(block.project.weight)  # the shortcut is an identity
     assert torch.equal(block(x), torch.relu(x))
+
+
+def test_the_last_1x1_of_each_block_can_be_rectified() -> None:
+    x = torch.randn(2, 8, 5, 5)
+    block = parts.InceptionResidualBlock(8, 4).eval()
+    change, block.rectify = torch.relu(block.project(block.branches(x))), True
+    assert torch.equal(block(x), torch.relu(x + change))
+    upscaling = parts.UpscalingBlock(8, 4)
+    assert upscaling(x).min() < 0
+    upscaling.rectify = True
+    assert upscaling(x).min() == 0
+    network = InceptionResidual(width=0.05, rectify=True)
+    blocks = (parts.InceptionResidualBlock, parts.UpscalingBlock)
+    assert [m.rectify for m in network.modules() if isinstance(m, blocks)] == [True] * 4
 
 
 @pytest.mark.parametrize("network", [InceptionResidual(width=0.25), PlainDiscriminator(width=0.25)])
@@ -206,6 +220,15 @@ def test_the_discriminators_layers_are_the_papers() -> None:
     leaves = [m for m in network.modules() if not list(m.children())]
     # ReLU after each convolution but the last, and nothing else: no batch normalisation.
     assert [type(leaf) for leaf in leaves] == [nn.Conv2d, nn.ReLU] * 8 + [nn.Conv2d]
+
+
+def test_the_discriminator_can_be_normalised_as_srgans() -> None:
+    network = PlainDiscriminator(normalise=True)
+    leaves = [m for m in network.modules() if not list(m.children())]
+    normalised = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    head = [nn.Conv2d, nn.ReLU, nn.Conv2d]
+    assert [type(leaf) for leaf in leaves] == [nn.Conv2d, nn.ReLU, *normalised * 6, *head]
+    assert sum(p.numel() for p in network.parameters()) == 2_853_249
 
 
 def test_the_feature_is_the_fifth_activation_and_the_logits_the_mean_of_the_map() -> None:
