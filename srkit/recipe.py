@@ -244,7 +244,7 @@ class Recipe(_Frozen):
         if (self.discriminator is None) != (self.adversarial is None):
             raise ValueError("discriminator and adversarial go together: give both or neither")
         if not any(term.weight for term in (*self.losses.values(), self.adversarial) if term):
-            raise ValueError("nothing to train on: give a loss or the adversary a weight above 0")
+            raise ValueError("nothing to train on: a loss or the adversary needs a weight above 0")
         return self
 
     @classmethod
@@ -321,7 +321,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """
     path, equals, raw = text.partition("=")
     if not equals or not path.strip():
-        raise RecipeError(f"--set wants part.option=value, not '{text}'")
+        raise RecipeError(f"--set takes part.option=value, not '{text}'")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:

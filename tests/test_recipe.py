@@ -199,7 +199,7 @@ def test_a_setting_is_toml_or_a_bare_string(text: str, path: str, value: Any) ->
 
 @pytest.mark.parametrize("text", ["steps", "=3", " =3", ""])
 def test_a_setting_without_path_or_value_is_refused(text: str) -> None:
-    with pytest.raises(RecipeError, match=r"--set wants part\.option=value"):
+    with pytest.raises(RecipeError, match=r"--set takes part\.option=value"):
         parse_setting(text)
 
 

@@ -144,7 +144,7 @@ def test_a_time_budget_is_shared_and_fixes_the_steps(
             "no chosen scenario has such a part",
         ),
         (("--set", "generator.widht=2"), "widht"),
-        (("--time-budget", "soon"), "'soon' is no time"),
+        (("--time-budget", "soon"), "'soon' is not a time"),
         (("--scenario", "4", "--time-budget", "0.1s"), "time budget is too short"),
         (("--verify-data", "nowhere"), "no face set 'imm' at"),
     ],

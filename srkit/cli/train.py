@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # Errors that all processes of a run have alike.
 COMMON = (RecipeError, UnknownNameError, NameClashError, OptionError, Interrupted)
-SOURCES = "A folder, samples, hf:OWNER/NAME, or shards."
+SOURCES = "Training images: a folder, samples, hf:OWNER/NAME, shards."
 
 
 def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
@@ -74,17 +74,17 @@ def _leave() -> None:
 def train(
     recipe: Annotated[str, typer.Argument(help="A registered recipe, or a TOML file.")],
     data: Annotated[str, typer.Option(help=SOURCES)] = "celeba",
-    val: Annotated[str | None, typer.Option(help="The same for held-out photos.")] = None,
+    val: Annotated[str | None, typer.Option(help="Validation images, as --data.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
     time_budget: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Fix the steps so that they take 2h, 1h30m..."),
+        typer.Option(metavar="TIME", help="Train for this long: 2h, 1h30m..."),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Decides every random draw.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images per step.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     init: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")
     ] = None,
@@ -118,10 +118,10 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PART.OPTION=VALUE", help="Change one value; repeatable."),
+        typer.Option("--set", metavar="PART.OPTION=VALUE", help="Change a value; repeatable."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint.")
+        bool, typer.Option("--resume", help="Continue from the newest checkpoint.")
     ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Print size, memory and speed; don't train.")
@@ -211,7 +211,7 @@ def parse_time(text: str) -> float:
         parts = []
     seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1, 1), strict=False))
     if not 0 < seconds < float("inf"):
-        raise InputError(f"'{text}' is no time; say it as 2h, 90m, 1h30m or 45s")
+        raise InputError(f"'{text}' is not a time; write 2h, 90m, 1h30m or 45s")
     return seconds
 
 

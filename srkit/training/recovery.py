@@ -34,7 +34,7 @@ def recover(state: State, folder: RunFolder, skipped: Skipped) -> str | None:
         f"from {skipped.since} on"
     )
     if state.recovered:
-        raise SrkitError(f"{event}, again after going back and learning more slowly; {advice}")
+        raise SrkitError(f"{event}, again after one restart at a lower learning rate; {advice}")
     # The best so far stays, since a file holds its weights; so does fp16's scale, which may
     # have had to fall.
     best, scaler = state.best, state.processes.scaler

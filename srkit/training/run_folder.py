@@ -63,9 +63,7 @@ class RunFolder:
 
     def _require_free(self) -> None:
         if (self.path / LOG).exists() or checkpoint.checkpoints(self.path):
-            raise InputError(
-                f"{self.path} already holds a run; --resume goes on, --out starts elsewhere"
-            )
+            raise InputError(f"{self.path} already holds a run: use --resume, or another --out")
 
     def begin(self, recipe: Recipe) -> None:
         """Make the folder, lock it and write the recipe.
