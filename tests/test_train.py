@@ -586,7 +586,7 @@ def test_resuming_to_a_step_that_was_not_validated_still_scores(
     ("settings", "message"),
     [
         ({"generator.scale": 2}, "scale is the recipe's"),
-        ({"degradation.blur": 30.0}, "too small for a blur"),
+        ({"degradation.kernel": "gaussian-bicubic", "data.size": 4}, "too small for a blur"),
         ({"data.size": 8}, "sides of 11 or more"),
     ],
 )
