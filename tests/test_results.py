@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forks import Fork
 from PIL import Image
 
 from srkit import InputError
@@ -135,20 +136,15 @@ def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     assert list((tmp_path / "deep").iterdir()) == []
 
 
-def _writer(file: Path, number: int) -> None:
-    for turn in range(20):
-        Store(file).put("a", {f"{number} {turn}".encode(): b"x" * 1000})
-
-
 def test_several_processes_keep_things_at_once(tmp_path: Path) -> None:
     file = tmp_path / "kept.sqlite"
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_writer, args=(file, number)) for number in range(2)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0]
+
+    def write(number: int) -> None:
+        for turn in range(20):
+            Store(file).put("a", {f"{number} {turn}".encode(): b"x" * 1000})
+
+    forks = [Fork(tmp_path, partial(write, number)) for number in range(2)]
+    assert [fork.end()[0] for fork in forks] == [0, 0]
     keys = [f"{number} {turn}".encode() for number in range(2) for turn in range(20)]
     assert len(Store(file).get("a", keys)) == 40
 
