@@ -1,4 +1,4 @@
-"""From HR to LR: shrink, noise, 8 bits; one seed an image decides every draw."""
+"""From HR to LR: blur, shrink, noise, 8 bits; one seed an image decides every draw."""
 
 from __future__ import annotations
 
@@ -15,12 +15,35 @@ from torch.nn.functional import interpolate
 from srkit import seeds as noise_of
 
 Kernel = Literal["bicubic", "bilinear", "area", "gaussian-bicubic", "pillow-bicubic"]
+Range = float | tuple[float, float]
 
-_NOISE, _SIGMA = 0, 101  # streams of an image's seed
+_NOISE, _NOISE_SIGMA, _BLUR_SIGMA = 0, 101, 102  # streams of an image's seed
+
+
+def _ends(what: str, value: Range) -> tuple[float, float]:
+    low, high = value if isinstance(value, tuple) else (value, value)
+    if not 0 <= low <= high:
+        raise ValueError(f"{what} is a range from 0 up, not {value}")
+    return low, high
+
+
+def _drawn(ends: tuple[float, float], seeds: Tensor, stream: int) -> Tensor:
+    low, high = ends
+    return low + (high - low) * noise_of.uniform(seeds, (), stream)
+
+
+def _blurred(hr: Tensor, sigma: Tensor, most: float) -> Tensor:
+    size = 2 * math.ceil(3 * most) + 1
+    if size // 2 >= min(hr.shape[-2:]):
+        raise ValueError(f"hr {tuple(hr.shape[-2:])} is too small for a blur of {most}")
+    # A sigma of zero would divide by zero; a hundredth of a pixel blurs nothing.
+    both = sigma.clamp(min=0.01)[:, None].expand(-1, 2)
+    blurred: Tensor = gaussian_blur2d(hr, (size, size), both, border_type="reflect")
+    return blurred
 
 
 class FaceDegradation(nn.Module):
-    """Shrink, add Gaussian noise, clamp, round to 8 bits.
+    """Blur, shrink, add Gaussian noise, clamp, round to 8 bits.
 
     The defaults are the evaluation protocol ``paper``: antialiased bicubic (torch's, a = -0.5,
     as in Pillow), noise of sigma 0.02, 8 bits. The paper says "downscaled by 4 with some random
@@ -32,6 +55,7 @@ class FaceDegradation(nn.Module):
             OpenCV pipelines call antialiased), or ``pillow-bicubic`` (Pillow itself, which rounds
             to 8 bits after each direction; on the CPU).
         noise: Sigma of the noise in [0, 1] units, or the range it is drawn from per image.
+        blur: Sigma of a Gaussian blur in HR pixels before shrinking, or its range.
         quantise: Round to 8 bits, as a file would.
 
     Attributes:
@@ -44,14 +68,13 @@ class FaceDegradation(nn.Module):
         self,
         *,
         kernel: Kernel = "bicubic",
-        noise: float | tuple[float, float] = 0.02,
+        noise: Range = 0.02,
+        blur: Range = 0.0,
         quantise: bool = True,
     ) -> None:
         super().__init__()
         self.kernel, self.quantise = kernel, quantise
-        self.low, self.high = noise if isinstance(noise, tuple) else (noise, noise)
-        if not 0 <= self.low <= self.high:
-            raise ValueError(f"noise is a range from 0 up, not {noise}")
+        self.noise, self.blur = _ends("noise", noise), _ends("blur", blur)
 
     def _shrunk(self, hr: Tensor) -> Tensor:
         size = (hr.shape[-2] // self.scale, hr.shape[-1] // self.scale)
@@ -62,11 +85,7 @@ class FaceDegradation(nn.Module):
         if self.kernel == "gaussian-bicubic":
             # kornia's rule for the blur before it resamples.
             sigma = (self.scale - 1) / 2
-            side = 2 * math.ceil(3 * sigma) + 1
-            if side // 2 >= min(hr.shape[-2:]):
-                raise ValueError(f"hr {tuple(hr.shape[-2:])} is too small for a blur of {sigma}")
-            sigmas = hr.new_full((len(hr), 2), sigma)
-            hr = gaussian_blur2d(hr, (side, side), sigmas, border_type="reflect")
+            hr = _blurred(hr, hr.new_full((len(hr),), sigma), sigma)
             return interpolate(hr, size=size, mode="bicubic", align_corners=False)
         return interpolate(hr, size=size, mode=self.kernel, align_corners=False, antialias=True)
 
@@ -74,10 +93,12 @@ class FaceDegradation(nn.Module):
         """Map ``hr`` (B3HW in [0, 1]) to ``lr`` (B3hw), h = H / scale; ``seeds`` int64, ``B``."""
         if hr.shape[-2] % self.scale or hr.shape[-1] % self.scale:
             raise ValueError(f"hr {tuple(hr.shape[-2:])} is no multiple of scale {self.scale}")
+        if self.blur[1] > 0:
+            hr = _blurred(hr, _drawn(self.blur, seeds, _BLUR_SIGMA), self.blur[1])
         lr = self._shrunk(hr)
-        if self.high > 0:
-            sigma = self.low + (self.high - self.low) * noise_of.uniform(seeds, (), _SIGMA)
-            lr = lr + sigma[:, None, None, None] * noise_of.normal(seeds, lr.shape[1:], _NOISE)
+        if self.noise[1] > 0:
+            sigma = _drawn(self.noise, seeds, _NOISE_SIGMA)[:, None, None, None]
+            lr = lr + sigma * noise_of.normal(seeds, lr.shape[1:], _NOISE)
         lr = lr.clamp(0, 1)
         return torch.round(lr * 255) / 255 if self.quantise else lr
 

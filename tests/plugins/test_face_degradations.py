@@ -69,6 +69,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"kernel": "area", "quantise": False},
     {"kernel": "bilinear", "quantise": False},
     {"kernel": "gaussian-bicubic", "quantise": False},
+    {"blur": (0.0, 2.0), "quantise": False},
 ]
 
 
@@ -142,8 +143,21 @@ def test_gaussian_bicubic_is_a_blur_and_then_plain_interpolation(hr: Tensor) -> 
 )
 def test_a_constant_stays_that_constant(kernel: str) -> None:
     grey = torch.full((1, 3, 64, 64), 0.2)
-    lr = degrade(kernel=kernel, noise=0, quantise=False)(grey, seeds=torch.tensor([0]))
+    lr = degrade(kernel=kernel, noise=0, blur=1.5, quantise=False)(grey, seeds=torch.tensor([0]))
     torch.testing.assert_close(lr, torch.full((1, 3, 16, 16), 0.2))
+
+
+def test_blur_softens_the_more_the_wider(hr: Tensor) -> None:
+    def contrast(blur: float) -> float:
+        return float(degrade(noise=0, blur=blur, quantise=False)(hr, seeds=keys(hr)).var())
+
+    assert contrast(0.0) > contrast(1.0) > contrast(3.0)
+
+
+def test_a_blur_range_that_draws_nothing_blurs_nothing(hr: Tensor) -> None:
+    sharp = degrade(noise=0, quantise=False)(hr, seeds=keys(hr))
+    barely = degrade(noise=0, blur=1e-9, quantise=False)(hr, seeds=keys(hr))
+    torch.testing.assert_close(barely, sharp)
 
 
 def test_quantise_rounds_to_8_bits_and_only_then(hr: Tensor) -> None:
@@ -161,7 +175,9 @@ def test_lr_stays_in_range_at_black_and_white() -> None:
         assert 0 <= lr.min() <= lr.max() <= 1
 
 
-@pytest.mark.parametrize("noise", [-0.1, [0.2, 0.1], [-1, 1]])
-def test_a_range_that_is_none_is_refused(noise: Any) -> None:
-    with pytest.raises(OptionError, match="noise is a range from 0 up"):
-        degrade(noise=noise)
+@pytest.mark.parametrize(
+    "options", [{"noise": -0.1}, {"noise": [0.2, 0.1]}, {"blur": -1}, {"blur": [-1, 1]}]
+)
+def test_a_range_that_is_none_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="is a range from 0 up"):
+        degrade(**options)
