@@ -53,13 +53,9 @@ def test_the_astronauts_face_is_found(detector: Detector, astronaut: Image.Image
     assert areas == sorted(areas, reverse=True)
 
 
-def test_a_mirrored_face_is_found_where_it_is(detector: Detector, astronaut: Image.Image) -> None:
-    x, y = centre(detector.faces(ImageOps.mirror(astronaut))[0])
+def test_a_mirrored_grey_face_is_found(detector: Detector, astronaut: Image.Image) -> None:
+    x, y = centre(detector.faces(ImageOps.mirror(astronaut).convert("L"))[0])
     assert (512 - x, y) == pytest.approx(CENTRE, abs=15)
-
-
-def test_a_grey_image_has_a_face_too(detector: Detector, astronaut: Image.Image) -> None:
-    assert centre(detector.faces(astronaut.convert("L"))[0]) == pytest.approx(CENTRE, abs=15)
 
 
 def test_noise_has_no_face(detector: Detector) -> None:
@@ -67,7 +63,7 @@ def test_noise_has_no_face(detector: Detector) -> None:
     assert detector.faces(Image.fromarray(noise)) == []
 
 
-@pytest.mark.parametrize("size", [(64, 64), (30, 20), (300, 25)])
+@pytest.mark.parametrize("size", [(64, 64), (30, 20), (300, 25), (5, 4)])
 def test_an_empty_or_small_image_has_no_face(detector: Detector, size: tuple[int, int]) -> None:
     assert detector.faces(Image.new("RGB", size, (128, 128, 128))) == []
 
@@ -75,10 +71,6 @@ def test_an_empty_or_small_image_has_no_face(detector: Detector, size: tuple[int
 @pytest.mark.parametrize("least", [47, 94])  # times 12.0 / least it is 11.999999999999998
 def test_an_image_just_as_small_as_the_least_face_is_looked_at_or_not(least: int) -> None:
     assert align_detector(min_size=least).faces(Image.new("RGB", (least, least))) == []
-
-
-def test_an_image_of_a_few_pixels_has_no_face(detector: Detector) -> None:
-    assert detector.faces(Image.new("RGB", (5, 4))) == []
 
 
 def test_least_size_and_confidence_leave_faces_out(astronaut: Image.Image) -> None:

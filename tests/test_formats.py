@@ -199,7 +199,7 @@ def test_a_size_is_that_of_the_upright_image(tmp_path: Path, suffix: str, orient
     assert size == ((64, 96) if orientation == 6 and suffix != ".bmp" else (96, 64))
 
 
-def test_a_size_is_told_of_no_broken_image(tmp_path: Path) -> None:
+def test_a_broken_image_has_no_size(tmp_path: Path) -> None:
     for content in (b"", b"none", png_of_size(30_000, 30_000)):
         with pytest.raises(InputError, match=r"^x: "):
             codec.size_of("x", content)
@@ -223,7 +223,7 @@ def test_a_size_is_told_of_no_broken_image(tmp_path: Path) -> None:
         ("folder.png", (4, 4), "it is a folder"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_hours_are_lost(
+def test_what_cannot_be_written_is_refused_first(
     tmp_path: Path, name: str, size: tuple[int, int], says: str
 ) -> None:
     if name == "a.avif" and not AVIF:
@@ -246,7 +246,7 @@ def test_sizes_up_to_the_limit_can_be_written(tmp_path: Path, suffix: str) -> No
         assert written.size == size
 
 
-def test_a_folder_without_permission_is_told(
+def test_a_folder_without_permission_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda place, how: Path(place) != tmp_path)

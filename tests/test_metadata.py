@@ -337,7 +337,7 @@ def test_broken_exif_does_not_stop_an_image(tmp_path: Path, damage: str, suffix:
     assert found(tmp_path / f"b{suffix}")[1] is not None
 
 
-def test_exif_that_a_jpeg_has_no_room_for_is_told(tmp_path: Path) -> None:
+def test_exif_that_a_jpeg_has_no_room_for_is_noted(tmp_path: Path) -> None:
     exif = exif_of_a_camera(1, note=bytes(70_000))
     Image.new("RGB", (4, 2)).save(tmp_path / "a.png", exif=exif)
     image = codec.read(tmp_path / "a.png")
@@ -379,7 +379,7 @@ def photoshop(block: bytes) -> bytes:
     return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content
 
 
-def said_by(file: Path) -> dict[str, Any]:
+def described_by(file: Path) -> dict[str, Any]:
     """IPTC, comment and texts of a file, by Pillow."""
     with Image.open(file) as image:
         image.load()
@@ -393,7 +393,7 @@ def said_by(file: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("out", [*FORMATS, *DEEP, ".bmp"])
 @pytest.mark.parametrize("given", [".png", ".jpg", ".tif"])
-def test_what_is_said_is_kept_or_its_loss_is_told(tmp_path: Path, given: str, out: str) -> None:
+def test_iptc_comments_and_texts_are_kept_or_noted(tmp_path: Path, given: str, out: str) -> None:
     image, texts = Image.new("RGB", (4, 2)), PngInfo()
     texts.add_text("parameters", "a portrait\nSteps: 20")
     texts.add_itxt("Title", "Größe ✓")
@@ -411,7 +411,7 @@ def test_what_is_said_is_kept_or_its_loss_is_told(tmp_path: Path, given: str, ou
         decoded = DecodedImage(decoded.pixels.astype(np.uint16), info=decoded.info)
     lost = codec.save(decoded, wanted)
     name = {".jpg": "JPEG", ".tif": "TIFF"}.get(wanted.suffix, wanted.suffix[1:].upper())
-    found = said_by(wanted)
+    found = described_by(wanted)
     brought: dict[str, tuple[str, Any]] = {}
     if given == ".png":
         brought["text"] = ("PNG text", {"parameters": "a portrait\nSteps: 20", "Title": "Größe ✓"})
@@ -437,7 +437,7 @@ def test_no_resolution_is_invented(tmp_path: Path) -> None:
     assert codec.read(tmp_path / "a.tif").info["dpi"] == (200, 100)
 
 
-def test_pages_and_places_that_are_left_out_are_told(tmp_path: Path) -> None:
+def test_pages_and_places_that_are_left_out_are_noted(tmp_path: Path) -> None:
     pages = [Image.new("RGB", (4, 2), colour) for colour in ("red", "blue")]
     for name in ("8.tif", "16.tif"):
         if name == "8.tif":
@@ -528,8 +528,8 @@ def values(xmp: bytes, name: str) -> list[str]:
     root = ElementTree.fromstring(xmp.strip(b"\0 "))
     prefix, local = name.split(":")
     key = f"{{{NAMES[prefix]}}}{local}"
-    said = [e.text or "" for e in root.iter(key)]
-    return said + [e.attrib[key] for e in root.iter() if key in e.attrib]
+    values = [e.text or "" for e in root.iter(key)]
+    return values + [e.attrib[key] for e in root.iter() if key in e.attrib]
 
 
 @pytest.mark.parametrize(
@@ -579,10 +579,10 @@ def test_a_second_stamp_takes_the_first_ones_place() -> None:
 def test_no_result_is_called_less_artificial_than_its_input(
     before: str, generated: bool, after: str
 ) -> None:
-    said = stamp(XMP % (1, 2, 3), ORIGIN).replace(
+    before_it = stamp(XMP % (1, 2, 3), ORIGIN).replace(
         COMPOSITE.encode(), (SOURCE_TYPES + before).encode()
     )
-    result = stamp(said, Origin("x", None, "1", generated))
+    result = stamp(before_it, Origin("x", None, "1", generated))
     assert values(result, "iptc:DigitalSourceType") == [after]
 
 

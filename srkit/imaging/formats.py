@@ -71,15 +71,15 @@ def format_of(file: Path) -> str:
 
 
 def require_writable(file: Path, size: tuple[int, int]) -> None:
-    """See that an image can become a file before hours go into its pixels.
+    """Check that an image can be written, before it is computed.
 
     Args:
         file: Need not exist, nor its folder.
         size: Width and height in pixels.
 
     Raises:
-        InputError: The suffix is of no format that can be written, the format has no room for
-            so many pixels, the name is too long, or the folder can't be written.
+        InputError: The suffix is of no format that can be written, the image is too large for the
+            format, the name is too long, or the folder can't be written.
     """
     name = format_of(file)
     longest = LONGEST.get(name, 2**32 - 1)
