@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
 
 from srkit.imaging import colour
 from srkit.imaging.colour import Separation
@@ -136,6 +135,8 @@ def filled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """
     if alpha.all() or not alpha.any():
         return pixels
+    from scipy.ndimage import distance_transform_edt  # takes long, and few images need it
+
     nearest = distance_transform_edt(alpha == 0, return_distances=False, return_indices=True)
     result: np.ndarray = pixels[tuple(nearest)]
     return result
@@ -151,6 +152,8 @@ def upscaled_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         alpha: ``HW``, uint8 or uint16.
         size: Width and height of the result, which is of the same type.
     """
+    from scipy.ndimage import maximum_filter, minimum_filter
+
     image = Image.fromarray(alpha if alpha.dtype == np.uint8 else alpha.astype(np.float32))
     smooth = np.asarray(image.resize(size, Image.Resampling.LANCZOS)).round()
     if size[0] < alpha.shape[1] or size[1] < alpha.shape[0]:
