@@ -255,7 +255,7 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
         (["train", "inception-gam"], "unknown recipe 'inception-gam' (did you mean 'inception-gan"),
         (["train", "none.toml"], "none.toml"),
         (["list", "generator"], "unknown kind 'generator' (did you mean 'generators'?)"),
-        (["info", "face-residul"], "nothing is called 'face-residul' (did you mean 'face-resid"),
+        (["info", "face-residul"], "unknown name 'face-residul' (did you mean 'face-resid"),
         (["train", "faces", "--set", "generator.width"], "--set takes part.option=value"),
         (["train", "faces", "--set", "=3"], "--set takes part.option=value"),
         (["train", "faces-tiny", "--set", "generator.widht=3"], "did you mean 'width'"),

@@ -21,7 +21,7 @@ class Detector:
 
     Args:
         device: Where it computes.
-        min_size: Smallest face looked for, in pixels.
+        min_size: Smallest face to find, in pixels.
         confidence: Faces of a lower probability are left out.
         max_pixels: Number of pixels that MTCNN looks at, at most; its time and memory are in
             proportion to them. A larger image is searched in a copy reduced to that many. Where

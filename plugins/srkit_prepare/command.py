@@ -25,11 +25,11 @@ def prepare(
         int, typer.Option(min=16, max=4096, help="Width of a crop in pixels; 178 gives 178x218.")
     ] = 178,
     min_face_size: Annotated[
-        int, typer.Option(min=12, help="Smallest face looked for, in pixels of the photo.")
+        int, typer.Option(min=12, help="Smallest face to find, in pixels of the photo.")
     ] = 40,
     confidence: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Reject faces of a lower probability.", show_default="0.9"),
+        typer.Option(min=0, max=1, help="Lowest detection probability.", show_default="0.9"),
     ] = 0.9,
     max_upscale: Annotated[
         float,

@@ -36,7 +36,7 @@ class Settings:
 
     Attributes:
         width: Width of the crops, in pixels; 178 gives CelebA's 178x218.
-        min_face_size: Smallest face looked for, in pixels of the photo.
+        min_face_size: Smallest face to find, in pixels of the photo.
         confidence: Faces of a lower probability are rejected.
         max_upscale: A face is rejected if its crop has more than this many pixels to one of the
             photo, along a line.

@@ -91,7 +91,7 @@ def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = N
     for name in inputs:
         path = Path(name)
         if not name:
-            raise InputError("an input is empty; name a file or a folder, '.' for this one")
+            raise InputError("an input is empty; name a file or a folder")
         if path.is_dir():
             jobs += _of_folder(path, out, label, suffix)
         elif path.is_file():

@@ -29,7 +29,7 @@ _GAP = 2  # pixels between the images of a sheet
 
 def degrade(
     source: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    out: Annotated[Path, typer.Argument(help="A file or folder; for a folder, a folder.")],
+    out: Annotated[Path, typer.Argument(help="A file, or a folder for a folder.")],
     degradation: Annotated[
         str | None,
         typer.Option(help="A degradation's name, or a TOML file.", show_default=DEFAULT),
@@ -53,7 +53,7 @@ def degrade(
     ] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Random degradations per image.")] = 1,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Show the original beside it, at the same size.")
+        bool, typer.Option("--compare", help="Add the original, at the same size.")
     ] = False,
 ) -> None:
     """Degrade images as in training, to see what a network is asked to undo."""

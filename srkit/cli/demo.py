@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def demo(
     train: Annotated[
-        bool, typer.Option("--train", help="The whole tour: train, upscale, bench (a minute).")
+        bool, typer.Option("--train", help="Also train and measure a small model.")
     ] = False,
 ) -> None:
-    """Super-resolve the astronaut's face from 16x16; the image goes to this folder."""
+    """Super-resolve the astronaut's face from 16x16; writes srkit-demo.png."""
     from srkit import demo as demonstration
 
     console = Console(highlight=False)

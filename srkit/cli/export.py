@@ -18,7 +18,7 @@ def export(
         Path | None,
         typer.Option("--out", "-o", help="The file to write.", show_default="NAME.onnx"),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a model as ONNX, for images of any size, checked against torch."""
     from srkit.models import export as exporting

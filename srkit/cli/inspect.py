@@ -94,7 +94,7 @@ def info(
         return
     if not matching:
         known = [n for kind in kinds() for n in registry.offers(kind)]
-        raise UnknownNameError(f"nothing is called '{name}'{nearest(name, known)}; see srkit list")
+        raise UnknownNameError(f"unknown name '{name}'{nearest(name, known)}; see srkit list")
     for kind in matching:
         typer.echo("\n".join(_described(kind, name)))
 

@@ -33,13 +33,17 @@ def upscale(
     faces_only: Annotated[
         bool, typer.Option("--faces-only", help="Write the restored faces, not the image.")
     ] = False,
-    face_model: Annotated[str, typer.Option(help="As --model, for faces.")] = defaults.MODEL,
+    face_model: Annotated[
+        str, typer.Option(help="Model of the faces, as --model.")
+    ] = defaults.MODEL,
     min_face_size: Annotated[
-        int, typer.Option(min=8, help="Smallest face looked for, in input pixels.")
+        int, typer.Option(min=8, help="Smallest face to find, in input pixels.")
     ] = 8,
     consistent: Annotated[
         bool,
-        typer.Option("--consistent", help="Back-project: the downscaled result is the input."),
+        typer.Option(
+            "--consistent", help="Back-project, so that the downscaled result equals the input."
+        ),
     ] = False,
     ensemble: Annotated[
         bool,
@@ -58,17 +62,17 @@ def upscale(
         bool, typer.Option("--no-tag", help="Don't embed provenance (IPTC source type, model).")
     ] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave out what was done before, unchanged.")
+        bool, typer.Option("--skip-existing", help="Skip images that are done and unchanged.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list what would be written.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what happens as a JSON object a line.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Do only the I-th of N parts.", show_default="torchrun's"),
+        typer.Option(
+            metavar="I/N", help="Process only the I-th of N parts.", show_default="torchrun's"
+        ),
     ] = None,
     tile: Annotated[
         int | None,
@@ -78,7 +82,7 @@ def upscale(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
-    engine: Annotated[str, typer.Option(help="What runs the model: torch, onnxruntime.")] = "torch",
+    engine: Annotated[str, typer.Option(help="Inference engine: torch, onnxruntime.")] = "torch",
 ) -> None:
     """Upscale images. Alpha, 16 bits, profile, EXIF and resolution stay; turned upright."""
     from srkit.batch.jobs import Shard, plan

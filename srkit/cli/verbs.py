@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-USE, MEASURE, LOOK, MORE = "Train and use", "Measure", "What there is", "More"
+USE, MEASURE, LOOK, MORE = "Train and use", "Measure", "Inspect", "More"
 
 
 class Verb(NamedTuple):
@@ -74,7 +74,7 @@ VERBS = (
         "models",
         "inspect:models",
         LOOK,
-        "List the models that have a name.",
+        "List the registered models.",
         ("srkit models", "srkit info faces"),
     ),
     Verb(

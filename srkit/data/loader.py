@@ -249,7 +249,7 @@ def open_loader(
     held_out = None if apart is None else first_images(apart, recipe)
     if isinstance(train, StreamSource):
         if held_out is None:
-            raise InputError(f"{source} holds nothing out: give --val")
+            raise InputError(f"{source} has no validation images: use --val")
         if train.shards < world_size:
             raise InputError(
                 f"{train.shards} shards are too few for {world_size} processes, "
@@ -265,7 +265,7 @@ def open_loader(
     decoded = decode(train, folder, pixels=storage == "memory", progress=progress)
     rows, others = decoded.rows(hold_out=held_out is None)
     if not len(rows):
-        raise InputError(f"{source}: one image is too few to train on and hold one out")
+        raise InputError(f"{source}: two images or more are needed, one of them for validation")
     fingerprint = (decoded.train if held_out is None else decoded.whole)[:16]
     if held_out is None:
         held_out = _images_at(others[:MOST_HELD_OUT], train, decoded)

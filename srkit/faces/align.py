@@ -51,7 +51,7 @@ def detector(
 
     Args:
         device: Where it computes.
-        min_size: Smallest face looked for, in pixels.
+        min_size: Smallest face to find, in pixels.
         confidence: Faces of a lower probability are left out.
         max_pixels: Bound on the detector's work; see `srkit.hookspecs.srkit_detectors`.
     """

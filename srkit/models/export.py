@@ -67,7 +67,7 @@ def export(model: Model, file: Path, *, force: bool = False) -> Exported:
             can't be exported for images of all sizes, or the result isn't the same.
     """
     if model.metadata.get("reader") == READER:
-        raise InputError(f"'{model.name}' is an ONNX file already; export what that was made of")
+        raise InputError(f"'{model.name}' is an ONNX file already; export the original model")
     require_free(file, force=force)
     generator = copy.deepcopy(model.generator).cpu().float().eval()
     generator.requires_grad_(False).to(memory_format=torch.contiguous_format)

@@ -163,7 +163,7 @@ def _at_most(count: int, file: Path) -> Iterator[None]:
         nonlocal count
         count -= 1
         if count < 0:
-            raise InputError(f"{file}: weights don't fit this generator, which has more of them")
+            raise InputError(f"{file}: weights don't fit this generator: the file lacks some")
 
     hook = register_module_parameter_registration_hook(check)
     try:
