@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from srkit.errors import InputError
 from srkit.models import checkpoint
 from srkit.models.checkpoint import Checkpoint
 from srkit.recipe import Optimizer, Recipe
@@ -218,8 +219,15 @@ class State:
             what: Named where weights don't fit.
 
         Raises:
-            InputError: Weights don't fit, or a loss had another embedder until then.
+            InputError: Weights don't fit, something is missing, or a loss had another embedder
+                until then.
         """
+        try:
+            self._restore(saved, what)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{what}: a damaged checkpoint ({error!r:.200})") from error
+
+    def _restore(self, saved: Checkpoint, what: str) -> None:
         metadata = saved.metadata
         self.embedders = merge_embedders(metadata.get("embedders", {}), self.embedders, what)
         self.step = saved.step
