@@ -93,9 +93,9 @@ def lfw(root: Path) -> list[Person]:
 
 def _inner(root: Path) -> Path | None:
     """Return the folder in which the people's folders are to be looked for, if not in this one."""
-    every = _folders(root)
-    named = [folder for folder in every if folder.name.lower().startswith("lfw")]
-    alone = next((some[0] for some in (named, every) if len(some) == 1), None)
+    folders = _folders(root)
+    named = [folder for folder in folders if folder.name.lower().startswith("lfw")]
+    alone = next((group[0] for group in (named, folders) if len(group) == 1), None)
     return alone if alone and _folders(alone) else None
 
 
@@ -127,11 +127,11 @@ def csv(root: Path) -> list[Person]:
                 f"{table}: row {row.number}: '{row.file}' is of '{owners[photo]}' and of "
                 f"'{row.identity}'"
             )
-        if photo not in (known := photos.setdefault(row.identity, [])):
-            known.append(photo)
+        if photo not in (theirs := photos.setdefault(row.identity, [])):
+            theirs.append(photo)
     if not any(os.path.isfile(photo) for photo in owners):  # noqa: PTH113 - see `_beside`
         raise InputError(f"{table}: none of its {len(owners)} files is there, such as {photo}")
-    # One of the missing is left in: the bench says which photos it couldn't read.
+    # Missing files stay in: the bench names the photos that it couldn't read.
     return [Person(name, tuple(sorted(photos[name]))) for name in sorted(photos, key=_natural)]
 
 

@@ -74,7 +74,7 @@ class ImageMetric:
         title: Heading in tables.
         unit: ``"dB"`` or ``""``.
         higher_is_better: Which way is better.
-        on_luma: Compare BT.601 luma in place of RGB.
+        on_luma: Compare BT.601 luma instead of RGB.
         least: Smallest side in pixels it is defined for.
     """
 
@@ -100,7 +100,7 @@ class ImageMetric:
         _require_alike(self.least, sr=sr, hr=hr)
         count = max(1, AT_A_TIME.get(sr.device.type, ELSEWHERE) // max(1, sr[:1].numel()))
         parts = zip(sr.split(count), hr.split(count), strict=True)
-        return torch.cat([self._score(some, others) for some, others in parts])
+        return torch.cat([self._score(a, b) for a, b in parts])
 
     def _score(self, sr: Tensor, hr: Tensor) -> Tensor:
         a, b = to_8_bits(sr), to_8_bits(hr)
