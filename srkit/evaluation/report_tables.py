@@ -225,7 +225,7 @@ def pairs_table(pairs: Pairs) -> Table:
         f"{pairs.same} same and {pairs.different} different pairs, {pairs.impostors} impostors, "
         f"of {pairs.photos} photos of {pairs.people} people; of EER lower is better"
     )
-    title = f"Verification, {pairs.protocol['embedder']} [95%, people drawn anew]"
+    title = f"Verification, {pairs.protocol['embedder']} [95%, bootstrap over people]"
     headings = ["AUC", "EER", *(f"TAR at FAR {float(target):g}" for target in targets)]
     headings += ["rank-1", "gap closed"]
     notes = [note, *_missing(pairs)]
