@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 DRAWS = 2000  # resamples of the bootstrap
+LEVEL = 0.95  # share of resamples within an interval
 FLIPS = 10_000  # random sign flips of the test
 AT_ONCE = 1 << 18  # random numbers at a time: they stay in a core's cache
 EQUAL = 1e-12  # sums that differ by less than this share of all differences' sum are ties
@@ -104,7 +105,7 @@ def interval(
     for rows in _rows(DRAWS, count):
         drawn: NDArray[np.intp] = rng.integers(0, count, size=(rows, count))
         means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
