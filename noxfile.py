@@ -15,7 +15,7 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests", "lint", "types", "imports", "docs"]
 
 DOCS = Path("docs")
-CARD = Path("plugins/srkit_faces/weights/faces.md")
+WEIGHTS = Path("plugins/srkit_faces/weights")  # model cards
 
 
 def run(session: nox.Session, module: str, *arguments: str, **env: str) -> None:
@@ -85,7 +85,7 @@ def house(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Check the generated parts of the documentation, then build it; warnings are errors."""
-    texts = [Path("README.md"), CARD, *DOCS.rglob("*.md")]
+    texts = [Path("README.md"), *WEIGHTS.glob("*.md"), *DOCS.rglob("*.md")]
     pages = [page for page in texts if "[[[cog" in page.read_text(encoding="utf-8")]
     if pages:
         # Pages show the built-in plugins, whatever else this environment holds.

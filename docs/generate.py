@@ -230,6 +230,26 @@ def degraded_faces(part: str = "") -> str:
     return table(("", *results[rows[0]]), cells)
 
 
+def decibel(rows: int | None = None) -> str:
+    """Return the committed result of benchmarks/decibel.py.
+
+    Args:
+        rows: The first so many; all by default.
+    """
+    results = committed("decibel")["rows"]
+    cells = [
+        [
+            row.replace("; ", ": "),
+            *(
+                f"{c['psnr']:.3f} [{c['low']:.2f}, {c['high']:.2f}] / {c['ssim']:.4f}"
+                for c in results[row].values()
+            ),
+        ]
+        for row in list(results)[:rows]
+    ]
+    return table(("LR: compared", *next(iter(results.values()))), cells)
+
+
 def scenarios() -> str:
     """Return the committed result of benchmarks/scenarios.py as two tables."""
     runs = committed("scenarios")["runs"]

@@ -28,7 +28,7 @@ from srkit.recipe import Recipe, parse_setting
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-CARD = ROOT / "plugins" / "srkit_faces" / "weights" / "faces.md"
+CARDS = sorted((ROOT / "plugins" / "srkit_faces" / "weights").glob("*.md"))
 TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 QUICK = {"list", "info", "plugins", "demo", "--version"}  # these are run, others only parsed
@@ -173,7 +173,7 @@ def test_nothing_is_left_to_fill_in(page: Path) -> None:
 def test_generated_parts_are_up_to_date(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    generated = [str(page) for page in [*TEXTS, CARD] if "[[[cog" in read(page)]
+    generated = [str(page) for page in [*TEXTS, *CARDS] if "[[[cog" in read(page)]
     assert generated
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "path", [*sys.path])

@@ -29,4 +29,5 @@ def srkit_models() -> dict[str, str]:
     return {
         "faces": "srkit_faces.models:faces",
         "faces-clean": "srkit_faces.models:faces_clean",
+        "faces-x8": "srkit_faces.models:faces_x8",
     }

@@ -29,3 +29,15 @@ def faces_clean() -> ReadyModel:
         sha256="1e9d72a64e0b17e52bbd2f1cbb60e01c65fec50993d990ed87e8cb312164cd3c",
         card=FOLDER / "faces-clean.md",
     )
+
+
+def faces_x8() -> ReadyModel:
+    """Clean faces of 16 px, x8: face-hourglass, 6.7 M parameters (research terms)."""
+    return ReadyModel(
+        description="Clean faces of 16 px, x8",
+        licence="CelebA and UTKFace: non-commercial research (weights/LICENSE.md)",
+        file=FOLDER / "faces-x8.safetensors",
+        sha256="0de0d04c182f66596e5908bae97d0a325c7ea10a184805f98243756f48c5a200",
+        card=FOLDER / "faces-x8.md",
+        scale=8,
+    )

@@ -47,7 +47,7 @@ def faces_x8() -> Recipe:
     return Recipe(
         name="faces-x8",
         scale=8,
-        steps=24_000,
+        steps=20_000,
         generator=Part.of("face-hourglass", widths=[64, 128, 256]),
         losses=_PIXEL,
         degradation=Part.of("chain"),
