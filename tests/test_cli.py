@@ -194,6 +194,7 @@ def test_info_of_the_shipped_model_shows_its_card_and_licence(cli: Cli) -> None:
     ready = registry.build("models", "faces")
     assert ready.licence in out
     assert ready.card.read_text(encoding="utf-8").splitlines()[0] in out
+    assert "<!--" not in out
 
 
 def test_plugins_shows_where_each_comes_from(cli: Cli, fake_distribution: Install) -> None:
@@ -600,6 +601,10 @@ def greet(name: str, loud: bool = False) -> None:
 
 several = typer.Typer()
 
+@several.callback()
+def several_things() -> None:
+    "Do several things."
+
 @several.command()
 def one() -> None:
     print("first")
@@ -645,6 +650,7 @@ def test_a_plugins_commands_are_imported_only_when_called(cli: Cli) -> None:
     assert status == 0
     assert "greet" in out
     assert "Greet somebody." in out
+    assert "Do several things." in out
     assert "A command of srkit-cmd 1.0" in out
     assert "imported" not in out
     assert "cmd_module" not in sys.modules

@@ -50,12 +50,15 @@ def _summary(entry_point: EntryPoint) -> str:
 
 
 def _help(node: ast.stmt, name: str) -> str:
-    """Return a name's help in a module's statement: ``def``, or ``= typer.Typer(help=...)``."""
-    if isinstance(node, ast.FunctionDef) and node.name == name:
-        return (ast.get_docstring(node) or "").partition("\n")[0]
+    """Return a name's help in a statement: ``def``, its ``callback``, ``typer.Typer(help=...)``."""
+    if isinstance(node, ast.FunctionDef):
+        decorators = [ast.unparse(each).partition("(")[0] for each in node.decorator_list]
+        if node.name == name or f"{name}.callback" in decorators:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
     if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
         keywords = {k.arg: k.value for k in getattr(node.value, "keywords", ())}
-        return str(ast.literal_eval(keywords["help"])).partition("\n")[0]
+        if "help" in keywords:
+            return str(ast.literal_eval(keywords["help"])).partition("\n")[0]
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from srkit.errors import SrkitError, UnknownNameError, nearest
 from srkit.hookspecs import kinds
 
 FILES = ("protocols",)  # kinds whose factories give a file
+_COMMENTS = re.compile(r"<!--.*?-->\n+", re.DOTALL)  # what renders no text in Markdown
 UNBROKEN = 1000  # columns: a row stays a line where programs read it
 KINDS = ", ".join(kinds()).replace("_", "-")
 
@@ -117,11 +119,9 @@ def _described(kind: str, name: str) -> Iterator[str]:
         yield Path(where).read_text(encoding="utf-8")
     if kind == "models":
         ready = registry.build(kind, name)
-        if ready.file:
-            yield f"  file {ready.file}"
-        yield _facts(name)
+        yield _facts(name, [("file", str(ready.file))] if ready.file else [])
         if ready.card:
-            yield ready.card.read_text(encoding="utf-8")
+            yield "\n" + _COMMENTS.sub("", ready.card.read_text(encoding="utf-8"))
 
 
 def _leads_to_a_model(name: str) -> bool:
@@ -129,12 +129,12 @@ def _leads_to_a_model(name: str) -> bool:
     return name.startswith("hf://") or Path(name).exists() or Path("runs", name).is_dir()
 
 
-def _facts(name: str) -> str:
+def _facts(name: str, more: Sequence[tuple[str, str]] = ()) -> str:
     """Build a model and say what it costs and where it comes from."""
     from srkit.models import card
     from srkit.models.load import find
 
-    rows = card.rows(find(name))
+    rows = [*more, *card.rows(find(name))]
     width = max(len(what) for what, _ in rows)
     return "\n".join(f"  {escaped(what).ljust(width)}  {escaped(value)}" for what, value in rows)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from srkit import registry
-from srkit.errors import InputError, OptionError
+from srkit.errors import InputError, OptionError, UnknownNameError
 from srkit.hookspecs import Engine
 from srkit.inference.device import device_named
 from srkit.inference.model import Limits, Model, Run
@@ -59,7 +59,10 @@ def prepared(
     """
     if precision not in PRECISIONS:
         raise OptionError(f"precision is one of {', '.join(PRECISIONS)}, not '{precision}'")
-    runner: Engine = Torch() if engine == TORCH else registry.build("engines", engine)
+    try:
+        runner: Engine = Torch() if engine == TORCH else registry.build("engines", engine)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error}; '{TORCH}' is built in") from error
     where = _device(device, engine, runner)
     dtype = PRECISIONS[precision] or (torch.float16 if where.type == "cuda" else torch.float32)
     if dtype != torch.float32 and where.type == "cpu":
