@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -476,6 +478,16 @@ def test_names_do_not_steer_the_terminal(tmp_path: Path, crops: Crops, cli: Cli)
     assert f"{tmp_path / 'in'}/c\\udcff\\x07.png: not a readable image" in err
 
 
+def test_names_that_the_outputs_encoding_lacks_are_escaped(
+    tmp_path: Path, crops: Crops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = crops(tmp_path, 1, 8)
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="ascii"))
+    assert main(["upscale", str(file), "-o", str(tmp_path / "é.png"), *BICUBIC]) == 0
+    assert output.getvalue().endswith(b"\\xe9.png\n")
+
+
 def test_a_name_that_gets_too_long_is_one_clear_line(
     tmp_path: Path, crops: Crops, cli: Cli
 ) -> None:
@@ -581,12 +593,15 @@ def test_a_killed_batch_goes_on_with_the_rest(
     assert redone(cli, *command[1:-1]) == []
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path, crops: Crops, slow: Callable[..., Fork]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_says_how_to_go_on(
+    tmp_path: Path, crops: Crops, slow: Callable[..., Fork], number: int
+) -> None:
     crops(tmp_path / "in", 60, 8)
     command = ["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *BICUBIC]
     fork = slow(command)
     fork.wait_until(lambda: bool(fork.stdout.read_text()))
-    status, _, err = fork.end(signal.SIGINT)
+    status, _, err = fork.end(number)
     assert status == 130
     (line,) = [line for line in err.splitlines() if line.startswith("srkit: ")]
     assert "of 60 images done; the same command with --skip-existing goes on" in line

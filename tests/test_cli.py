@@ -111,6 +111,16 @@ def test_the_packages_exit_status_is_the_commands() -> None:
     assert result.stderr.startswith("srkit: unknown kind 'generator'")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [["--version"], ["list", "losses"]])
+def test_output_that_cannot_be_written_is_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "srkit", *arguments]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == "srkit: can't write the output: No space left on device\n"
+
+
 def test_no_command_shows_the_help(cli: Cli) -> None:
     status, out, err = cli()
     assert status == 2

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -86,6 +90,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files: users can't mend them
     words = sys.argv[1:] if arguments is None else arguments
     called = next((word for word in words if not word.startswith("-")), "")
+    if hasattr(sys.stdout, "reconfigure"):  # a name that its encoding lacks is shown escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        with _terminated_as_interrupted(called):
+            status = _run(called, arguments)
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `srkit list | head`
+        _drop_output()
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _drop_output()
+        show_error(f"can't write the output: {error.strerror}")
+        return 1
+    return status
+
+
+def _run(called: str, arguments: Sequence[str] | None) -> int:
     try:
         build_app(called)(args=arguments, prog_name="srkit")
     except SystemExit as end:
@@ -99,7 +123,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         show_error("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        # `srkit list | head`: point stdout elsewhere, so that closing it at exit stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+@contextmanager
+def _terminated_as_interrupted(called: str) -> Iterator[None]:
+    """Handle SIGTERM as Ctrl-C, so that no temporary file stays; training has its own way."""
+    if called == "train" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _drop_output() -> None:
+    """Point stdout elsewhere, so that closing it at exit stays quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
