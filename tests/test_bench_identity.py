@@ -738,7 +738,7 @@ def test_every_lr_image_is_written_that_is_upscaled(
 
     def written(**options: Any) -> set[str]:
         images = runner.lr_images(verify="folders", verify_data=folder, **options)
-        return {lr_key(image) for image in images}
+        return {lr_key(image) for _, image in images}
 
     monkeypatch.setattr(runner, "default_store", lambda: store)
     folder = people[0].photos[0].parents[1]

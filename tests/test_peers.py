@@ -62,7 +62,7 @@ def program(folder: ModuleType, enlarge: object = None, name: str = "nearest") -
 
 def test_a_folder_comes_back_as_a_column(peers: SimpleNamespace, tmp_path: Path) -> None:
     given = small(3)
-    write_lr(given, tmp_path / "lr")
+    write_lr(enumerate(given), tmp_path / "lr")
     peers.folder.enlarge(program(peers.folder), tmp_path / "lr", tmp_path / "sr")
     lr = torch.from_numpy(given).permute(0, 3, 1, 2).float() / 255
     nearest = registry.build_scaled("generators", "nearest", 4, {})
@@ -70,7 +70,7 @@ def test_a_folder_comes_back_as_a_column(peers: SimpleNamespace, tmp_path: Path)
 
 
 def test_what_is_there_is_left_alone(peers: SimpleNamespace, tmp_path: Path) -> None:
-    write_lr(small(3), tmp_path / "lr")
+    write_lr(enumerate(small(3)), tmp_path / "lr")
     made: list[int] = []
 
     def enlarge(lr: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_what_is_there_is_left_alone(peers: SimpleNamespace, tmp_path: Path) -> 
 
 
 def test_two_programs_dont_share_a_folder(peers: SimpleNamespace, tmp_path: Path) -> None:
-    write_lr(small(1), tmp_path / "lr")
+    write_lr(enumerate(small(1)), tmp_path / "lr")
     peers.folder.enlarge(program(peers.folder), tmp_path / "lr", tmp_path / "sr")
     with pytest.raises(SystemExit, match=r"another program or version.*empty it first"):
         peers.folder.enlarge(program(peers.folder, name="x"), tmp_path / "lr", tmp_path / "sr")
@@ -97,7 +97,7 @@ def test_wrong_sizes_and_empty_folders_are_told(peers: SimpleNamespace, tmp_path
     (tmp_path / "lr").mkdir()
     with pytest.raises(SystemExit, match=r"holds no \.png"):
         peers.folder.enlarge(program(peers.folder), tmp_path / "lr", tmp_path / "sr")
-    write_lr(small(1), tmp_path / "lr")
+    write_lr(enumerate(small(1)), tmp_path / "lr")
     with pytest.raises(SystemExit, match=r"became uint8 \(4, 6, 3\), not \(16, 24, 3\)"):
         peers.folder.enlarge(program(peers.folder, lambda lr: lr), tmp_path / "lr", tmp_path / "sr")
     assert not list((tmp_path / "sr").glob("*.png"))
@@ -111,7 +111,7 @@ def test_eight_bits_clamps_and_rounds(peers: SimpleNamespace) -> None:
 def test_seconds_are_of_the_commonest_size(
     peers: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_lr([*small(3, 4, 6), *small(2, 8, 8)], tmp_path)
+    write_lr(enumerate([*small(3, 4, 6), *small(2, 8, 8)]), tmp_path)
     clock = SimpleNamespace(now=0.0)
     taken = iter([9.0] * peers.folder.WARM_UP + [1.0, 5.0, 2.0])
 
@@ -127,7 +127,7 @@ def test_seconds_are_of_the_commonest_size(
 
 def test_a_killed_program_goes_on(tmp_path: Path) -> None:
     given = small(40)
-    write_lr(given, tmp_path / "lr")
+    write_lr(enumerate(given), tmp_path / "lr")
     script = tmp_path / "peer.py"
     script.write_text(NEAREST, encoding="utf-8")
     sr = tmp_path / "sr"
@@ -219,7 +219,7 @@ def test_an_environment_is_made_once(
 def test_a_peer_that_fails_is_left_out_and_named(
     peers: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_lr(small(2), tmp_path / "lr")
+    write_lr(enumerate(small(2)), tmp_path / "lr")
     (tmp_path / "good.py").write_text(NEAREST, encoding="utf-8")
     (tmp_path / "bad.py").write_text("raise SystemExit(3)", encoding="utf-8")
     monkeypatch.setattr(peers.run, "HERE", tmp_path)

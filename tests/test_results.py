@@ -32,7 +32,14 @@ def tensor(images: list[np.ndarray]) -> torch.Tensor:
 
 def test_a_programs_images_are_found_by_their_input(tmp_path: Path) -> None:
     images = small(3)
-    assert write_lr([*images, images[0]], tmp_path / "lr") == 3
+    photos = [f"{number}.png" for number in range(4)]
+    assert write_lr(zip(photos, [*images, images[0]], strict=True), tmp_path / "lr") == 3
+    rows = (tmp_path / "lr-photos.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[0] == "file,photo"
+    assert rows[1:] == [
+        f"{lr_key(image)}.png,{photo}"
+        for image, photo in zip([*images, images[0]], photos, strict=True)
+    ]
     for file in (tmp_path / "lr").iterdir():
         with Image.open(file) as image:
             image.resize((24, 16), Image.Resampling.NEAREST).save(tmp_path / file.name)
@@ -47,10 +54,10 @@ def test_a_programs_images_are_found_by_their_input(tmp_path: Path) -> None:
 
 def test_small_images_are_written_once(tmp_path: Path) -> None:
     images = small(2)
-    write_lr(images, tmp_path)
+    write_lr(enumerate(images), tmp_path)
     file = tmp_path / f"{lr_key(images[0])}.png"
     file.write_bytes(b"somebody's")
-    write_lr(images, tmp_path)
+    write_lr(enumerate(images), tmp_path)
     assert file.read_bytes() == b"somebody's"
 
 

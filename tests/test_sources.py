@@ -23,7 +23,7 @@ from srkit.imaging import codec
 # --- files --------------------------------------------------------------------------------------
 
 
-def test_images_are_listed_as_paths_sort_without_hidden_ones_and_links_to_folders(
+def test_images_are_listed_as_paths_sort_once_each_without_hidden_ones(
     tmp_path: Path,
 ) -> None:
     names = ("b.PNG", "a/z.jpg", "a-1.png", "a/b/c.webp", ".hidden/x.png", "a/.y.png", "t.txt")
@@ -38,8 +38,14 @@ def test_images_are_listed_as_paths_sort_without_hidden_ones_and_links_to_folder
     found = codec.listed(tmp_path)
     assert found == sorted(found)
     assert [file.relative_to(tmp_path).as_posix() for file in found] == [
-        *("a/b/c.webp", "a/z.jpg", "a-1.png", "b.PNG", "link.png")
+        *("a/b/c.webp", "a/z.jpg", "a-1.png", "b.PNG", "gone.png", "link.png")
     ]
+    (tmp_path / "only").mkdir()
+    for name in ("b", "c"):  # both lead to one folder, whose files count once
+        (tmp_path / "only" / name).symlink_to(tmp_path / "a")
+    below = [file.relative_to(tmp_path).as_posix() for file in codec.listed(tmp_path / "only")]
+    assert below[:2] == ["only/b/b/c.webp", "only/b/round/a-1.png"]
+    assert len(below) == 6
 
 
 def test_a_folder_that_cant_be_read_is_named(
@@ -119,11 +125,15 @@ def test_a_partition_of_other_images_is_refused(tmp_path: Path, crops: Crops) ->
         sources.split_files(tmp_path)
 
 
-def test_folders_named_after_splits_are_read(tmp_path: Path, crops: Crops) -> None:
-    for count, split in enumerate(SPLITS, start=1):
-        crops(tmp_path / split, count, 20)
-    assert [len(sources.split_files(tmp_path, split)) for split in SPLITS] == [1, 2, 3]
-    assert {f.parent.name for f in sources.split_files(tmp_path)} == {"train"}
+@pytest.mark.parametrize("names", [SPLITS, ("Train", "Valid", "TEST"), ("training", "validation")])
+def test_folders_named_after_splits_are_read(
+    tmp_path: Path, crops: Crops, names: tuple[str, ...]
+) -> None:
+    for count, name in enumerate(names, start=1):
+        crops(tmp_path / name, count, 20)
+    counts = [len(sources.split_files(tmp_path, split)) for split in SPLITS]
+    assert counts == [1, 2, 3][: len(names)] + [0] * (3 - len(names))
+    assert {f.parent.name for f in sources.split_files(tmp_path)} == {names[0]}
 
 
 def test_a_plain_folder_is_all_for_training_subfolders_too(tmp_path: Path, crops: Crops) -> None:
@@ -273,6 +283,16 @@ def test_pairs_have_splits_in_any_case(tmp_path: Path) -> None:
         tmp_path / "train", tmp_path / "more", recipe(pairs=True), device=CPU
     )
     assert (loader.count, len(held_out)) == (4, 5)
+
+
+def test_pairs_are_known_by_other_usual_names_too(tmp_path: Path) -> None:
+    paired(tmp_path, 4, (16, 16))
+    (tmp_path / "lr").rename(tmp_path / "LQ")
+    (tmp_path / "hr").rename(tmp_path / "GT")
+    for file in (tmp_path / "LQ").rglob("*.png"):
+        file.rename(file.with_stem(f"{file.stem}x4"))
+    loader, _ = open_loader(tmp_path, None, recipe(pairs=True), device=CPU)
+    assert loader.count == 3
 
 
 def test_pairs_that_dont_fit_are_broken_and_named(tmp_path: Path) -> None:

@@ -9,6 +9,24 @@ from srkit.errors import InputError
 from srkit.imaging import codec
 from srkit.recipe import Recipe
 
+# Names of folders, case aside.
+SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+SIDES = {"lr": ("lr", "lq"), "hr": ("hr", "hq", "gt")}
+
+
+def split_folders(folder: Path, split: str) -> list[Path]:
+    """Return the subfolders that are named after a split: ``train``, ``val`` or ``test``."""
+    return _named(folder, SPLITS[split])
+
+
+def _named(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in paths if path.name.lower() in names and path.is_dir()]
+
 
 def find(folder: Path, recipe: Recipe) -> Pairs:
     """Return a folder's training pairs: ``train/lr`` and ``train/hr``, or ``lr`` and ``hr``.
@@ -16,10 +34,10 @@ def find(folder: Path, recipe: Recipe) -> Pairs:
     Raises:
         InputError: There are no such folders (case aside), or files in them without a partner.
     """
-    both = _both(folder / "train") or _both(folder)
+    both = _split(folder, "train") or _both(folder)
     if both is None:
         raise InputError(f"{folder}: pairs need subfolders lr and hr, in it or in its train")
-    return Pairs(_matched(*both), recipe.data.size, recipe.scale)
+    return Pairs(_matched(*both, recipe.scale), recipe.data.size, recipe.scale)
 
 
 def find_held_out(folder: Path, recipe: Recipe) -> Pairs | None:
@@ -28,8 +46,8 @@ def find_held_out(folder: Path, recipe: Recipe) -> Pairs | None:
     Raises:
         InputError: There are files in them without a partner.
     """
-    both = _both(folder / "val")
-    return both and Pairs(_matched(*both), recipe.data.size, recipe.scale)
+    both = _split(folder, "val")
+    return both and Pairs(_matched(*both, recipe.scale), recipe.data.size, recipe.scale)
 
 
 def refuse(folder: Path) -> None:
@@ -38,7 +56,7 @@ def refuse(folder: Path) -> None:
     Raises:
         InputError: The folder holds pairs; says what to do.
     """
-    for root in (folder / "train", folder):
+    for root in (*split_folders(folder, "train"), folder):
         both = _both(root)
         if both and all(_has_images(kind) for kind in both):
             raise InputError(
@@ -47,20 +65,25 @@ def refuse(folder: Path) -> None:
             )
 
 
+def _split(folder: Path, split: str) -> tuple[Path, Path] | None:
+    return next(filter(None, map(_both, split_folders(folder, split))), None)
+
+
 def _both(folder: Path) -> tuple[Path, Path] | None:
-    named: dict[str, Path] = {}
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name.lower() in ("lr", "hr") and path.is_dir():
-            named[path.name.lower()] = path
-    return (named["lr"], named["hr"]) if len(named) == 2 else None
+    lr, hr = (_named(folder, names) for names in SIDES.values())
+    return (lr[0], hr[0]) if lr and hr else None
 
 
 def _has_images(folder: Path) -> bool:
     return any(path.suffix.lower() in codec.SUFFIXES for path in folder.rglob("*"))
 
 
-def _matched(lr: Path, hr: Path) -> tuple[tuple[Path, Path], ...]:
+def _matched(lr: Path, hr: Path, scale: int) -> tuple[tuple[Path, Path], ...]:
     sides = [_by_name(folder) for folder in (lr, hr)]
+    for name in sides[0].keys() - sides[1].keys():
+        plain = name.removesuffix(f"x{scale}")  # 0001x4.png of 0001.png
+        if plain in sides[1] and plain not in sides[0]:
+            sides[0][plain] = sides[0].pop(name)
     if alone := sorted(sides[0].keys() ^ sides[1].keys()):
         files = [str(sides[name not in sides[0]][name]) for name in alone[:3]]
         raise InputError(

@@ -209,8 +209,8 @@ def split_files(folder: Path, split: str = "train") -> list[Path]:
     """Return a split's image files, sorted.
 
     Reads torchvision's CelebA layout (``celeba/img_align_celeba`` with
-    ``list_eval_partition.txt``), folders named after splits (``train``, ``val``, ``test``),
-    and plain folders (all images; for ``val`` none).
+    ``list_eval_partition.txt``), folders named after splits (see `pairs.SPLITS`), and plain
+    folders (all images; for ``val`` none).
 
     Raises:
         InputError: No images.
@@ -219,11 +219,12 @@ def split_files(folder: Path, split: str = "train") -> list[Path]:
         images = root / "img_align_celeba"
         if images.is_dir():
             return _celeba_split(root, images, split)
-    if (folder / split).is_dir():
-        return codec.listed(folder / split)
+    if own := pairs.split_folders(folder, split):
+        return [file for each in own for file in codec.listed(each)]
     if split != "train":
         return []
-    held_out = tuple(f"{folder / name}{os.sep}" for name in ("val", "test"))
+    others = [each for name in ("val", "test") for each in pairs.split_folders(folder, name)]
+    held_out = tuple(f"{each}{os.sep}" for each in others)
     files = [file for file in codec.listed(folder) if not str(file).startswith(held_out)]
     if not files:
         raise InputError(f"{folder}: no images to train on in it, only those in val and test")

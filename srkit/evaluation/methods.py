@@ -7,7 +7,10 @@ pixels, so that a result can't be taken for another's.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +27,7 @@ from srkit import registry
 from srkit.defaults import INTERPOLATIONS
 from srkit.errors import InputError
 from srkit.evaluation.protocol import Protocol, encoded
-from srkit.files import sha256
+from srkit.files import sha256, write_text
 from srkit.imaging import codec
 from srkit.inference.model import Model
 
@@ -141,11 +144,13 @@ def lr_key(lr: np.ndarray) -> str:
     return hashlib.sha256(shape + np.ascontiguousarray(lr).tobytes()).hexdigest()[:32]
 
 
-def write_lr(images: Iterable[np.ndarray], folder: Path) -> int:
+def write_lr(images: Iterable[tuple[object, np.ndarray]], folder: Path) -> int:
     """Write LR images as ``KEY.png``; those that are there already are left alone.
 
+    Beside the folder, where it is in no program's way, ``FOLDER-photos.csv`` lists the photos.
+
     Args:
-        images: uint8, ``hw3``.
+        images: Photo, and its LR image, uint8, ``hw3``.
         folder: Made if there is none.
 
     Returns:
@@ -154,13 +159,18 @@ def write_lr(images: Iterable[np.ndarray], folder: Path) -> int:
     Raises:
         InputError: The folder can't be written.
     """
-    files = set()
-    for image in images:
+    rows: dict[tuple[str, str], None] = {}  # a face may be degraded twice
+    for photo, image in images:
         file = folder / f"{lr_key(image)}.png"
-        files.add(file)
+        name = os.fsencode(str(photo)).decode("utf-8", "backslashreplace")
+        rows[file.name, name] = None
         if not file.is_file():
             codec.write(Image.fromarray(image), file)
-    return len(files)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("file", "photo"), *rows])
+    folder = folder.absolute()
+    write_text(folder.with_name(f"{folder.name}-photos.csv"), text.getvalue())
+    return len({file for file, _ in rows})
 
 
 def from_results(name: str, folder: Path, scale: int) -> Method:

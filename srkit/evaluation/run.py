@@ -135,8 +135,9 @@ def bench(
         )
         parts["render"] = partial(rendered, parts["quality"], compared, files, protocol)
     if faces:
-        # Of the interpolations bicubic is enough here: the others say the same.
-        rows = [m for m in compared if m.name == BICUBIC or m.name not in REFERENCES]
+        # Of the interpolations bicubic is enough, unless others are named: they say the same.
+        shown = {BICUBIC, *(model.name for model in loaded)}
+        rows = [m for m in compared if m.name in shown or m.name not in REFERENCES]
         framed, store = protocol.for_faces(), default_store()
         parts |= _verify(Verifier(rows, embeds, framed, store, align=align, **options), faces)
         parts["warnings"] = embedder_overlap([m for m in loaded if isinstance(m, Model)], embeds)
@@ -163,8 +164,8 @@ def lr_images(
     people: int | None = None,
     pairs: int | None = None,
     lr_sizes: Sequence[int] = LR_SIZES,
-) -> Iterator[np.ndarray]:
-    """Yield every LR image that `bench` would upscale, uint8, ``hw3``, for other programs.
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Yield every LR image that `bench` would upscale, uint8, ``hw3``, after its photo.
 
     Raises:
         SrkitError: See `bench`.
@@ -172,8 +173,8 @@ def lr_images(
     protocol = _protocol(protocol)
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
     files = photos(data or "celeba", limit) if data or not faces else []
-    lr = (protocol.degrade(protocol.hr(file)) for file in files)
-    images = (codec.to_uint8(image)[0].permute(1, 2, 0).numpy() for image in lr)
+    lr = ((file, protocol.degrade(protocol.hr(file))) for file in files)
+    images = ((file, codec.to_uint8(image)[0].permute(1, 2, 0).numpy()) for file, image in lr)
     return chain(images, _lr_faces(faces, protocol.for_faces())) if faces else images
 
 
@@ -259,7 +260,7 @@ def _verify(verifier: Verifier, faces: FaceSet) -> dict[str, Any]:
     return parts
 
 
-def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[np.ndarray]:
+def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[tuple[Path, np.ndarray]]:
     finder = Finder(default_store())
     groups = [faces.drawn, faces.people if faces.everybody else []]
     probes = [(Usable(people, finder).probes, protocol.size) for people in groups if people]
@@ -269,4 +270,5 @@ def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[np.ndarray]:
         fewer = drawn.first(SIZE_PAIRS).probes
         probes += [(fewer, lr_size * protocol.scale) for lr_size in faces.lr_sizes]
     for located, size in probes:
-        yield from lr_probes(finder, located, size, protocol)
+        images = lr_probes(finder, located, size, protocol)
+        yield from zip((one.photo for one in located), images, strict=True)
