@@ -258,6 +258,9 @@ class Engine(Protocol):
 
     Attributes:
         devices: Some of ``"cpu"``, ``"cuda"`` and ``"mps"``, the preferred one first.
+
+    It may have an attribute ``cpu_precisions``: those of ``"bf16"`` and ``"fp16"`` in which it
+    computes under ``torch.autocast("cpu")``; without it, a CPU computes in float32.
     """
 
     devices: tuple[str, ...]

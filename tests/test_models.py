@@ -379,7 +379,7 @@ def without_extras(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     installed = importlib.metadata.version
 
     def version(name: str) -> str:
-        if name in ("spandrel", "onnx", "onnxruntime", "onnxscript"):
+        if name in ("spandrel", "onnx", "onnxruntime", "onnxscript", "openvino"):
             raise importlib.metadata.PackageNotFoundError(name)
         return installed(name)
 
@@ -402,8 +402,9 @@ def test_a_missing_extra_is_named_where_it_would_help(
         assert f"{name}: " in line
         assert f"pip install 'srkit[{extra}]'" in line
     assert "pip install 'srkit[onnx]'" in refused("export", "bicubic", "--out", tmp_path / "b.onnx")
-    with pytest.raises(UnknownNameError, match=r"'onnxruntime'.* more with .*srkit\[onnx\]"):
-        load("bicubic", engine="onnxruntime")
+    for engine, extra in (("onnxruntime", "onnx"), ("openvino", "openvino")):
+        with pytest.raises(UnknownNameError, match=rf"'{engine}'.* more with .*srkit\[.*{extra}\]"):
+            load("bicubic", engine=engine)
     assert load("bicubic", device="cpu").scale == 4
 
 

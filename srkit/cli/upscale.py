@@ -82,7 +82,9 @@ def upscale(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
-    engine: Annotated[str, typer.Option(help="Inference engine: torch, onnxruntime.")] = "torch",
+    engine: Annotated[
+        str, typer.Option(help="Inference engine: torch, onnxruntime, openvino.")
+    ] = "torch",
 ) -> None:
     """Upscale images. Alpha, 16 bits, profile, EXIF and resolution stay; turned upright."""
     from srkit.batch.jobs import Shard, plan
@@ -104,7 +106,7 @@ def upscale(
     if faces:
         from srkit.faces.restore import FaceRestorer
 
-        by = load(face_model, device=device)
+        by = load(face_model, device=device, precision=precision, engine=engine)
         restorer = FaceRestorer(by, min_size=min_face_size, device=by.device)
     keep_memory(large=False)
     work = Work(loaded, settings, restorer, faces_only, report, not no_tag)

@@ -55,7 +55,7 @@ def prepared(
     Raises:
         UnknownNameError: No such engine.
         InputError: No such device, or not one of the engine's; the engine can't run the model.
-        OptionError: Half precision on a CPU, where it is slower and coarser.
+        OptionError: Half precision on a CPU, unless the engine states that it computes in it there.
     """
     if precision not in PRECISIONS:
         raise OptionError(f"precision is one of {', '.join(PRECISIONS)}, not '{precision}'")
@@ -65,8 +65,12 @@ def prepared(
         raise UnknownNameError(f"{error}; '{TORCH}' is built in") from error
     where = _device(device, engine, runner)
     dtype = PRECISIONS[precision] or (torch.float16 if where.type == "cuda" else torch.float32)
-    if dtype != torch.float32 and where.type == "cpu":
-        raise OptionError(f"precision {precision} is for GPUs; on a CPU it is slower and coarser")
+    on_cpu = ("fp32", *getattr(runner, "cpu_precisions", ()))
+    if where.type == "cpu" and precision not in ("auto", *on_cpu):
+        raise OptionError(
+            f"precision {precision} is for GPUs; engine '{engine}' computes in "
+            f"{' or '.join(on_cpu)} on this CPU"
+        )
     model.generator.eval().requires_grad_(False).to(where)
     return replace(model, run=runner(model), limits=Limits(dtype=dtype))
 

@@ -47,7 +47,7 @@ def load(
             (`srkit.models.hub`); the shipped default where None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; see `srkit.inference.engines.prepared`.
-        engine: ``torch``, or one of a plugin (``onnxruntime``).
+        engine: ``torch``, or one of a plugin (``onnxruntime``, ``openvino``).
 
     Raises:
         UnknownNameError: Nothing of that name or at that path; no such engine.
