@@ -288,10 +288,10 @@ def test_sizes_are_whole_numbers_in_order() -> None:
 
 
 def named(root: Path, *names: str) -> Path:
-    for name in names:
+    for number, name in enumerate(names):
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(file)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(file)
     return root
 
 

@@ -26,7 +26,7 @@ from srkit.evaluation.identity.distances import distances
 from srkit.evaluation.identity.embed import TOLERANCE, Embeddings, Verifier
 from srkit.evaluation.identity.faces import Finder, Located
 from srkit.evaluation.identity.pairs import pairs
-from srkit.evaluation.identity.people import Drawn, draw, draw_pairs
+from srkit.evaluation.identity.people import Drawn, draw, draw_pairs, without_copies
 from srkit.evaluation.identity.roc import Matching
 from srkit.evaluation.methods import Method, lr_key, methods
 from srkit.evaluation.protocol import Protocol
@@ -342,6 +342,45 @@ def test_people_who_make_no_pair_are_counted_and_so_are_photos_without_a_face(
         "lone (one photo)",
         "nobody (no photo)",
     ]
+
+
+def test_copies_are_left_out_and_named(tmp_path: Path) -> None:
+    photos = {
+        "ann": ("1.png", "2.png", "3.png", "4.png"),
+        "bob": ("1.png", "2.png", "3.png"),
+    }
+    for person, names in photos.items():
+        (tmp_path / person).mkdir()
+        for name in names:
+            (tmp_path / person / name).write_bytes(f"{person} {name}".encode())
+    shutil.copy(tmp_path / "ann" / "1.png", tmp_path / "ann" / "3.png")
+    shutil.copy(tmp_path / "ann" / "2.png", tmp_path / "bob" / "2.png")
+    for name in ("gone.png", "gone-2.png"):  # said to be missing by who reads them
+        (tmp_path / "bob" / name).symlink_to(tmp_path / "nothing")
+    people = [Person(p, tuple((tmp_path / p).iterdir())) for p in photos]
+    kept, (warning,) = without_copies(people)
+    assert [[photo.name for photo in person.photos] for person in kept] == [
+        ["1.png", "4.png"],
+        ["1.png", "3.png", "gone-2.png", "gone.png"],
+    ]
+    assert warning.startswith(
+        "photos left out, which are copies of others: 3 (ann/2.png, ann/3.png, b"
+    )
+    assert without_copies(kept) == (kept, [])
+
+
+def test_photos_of_several_faces_are_counted(people: list[Person], store: Store) -> None:
+    first, second = people[0].photos[:2]
+    both = first.parents[1] / "both.png"
+    images = [np.asarray(Image.open(file)) for file in (first, second)]
+    Image.fromarray(np.hstack(images)).save(both)
+    for _ in range(2):  # found, and stored
+        finder = Finder(store)
+        assert finder.find([first])[0].box
+        assert finder.warnings() == []
+        assert finder.find([both])[0].box
+        (warning,) = finder.warnings()
+        assert warning.startswith("photos with several faces, the largest of which counts: 1 (")
 
 
 def test_some_of_the_pairs_have_the_gallery_of_their_people(tmp_path: Path) -> None:

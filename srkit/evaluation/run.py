@@ -23,7 +23,7 @@ from srkit.evaluation.identity.embed import Verifier, lr_probes, require_alignme
 from srkit.evaluation.identity.faces import Finder
 from srkit.evaluation.identity.overlap import embedder_overlap
 from srkit.evaluation.identity.pairs import LR_SIZES, PAIRS, SIZE_PAIRS, pairs
-from srkit.evaluation.identity.people import draw, draw_pairs
+from srkit.evaluation.identity.people import draw, draw_pairs, without_copies
 from srkit.evaluation.measure import BATCH, Progress, ignore, measure, rendered
 from srkit.evaluation.methods import BICUBIC, REFERENCES, Method, from_results, methods
 from srkit.evaluation.protocol import DEFAULT, Protocol
@@ -51,6 +51,7 @@ class FaceSet:
         everybody: Whether the distances of everybody are measured as well.
         pairs: Number of same pairs drawn.
         lr_sizes: Sides of LR, in pixels, for the curve over sizes.
+        warnings: What a reader must know.
     """
 
     people: list[Person]
@@ -58,6 +59,7 @@ class FaceSet:
     everybody: bool
     pairs: int
     lr_sizes: Sequence[int]
+    warnings: Sequence[str] = ()
 
 
 def bench(
@@ -139,8 +141,13 @@ def bench(
         shown = {BICUBIC, *(model.name for model in loaded)}
         rows = [m for m in compared if m.name in shown or m.name not in REFERENCES]
         framed, store = protocol.for_faces(), default_store()
-        parts |= _verify(Verifier(rows, embeds, framed, store, align=align, **options), faces)
-        parts["warnings"] = embedder_overlap([m for m in loaded if isinstance(m, Model)], embeds)
+        verifier = Verifier(rows, embeds, framed, store, align=align, **options)
+        parts |= _verify(verifier, faces)
+        parts["warnings"] = [
+            *faces.warnings,
+            *verifier.finder.warnings(),
+            *embedder_overlap([m for m in loaded if isinstance(m, Model)], embeds),
+        ]
     seconds = round(time.perf_counter() - start, 1)
     result = Report(
         {method.name: _about(method) for method in compared},
@@ -194,7 +201,7 @@ def face_set(
     reader = registry.find("face_sets", name)
     place = Path(data or name)
     root = place if place.is_file() else sources.locate(place, purpose=f"face set '{name}'")
-    everybody = list(reader(root))
+    everybody, warnings = without_copies(reader(root))
     own_draw: tuple[int, int] | None = getattr(reader, "draw", None)
     count, photos_each = own_draw or (0, PHOTOS)
     count = count if people is None else people
@@ -204,7 +211,7 @@ def face_set(
         raise InputError("one pair has no other person to compare with; take two or more")
     if not (drawn or own_draw or pairs):
         raise InputError("no pairs and no people: nothing to verify")
-    return FaceSet(everybody, drawn, own_draw is not None, pairs, lr_sizes)
+    return FaceSet(everybody, drawn, own_draw is not None, pairs, lr_sizes, warnings)
 
 
 def photos(data: str | Path, limit: int | None = None) -> list[Path]:

@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -65,6 +65,11 @@ class Located:
         return f"{name} ({self.reason})" if self.reason else name
 
 
+def first_of(names: Collection[str], most: int = 5) -> str:
+    """Return the first names in order, with dots where there are more."""
+    return ", ".join(sorted(names)[:most]) + (", ..." if len(names) > most else "")
+
+
 class Finder:
     """Finds faces and crops them.
 
@@ -75,6 +80,7 @@ class Finder:
 
     def __init__(self, store: Store, progress: Progress = ignore) -> None:
         self.store, self.progress = store, progress
+        self._several: set[Path] = set()
 
     @cached_property
     def _on_photos(self) -> Detector:
@@ -84,12 +90,18 @@ class Finder:
     def _on_results(self) -> Detector:
         return align.detector(min_size=COPY_MIN_SIZE, confidence=CONFIDENCE)
 
+    def warnings(self) -> list[str]:
+        """Return a line on the photos so far that hold several faces, if there are any."""
+        names = [f"{photo.parent.name}/{photo.name}" for photo in self._several]
+        shown = f"{len(names)} ({first_of(names)})"
+        return [f"photos with several faces, the largest of which counts: {shown}"] if names else []
+
     def find(self, photos: Sequence[Path]) -> list[Located]:
         """Return the largest face of every photo, in their order.
 
         Photos that can't be read have none, and a reason.
         """
-        settings = f"photo {MIN_SIZE} {CONFIDENCE} {PIXELS}"
+        settings = f"photo, counted {MIN_SIZE} {CONFIDENCE} {PIXELS}"
         keys = [_key(content, settings) for content in read_ahead(_content, photos)]
         reasons: dict[bytes, str] = {}
 
@@ -101,7 +113,8 @@ class Finder:
                     reasons[key] = image
                     boxes.append(None)
                 else:
-                    boxes.append(_to_bytes(_largest(self._on_photos.faces(image))))
+                    faces = self._on_photos.faces(image)
+                    boxes.append(json.dumps([len(faces), _largest(faces)]).encode())
             return boxes
 
         boxes = self.store.computed(
@@ -111,10 +124,13 @@ class Finder:
             batch_size=BATCH,
             progress=partial(self.progress, "faces"),
         )
-        return [
-            Located(photo, _from_bytes(boxes.get(key)), reasons.get(key, ""))
-            for key, photo in zip(keys, photos, strict=True)
-        ]
+        located = []
+        for key, photo in zip(keys, photos, strict=True):
+            count, box = json.loads(boxes.get(key, b"[0, null]"))
+            if count > 1:
+                self._several.add(photo)
+            located.append(Located(photo, tuple(box) if box else None, reasons.get(key, "")))
+        return located
 
     def crops(self, located: Sequence[Located], size: int) -> Tensor:
         """Return faces as images, uint8, ``B3SS``; see `srkit.faces.align.crop`.

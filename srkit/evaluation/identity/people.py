@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from srkit.errors import InputError
-from srkit.evaluation.identity.faces import Finder, Located
+from srkit.evaluation.identity.faces import Finder, Located, first_of
 from srkit.evaluation.protocol import encoded
+from srkit.files import sha256
 from srkit.hookspecs import Person
 
 Roles = list[tuple[str, list[Path]]]  # a person's photos, the base or the gallery's first
@@ -35,6 +37,41 @@ def by_name(people: Iterable[Person]) -> list[Person]:
         Person(name, tuple(sorted(photos[name], key=lambda p: (_natural(p.name), str(p)))))
         for name in sorted(photos, key=_natural)
     ]
+
+
+def without_copies(people: Iterable[Person]) -> tuple[list[Person], list[str]]:
+    """Leave out copies, byte for byte: their pairs would be at distance 0.
+
+    Of copies among one person's photos the first stays. A photo that several people have is
+    nobody's: whose it is can't be told.
+
+    Returns:
+        The people, and a warning, if photos were left out, that names them.
+    """
+    named = by_name(people)
+    holders: dict[tuple[int, str], list[tuple[str, Path]]] = {}
+    sizes = Counter(_bytes(photo) for person in named for photo in person.photos)
+    for person in named:
+        for photo in person.photos:
+            if (size := _bytes(photo)) and sizes[size] > 1:
+                holders.setdefault((size, sha256(photo)), []).append((person.name, photo))
+    copies = set[tuple[str, Path]]()
+    for held in holders.values():
+        copies.update(held[1:] if len({name for name, _ in held}) == 1 else held)
+    kept = [
+        Person(p.name, tuple(photo for photo in p.photos if (p.name, photo) not in copies))
+        for p in named
+    ]
+    names = [f"{name}/{photo.name}" for name, photo in copies]
+    text = f"photos left out, which are copies of others: {len(names)} ({first_of(names)})"
+    return kept, [text] if copies else []
+
+
+def _bytes(photo: Path) -> int:
+    try:
+        return photo.stat().st_size
+    except OSError:
+        return 0  # who decodes it will say why it can't be read
 
 
 def draw(people: Sequence[Person], count: int, photos: int, seed: int) -> list[Person]:
