@@ -29,6 +29,7 @@ from srkit.errors import PluginError, nearest
 GROUP = "srkit"
 COMMANDS_GROUP = "srkit.commands"
 BUILT_IN = "srkit"
+SLOW = 2.0  # seconds that a plugin may take without a word: every command waits for it
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ def load() -> Loaded:
         start = time.perf_counter()
         plugin, names_by_kind = _load_one(manager, entry_point, plugin)
         plugin = replace(plugin, seconds=time.perf_counter() - start)
+        if plugin.seconds > SLOW and not plugin.built_in:
+            _warn(
+                f"plugin {plugin} takes {plugin.seconds:.1f} s to load; its author can name parts "
+                "as 'module:Name', which are imported when they are used"
+            )
         plugins.append(plugin)
         offers += [(kind, plugin, names) for kind, names in names_by_kind.items()]
     return Loaded(tuple(plugins), tuple(offers))
@@ -127,6 +133,8 @@ def _load_one(
     if extra := _missing_extra(entry_point, plugin.distribution):
         return replace(plugin, state=f"needs {plugin.distribution}[{extra}]"), {}
     try:
+        if not plugin.built_in:
+            _require_version(entry_point)
         with quiet():
             module = entry_point.load()
         if manager.is_registered(module):
@@ -142,6 +150,18 @@ def _load_one(
         except (Exception, SystemExit) as error:  # its other hooks still count
             problems.append(describe(error))
     return (report(plugin, "; ".join(problems)) if problems else plugin), names
+
+
+def _require_version(entry_point: EntryPoint) -> None:
+    """Raise ValueError where a distribution requires another version of srkit."""
+    for text in (entry_point.dist.requires if entry_point.dist else None) or ():
+        if re.match(r"srkit\b(?![-.])", text, re.IGNORECASE):
+            from packaging.requirements import Requirement  # slow to import, too
+
+            requirement, version = Requirement(text), importlib.metadata.version(BUILT_IN)
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if applies and not requirement.specifier.contains(version, prereleases=True):
+                raise ValueError(f"requires srkit{requirement.specifier}, and this is {version}")
 
 
 def _missing_extra(entry_point: EntryPoint, distribution: str) -> str | None:
@@ -215,8 +235,12 @@ def report(plugin: Plugin, problem: str) -> Plugin:
     line = f"plugin {plugin} skipped: {problem}"
     if os.environ.get("SRKIT_STRICT", "") not in ("", "0"):
         raise PluginError(line)
-    print(f"srkit: warning: {line}", file=sys.stderr)  # noqa: T201
+    _warn(line)
     return replace(plugin, state=f"broken: {problem}")
+
+
+def _warn(line: str) -> None:
+    print(f"srkit: warning: {line}", file=sys.stderr)  # noqa: T201
 
 
 def describe(error: BaseException) -> str:

@@ -246,6 +246,18 @@ def test_ready_weights_that_are_missing_are_the_plugins_fault_in_one_line(
         load("made-up", device="cpu")
 
 
+def test_a_model_card_that_is_missing_is_one_line(
+    tmp_path: Path, fake_distribution: Install, cli: Cli
+) -> None:
+    card = tmp_path / "card.md"
+    source = READY.replace(
+        "file=Path({file!r}), sha256={sum!r}", "generator='bicubic', card={card}"
+    )
+    fake_distribution("srkit-ready", {"ready_plugin": source.format(card=f"Path({str(card)!r})")})
+    status, _, err = cli("info", "made-up")
+    assert (status, err) == (2, f"srkit: can't read {card}: No such file or directory\n")
+
+
 READER = """
 import srkit
 from torch import nn

@@ -86,6 +86,41 @@ def test_a_plugin_that_fails_is_reported_once_and_skipped(
     assert {"made-up", "inception-residual"} <= registry.offers("generators").keys()
 
 
+@pytest.mark.parametrize(
+    ("requirement", "loads"),
+    [
+        ("srkit>=2", False),
+        ("SRKIT (<0.1)", False),
+        ("srkit >= 0.1, <2", True),
+        ("srkit>=2; extra == 'later'", True),
+        ("srkit-more>=2", True),
+        ("srkit>=nonsense", False),
+    ],
+)
+def test_a_plugin_for_another_version_is_reported_and_skipped(
+    fake_distribution: Install, requirement: str, loads: bool
+) -> None:
+    fake_distribution("srkit-good", {"good_plugin": GOOD}, requires=[requirement])
+    assert ("made-up" in registry.offers("generators")) is loads
+    assert (state("srkit-good") == "ok") is loads
+    if requirement == "srkit>=2":
+        wanted = f"broken: ValueError: requires srkit>=2, and this is {srkit.__version__}"
+        assert state("srkit-good") == wanted
+
+
+def test_a_slow_plugin_is_named(
+    fake_distribution: Install,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plugins, "SLOW", 0.05)
+    slow = f"import time; time.sleep(0.1)\n{GOOD}"
+    fake_distribution("srkit-slow", {"slow_plugin": slow})
+    assert state("srkit-slow") == "ok"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("srkit: warning: plugin srkit-slow 1.0 (srkit-slow) takes 0.1 s to load")
+
+
 def test_an_entry_point_to_nothing_is_reported(
     fake_distribution: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,13 +69,12 @@ class TimmDiscriminator(nn.Module):
 class PerceptualLoss(nn.Module):
     """Mean absolute distance between a frozen backbone's feature maps of sr and hr.
 
-    After Johnson et al. (2016). With random weights it is a distance all the same, but not one
-    that people would share: give it trained ones.
+    After Johnson et al. (2016).
 
     Args:
+        weights: Trained weights, a safetensors file in timm's names. Nothing is downloaded.
         backbone: A timm model that can give feature maps.
         levels: How many of its feature maps count, each for the same.
-        weights: A safetensors file in timm's names; random initial weights if empty.
 
     Raises:
         ValueError: timm knows no such model.
@@ -84,10 +83,11 @@ class PerceptualLoss(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, *, backbone: str = "resnet18", levels: int = 3, weights: str = "") -> None:
+    def __init__(self, *, weights: str, backbone: str = "resnet18", levels: int = 3) -> None:
         super().__init__()
+        if not weights:  # random ones would make a distance, but not one that means anything
+            raise ValueError("weights is empty; name a file of trained ones")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # a loss whose meaning changed with the run's seed is no loss
             self.backbone = _backbone(backbone, weights, levels).eval().requires_grad_(False)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None])

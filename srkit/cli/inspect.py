@@ -116,12 +116,19 @@ def _described(kind: str, name: str) -> Iterator[str]:
     if kind == "recipes":
         yield registry.build(kind, name).to_toml()
     if kind in FILES:
-        yield Path(where).read_text(encoding="utf-8")
+        yield _text(Path(where))
     if kind == "models":
         ready = registry.build(kind, name)
         yield _facts(name, [("file", str(ready.file))] if ready.file else [])
         if ready.card:
-            yield "\n" + _COMMENTS.sub("", ready.card.read_text(encoding="utf-8"))
+            yield "\n" + _COMMENTS.sub("", _text(ready.card))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SrkitError(f"can't read {file}: {getattr(error, 'strerror', error)}") from error
 
 
 def _leads_to_a_model(name: str) -> bool:
