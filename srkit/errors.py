@@ -6,7 +6,10 @@ its traceback.
 """
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+_CONTROL = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate (not UTF-8), line and paragraph separator
 
 
 class SrkitError(Exception):
@@ -61,3 +64,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the known name most like ``name``, or ``""``."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def escaped(text: object) -> str:
+    """Return a text in one line: a name must not steer the terminal, nor look like two lines."""
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in _CONTROL else c
+        for c in str(text)
+    )

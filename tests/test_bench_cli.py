@@ -258,8 +258,7 @@ def test_a_wrong_choice_is_one_line_before_anything_is_computed(
 def test_missing_weights_are_missed_before_anything_is_computed(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("01_01.png", "01_02.png"):
-        Image.new("RGB", (64, 64)).save(tmp_path / name)
+    named(tmp_path, "01_01.png", "01_02.png")
     where = ("--data", photos, "--verify", "imm", "--verify-data", tmp_path)
     assert run(*where, "--embedder-weights", tmp_path / "none.pt") == 2
     message = capsys.readouterr()

@@ -1025,9 +1025,10 @@ def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch: pytest.Monkey
     with display.Display(Console(file=output, width=200)) as show:
         show({"decoded": 4, "of": 9})
         show({"start": 100, "steps": 2000, **start})
-        show({"step": 150, "losses": {"l1": 0.03}, "images_per_second": 77.0})
-    decoded, first, second = output.getvalue().splitlines()
+        show({"step": 150, "losses": {"l1": 0.03}, "images_per_second": 77.0, "broken": ["a\nb"]})
+    decoded, first, second, third = output.getvalue().splitlines()
     assert decoded.startswith("decoded 4 of 9")
     assert "writing to runs/mine" in first
+    assert third == "left out a\\nb"
     assert second.startswith("step 150 of 2,000  l1 0.03 77 images/s  ")
     assert second.endswith(" left")

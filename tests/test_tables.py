@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality, Report
 from srkit.evaluation.statistics import Estimate
-from srkit.evaluation.tables import Table, Value, fine_print
+from srkit.evaluation.tables import Table, Tables, Value, fine_print
 
 
 def printed(what: RenderableType, width: int = 100) -> str:
@@ -142,6 +142,16 @@ def test_markdown() -> None:
     whole = replace(report({"one": 1.0}), warnings=["mind this"]).tables().markdown()
     titles = ("**Quality, ", "| bicubic | ", "**Gain over", "protocol: name paper", "warning: mind")
     assert [whole.index(title) for title in titles] == sorted(map(whole.index, titles))
+
+
+def test_names_do_not_steer_the_terminal() -> None:
+    hostile = "a\x1b[31m\nb"
+    rows = [([hostile, "method"], [Value(1.5)])]
+    table = Table("t", "T", ["x", "y"], ["z"], rows, notes=(hostile,))
+    output = io.StringIO()
+    Console(file=output, force_terminal=False, width=80).print(Tables([table], [hostile]))
+    assert "\x1b" not in output.getvalue()
+    assert output.getvalue().count("a\\x1b[31m\\nb") == 3
 
 
 def test_what_is_measured_alike_is_printed_once() -> None:

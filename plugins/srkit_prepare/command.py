@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from srkit.errors import escaped
+
 if TYPE_CHECKING:
     from srkit_prepare.run import Summary
 
@@ -92,7 +94,7 @@ def prepare(
             report=lambda done, total: progress.update(task, completed=done, total=total),
         )
     for line in summary.unreadable:
-        print(f"srkit: {line}", file=sys.stderr)  # noqa: T201
+        print(f"srkit: {escaped(line)}", file=sys.stderr)  # noqa: T201
     if not summary.written and "too small" in summary.rejected:
         hint = "a smaller --width or a larger --max-upscale admits smaller faces"
         print(f"srkit: {hint}", file=sys.stderr)  # noqa: T201

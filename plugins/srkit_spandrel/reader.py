@@ -77,6 +77,8 @@ def _pickle(file: Path) -> Any:
         raise InputError(
             f"{file}: TorchScript is a program and isn't run; give its weights or an .onnx file"
         )
+    if (size := sum(entry.file_size for entry in _entries(file))) > 2 * file.stat().st_size:
+        raise InputError(f"{file}: unpacks to {size / 2**20:.0f} MiB, more than twice its size")
     try:
         with _silence():
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -89,10 +91,15 @@ def _pickle(file: Path) -> Any:
 
 
 def _is_torchscript(file: Path) -> bool:
+    return any(entry.filename.endswith("/constants.pkl") for entry in _entries(file))
+
+
+def _entries(file: Path) -> list[zipfile.ZipInfo]:
+    """Return what a ``.pth`` that is a zip archive holds; nothing of older ones."""
     if not zipfile.is_zipfile(file):
-        return False
+        return []
     with zipfile.ZipFile(file) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+        return archive.infolist()
 
 
 def _network(file: Path, state: Any) -> Any:

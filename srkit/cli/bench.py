@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from srkit import defaults
+from srkit.cli.lines import show_error
 from srkit.errors import InputError, Interrupted
 
 quality = partial(typer.Option, rich_help_panel="Quality")
@@ -123,7 +124,7 @@ def bench(
         stored = "faces, embeddings and scores are" if report else "faces and embeddings are"
         raise Interrupted(f"interrupted; {stored} stored, and the same command goes on") from error
     for text in result.warnings:
-        print(f"srkit: warning: {text}", file=sys.stderr)  # noqa: T201
+        show_error(f"warning: {text}")
     # The file first: who reads the tables may stop reading them.
     if json:
         result.write(json)

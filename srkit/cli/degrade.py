@@ -15,8 +15,8 @@ from rich.progress import track
 from typing_extensions import TypedDict
 
 from srkit import defaults
-from srkit.cli.lines import escaped, failures, show, show_error
-from srkit.errors import InputError, OptionError
+from srkit.cli.lines import failures, show, show_error
+from srkit.errors import InputError, OptionError, escaped
 from srkit.recipe import Part, Recipe, parse_setting
 
 if TYPE_CHECKING:

@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from srkit.errors import escaped
+
 EVERY = 30.0  # seconds between progress lines where there is no terminal
 
 
@@ -81,7 +83,7 @@ class Display:
             self._say(f"{what} {done:,} of {self.total:,}  {self.now}  {left} left")
 
     def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(escaped(text), highlight=False, markup=False)
 
     def _introduce(self, record: Mapping[str, Any]) -> None:
         photos = "photos from shards" if record["photos"] is None else f"{record['photos']} photos"

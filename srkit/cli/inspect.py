@@ -12,8 +12,7 @@ import typer
 
 from srkit import plugins as plugin_system
 from srkit import registry
-from srkit.cli.lines import escaped
-from srkit.errors import SrkitError, UnknownNameError, nearest
+from srkit.errors import SrkitError, UnknownNameError, escaped, nearest
 from srkit.hookspecs import kinds
 
 FILES = ("protocols",)  # kinds whose factories give a file

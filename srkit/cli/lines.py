@@ -1,17 +1,8 @@
 """Lines for people, without the control characters that file names may hold."""
 
 import sys
-import unicodedata
 
-_CONTROL = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate (not UTF-8), line and paragraph separator
-
-
-def escaped(text: object) -> str:
-    """Return a text in one line: a name must not steer the terminal, nor look like two lines."""
-    return "".join(
-        c.encode("unicode_escape").decode() if unicodedata.category(c) in _CONTROL else c
-        for c in str(text)
-    )
+from srkit.errors import escaped
 
 
 def show(text: object) -> None:

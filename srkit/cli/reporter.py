@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from srkit.cli.lines import escaped, failures, show, show_error
-from srkit.errors import InputError
+from srkit.cli.lines import failures, show, show_error
+from srkit.errors import InputError, escaped
 
 if TYPE_CHECKING:
     from srkit.batch.jobs import Job, Shard

@@ -12,6 +12,8 @@ from rich import box
 from rich import table as grids
 from rich.text import Text
 
+from srkit.errors import escaped
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
@@ -86,7 +88,7 @@ class Table:
         yield Text(self.title, "bold")
         for piece in pieces:
             yield self._grid(piece, between)
-        yield from (Text(note, "dim") for note in self.notes)
+        yield from (Text(escaped(note), "dim") for note in self.notes)
         yield Text()
 
     def _pieces(self, width: int, between: str) -> list[list[int]]:
@@ -117,8 +119,8 @@ class Table:
                 Text(_cell(values[index], between), "bold" if values[index].best else "")
                 for index in indices
             ]
-            repeated = others and first == group
-            grid.add_row(Text("" if repeated else first), *map(Text, others), *cells)
+            shown = ["" if others and first == group else first, *others]
+            grid.add_row(*(Text(escaped(label)) for label in shown), *cells)
             group = first
         return grid
 
@@ -167,13 +169,13 @@ class Tables:
         return "".join(f"{part.strip()}\n\n" for part in parts)
 
     def _parts(self) -> Iterator[Table | str]:
-        yield from self.head
+        yield from map(escaped, self.head)
         above: Mapping[str, Any] = {}
         for protocol, tables in groupby(self.tables, lambda table: table.protocol):
             yield from tables
             yield f"protocol: {fine_print(protocol, above)}\n"
             above = protocol
-        yield from self.notes
+        yield from map(escaped, self.notes)
 
 
 def _lines(heading: str) -> str:

@@ -319,6 +319,13 @@ def test_torchscript_is_a_program_and_is_not_run(tmp_path: Path) -> None:
         srkit.load(tmp_path / "net.pt")
 
 
+def test_an_archive_that_unpacks_to_much_more_is_refused_unread(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "net.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data/0", bytes(8 << 20))
+    with pytest.raises(InputError, match=r"net\.pth: unpacks to 8 MiB, more than twice its size"):
+        srkit.load(tmp_path / "net.pth")
+
+
 @pytest.mark.parametrize("state", [{"weight": torch.ones(3)}, [torch.ones(3)], torch.ones(3), {}])
 def test_a_network_that_spandrel_does_not_know(state: Any, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "net.pth")
