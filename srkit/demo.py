@@ -1,4 +1,4 @@
-"""The astronaut's face from 16x16, and a tour that trains, upscales and benches."""
+"""The astronaut's face from 16x16, and a small model trained, shown on it and measured."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def demo(file: Path = Path("srkit-demo.png"), *, model: Model | None = None) -> 
     return Demo(scores, file)
 
 
-def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Report]:
+def train_and_measure(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Report]:
     """Train a small generator on the sample photographs, upscale the astronaut, bench.
 
     Args:
@@ -87,12 +87,12 @@ def tour(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Rep
     from srkit.data.sources import SAMPLES, Samples
     from srkit.recipe import Data
 
-    with tempfile.TemporaryDirectory(prefix="srkit-tour-") as folder:
+    with tempfile.TemporaryDirectory(prefix="srkit-demo-") as folder:
         run = Path(folder) / "run"
         result = train(defaults.DEMO_RECIPE, data=SAMPLES, out=run, report=report)
         fresh = load(result.model)
         fresh = Model(defaults.DEMO_RECIPE, fresh.generator, fresh.scale, recipe=fresh.recipe)
-        shown = demo(Path("srkit-demo-tour.png"), model=fresh)
+        shown = demo(Path("srkit-demo-train.png"), model=fresh)
         photos = Path(folder) / "photos"
         size = Data().size
         for number, photo in enumerate(Samples(size, count=20, seed=1, validation=True).squares):

@@ -128,6 +128,13 @@ def test_no_command_shows_the_help(cli: Cli) -> None:
     assert "upscale" in out + err
 
 
+def test_a_missing_argument_shows_the_usage_of_the_help(cli: Cli) -> None:
+    _, out, _ = cli("upscale", "--help")
+    status, _, err = cli("upscale")
+    assert status == 2
+    assert err.splitlines()[0] == out.splitlines()[0] == "Usage: srkit upscale INPUTS... [OPTIONS]"
+
+
 def test_the_help_lists_the_verbs_in_the_order_one_needs_them(cli: Cli) -> None:
     _, out, _ = cli("--help")
     words = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]

@@ -249,7 +249,7 @@ def _steps_an_hour(run: Run) -> int:
 def _report_validation(record: Mapping[str, Any]) -> None:
     if scores := record.get("validation"):
         gain = scores["psnr"] - scores["bicubic_psnr"]
-        _report(f"  step {record['step']:,}: {scores['psnr']:.2f} dB, {gain:+.2f} over bicubic")
+        _report(f"  step {record['step']:,}: {scores['psnr']:.2f} dB, {gain:+z.2f} over bicubic")
 
 
 def _report(text: str) -> None:

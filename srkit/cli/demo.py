@@ -30,9 +30,9 @@ def demo(
 
     console.print(f"1. training '{defaults.DEMO_RECIPE}' on squares of scikit-image's photographs")
     with Display(Console(stderr=True)) as display:
-        result, shown, report = demonstration.tour(display)
+        result, shown, report = demonstration.train_and_measure(display)
     gain = result.scores["psnr"] - result.scores["bicubic_psnr"]
-    console.print(f"   {result.step} steps, {gain:+.2f} dB over bicubic on held-out squares")
+    console.print(f"   {result.step} steps, {gain:+z.2f} dB over bicubic on held-out squares")
     console.print("2. the astronaut, with the weights just trained")
     _show(console, shown)
     console.print("3. the fresh weights beside the shipped ones, on squares that neither has seen")

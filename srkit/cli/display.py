@@ -117,7 +117,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         also = [f", {n} {scores[n]:.4g} ({scores[f'bicubic_{n}']:.4g})" for n in others]
         yield (
             f"{step} PSNR {scores['psnr']:.2f} dB "
-            f"({scores['psnr'] - scores['bicubic_psnr']:+.2f} over bicubic), "
+            f"({scores['psnr'] - scores['bicubic_psnr']:+z.2f} over bicubic), "
             f"SSIM {scores['ssim']:.4f} ({scores['bicubic_ssim']:.4f}){''.join(also)}"
         )
     if skipped := record.get("skipped"):

@@ -18,16 +18,22 @@ _WIDEST = 26  # of the left column; what is longer has its text on the next line
 class Command(typer.core.TyperCommand):
     """A verb; its examples are the epilogue, or the docstring's section ``Examples``."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what stands behind the name in usage, here and in messages on wrong options."""
+        parameters = self.get_params(ctx)
+        arguments = [_argument(p) for p in parameters if p.param_type_name == "argument"]
+        return [*arguments, "[OPTIONS]"]
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write usage, what it does, arguments, options by group, examples."""
         parameters = [p for p in self.get_params(ctx) if not getattr(p, "hidden", False)]
         arguments = [p for p in parameters if p.param_type_name == "argument"]
-        words = [_argument(argument) for argument in arguments]
-        formatter.write(f"Usage: {' '.join([ctx.command_path, *words, '[OPTIONS]'])}\n\n")
+        usage = " ".join([ctx.command_path, *self.collect_usage_pieces(ctx)])
+        formatter.write(f"Usage: {usage}\n\n")
         text, _, examples = (self.help or "").partition("\n\nExamples:\n")
         for paragraph in text.split("\n\n"):
             formatter.write(textwrap.fill(" ".join(paragraph.split()), _width()) + "\n\n")
-        rows = [(word, _text(each)) for word, each in zip(words, arguments, strict=True)]
+        rows = [(_argument(each), _text(each)) for each in arguments]
         formatter.write(_section("Arguments", rows))
         options: dict[str, list[tuple[str, str]]] = {}
         hints = get_type_hints(self.callback)
@@ -90,14 +96,18 @@ def _option(parameter: Any, hint: Any) -> str:
     names = "/".join([", ".join(sorted(parameter.opts, key=len)), *parameter.secondary_opts])
     if parameter.is_flag:
         return names
-    types = [_VALUES[each] for each in get_args(hint) or (hint,) if each in _VALUES]
-    return f"{names} {parameter.metavar or (types or ['NAME'])[0]}"
+    return f"{names} {parameter.metavar or _value(hint) or 'NAME'}"
+
+
+def _value(hint: Any) -> str:
+    """Return the placeholder of a type, or of the first that it is made of and that has one."""
+    return _VALUES.get(hint) or next(filter(None, map(_value, get_args(hint))), "")
 
 
 def _text(parameter: Any) -> str:
     shown, default = parameter.show_default, parameter.default
     if not isinstance(shown, str):
-        plain = isinstance(default, int | float | str) and not isinstance(default, bool)
+        plain = isinstance(default, int | float | str | Path) and not isinstance(default, bool)
         shown = str(default) if shown and plain else ""
     text = parameter.help or ""
     return f"{text} [{shown}]" if shown else text

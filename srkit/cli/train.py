@@ -188,7 +188,7 @@ def train(
     scores = result.scores
     print(  # noqa: T201
         f"{result.model}  step {result.step}  PSNR {scores['psnr']:.2f} dB "
-        f"({scores['psnr'] - scores['bicubic_psnr']:+.2f} over bicubic)  SSIM {scores['ssim']:.4f}"
+        f"({scores['psnr'] - scores['bicubic_psnr']:+z.2f} over bicubic)  SSIM {scores['ssim']:.4f}"
     )
 
 
