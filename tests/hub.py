@@ -35,11 +35,12 @@ class Repository:
 
 @dataclass
 class Hub:
-    """The repositories, and the requests made so far."""
+    """The repositories, the requests made so far, and an ETag in the files' own's place."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     url: str = ""
+    tag: str = ""
 
     def repository(self, name: str) -> Repository:
         return self.repositories.setdefault(name, Repository())
@@ -111,7 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("X-Repo-Commit", commit)
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        tag = self.its.tag or hashlib.sha256(content).hexdigest()
+        self.send_header("ETag", f'"{tag}"')
         self.end_headers()
         if body:
             self.wfile.write(content)

@@ -246,6 +246,16 @@ def test_a_hub_that_names_no_commit_writes_nowhere(
     assert not list(tmp_path.rglob("*"))
 
 
+def test_a_hub_whose_tag_leads_elsewhere_writes_nothing(
+    server: hub.Hub, weights: bytes, tmp_path: Path
+) -> None:
+    server.repository("somebody/faces").commit({"model.safetensors": weights})
+    server.tag = "../../../../evil"
+    with pytest.raises(InputError, match=r"no safe name for a file: \.\./\.\./\.\./\.\./evil"):
+        srkit.load(NAME)
+    assert not [file for file in tmp_path.parent.rglob("*") if "evil" in file.name]
+
+
 def test_what_is_known_of_it_is_shown(server: hub.Hub, weights: bytes, cli: Cli) -> None:
     repository = server.repository("somebody/faces")
     commit = repository.commit({"model.safetensors": weights, "README.md": CARD})

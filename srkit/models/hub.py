@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -117,8 +118,10 @@ def download(name: str) -> Download:
             raise InputError(f"{reference}: the Hub names no commit ({commit:.60})")
         file = _chosen(reference, names)
         where = {"repo_id": repo, "revision": commit, "endpoint": endpoint}
-        card = hf_hub_download(filename=CARD, **where) if CARD in names else None
-        return _download(reference, file, commit, hf_hub_download(filename=file, **where), card)
+        with _checked_names(reference):
+            card = hf_hub_download(filename=CARD, **where) if CARD in names else None
+            path = hf_hub_download(filename=file, **where)
+        return _download(reference, file, commit, path, card)
 
 
 def _download(reference: Reference, file: str, commit: str, path: str, card: object) -> Download:
@@ -153,6 +156,27 @@ def _chosen(reference: Reference, names: list[str]) -> str:
         raise InputError(f"{reference}: no weights in it ({', '.join(WEIGHTS)})")
     shown = ", ".join(weights[:5]) + (", ..." if len(weights) > 5 else "")
     raise InputError(f"{reference}: several weights in it; name one as {FORM}: {shown}")
+
+
+@contextmanager
+def _checked_names(reference: Reference) -> Iterator[None]:
+    """Refuse what would lead out of the cache: the library names files in it as the Hub says."""
+    from huggingface_hub import file_download
+
+    ask = file_download.get_hf_file_metadata
+
+    def checked(*arguments: Any, **options: Any) -> Any:
+        metadata = ask(*arguments, **options)
+        for name in (metadata.etag, metadata.commit_hash):
+            if name and not re.fullmatch(r"[\w-]+", name):
+                raise InputError(f"{reference}: the Hub gives no safe name for a file: {name:.60}")
+        return metadata
+
+    file_download.get_hf_file_metadata = checked
+    try:
+        yield
+    finally:
+        file_download.get_hf_file_metadata = ask
 
 
 @contextmanager
