@@ -9,6 +9,7 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -281,9 +282,33 @@ def test_held_out_photos_can_lie_elsewhere(tmp_path: Path, crops: Crops) -> None
     assert (len(train), len(held_out)) == (30, 5)
 
 
+def test_copies_and_validation_images_that_are_trained_on_are_counted(
+    tmp_path: Path, crops: Crops
+) -> None:
+    files = crops(tmp_path / "train", 6, 20)
+    for storage in ("memory", "stream"):
+        loader, _ = open_loader(tmp_path, None, recipe(), device=CPU, storage=storage)
+        assert loader.notes == []
+        loader.close()
+    crops(tmp_path / "other", 8, 20)[7].rename(tmp_path / "more.png")
+    for number in range(2):
+        shutil.copy(files[1], tmp_path / "train" / f"copy-{number}.png")
+    shutil.rmtree(tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "more.png").rename(tmp_path / "other" / "more.png")
+    shutil.copy(files[2], tmp_path / "other" / "known.png")
+    for storage in ("memory", "stream"):
+        loader, _ = open_loader(tmp_path, tmp_path / "other", recipe(), device=CPU, storage=storage)
+        assert loader.notes == [
+            "2 of 8 training images are copies of others",
+            "1 of 2 validation images are trained on: their scores say little",
+        ]
+        loader.close()
+
+
 def test_one_image_is_too_few(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 1, 24)
-    with pytest.raises(InputError, match="one image is too few"):
+    with pytest.raises(InputError, match="two images or more are needed"):
         split(tmp_path)
 
 

@@ -19,7 +19,7 @@ from srkit.errors import InputError
 from srkit.files import atomic, cache_folder, sweep
 from srkit.readahead import cpus, read_ahead
 
-FORMAT = "srkit decoded 3"
+FORMAT = "srkit decoded 4"
 HELD_OUT = 20  # every so-manieth good image is held out where a set has no split for it
 MOST_BROKEN = 0.1  # largest share of broken images; more, and something else must be wrong
 CHUNK = 16  # images a thread takes at once; after Ctrl-C it does them to the end
@@ -48,6 +48,7 @@ class Decoded:
     Attributes:
         places: int64, rows x 2: the image, and the row within the image, of each row.
         reasons: By a broken image's number, what is wrong with it.
+        keys: int64, a hash of each row: equal rows have equal ones.
         whole: SHA-256 of all rows.
         train: SHA-256 of the rows that train where every `HELD_OUT`-th image doesn't.
         pixels: uint8, rows x `Layout.bytes`; None if they weren't wanted.
@@ -56,6 +57,7 @@ class Decoded:
 
     places: Tensor
     reasons: dict[int, str]
+    keys: Tensor
     whole: str
     train: str
     pixels: Tensor | None = None
@@ -70,6 +72,12 @@ class Decoded:
     def broken(self, dataset: Dataset) -> list[str]:
         """Return a message for each broken image."""
         return [f"{dataset.name(number)}: {why}" for number, why in self.reasons.items()]
+
+
+def row_key(row: np.ndarray) -> int:
+    """Return 64 bits that tell a row of bytes from others."""
+    digest = hashlib.blake2b(row.tobytes(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def default_folder() -> Path:
@@ -120,6 +128,7 @@ def decode(
 def _write(file: Path, decoded: Decoded) -> None:
     arrays = {
         "places": decoded.places.numpy(),
+        "keys": decoded.keys.numpy(),
         "broken": np.array(list(decoded.reasons), dtype=np.int64),
         "reasons": np.array(list(decoded.reasons.values()), dtype=np.str_),
         "digests": np.array([decoded.whole, decoded.train]),
@@ -141,6 +150,7 @@ def _read(file: Path, pixels: bool) -> Decoded | None:
             return Decoded(
                 torch.from_numpy(stored["places"]),
                 dict(zip(stored["broken"].tolist(), stored["reasons"].tolist(), strict=True)),
+                torch.from_numpy(stored["keys"]),
                 whole,
                 train,
                 torch.from_numpy(stored["pixels"]) if pixels else None,
@@ -164,6 +174,7 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
         raise InputError(f"no memory for {size:.1f} GB of images; give --storage stream") from error
     places: list[tuple[int, int]] = []
     reasons: dict[int, str] = {}
+    keys: list[int] = []
     whole, train = hashlib.sha256(), hashlib.sha256()
     for number, result in enumerate(decoded_in_order(dataset)):
         if isinstance(result, str):
@@ -174,6 +185,7 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
                 train.update(result.data)
             first = len(places)
             places += [(number, row) for row in range(len(result))]
+            keys += map(row_key, result)
             if pixels and len(places) > len(array):
                 raise InputError("images were changed while they were decoded; start again")
             if pixels:
@@ -183,6 +195,7 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
     decoded = Decoded(
         torch.tensor(places, dtype=torch.int64).view(-1, 2),
         reasons,
+        torch.tensor(keys, dtype=torch.int64),
         whole.hexdigest(),
         train.hexdigest(),
         torch.from_numpy(array)[: len(places)] if pixels else None,

@@ -30,6 +30,7 @@ from srkit.data.cache import (
     decode,
     decoded_in_order,
     default_folder,
+    row_key,
 )
 from srkit.data.datasets import Dataset, Layout
 from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
@@ -269,6 +270,7 @@ def open_loader(
     fingerprint = (decoded.train if held_out is None else decoded.whole)[:16]
     if held_out is None:
         held_out = _images_at(others[:MOST_HELD_OUT], train, decoded)
+    notes = [*decoded.notes, *_copies(decoded.keys[rows], held_out)]
     sampler = Sampler(len(rows), recipe.batch_size, recipe.seed)
     subset = Subset(rows, sampler, mine, recipe.data.flips)
     about: dict[str, Any] = {
@@ -277,7 +279,7 @@ def open_loader(
         "fingerprint": fingerprint,
         "count": len(rows),
         "broken": decoded.broken(train),
-        "notes": decoded.notes,
+        "notes": notes,
     }
     if decoded.pixels is not None:
         fits = need <= device_room(device, room)
@@ -308,6 +310,17 @@ def _stream(
         fingerprint=fingerprint,
         notes=notes,
     )
+
+
+def _copies(keys: Tensor, held_out: Images) -> Iterator[str]:
+    """Yield a line for copies among the training images, and for those that are held out, too."""
+    trained = set(keys.tolist())
+    if count := len(keys) - len(trained):
+        yield f"{count} of {len(keys)} training images are copies of others"
+    sides = [held_out.pixels] if held_out.lr is None else [held_out.pixels, held_out.lr]
+    rows = torch.cat([side.flatten(1) for side in sides], dim=1).numpy()
+    if count := sum(row_key(row) in trained for row in rows):
+        yield f"{count} of {len(rows)} validation images are trained on: their scores say little"
 
 
 def _images_at(rows: Tensor, dataset: Dataset, decoded: Decoded) -> Images:
