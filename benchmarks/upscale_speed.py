@@ -1,285 +1,198 @@
-"""Seconds per image of `srkit.load(...).upscale`, against the same network called plainly.
+"""Time per image of `srkit.load(...).upscale` by each engine, and of the engines called plainly.
 
-    python benchmarks/upscale_speed.py [--threads 2] [--realesrgan CLONE] [--json FILE]
+    taskset -c 0 python benchmarks/upscale_speed.py [--threads 1] [--rounds 7] [--json FILE]
 
-Every competitor is a process of its own with the same weights, the same images in memory (8-bit
-arrays in, 8-bit arrays out) and the same number of threads. They take turns, one at a time, so that
-all see the same noise of the machine; ratios are of the times within one round.
+All candidates have the same weights and the same images in memory: 8-bit arrays in, 8-bit arrays
+out. They take turns in one process, so that all see the same noise of the machine; ratios are of
+the times within one round. The process keeps freed memory as `srkit upscale` does. With one thread
+a time is that of computing, since others may be at work on the machine; with several it is the
+clock's.
 
-- ``contiguous``, ``channels_last``: torch eager, image by image, `torch.inference_mode`, in
-  that memory format. Nothing else: what a careful user writes.
-- ``srkit``: `Model.upscale` of the list, in a process that keeps freed memory as `srkit upscale`
-  does.
-- ``onnxruntime``: the file that `srkit export` writes, image by image, whole.
-- ``realesrgan``: the class RealESRGANer of a clone of github.com/xinntao/Real-ESRGAN (BSD-3), on a
-  compact network (SRVGG, 64 maps, 16 convolutions) with random weights, loaded through spandrel
-  here and there. Its file ``utils.py`` alone is imported, with the download helper that it asks of
-  basicsr replaced by nothing: its package doesn't install beside a current torchvision. It needs
-  ``opencv-python-headless``.
+- ``torch, contiguous``, ``torch, channels_last``: torch eager in `torch.inference_mode`, in that
+  memory format, all images as one batch. Nothing else: what a careful user writes.
+- ``onnxruntime``: the file that `srkit export` writes, called likewise.
+- ``openvino, fp32``, ``openvino, bf16``: the network converted by OpenVINO, called likewise.
+- ``srkit, ENGINE``: `Model.upscale` of the list.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import multiprocessing
-import os
 import platform
+import re
 import statistics
-import sys
-import tempfile
 import time
-import types
+import warnings
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
+import openvino
+import skimage.data
 import torch
 from bare import relative
-from torch import nn
+from PIL import Image
 
 import srkit
-from srkit import registry
 from srkit.inference.device import keep_memory
-from srkit.inference.engines import prepared
-from srkit.models.load import load
 
 Images = list[np.ndarray]
 Work = Callable[[Images], Images]
-# Side of the images, how many of them, how many for networks of 100 times the work.
-SIZES = ((16, 200, 20), (64, 16, 2), (512, 1, 0))
-WARM_UP = 1
+Network = Callable[[np.ndarray], np.ndarray]  # B3hw to B3HW, float32 in [0, 1]
+SIZES = ((1, 16), (64, 16), (1, 64), (1, 256))  # how many images, and their sides
+REFERENCE = "torch, channels_last"
 
 
-def generator(case: str) -> nn.Module:
-    """Build a network; the weights of those without any are random, but the same everywhere."""
-    if case == "faces":
-        return srkit.load("faces", device="cpu").generator
-    torch.manual_seed(0)
-    if case == "inception-gan":
-        made = registry.build("generators", "inception-residual", scale=4)
-    elif case == "inception-gan, width 0.25":
-        made = registry.build("generators", "inception-residual", scale=4, width=0.25)
-    elif case == "faces-tiny":
-        made = registry.build("generators", "face-residual", scale=4, width=16, blocks=2)
-    else:
-        return community()
-    with torch.no_grad():
-        for module in made.modules():
-            if isinstance(module, nn.BatchNorm2d):  # as after training, not the identity
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 1.5)
-    return made.eval()
+def images_of(count: int, side: int) -> Images:
+    """Return shifted copies of a photo of that side."""
+    photo = Image.fromarray(skimage.data.astronaut()).resize((side, side), Image.Resampling.BOX)
+    return [np.roll(np.asarray(photo), shift, axis=1) for shift in range(count)]
 
 
-def community() -> nn.Module:
-    """Return the compact network, its random weights through a file and spandrel's detection."""
-    with tempfile.TemporaryDirectory() as folder:
-        return load(compact_file(Path(folder)), device="cpu").generator
+def plainly(network: Network) -> Work:
+    """Call a network with all images as one batch."""
+
+    def work(images: Images) -> Images:
+        lr = np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2), np.float32) / 255
+        sr = np.rint(network(lr).clip(0, 1) * 255).astype(np.uint8)
+        return [*np.ascontiguousarray(sr.transpose(0, 2, 3, 1))]
+
+    return work
 
 
-def compact_file(folder: Path) -> Path:
-    """Write a compact network's random weights as its authors do."""
-    from spandrel.architectures.Compact import Compact
-
-    torch.manual_seed(0)
-    network = Compact(num_feat=64, num_conv=16, upscale=4)
-    file = folder / "compact.pth"
-    torch.save({"params": network.state_dict()}, file)
-    return file
-
-
-def plain(case: str, layout: torch.memory_format) -> Work:
-    """Torch eager, image by image."""
-    network = generator(case).to(memory_format=layout)
+def by_torch(model: str, layout: torch.memory_format) -> Network:
+    """Torch eager, in a memory format."""
+    network = srkit.load(model, device="cpu").generator.to(memory_format=layout)
 
     @torch.inference_mode()
-    def work(images: Images) -> Images:
-        made = []
-        for image in images:
-            lr = torch.from_numpy(image).permute(2, 0, 1)[None].float().div_(255)
-            sr = network(lr.contiguous(memory_format=layout))
-            sr = sr[0].clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0)
-            made.append(sr.contiguous().numpy())
-        return made
+    def run(lr: np.ndarray) -> np.ndarray:
+        result: np.ndarray = network(torch.from_numpy(lr).contiguous(memory_format=layout)).numpy()
+        return result
 
-    return work
+    return run
 
 
-def by_srkit(case: str, engine: str = "torch") -> Work:
-    """srkit, as the command line runs it."""
-    if engine == "torch":
-        keep_memory(large=False)
-        return prepared(srkit.Model(case, generator(case), 4), "cpu").upscale
-    import onnxruntime
-
-    from srkit.models.export import export
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.onnx"
-        export(srkit.Model(case, generator(case), 4), file)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-
-    def work(images: Images) -> Images:
-        made = []
-        for image in images:
-            lr = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32) / 255
-            (sr,) = session.run(None, {name: lr})
-            made.append((sr[0].clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0))
-        return made
-
-    return work
+def by_onnxruntime(file: Path) -> Network:
+    """ONNX Runtime, on a file of `srkit export`."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return lambda lr: session.run(None, {"lr": lr})[0]  # type: ignore[no-any-return]
 
 
-def by_realesrgan(clone: Path) -> Work:
-    """Real-ESRGAN's own loop, tiles of 256 with its margins."""
-    package, helper = types.ModuleType("basicsr.utils"), types.ModuleType("download_util")
-    helper.load_file_from_url = None  # type: ignore[attr-defined]
-    sys.modules |= {"basicsr": types.ModuleType("basicsr"), "basicsr.utils": package}
-    sys.modules["basicsr.utils.download_util"] = helper
-    spec = importlib.util.spec_from_file_location("theirs", clone / "realesrgan" / "utils.py")
-    assert spec is not None
-    assert spec.loader is not None
-    theirs = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(theirs)
-    from spandrel.architectures.Compact import Compact
-
-    network = Compact(num_feat=64, num_conv=16, upscale=4)
-    with tempfile.TemporaryDirectory() as folder:
-        made = theirs.RealESRGANer(
-            scale=4,
-            model_path=str(compact_file(Path(folder))),
-            model=network,
-            tile=256,
-            half=False,
-            device=torch.device("cpu"),
-        )
-
-    def work(images: Images) -> Images:
-        silence = open(os.devnull, "w")  # noqa: PTH123, SIM115 - it prints each tile
-        sys.stdout, before = silence, sys.stdout
-        try:
-            return [made.enhance(image[..., ::-1])[0][..., ::-1] for image in images]
-        finally:
-            sys.stdout = before
-            silence.close()
-
-    return work
+def by_openvino(model: str, precision: str) -> Network:
+    """OpenVINO, on the network that it converts itself."""
+    generator = srkit.load(model, device="cpu").generator
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = openvino.convert_model(generator, example_input=torch.rand(2, 3, 19, 26))
+    how = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    compiled = openvino.Core().compile_model(network, "CPU", how)
+    return lambda lr: compiled(lr)[0]  # type: ignore[no-any-return]
 
 
-MAKERS: dict[str, Callable[..., Work]] = {
-    "contiguous": lambda case: plain(case, torch.contiguous_format),
-    "channels_last": lambda case: plain(case, torch.channels_last),
-    "srkit": by_srkit,
-    "onnxruntime": lambda case: by_srkit(case, "onnx"),
-}
-
-
-def worker(pipe: Connection, who: str, case: str, threads: int, clone: Path | None) -> None:
-    """Make one competitor; then time it on the images that come, until None does."""
-    torch.set_num_threads(threads)
-    work = by_realesrgan(clone) if who == "realesrgan" and clone else MAKERS[who](case)
-    pipe.send("ready")
-    while (given := pipe.recv()) is not None:
-        images, want = given
-        started = time.perf_counter()
-        made = work(images)
-        seconds = time.perf_counter() - started
-        pipe.send((seconds, made if want else None))
-
-
-def compare(case: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Time all competitors on one network, in turns."""
-    who = [*MAKERS]
-    if case == "compact" and arguments.realesrgan:
-        who.append("realesrgan")
-    context = multiprocessing.get_context("spawn")
-    pipes: dict[str, Connection] = {}
-    for each in who:
-        pipes[each], theirs = context.Pipe()
-        given = (theirs, each, case, arguments.threads, arguments.realesrgan)
-        context.Process(target=worker, args=given, daemon=True).start()
-        theirs.close()  # so that waiting ends if it fails
-        assert pipes[each].recv() == "ready"
-    result: dict[str, Any] = {}
-    for side, count, fewer in SIZES:
-        count = fewer if case == "inception-gan" else count
-        if count:
-            result[f"{side}x{side}"] = at_size(pipes, side, count, arguments.rounds)
-            print(case, f"{side}x{side}", json.dumps(result[f"{side}x{side}"]), flush=True)
-    for pipe in pipes.values():
-        pipe.send(None)
-    return result
-
-
-def at_size(pipes: dict[str, Connection], side: int, count: int, rounds: int) -> dict[str, Any]:
-    """Time images of one size."""
-    random = np.random.default_rng(side)
-    images = [random.integers(0, 256, (side, side, 3), np.uint8) for _ in range(count)]
-    times: dict[str, list[float]] = {who: [] for who in pipes}
-    made: dict[str, Images] = {}
-    for turn in range(rounds + WARM_UP):
-        for who, pipe in pipes.items():
-            pipe.send((images, turn == 0))
-            seconds, its = pipe.recv()
-            if turn == 0:
-                made[who] = its
-            if turn >= WARM_UP:
-                times[who].append(seconds)
-    middle = {who: statistics.median(values) for who, values in times.items()}
-    plainly = min(("contiguous", "channels_last"), key=middle.__getitem__)
-    theirs = [who for who in pipes if who != "srkit"]
+def candidates(model: str) -> dict[str, Work]:
+    """Return what is timed on a model; bfloat16 where the processor has it."""
+    srkits = {
+        f"srkit, {engine}": srkit.load(model, device="cpu", engine=engine)
+        for engine in ("torch", "onnxruntime")
+    }
+    file: Any = srkits["srkit, onnxruntime"].run
+    plain = {
+        "torch, contiguous": by_torch(model, torch.contiguous_format),
+        "torch, channels_last": by_torch(model, torch.channels_last),
+        "onnxruntime": by_onnxruntime(file.file),
+    }
+    precisions = {"fp32": "f32"}
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        precisions["bf16"] = "bf16"
+    for name, hint in precisions.items():
+        plain[f"openvino, {name}"] = by_openvino(model, hint)
+        srkits[f"srkit, openvino, {name}"] = srkit.load(model, engine="openvino", precision=name)
     return {
-        "images": count,
-        "ms_per_image": {who: round(1e3 * value / count, 3) for who, value in middle.items()},
-        "ms_a_megapixel_of_input": {
-            who: round(1e9 * value / count / side**2, 1) for who, value in middle.items()
-        },
-        "better_plain": plainly,
-        "times_as_fast_as": {
-            who: dict(
-                zip(("ratio", "quartiles"), relative(times[who], times["srkit"]), strict=True)
-            )
-            for who in theirs
-        },
-        "largest_difference_of_255": {
-            who: max(
-                int(np.abs(a.astype(int) - b).max())
-                for a, b in zip(made[who], made["srkit"], strict=True)
-            )
-            for who in theirs
-        },
+        **{who: plainly(network) for who, network in plain.items()},
+        **{who: loaded.upscale for who, loaded in srkits.items()},
+    }
+
+
+def measure(
+    who: dict[str, Work], images: Images, rounds: int, clock: Callable[[], float]
+) -> dict[str, Any]:
+    """Time all candidates on the same images, in turns."""
+    results = {name: np.stack(work(images)).astype(int) for name, work in who.items()}  # warms up
+    repeats = max(1, (1 << 12) // (len(images) * images[0].shape[0] ** 2))
+    times: dict[str, list[float]] = {name: [] for name in who}
+    for _ in range(rounds):
+        for name, work in who.items():
+            started = clock()
+            for _ in range(repeats):
+                work(images)
+            times[name].append((clock() - started) / repeats)
+    measured = {}
+    for name, seconds in times.items():
+        ratio, quartiles = relative(times[REFERENCE], seconds)
+        difference = np.abs(results[name] - results[REFERENCE])
+        measured[name] = {
+            "ms_per_image": round(1e3 * statistics.median(seconds) / len(images), 3),
+            "speed_over_reference": ratio,
+            "quartiles": quartiles,
+            "levels_from_reference": {
+                "mean": round(float(difference.mean()), 4),
+                "largest": int(difference.max()),
+            },
+        }
+    return measured
+
+
+def processor() -> dict[str, Any]:
+    """Return the processor's name and which of the flags that matter it has."""
+    file = Path("/proc/cpuinfo")
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    flags = re.search(r"^flags\s*: (.*)$", text, re.MULTILINE)
+    known = sorted(set(flags[1].split())) if flags else []
+    return {
+        "processor": name[1] if name else platform.processor() or platform.machine(),
+        "flags": [flag for flag in known if flag.startswith(("avx2", "avx512", "amx"))],
     }
 
 
 def main() -> None:
-    """Time all networks, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--cases", nargs="*")
-    parser.add_argument("--realesrgan", type=Path, help="a clone of xinntao/Real-ESRGAN")
+    parser.add_argument("--models", nargs="*", default=["faces", "faces-clean"])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    cases = ["faces", "faces-tiny", "inception-gan, width 0.25", "inception-gan", "compact"]
+    torch.set_num_threads(arguments.threads)
+    keep_memory(large=False)
+    clock = time.process_time if arguments.threads == 1 else time.perf_counter
     result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, no GPU",
+        **processor(),
         "threads": arguments.threads,
-        "torch": torch.__version__,
+        "rounds": arguments.rounds,
+        "clock": clock.__name__,
+        "versions": {name: version(name) for name in ("torch", "onnxruntime", "openvino")},
+        "reference": REFERENCE,
+        "models": {},
     }
-    if arguments.json and arguments.cases and arguments.json.is_file():
-        # Of a few networks anew: the others' figures stay.
-        result = json.loads(arguments.json.read_text(encoding="utf-8")) | result
-    for case in arguments.cases or cases:
-        result[case] = compare(case, arguments)
-        if arguments.json:
-            arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for model in arguments.models:
+        who = candidates(model)
+        measured = result["models"][model] = {}
+        for count, side in SIZES:
+            size = f"{count} x {side} px"
+            measured[size] = measure(who, images_of(count, side), arguments.rounds, clock)
+            print(model, size, json.dumps(measured[size], indent=1), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -308,6 +308,36 @@ def loop_overhead() -> str:
     return f"Measured on: {where}.\n\n{table(heading, rows)}"
 
 
+def upscale_speed() -> str:
+    """Return the committed result of benchmarks/upscale_speed.py, a table for each model."""
+    result = committed("upscale_speed")
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    flags = {"avx512f": "AVX-512", "amx_bf16": "AMX"}
+    extensions = " and ".join(name for flag, name in flags.items() if flag in result["flags"])
+    parts = [
+        f"Measured on: {result['processor']} with {extensions or 'neither AVX-512 nor AMX'}, "
+        f"threads: {result['threads']}, {versions}.\n"
+    ]
+    for model, sizes in result["models"].items():
+        rows = []
+        for name in next(iter(sizes.values())):
+            cells = [size[name] for size in sizes.values()]
+            shown = (f"{c['ms_per_image']:.1f} ({c['speed_over_reference']:.2f})" for c in cells)
+            rows.append((name, *shown))
+        parts.append(table((f"`{model}`, ms per image", *sizes), rows))
+    levels = [
+        size["srkit, openvino, bf16"]["levels_from_reference"]
+        for sizes in result["models"].values()
+        for size in sizes.values()
+    ]
+    mean, largest = (max(level[of] for level in levels) for of in ("mean", "largest"))
+    parts.append(
+        f"In bf16, results differ from torch's by up to {mean:.2f} levels of 255 on average over "
+        f"an image size, and at most by {largest}.\n"
+    )
+    return "\n".join(parts)
+
+
 def training_cost() -> str:
     """Return the committed result of benchmarks/training_cost.py: Fig. 7 and what sharing gains."""
 
