@@ -45,9 +45,10 @@ def read(
         if (size := file.stat().st_size) > largest:
             raise InputError(f"{file}: {size / 2**20:.0f} MiB, more than {largest >> 20}")
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as failure:
-        reason = getattr(failure, "strerror", None) or failure
-        raise InputError(f"can't read {file}: {reason}") from failure
+    except UnicodeDecodeError as failure:
+        raise InputError(f"can't read {file}: it isn't text (UTF-8)") from failure
+    except OSError as failure:
+        raise InputError(f"can't read {file}: {failure.strerror or failure}") from failure
     return parse(text, note, form, str(file), error=error)
 
 

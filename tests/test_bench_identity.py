@@ -357,11 +357,13 @@ def test_copies_are_left_out_and_named(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "ann" / "2.png", tmp_path / "bob" / "2.png")
     for name in ("gone.png", "gone-2.png"):  # said to be missing by who reads them
         (tmp_path / "bob" / name).symlink_to(tmp_path / "nothing")
+    for name in ("folder.png", "folder-2.png"):  # nor can these be read
+        (tmp_path / "bob" / name).mkdir()
     people = [Person(p, tuple((tmp_path / p).iterdir())) for p in photos]
     kept, (warning,) = without_copies(people)
     assert [[photo.name for photo in person.photos] for person in kept] == [
         ["1.png", "4.png"],
-        ["1.png", "3.png", "gone-2.png", "gone.png"],
+        ["1.png", "3.png", "folder-2.png", "folder.png", "gone-2.png", "gone.png"],
     ]
     assert warning.startswith(
         "photos left out, which are copies of others: 3 (ann/2.png, ann/3.png, b"

@@ -271,6 +271,7 @@ def test_the_verb_refuses_other_protocols_with_status_1(tmp_path: Path, cli: Cli
     [
         (None, "No such file"),
         ("{", "not JSON"),
+        ("\x89PNG", "it isn't text"),
         ("[1, 2]", "this is a table"),
         ('{"models": {}, "format": "srkit bench 2"}', "no report of this version"),
         (
@@ -284,7 +285,7 @@ def test_what_is_no_report_is_one_line(
 ) -> None:
     report({"x": 1.0}).write(tmp_path / "a.json")
     if text is not None:
-        (tmp_path / "b.json").write_text(text)
+        (tmp_path / "b.json").write_text(text, encoding="latin-1")
     line = refused("compare", tmp_path / "a.json", tmp_path / "b.json")
     assert "b.json" in line
     assert message in line

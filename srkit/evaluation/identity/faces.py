@@ -102,7 +102,7 @@ class Finder:
         Photos that can't be read have none, and a reason.
         """
         settings = f"photo, counted {MIN_SIZE} {CONFIDENCE} {PIXELS}"
-        keys = [_key(content, settings) for content in read_ahead(_content, photos)]
+        keys = [_key(each, settings) for each in read_ahead(content, photos)]
         reasons: dict[bytes, str] = {}
 
         def search(batch: Sequence[tuple[bytes, Path]]) -> list[bytes | None]:
@@ -162,7 +162,7 @@ class Finder:
         """
         arrays = list(results.permute(0, 2, 3, 1).contiguous().numpy())
         hashes = [hashlib.sha256(f"{a.shape} ".encode() + a.tobytes()).digest() for a in arrays]
-        keys = [_key(content, f"result {COPY} {COPY_MIN_SIZE} {CONFIDENCE}") for content in hashes]
+        keys = [_key(each, f"result {COPY} {COPY_MIN_SIZE} {CONFIDENCE}") for each in hashes]
         images = [Image.fromarray(array) for array in arrays]
         stored = self.store.computed(
             SPACE,
@@ -199,7 +199,8 @@ def _from_bytes(stored: bytes | None) -> Box:
     return tuple(box) if box else None
 
 
-def _content(photo: Path) -> bytes:
+def content(photo: Path) -> bytes:
+    """Return a photo's SHA-256, or its path where it can't be read."""
     try:
         return bytes.fromhex(sha256(photo))
     except OSError:

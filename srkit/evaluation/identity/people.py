@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from srkit.errors import InputError
-from srkit.evaluation.identity.faces import Finder, Located, first_of
+from srkit.evaluation.identity.faces import Finder, Located, content, first_of
 from srkit.evaluation.protocol import encoded
-from srkit.files import sha256
 from srkit.hookspecs import Person
 
 Roles = list[tuple[str, list[Path]]]  # a person's photos, the base or the gallery's first
@@ -49,12 +48,12 @@ def without_copies(people: Iterable[Person]) -> tuple[list[Person], list[str]]:
         The people, and a warning, if photos were left out, that names them.
     """
     named = by_name(people)
-    holders: dict[tuple[int, str], list[tuple[str, Path]]] = {}
+    holders: dict[bytes, list[tuple[str, Path]]] = {}
     sizes = Counter(_bytes(photo) for person in named for photo in person.photos)
     for person in named:
         for photo in person.photos:
             if (size := _bytes(photo)) and sizes[size] > 1:
-                holders.setdefault((size, sha256(photo)), []).append((person.name, photo))
+                holders.setdefault(content(photo), []).append((person.name, photo))
     copies = set[tuple[str, Path]]()
     for held in holders.values():
         copies.update(held[1:] if len({name for name, _ in held}) == 1 else held)
