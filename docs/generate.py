@@ -234,7 +234,7 @@ def decibel(rows: int | None = None) -> str:
     """Return the committed result of benchmarks/decibel.py.
 
     Args:
-        rows: The first so many; all by default.
+        rows: Number of rows, from the first; all by default.
     """
     results = committed("decibel")["rows"]
     cells = [

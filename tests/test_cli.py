@@ -271,6 +271,7 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
     ("arguments", "message"),
     [
         (["train", "inception-gam"], "unknown recipe 'inception-gam' (did you mean 'inception-gan"),
+        (["train", "espcn"], "unknown recipe 'espcn'; known recipes"),  # nothing is like it
         (["train", "none.toml"], "none.toml"),
         (["list", "generator"], "unknown kind 'generator' (did you mean 'generators'?)"),
         (["info", "face-residul"], "unknown name 'face-residul' (did you mean 'face-resid"),
@@ -680,6 +681,7 @@ def test_a_plugins_commands_are_imported_only_when_called(cli: Cli) -> None:
         (["greet", "you"], "hello you\n"),
         (["greet", "you", "--loud"], "hello you!\n"),
         (["greet", "--help"], "Greet somebody."),
+        (["several", "--help"], "Usage: srkit several COMMAND [OPTIONS]\n\nDo several things."),
         (["several", "one"], "first\n"),
         (["several", "two"], "second\n"),
     ],

@@ -33,7 +33,7 @@ class Record(TypedDict):
     """What became of a photo.
 
     Attributes:
-        sha256: Of its bytes; empty if they can't be read.
+        sha256: SHA-256 of its bytes; empty if they can't be read.
         status: ``read``, ``unreadable``, or ``gone``.
         reason: Why it can't be read.
         faces: Its faces, the largest first.

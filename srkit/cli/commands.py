@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 import typer.core
+from typer.models import DefaultPlaceholder
 
 from srkit import plugins
 from srkit.cli import help  # noqa: A004
@@ -84,6 +85,9 @@ def _stand_in(entry_point: EntryPoint, plugin: plugins.Plugin) -> Callable[[type
             ) from error
         prog_name = f"srkit {entry_point.name}"
         if isinstance(target, typer.Typer):
+            target.rich_markup_mode = None
+            if isinstance(target.info.cls, DefaultPlaceholder):
+                target.info.cls = help.Group
             for command in target.registered_commands:
                 if command.cls in (None, typer.core.TyperCommand):
                     command.cls = help.Command

@@ -20,7 +20,7 @@ from srkit.files import atomic, cache_folder, sweep
 from srkit.readahead import cpus, read_ahead
 
 FORMAT = "srkit decoded 4"
-HELD_OUT = 20  # every so-manieth good image is held out where a set has no split for it
+HELD_OUT = 20  # one in this many good images is held out where a set has no split for it
 MOST_BROKEN = 0.1  # largest share of broken images; more, and something else must be wrong
 CHUNK = 16  # images a thread takes at once; after Ctrl-C it does them to the end
 ABANDONED = 24 * 3600  # seconds without a write to an unfinished file: its run was killed

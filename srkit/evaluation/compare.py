@@ -76,7 +76,7 @@ class Comparison:
     """Two reports side by side.
 
     Attributes:
-        names: Of A and B, as printed.
+        names: Names of A and B, as printed.
         parts: What both have.
         notes: What a reader should know: what only one has, other weights under one name.
     """

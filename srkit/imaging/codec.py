@@ -171,7 +171,7 @@ def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) ->
     """Write an upright Pillow image as `save` does.
 
     Args:
-        image: Of any mode.
+        image: An image of any mode.
         file: Where to.
         info: Its metadata; see `DecodedImage`.
 

@@ -42,7 +42,7 @@ def without_copies(people: Iterable[Person]) -> tuple[list[Person], list[str]]:
     """Leave out copies, byte for byte: their pairs would be at distance 0.
 
     Of copies among one person's photos the first stays. A photo that several people have is
-    nobody's: whose it is can't be told.
+    left out: nothing says whose it is.
 
     Returns:
         The people, and a warning, if photos were left out, that names them.
@@ -193,7 +193,7 @@ def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) 
     gallery = {c.name: c.faces[0] for c, _ in pairs}
     if len(gallery) < 2:
         raise InputError(
-            f"two people with two photos each, with a face in them, are the least; there are "
+            f"pairs need two people, each with two photos that show a face; there are "
             f"{len(gallery)} (of {len(candidates)} in all; {len(no_face)} photos without a face)"
         )
     index = {name: number for number, name in enumerate(gallery)}
