@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,7 @@ def describe(kind: str, name: str) -> str:
     return documentation(find(kind, name)).partition("\n")[0]
 
 
-def build(kind: str, name: str, **values: Any) -> Any:
+def build(kind: str, name: str, /, **values: Any) -> Any:
     """Build a part by kind and name with options as keyword arguments.
 
     Raises:
@@ -171,20 +172,35 @@ def build(kind: str, name: str, **values: Any) -> Any:
             )
     arguments = validated(table_of(factory), values, str(entry), error=OptionError)
     try:
-        part = factory(**arguments)
-    except SrkitError:
-        raise
+        with blamed(kind, name):
+            part = factory(**arguments)
     except ValueError as error:
         raise OptionError(f"{entry}: {error}") from error
-    except (Exception, SystemExit) as error:
-        if entry.plugin.built_in:  # our own bug keeps its traceback
-            raise
-        raise OptionError(f"{entry} of {entry.plugin} fails: {plugins.describe(error)}") from error
     wanted = {"recipes": Recipe, "models": ReadyModel}.get(kind)
     if wanted and not isinstance(part, wanted):
         what = type(part).__name__
         raise OptionError(f"{entry} of {entry.plugin} is {what}, not a srkit.{wanted.__name__}")
     return part
+
+
+@contextmanager
+def blamed(kind: str, name: str) -> Iterator[None]:
+    """Name the part, and whose it is, in an error that another plugin's part raises.
+
+    A ValueError is the caller's mistake, and our own bugs keep their traceback.
+
+    Raises:
+        OptionError: The part fails.
+    """
+    try:
+        yield
+    except (SrkitError, ValueError):
+        raise
+    except (Exception, SystemExit) as error:
+        entry = offer(kind, name)
+        if entry.plugin.built_in or type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise OptionError(f"{entry} of {entry.plugin} fails: {plugins.describe(error)}") from error
 
 
 def build_scaled(kind: str, name: str, scale: int, values: Mapping[str, Any]) -> Any:

@@ -213,7 +213,7 @@ def test_no_input_is_written_over(cli: Cli, refused: Callable[..., str]) -> None
         (("--degradation", "face-x4"), "unknown degradation 'face-x4' (did you mean 'faces-x4'?)"),
         (("--scale", 2), "degradation 'faces-x4' shrinks by 4, not by 2"),
         (("--set", "nois=1"), "unknown key 'nois' (did you mean 'noise'?)"),
-        (("--set", "noise"), "--set wants"),
+        (("--set", "noise"), "--set takes"),
         (("--set", "scale=2"), "use --scale"),
         (("--recipe", "fces"), "unknown recipe 'fces' (did you mean 'faces'?)"),
         (("--recipe", "faces", "--degradation", "chain"), "give one of them"),

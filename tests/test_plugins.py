@@ -9,10 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import srkit
 from srkit import hookspecs, plugins, registry
 from srkit.errors import NameClashError, OptionError, PluginError, UnknownNameError
+from srkit.evaluation.measure import Scorer
+from srkit.evaluation.protocol import Protocol
+from srkit.training.parts import build_parts, rehearse
 
 Install = Callable[..., Path]
 
@@ -337,6 +341,61 @@ def test_a_factory_that_fails_is_named(fake_distribution: Install, body: str, re
     with pytest.raises(OptionError, match=f"^generator 'made-up'.*{reason}$") as raised:
         registry.build("generators", "made-up")
     assert ("srkit-one 1.0" in str(raised.value)) == ("fails" in reason)
+
+
+FAILING = """
+import srkit
+
+class Part:
+    "A part for tests."
+    unit, higher_is_better = "", True
+
+    def __init__(self, *, kind: str = "") -> None:
+        pass
+
+    def __call__(self, sr, hr):
+        raise SystemExit("never mind")
+
+class Degradation(Part):
+    "A degradation for tests."
+
+    def __call__(self, hr, *, seeds):
+        raise SystemExit("never mind")
+
+@srkit.hookimpl
+def srkit_losses():
+    return {"odd": Part, "none": lambda: 5}
+
+@srkit.hookimpl
+def srkit_metrics():
+    return {"odd": Part}
+
+@srkit.hookimpl
+def srkit_degradations():
+    return {"odd": Degradation}
+"""
+
+
+def test_a_part_that_fails_when_it_is_called_is_named(fake_distribution: Install) -> None:
+    fake_distribution("srkit-odd", {"odd_plugin": FAILING})
+    device = torch.device("cpu")
+    failing = r"'odd' of srkit-odd 1\.0 \(srkit-odd\) fails: SystemExit: never mind"
+    faces = registry.build("recipes", "faces-tiny")
+    for kind, changes in {
+        "loss": {"losses.odd.kind": "any"},
+        "degradation": {"degradation.name": "odd"},
+    }.items():
+        recipe = faces.changed(changes)
+        with pytest.raises(srkit.SrkitError, match=f"{kind} {failing}"):
+            rehearse(recipe, build_parts(recipe, device), device)
+    with pytest.raises(OptionError, match=r"loss 'none' of srkit-odd .* fails: TypeError"):
+        build_parts(faces.changed({"losses.none.weight": 1.0}), device)
+    hr = torch.rand(1, 3, 64, 64)
+    with pytest.raises(OptionError, match=f"degradation {failing}"):
+        Protocol(degradation="odd").degrade(hr)
+    scorer = Scorer(Protocol(metrics=("odd",)), device)
+    with pytest.raises(OptionError, match=f"metric {failing}"):
+        scorer(hr, hr, hr[..., :16, :16])
 
 
 @pytest.mark.parametrize(

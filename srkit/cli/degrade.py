@@ -110,10 +110,10 @@ class Degradation:
         """
         import torch
 
-        from srkit import seeds
+        from srkit import registry, seeds
 
         key = seeds.of_images(hr, seed)
-        with torch.no_grad():
+        with torch.no_grad(), registry.blamed(KIND, self.name):
             lr = self.degrade(hr, seeds=seeds.derive(key, sample) if sample else key)
         expected = tuple(side // self.scale for side in hr.shape[-2:])
         if tuple(lr.shape[-2:]) != expected:

@@ -308,7 +308,8 @@ class Scorer:
         by_metric = {}
         for name, metric in self.metrics.items():
             try:
-                scores = metric(**{key: values[key] for key in self.inputs[name]})
+                with registry.blamed("metrics", name):
+                    scores = metric(**{key: values[key] for key in self.inputs[name]})
             except ValueError as error:
                 raise InputError(f"metric '{name}': {error}") from error
             if scores.shape != (len(sr),):

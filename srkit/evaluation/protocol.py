@@ -172,7 +172,9 @@ class Protocol(pydantic.BaseModel):
             InputError: The degradation can't do that with images of this size.
         """
         try:
-            lr: Tensor = self._degradation(sr.cpu(), seeds=seeds.of_images(hr.cpu(), self.seed))
+            keys = seeds.of_images(hr.cpu(), self.seed)
+            with registry.blamed("degradations", self.degradation):
+                lr: Tensor = self._degradation(sr.cpu(), seeds=keys)
         except ValueError as error:
             raise InputError(f"degradation '{self.degradation}': {error}") from error
         return lr.to(sr.device)

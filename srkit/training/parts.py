@@ -78,7 +78,8 @@ def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
     loss = registry.build_scaled("losses", name, recipe.scale, options)
     if isinstance(loss, nn.Module):
         loss = loss.to(device).requires_grad_(False)
-    inputs = inputs_of(loss)
+    with registry.blamed("losses", name):
+        inputs = inputs_of(loss)
     if unknown := sorted(inputs.difference(LOSS_INPUTS)):
         known = ", ".join(LOSS_INPUTS)
         raise RecipeError(f"loss '{name}' asks for {', '.join(unknown)}; there are {known}")
@@ -203,14 +204,16 @@ def rehearse(recipe: Recipe, built: Parts, device: torch.device) -> None:
 def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:
     side = recipe.data.size
     hr = torch.rand(2, 3, side, side, device=device)
-    lr = built.degrade(hr, seeds=torch.arange(2, device=device))
+    with registry.blamed("degradations", recipe.degradation.name):
+        lr = built.degrade(hr, seeds=torch.arange(2, device=device))
     wanted = side // recipe.scale
     if lr.shape != (2, 3, wanted, wanted):
         raise RecipeError(
             f"degradation '{recipe.degradation.name}' makes {lr.shape[-2]}x{lr.shape[-1]} of "
             f"{side}x{side}, and scale {recipe.scale} needs {wanted}x{wanted}"
         )
-    sr = built.generator(lr)
+    with registry.blamed("generators", recipe.generator.name):
+        sr = built.generator(lr)
     if sr.shape != hr.shape:
         raise RecipeError(
             f"generator '{recipe.generator.name}' gives {tuple(sr.shape)}, "
@@ -222,8 +225,10 @@ def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:
     if built.discriminator is not None:
         tensors |= {"real": built.discriminator(hr), "fake": built.discriminator(sr)}
     for name, term in built.terms.items():
-        value = term(tensors)
-        if value.numel() != 1:
+        with registry.blamed("losses", name):
+            value = term(tensors)
+            scalar = value.numel() == 1
+        if not scalar:
             raise RecipeError(f"loss '{name}' gives {tuple(value.shape)}, not a scalar")
     for metric in METRICS:  # some want images of a least size
         registry.build("metrics", metric)(sr.cpu(), hr.cpu())
