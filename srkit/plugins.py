@@ -87,10 +87,12 @@ def load() -> Loaded:
     plugins: list[Plugin] = []
     offers: list[tuple[str, Plugin, dict[str, Any]]] = []
     for entry_point, plugin in declared(GROUP):
-        start = time.perf_counter()
+        start, had_torch = time.perf_counter(), "torch" in sys.modules
         plugin, names_by_kind = _load_one(manager, entry_point, plugin)
         plugin = replace(plugin, seconds=time.perf_counter() - start)
-        if plugin.seconds > SLOW and not plugin.built_in:
+        # A plugin may import torch, as those of the documentation do: most commands need it.
+        own = had_torch or "torch" not in sys.modules
+        if plugin.seconds > SLOW and own and not plugin.built_in:
             _warn(
                 f"plugin {plugin} takes {plugin.seconds:.1f} s to load; its author can name parts "
                 "as 'module:Name', which are imported when they are used"

@@ -112,17 +112,23 @@ def test_a_plugin_for_another_version_is_reported_and_skipped(
         assert state("srkit-good") == wanted
 
 
-def test_a_slow_plugin_is_named(
+@pytest.mark.parametrize("imports_torch", [False, True])
+def test_a_slow_plugin_is_named_unless_it_waits_for_torch(
     fake_distribution: Install,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    imports_torch: bool,
 ) -> None:
     monkeypatch.setattr(plugins, "SLOW", 0.05)
-    slow = f"import time; time.sleep(0.1)\n{GOOD}"
-    fake_distribution("srkit-slow", {"slow_plugin": slow})
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    imports = "import sys; sys.modules['torch'] = sys" if imports_torch else ""
+    fake_distribution(
+        "srkit-slow", {"slow_plugin": f"{imports}\nimport time; time.sleep(0.1)\n{GOOD}"}
+    )
     assert state("srkit-slow") == "ok"
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("srkit: warning: plugin srkit-slow 1.0 (srkit-slow) takes 0.1 s to load")
+    lines = capsys.readouterr().err.splitlines()
+    start = "srkit: warning: plugin srkit-slow 1.0 (srkit-slow) takes "
+    assert [line.startswith(start) for line in lines] == [True] * (not imports_torch)
 
 
 def test_an_entry_point_to_nothing_is_reported(
