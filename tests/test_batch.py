@@ -20,8 +20,9 @@ import torch
 from forks import Fork
 from PIL import Image
 
-from srkit import InputError
+from srkit import InputError, load
 from srkit.batch.jobs import FOLDER, Shard, plan
+from srkit.batch.work import Work
 from srkit.cli import main
 from srkit.cli.upscale import _local
 from srkit.errors import OptionError
@@ -231,6 +232,13 @@ def test_only_what_differs_is_done_again(tmp_path: Path, crops: Crops, cli: Cli)
     assert redone(cli, *command, "--consistent") == every  # other settings
     assert redone(cli, tmp_path / "in", "-o", tmp_path / "out", "--model", "lanczos") == every
     assert redone(cli, *command) == every
+
+
+def test_half_precision_gives_another_result() -> None:
+    model = load("bicubic", device="cpu")
+    before = Work(model).key()
+    model.limits.dtype = torch.bfloat16
+    assert Work(model).key() != before
 
 
 def test_beside_an_image_nothing_is_kept_unless_asked(

@@ -67,6 +67,7 @@ class Work:
         return {
             "srkit": srkit.__version__,
             "model": self.model.sha256 or self.model.name,
+            "dtype": str(self.model.limits.dtype),
             "settings": settings,
             "faces": self.restorer.key() if self.restorer else None,
             "faces_only": self.faces_only,
