@@ -74,11 +74,6 @@ class Loss(_WithOptions):
             raise ValueError(f"during wants [from, to], from below to, not {list(self.during)}")
         return self
 
-    @classmethod
-    def of(cls, weight: float, /, **options: Any) -> Self:
-        """Return a loss of this weight with these options."""
-        return cls.model_validate({**options, "weight": weight})
-
 
 class Adversarial(_Frozen):
     """Adversarial training.
