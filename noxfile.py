@@ -50,7 +50,7 @@ def cuda(session: nox.Session) -> None:
 
 @nox.session
 def drill(session: nox.Session) -> None:
-    """Kill training runs at random moments, and feed broken pictures by the thousand."""
+    """Kill training runs at random moments, and feed broken images by the thousand."""
     run(session, "pytest", "-n", "0", "-m", "drill", *session.posargs)
 
 

@@ -383,8 +383,8 @@ class Trap:
 
 def test_facenet_weights_that_are_none(refused: Callable[..., str], tmp_path: Path) -> None:
     people = tmp_path / "people"
-    for name in ("01_01.jpg", "01_02.jpg"):
-        save_image(people / name)
+    for colour in (60, 90):  # copies would be left out
+        save_image(people / f"01_{colour}.jpg", colour=colour)
     start = ("bench", "bicubic", "--verify", "imm", "--verify-data", people)
     assert "FaceNet weights nope.pt: no such file" in refused(
         *start, "--embedder-weights", "nope.pt"
@@ -412,8 +412,8 @@ def test_facenet_weights_that_cannot_be_downloaded(
         raise ConnectionError("no network")
 
     monkeypatch.setattr(embedder, "InceptionResnetV1", offline)
-    for name in ("01_01.jpg", "01_02.jpg"):
-        save_image(tmp_path / "people" / name)
+    for colour in (60, 90):
+        save_image(tmp_path / "people" / f"01_{colour}.jpg", colour=colour)
     line = refused("bench", "bicubic", "--verify", "imm", "--verify-data", tmp_path / "people")
     assert "FaceNet weights 'vggface2' can't be downloaded" in line
     assert "--embedder-weights FILE" in line
