@@ -44,36 +44,37 @@ def bench(
     verify: Annotated[str | None, identity(help="A face set: imm, lfw, folders or csv.")] = None,
     verify_data: Annotated[
         str | None,
-        identity(help="Its folder or file.", show_default="its name under SRKIT_DATA"),
+        identity(help="Folder or file of the face set.", show_default="its name under SRKIT_DATA"),
     ] = None,
     embedder: Annotated[str, identity(help="Registered embedder.")] = defaults.EMBEDDER,
     embedder_weights: Annotated[
-        Path | None, identity(help="Its weights.", show_default="SRKIT_FACENET_WEIGHTS, vggface2")
+        Path | None,
+        identity(help="Weights of the embedder.", show_default="SRKIT_FACENET_WEIGHTS, vggface2"),
     ] = None,
-    align: Annotated[str, identity(help="Find faces on the hr photo, or on each sr.")] = "hr",
+    align: Annotated[str, identity(help="Find faces on hr, or anew on each sr.")] = "hr",
     people: Annotated[
         int | None,
-        identity(min=0, help="People listed one by one.", show_default="5"),
+        identity(min=0, help="People sampled for the distances.", show_default="5"),
     ] = None,
     pairs: Annotated[
-        int | None, identity(min=0, help="Same pairs drawn.", show_default="1000; none of imm")
+        int | None, identity(min=0, help="Genuine pairs sampled.", show_default="1000; none of imm")
     ] = None,
-    lr_sizes: Annotated[str, identity(help="LR sizes of the curve over sizes.")] = "8,12,16,24",
+    lr_sizes: Annotated[str, identity(help="Face sizes of the curve, LR.")] = "8,12,16,24",
     report: Annotated[
         Path | None,
-        output(metavar="DIR", help="A page, its figures, the JSON, scores as CSV."),
+        output(metavar="DIR", help="Write a page, charts, JSON and CSV."),
     ] = None,
-    json: Annotated[Path | None, output(help="File for everything measured.")] = None,
+    json: Annotated[Path | None, output(help="JSON file of everything measured.")] = None,
     write_lr: Annotated[
         Path | None,
         others(metavar="DIR", help="Only write the LR images, for another program."),
     ] = None,
     results: Annotated[
         list[str] | None,
-        others(metavar="NAME=DIR", help="Score a program's results for them; repeatable."),
+        others(metavar="NAME=DIR", help="Score another program's results; repeatable."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of noise and draws.", show_default="0")
+        int | None, typer.Option(min=0, help="Seed of noise and sampling.", show_default="0")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images upscaled at once.")] = 64,

@@ -16,8 +16,8 @@ def compare(
             metavar="A.json", help="What `srkit bench --json` wrote, or a folder of --report."
         ),
     ],
-    b: Annotated[Path, typer.Argument(metavar="B.json", help="Another; it is compared with A.")],
-    json: Annotated[Path | None, typer.Option(help="File for the comparison.")] = None,
+    b: Annotated[Path, typer.Argument(metavar="B.json", help="The report to compare with A.")],
+    json: Annotated[Path | None, typer.Option(help="JSON file of the comparison.")] = None,
 ) -> None:
     """Compare two reports image by image; refuse different protocols."""
     from srkit.evaluation.compare import compare
