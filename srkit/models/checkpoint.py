@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import platform
 import random
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,8 +249,8 @@ def load_weights(
         module.load_state_dict(dict(tensors), strict=True, assign=assign)
     except RuntimeError as error:
         first = str(error).splitlines()[1:2] or [str(error)]
-        message = f"{origin}: weights don't fit this generator: {first[0].strip()}"
-        raise InputError(message) from error
+        why = textwrap.shorten(first[0], 160, placeholder=" ...")  # it names every key
+        raise InputError(f"{origin}: weights don't fit this generator: {why}") from error
 
 
 def generator(recipe: Recipe) -> nn.Module:
