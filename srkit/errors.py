@@ -7,7 +7,7 @@ its traceback.
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 _CONTROL = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate (not UTF-8), line and paragraph separator
 
@@ -64,6 +64,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the known name most like ``name``, or ``""``."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def first_of(names: Collection[str], most: int = 5) -> str:
+    """Return the first names in order, with dots where there are more."""
+    return ", ".join(sorted(names)[:most]) + (", ..." if len(names) > most else "")
 
 
 def escaped(text: object) -> str:

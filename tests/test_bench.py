@@ -519,6 +519,8 @@ def test_a_perfect_result_is_infinite_and_still_a_report(tmp_path: Path) -> None
     assert report.quality is not None
     assert report.quality.scores["a"]["psnr"][0] == math.inf
     assert report.quality.mean("a", "psnr") == math.inf
+    (note,) = report.quality.notes
+    assert note.startswith("infinite, for a method gives images exactly: flat.png; ")
     assert report.quality.gain("a", "psnr") == (math.inf,) * 3
     assert report.quality.versus[0].difference == Difference(0, 0, 0, 1)
     report.write(tmp_path / "report.json")

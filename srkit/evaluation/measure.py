@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from srkit import registry
-from srkit.errors import InputError, OptionError
+from srkit.errors import InputError, OptionError, first_of
 from srkit.evaluation.methods import HR, LR, Method
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality
@@ -100,7 +100,7 @@ def measure(
     # Metrics of sets have to see every image again.
     stored = PartialScores(None if protocol.set_metrics else partial, methods, protocol, device)
     scores = stored.get(images)
-    notes = _notes(images, len(scores))
+    resumed = len(scores)
     todo = [image for image in images if image.sha256 not in scores]
     done, total = (len(images) - len(todo)) * len(runs), len(images) * len(runs)
     with torch.inference_mode():
@@ -115,6 +115,18 @@ def measure(
                 progress("scores", done, total)
             stored.put(fresh)
             scores |= fresh
+    exact = {
+        image.file.name
+        for image in images
+        for method in scores[image.sha256].values()
+        if any(map(math.isinf, method["scores"].values()))
+    }
+    notes = _notes(images, resumed)
+    if exact:
+        notes.append(
+            f"infinite, for a method gives images exactly: {first_of(exact)}; "
+            "without them the means say more"
+        )
     return Quality(
         protocol=protocol.stamp([image.file for image in images]),
         images=[image.file.name for image in images],

@@ -21,7 +21,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from srkit.errors import InputError, nearest
+from srkit.errors import InputError, first_of, nearest
 from srkit.options import validated
 
 PREFIX = "hf://"
@@ -154,8 +154,7 @@ def _chosen(reference: Reference, names: list[str]) -> str:
         return weights[0]
     if not weights:
         raise InputError(f"{reference}: no weights in it ({', '.join(WEIGHTS)})")
-    shown = ", ".join(weights[:5]) + (", ..." if len(weights) > 5 else "")
-    raise InputError(f"{reference}: several weights in it; name one as {FORM}: {shown}")
+    raise InputError(f"{reference}: several weights in it; name one as {FORM}: {first_of(weights)}")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from srkit import registry
-from srkit.errors import InputError
+from srkit.errors import InputError, first_of
 from srkit.evaluation.measure import Progress, ignore
 from srkit.evaluation.store import Store
 from srkit.faces import align
@@ -63,11 +63,6 @@ class Located:
         """Return a line on a photo that has no face."""
         name = f"{person}/{self.photo.name}"
         return f"{name} ({self.reason})" if self.reason else name
-
-
-def first_of(names: Collection[str], most: int = 5) -> str:
-    """Return the first names in order, with dots where there are more."""
-    return ", ".join(sorted(names)[:most]) + (", ..." if len(names) > most else "")
 
 
 class Finder:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from srkit.errors import InputError
-from srkit.evaluation.identity.faces import Finder, Located, content, first_of
+from srkit.errors import InputError, first_of
+from srkit.evaluation.identity.faces import Finder, Located, content
 from srkit.evaluation.protocol import encoded
 from srkit.hookspecs import Person
 
