@@ -25,8 +25,12 @@ def cache_folder(name: str) -> Path:
 def atomic(file: Path) -> Iterator[Path]:
     """Give a temporary name beside ``file``; rename it there when the block ends well.
 
-    The bytes are on the disk before the name is, so a crash leaves the old file or the new.
+    The bytes are on the disk before the name is, so a crash leaves the old file or the new. What
+    is neither file nor folder, such as a pipe or /dev/stdout, is written to directly.
     """
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        yield file
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
         prefix=f".{_short(file.name)}.", suffix=".part", dir=file.parent

@@ -21,7 +21,7 @@ from PIL import Image, features
 
 from srkit.cli import main
 from srkit.errors import InputError
-from srkit.files import atomic
+from srkit.files import atomic, write_text
 from srkit.imaging import codec, decode, formats
 from srkit.imaging.codec import DecodedImage
 
@@ -317,6 +317,14 @@ def test_names_may_be_as_long_as_systems_allow(tmp_path: Path, name: str) -> Non
     codec.save(DecodedImage(np.zeros((4, 4, 3), np.uint8)), tmp_path / name)
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert codec.read(tmp_path / name).size == (4, 4)
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "null").symlink_to(os.devnull)
+    write_text(tmp_path / "null", "{}")
+    assert (tmp_path / "null").is_symlink()
+    assert Path(os.devnull).is_char_device()
+    assert [file.name for file in tmp_path.iterdir()] == ["null"]
 
 
 @pytest.mark.parametrize("name", ["a", "ü" * 100, "\U0001f600" * 60, "a\udcff" * 40, "a" * 255])
