@@ -468,7 +468,9 @@ def test_a_run_starts_from_another_models_weights(tmp_path: Path, run: Callable[
             tiny(init=str(tmp_path / "pixel"), **{"generator.width": 9}),
             out=tmp_path / "wider",
         )
-    with pytest.raises(InputError, match=r"faces: weights don't fit this generator: .{,156} \.\.\.$"):
+    with pytest.raises(
+        InputError, match=r"faces: weights don't fit this generator: .{,156} \.\.\.$"
+    ):
         run(tiny(init="faces"), out=tmp_path / "other")  # a hundred names differ
     with pytest.raises(SrkitError, match="no model 'nowhere'"):
         run(tiny(init="nowhere"), out=tmp_path / "lost")
