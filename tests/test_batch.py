@@ -136,6 +136,15 @@ def test_a_link_to_a_folder_above_gives_no_image_twice(tmp_path: Path, crops: Cr
     assert [job.input for job in jobs] == sorted((tmp_path / "in").glob("*.png"))
 
 
+def test_a_link_to_itself_costs_itself_alone(tmp_path: Path, crops: Crops, cli: Cli) -> None:
+    crops(tmp_path / "in", 1, 8)
+    (tmp_path / "in" / "self.png").symlink_to("self.png")
+    status, _, err = cli("upscale", tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
+    assert status == 1
+    assert "self.png: can't be read" in err
+    assert names(tmp_path / "out") == ["000001.png"]
+
+
 def test_inputs_within_the_folder_of_results_are_done(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path / "out" / "in", 2, 8)
     jobs = plan([str(tmp_path / "out" / "in")], tmp_path / "out", "x4")

@@ -33,19 +33,20 @@ def test_images_are_listed_as_paths_sort_once_each_without_hidden_ones(
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "link.png").symlink_to(tmp_path / "b.PNG")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nothing.png")
+    (tmp_path / "self.png").symlink_to("self.png")
     (tmp_path / "a" / "round").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "pipe.png")
     found = codec.listed(tmp_path)
     assert found == sorted(found)
     assert [file.relative_to(tmp_path).as_posix() for file in found] == [
-        *("a/b/c.webp", "a/z.jpg", "a-1.png", "b.PNG", "gone.png", "link.png")
+        *("a/b/c.webp", "a/z.jpg", "a-1.png", "b.PNG", "gone.png", "link.png", "self.png")
     ]
     (tmp_path / "only").mkdir()
     for name in ("b", "c"):  # both lead to one folder, whose files count once
         (tmp_path / "only" / name).symlink_to(tmp_path / "a")
     below = [file.relative_to(tmp_path).as_posix() for file in codec.listed(tmp_path / "only")]
     assert below[:2] == ["only/b/b/c.webp", "only/b/round/a-1.png"]
-    assert len(below) == 6
+    assert len(below) == 7
 
 
 def test_a_folder_that_cant_be_read_is_named(

@@ -118,12 +118,17 @@ def _apart(jobs: list[Job]) -> list[Job]:
     return [renamed(job) for job in jobs]
 
 
+def real(file: Path) -> Path:
+    """Return where links lead; a link to itself stays as it is, where Path.resolve would raise."""
+    return Path(os.path.realpath(file))
+
+
 def _require_apart(jobs: list[Job]) -> None:
     """See that no result would be written over an input or over another input's result."""
-    inputs = {job.input.resolve() for job in jobs}
+    inputs = {real(job.input) for job in jobs}
     results: dict[Path, Path] = {}
     for job in jobs:
-        place = job.output.resolve()
+        place = real(job.output)
         if place in inputs:
             raise InputError(f"{job.output} is an input; choose another place for the results")
         if place in results:
@@ -161,7 +166,7 @@ def _of_folder(folder: Path, out: Path | None, label: str, suffix: str | None) -
     jobs = [
         Job(file, _renamed(root / file.relative_to(folder), file, suffix), root)
         for file in codec.listed(folder)
-        if not inside or resolved not in file.resolve().parents
+        if not inside or resolved not in real(file).parents
     ]
     if not jobs:
         raise InputError(f"{folder}: no images in it but those in {root}")
@@ -184,7 +189,7 @@ def _of_pattern(pattern: str, out: Path | None, label: str, suffix: str | None) 
         files = [file for file in ways.values() if file not in results]
     else:
         root = out.resolve()
-        files = [file for file in ways.values() if root not in file.resolve().parents]
+        files = [file for file in ways.values() if root not in real(file).parents]
     if not files:
         raise InputError(f"{pattern}: no image fits this pattern")
     files.sort()

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from srkit.batch.jobs import FOLDER, Job, Shard
+from srkit.batch.jobs import FOLDER, Job, Shard, real
 from srkit.batch.ledger import Ledger
 from srkit.batch.work import Result, Work
 from srkit.errors import InputError, Interrupted
@@ -105,7 +105,7 @@ def run(
     """
     shard = shard or Shard()
     own = [job for number, job in enumerate(jobs) if number in shard]
-    taken = {file.resolve() for job in jobs for file in (job.input, job.output)}
+    taken = {real(file) for job in jobs for file in (job.input, job.output)}
     # Beside a lone image there is no ledger, unless it will be read.
     roots = {job.root or job.output.parent for job in own if job.root or skip_existing}
     if shard.count == 1:  # else it might be another process's file that is being written

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import srkit
+from srkit.batch.jobs import real
 from srkit.errors import InputError
 from srkit.imaging import codec, formats
 from srkit.imaging.codec import DecodedImage, Origin
@@ -162,7 +163,7 @@ class Work:
         files = [output]
         if len(result.images) > 1:
             numbered = (output.with_stem(f"{output.stem}-{number}") for number in count(1))
-            free = (file for file in numbered if file.resolve() not in taken)
+            free = (file for file in numbered if real(file) not in taken)
             files = list(islice(free, len(result.images)))
         lost: list[str] = []
         for image, file in zip(result.images, files, strict=True):

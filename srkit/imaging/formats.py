@@ -136,9 +136,14 @@ def listed(folder: Path) -> list[Path]:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if entry.is_dir():
-                        (links if entry.is_symlink() else left).append(entry.path)
-                    elif _has_suffix(entry.name) and (entry.is_file() or _is_dead(entry)):
+                    if not entry.is_symlink():
+                        if entry.is_dir():
+                            left.append(entry.path)
+                        elif _has_suffix(entry.name) and entry.is_file():
+                            files.append(entry.path)
+                    elif os.path.isdir(entry.path):  # noqa: PTH112 - links may lead to themselves
+                        links.append(entry.path)
+                    elif _has_suffix(entry.name) and _is_file_or_dead(entry.path):
                         files.append(entry.path)
         except OSError as error:
             why = error.strerror or error
@@ -149,8 +154,8 @@ def listed(folder: Path) -> list[Path]:
     return [Path(file) for file in files]
 
 
-def _is_dead(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110
+def _is_file_or_dead(link: str) -> bool:
+    return os.path.isfile(link) or not os.path.exists(link)  # noqa: PTH110, PTH113
 
 
 def _has_suffix(name: str) -> bool:
