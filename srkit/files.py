@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +15,9 @@ from pathlib import Path
 import platformdirs
 
 from srkit.errors import InputError
+
+_MARK = "srkit"
+_ABANDONED = 24 * 3600  # seconds without a write to another machine's file: it was killed
 
 
 def cache_folder(name: str) -> Path:
@@ -32,9 +37,8 @@ def atomic(file: Path) -> Iterator[Path]:
         yield file
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{_short(file.name)}.", suffix=".part", dir=file.parent
-    )
+    prefix = f".{_short(file.name)}.{_MARK}-{host()}-{os.getpid()}."
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=file.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -50,19 +54,32 @@ def atomic(file: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(folder: Path, *, below: bool = False, age: float = 0.0) -> None:
+def sweep(folder: Path, *, below: bool = False) -> None:
     """Delete temporary files of `atomic` that killed processes have left in a folder.
+
+    Those of a process that runs stay, and so do young ones of other machines.
 
     Args:
         folder: Folder whose files are looked at; it need not exist.
         below: Whether those in its subfolders are looked at too.
-        age: Seconds in which a file must not have been written to.
     """
-    pattern = f".*.{'?' * 8}.part"  # what mkstemp makes of the prefix and suffix above
+    from psutil import pid_exists  # most that write files never sweep
+
+    pattern = f".*.{_MARK}-*-*.{'?' * 8}.part"
     for file in folder.rglob(pattern) if below else folder.glob(pattern):
-        with suppress(OSError):
-            if file.stat().st_mtime <= time.time() - age:
+        with suppress(OSError, ValueError):
+            machine, process = file.name.rsplit(f".{_MARK}-", 1)[1].split(".")[0].split("-")
+            if machine == host():
+                stale = not pid_exists(int(process))
+            else:
+                stale = file.stat().st_mtime < time.time() - _ABANDONED
+            if stale:
                 file.unlink()
+
+
+def host() -> str:
+    """Return eight digits that stand for this machine in names of files."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def write_text(file: Path, text: str) -> None:
@@ -80,8 +97,8 @@ def write_text(file: Path, text: str) -> None:
 
 def _short(name: str) -> str:
     """Return the beginning of a file's name: systems limit a name's bytes, some of them to 143."""
-    while len(os.fsencode(name)) > 60:
-        name = name[: min(len(name) - 1, 60)]
+    while len(os.fsencode(name)) > 40:
+        name = name[: min(len(name) - 1, 40)]
     return name
 
 

@@ -644,20 +644,6 @@ def test_files_that_differ_in_nothing_but_when_they_were_written_are_others(
     assert prints[0] != prints[1]
 
 
-def test_what_killed_runs_had_begun_to_write_is_deleted(some_broken: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    old, new, foreign = (
-        folder / f".{name}.part" for name in ("0a.npz.abcd_123", "0b.npz.abcd_124", "z")
-    )
-    for file in (old, new, foreign):
-        file.touch()
-        if file != new:
-            os.utime(file, (0, 0))
-    open_loader(some_broken, None, recipe(), device=CPU, cache=folder)
-    assert (old.exists(), new.exists(), foreign.exists()) == (False, True, True)
-
-
 def test_memory_holds_the_decoded_images_once(some_broken: Path) -> None:
     dataset, _ = sources.find(some_broken, recipe())
     assert isinstance(dataset, ImageDataset)

@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+from forks import Fork
 from PIL import Image, features
 
 from srkit.cli import main
 from srkit.errors import InputError
-from srkit.files import atomic, write_text
+from srkit.files import atomic, host, sweep, write_text
 from srkit.imaging import codec, decode, formats
 from srkit.imaging.codec import DecodedImage
 
@@ -332,8 +333,28 @@ def test_temporary_names_are_short(tmp_path: Path, name: str) -> None:
     """Some systems allow 143 bytes; no letter is cut into halves."""
     with atomic(tmp_path / name) as temporary:
         assert len(os.fsencode(temporary.name)) <= 80
-        assert name.startswith(temporary.name[1:].rsplit(".", 2)[0])
+        assert name.startswith(temporary.name[1:].rsplit(".srkit-", 1)[0])
     assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_only_what_ended_processes_left_is_swept(tmp_path: Path) -> None:
+    ended = Fork(tmp_path, lambda: 0)
+    ended.end()
+    (tmp_path / "in").mkdir()
+    dead = f"{host()}-{ended.pid}"
+    stale = [f".a.png.srkit-{dead}.abcd_123.part", "in/.b.srkit-00000000-1.abcd_123.part"]
+    others = [
+        ".a.png.abcd_123.part",  # a user's
+        ".x.srkit-notes-1.abcd_123.part",
+        f".a.png.srkit-{host()}-{os.getpid()}.abcd_123.part",
+        ".a.png.srkit-00000000-1.abcd_124.part",  # another machine's, new
+    ]
+    for name in (*stale, *others):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / stale[1], (0, 0))
+    sweep(tmp_path, below=True)
+    assert not any((tmp_path / name).exists() for name in stale)
+    assert all((tmp_path / name).exists() for name in others)
 
 
 def test_a_result_that_fails_leaves_the_old_one(

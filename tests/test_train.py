@@ -20,7 +20,7 @@ from PIL import Image
 from torch import nn
 from training import lines, same_tensors, tiny
 
-from srkit import InputError, Optimizer, Recipe, SrkitError, registry
+from srkit import InputError, Optimizer, Recipe, SrkitError, files, registry
 from srkit.errors import RecipeError
 from srkit.inference.device import device_named
 from srkit.models import checkpoint
@@ -586,7 +586,10 @@ def test_resuming_to_a_step_that_was_not_validated_still_scores(
     folder = tmp_path / "run"
     for file in checkpoint.checkpoints(folder)[1:]:
         file.unlink()
-    torn = folder / ".checkpoint-00000004.safetensors.abcd_123.part"
+    ended = Fork(tmp_path, lambda: 0)
+    ended.end()
+    owner = f"srkit-{files.host()}-{ended.pid}"
+    torn = folder / f".checkpoint-00000004.safetensors.{owner}.abcd_123.part"
     torn.write_bytes(b"torn")
     result = run(tiny(steps=2), resume=True, out=str(folder))
     assert result.step == 2

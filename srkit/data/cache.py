@@ -23,7 +23,6 @@ FORMAT = "srkit decoded 4"
 HELD_OUT = 20  # one in this many good images is held out where a set has no split for it
 MOST_BROKEN = 0.1  # largest share of broken images; more, and something else must be wrong
 CHUNK = 16  # images a thread takes at once; after Ctrl-C it does them to the end
-ABANDONED = 24 * 3600  # seconds without a write to an unfinished file: its run was killed
 
 Progress = Callable[[int, int], None]
 
@@ -117,7 +116,7 @@ def decode(
         return cached
     decoded = _decoded(dataset, pixels, progress)
     try:
-        sweep(folder, age=ABANDONED)
+        sweep(folder)
         _write(file, decoded)
     except OSError as error:
         why = error.strerror or error
