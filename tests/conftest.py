@@ -7,6 +7,8 @@ import os
 import random
 import socket
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from forks import Fork
 from PIL import Image
 
 from srkit import plugins, registry
@@ -24,6 +27,7 @@ from srkit import plugins, registry
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 MAX_WORKERS = 4  # each takes up to 2 GB
+SKIPPED = 77  # exit status of a test in its own process
 
 # The same examples every time, and no folder of them left in the checkout.
 hypothesis.settings.register_profile("srkit", derandomize=True, deadline=None, database=None)
@@ -49,6 +53,33 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector what stays for the whole run: modules and tests."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is marked ``own_process`` in a copy of this process."""
+    if pyfuncitem.get_closest_marker("own_process") is None:
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+
+    def call() -> int:
+        try:
+            pyfuncitem.obj(**arguments)
+        except pytest.skip.Exception as skipped:
+            print(skipped)
+            return SKIPPED
+        except BaseException:
+            traceback.print_exc()
+            return 1
+        return 0
+
+    with tempfile.TemporaryDirectory() as folder:
+        status, out, err = Fork(Path(folder), call).end(timeout=300)
+    if status == SKIPPED:
+        pytest.skip(out.strip())
+    assert status == 0, f"{out}{err}"
+    return True
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ from srkit import InputError, Model, load, registry
 from srkit.errors import OptionError
 from srkit.inference.engines import prepared
 
-pytest.importorskip("openvino", reason="needs srkit[openvino]")
+# OpenVINO's threads don't survive a fork, and other tests fork.
+pytestmark = [
+    pytest.mark.own_process,
+    pytest.mark.skipif(find_spec("openvino") is None, reason="needs srkit[openvino]"),
+]
 
 HALF_A_LEVEL = 0.5 / 255
 Cli = Callable[..., tuple[int, str, str]]
