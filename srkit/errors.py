@@ -6,8 +6,11 @@ its traceback.
 """
 
 import difflib
+import signal
+import threading
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 _CONTROL = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate (not UTF-8), line and paragraph separator
 
@@ -46,6 +49,19 @@ class Interrupted(SrkitError):  # noqa: N818 - no error, but it ends a command a
     """SIGINT or SIGTERM arrived; what was done so far has been saved."""
 
     status = 130
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Handle SIGTERM as Ctrl-C in the main thread, so that no temporary file stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class ElsewhereError(SrkitError):

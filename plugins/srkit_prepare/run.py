@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -22,7 +20,7 @@ from typing_extensions import TypedDict
 import srkit
 from srkit import foreign
 from srkit.batch.ledger import Ledger
-from srkit.errors import InputError, Interrupted, OptionError
+from srkit.errors import InputError, Interrupted, OptionError, terminated_as_interrupted
 from srkit.files import sweep, write_text
 from srkit.imaging import codec
 from srkit.inference.device import device_named
@@ -102,7 +100,7 @@ def prepare(
     device = str(device_named(device))
     done = 0
     try:
-        with _terminated_as_interrupted():
+        with terminated_as_interrupted():
             _begin(out, settings)
             ledger = Ledger(out, ".", MANIFEST, Line)
             lines = cast("dict[str, Line]", ledger.rows)
@@ -168,18 +166,6 @@ def plan(photos: Path, out: Path) -> list[Job]:
         unique = stems[stem.casefold()] == 1 and stem.casefold() not in names
         jobs.append(Job(str(file), stem if unique else str(file)))
     return jobs
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _begin(out: Path, settings: Settings) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srkit.files import atomic
+
 if TYPE_CHECKING:
     from srkit.evaluation.report import Distances, Pairs, Quality, Report
 
@@ -92,6 +94,5 @@ def _stamp(protocol: Mapping[str, Any]) -> dict[str, Any]:
 
 def save(file: Path, content: bytes) -> None:
     """Write a file that appears only when it is whole."""
-    part = file.with_name(f".{file.name}.part")
-    part.write_bytes(content)
-    part.replace(file)
+    with atomic(file) as temporary:
+        temporary.write_bytes(content)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -19,7 +17,7 @@ import srkit
 from srkit.cli import help  # noqa: A004
 from srkit.cli.lines import show_error
 from srkit.cli.verbs import VERBS, Verb
-from srkit.errors import SrkitError
+from srkit.errors import SrkitError, terminated_as_interrupted
 
 INTERRUPTED = 130  # the exit status
 
@@ -93,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):  # a name that its encoding lacks is shown escaped
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with _terminated_as_interrupted(called):
+        # Training has a way of its own.
+        with nullcontext() if called == "train" else terminated_as_interrupted():
             status = _run(called, arguments)
         if sys.stdout:
             sys.stdout.flush()
@@ -124,19 +123,6 @@ def _run(called: str, arguments: Sequence[str] | None) -> int:
         show_error("interrupted")
         return INTERRUPTED
     return 0
-
-
-@contextmanager
-def _terminated_as_interrupted(called: str) -> Iterator[None]:
-    """Handle SIGTERM as Ctrl-C, so that no temporary file stays; training has its own way."""
-    if called == "train" or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _drop_output() -> None:
