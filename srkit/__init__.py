@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from srkit.batch.memory import Upscaler
     from srkit.cli.train import parse_time
     from srkit.errors import InputError, OptionError, SrkitError
     from srkit.evaluation.run import bench
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # Public names by the module that they come from.
 _NAMES = {
+    "batch.memory": "Upscaler",
     "cli.train": "parse_time",
     "errors": "InputError OptionError SrkitError",
     "evaluation.run": "bench",
@@ -64,6 +66,7 @@ __all__ = [
     "Recovery",
     "SetMetric",
     "SrkitError",
+    "Upscaler",
     "__version__",
     "bench",
     "bicubic",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ def cpus() -> int:
 
 def read_ahead(
     work: Callable[[T], U],
-    items: Sequence[T],
+    items: Iterable[T],
     *,
     threads: int | None = None,
     ahead: int | None = None,
@@ -37,7 +37,7 @@ def read_ahead(
 
     Args:
         work: Runs in a thread. Its exception is raised in place of its result, and is the end.
-        items: Items of the work.
+        items: Items of the work; they are taken when it is started.
         threads: Number of threads; one a processor if None, at most `MOST_THREADS`.
         ahead: No work is started while finished results of this total cost wait; ``threads`` if
             None.
@@ -45,16 +45,16 @@ def read_ahead(
     """
     threads = threads or min(MOST_THREADS, cpus())
     most = ahead or threads
-    left = iter(range(len(items)))
+    left = iter(items)
     running, waiting_cost = 0, 0
     waiting: deque[Future[tuple[U, int]]] = deque()
     lock = threading.RLock()
 
-    def measured(number: int) -> tuple[U, int]:
+    def measured(item: T) -> tuple[U, int]:
         nonlocal running, waiting_cost
         price = 1
         try:
-            result = work(items[number])
+            result = work(item)
             price = cost(result)
             return result, price
         finally:
@@ -67,11 +67,12 @@ def read_ahead(
         nonlocal running
         with lock:
             while running < threads and waiting_cost < most:
-                number = next(left, None)
-                if number is None:
+                try:
+                    item = next(left)
+                except StopIteration:
                     return
                 running += 1
-                waiting.append(pool.submit(measured, number))
+                waiting.append(pool.submit(measured, item))
 
     with ThreadPoolExecutor(threads) as pool:
         try:

@@ -20,7 +20,7 @@ import torch
 from forks import Fork
 from PIL import Image
 
-from srkit import InputError, load
+from srkit import InputError, Upscaler, load
 from srkit.batch.jobs import FOLDER, Shard, plan
 from srkit.batch.work import Work
 from srkit.cli import main
@@ -559,6 +559,35 @@ def test_same_sized_images_are_computed_together_and_come_out_the_same(
         together = tmp_path / "out" / file.relative_to(tmp_path / "in")
         a, b = (np.asarray(Image.open(f)).astype(int) for f in (alone, together))
         assert np.abs(a - b).max() <= 1
+
+
+def test_files_in_memory_give_the_bytes_that_the_command_writes(
+    tmp_path: Path, crops: Crops, cli: Cli
+) -> None:
+    files = crops(tmp_path / "in", 5, 12)
+    for file, suffix in zip(files, (".jpg", ".tif", ".webp", ".bmp"), strict=False):
+        with Image.open(file) as image:
+            image.save(file.with_suffix(suffix), comment="kept")
+    files = sorted((tmp_path / "in").iterdir())
+    files[0].write_bytes(b"no image")
+    for how, options in (((), {}), (("--format", "webp", "--scale", "3"), {"suffix": "webp"})):
+        out = tmp_path / f"out{len(how)}"
+        cli("upscale", tmp_path / "in", "-o", out, *how, "--device", "cpu")
+        upscaler = Upscaler(**options, scale=3 if how else None, device="cpu")  # type: ignore[arg-type]
+        images = [(str(file), file.read_bytes()) for file in files]
+        broken, *events = upscaler(images)
+        assert (broken.kind, broken.encoded) == ("failed", b"")
+        assert broken.error.startswith(f"{files[0]}: not a readable image")
+        assert [event.job.input for event in events] == files[1:]
+        written = sorted(file.read_bytes() for file in out.iterdir() if file.is_file())
+        assert sorted(event.encoded for event in events) == written
+    assert Upscaler("bicubic", device="cpu").key() != upscaler.key()
+    with pytest.raises(OptionError, match="can't write 'gif'"):
+        Upscaler(suffix="gif")
+    wide = io.BytesIO()
+    Image.new("L", (9000, 1)).save(wide, "PNG")
+    (event,) = Upscaler("bicubic", suffix="webp", device="cpu")([("a/b.png", wide.getvalue())])
+    assert event.error.startswith("a/b.webp: WEBP holds 16383 pixels a side, not 36000x4")
 
 
 # --- a kill -------------------------------------------------------------------------------------

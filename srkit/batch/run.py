@@ -6,11 +6,12 @@ import hashlib
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from srkit.batch.jobs import FOLDER, Job, Shard, real
 from srkit.batch.ledger import Ledger
@@ -21,6 +22,8 @@ from srkit.imaging import codec
 from srkit.imaging.codec import DecodedImage
 from srkit.inference.model import Progress
 from srkit.readahead import read_ahead
+
+T = TypeVar("T")
 
 READERS, WRITERS = 2, 2
 AHEAD_PIXELS = 32_000_000  # of images that wait; what is being read comes on top
@@ -36,6 +39,7 @@ class Event:
         kind: ``done``, ``skipped`` or ``failed``.
         job: The image and its result's place.
         files: Files that were written.
+        encoded: The result's file where it stays in memory.
         error: One line, where it failed.
         result: The result without its pixels, where it is done.
         seconds: Time of computing it.
@@ -44,13 +48,17 @@ class Event:
     kind: str
     job: Job
     files: tuple[Path, ...] = ()
+    encoded: bytes = b""
     error: str = ""
     result: Result | None = None
     seconds: float = 0.0
 
 
+Output = tuple[list[Path], bytes, list[str]]  # files, or one in memory; notes
+
+
 @dataclass(frozen=True)
-class _Read:
+class Read:
     """An image on its way to the network; without an image it was skipped, or has an error."""
 
     job: Job
@@ -60,6 +68,7 @@ class _Read:
 
     @property
     def cost(self) -> int:
+        """Share of what may wait."""
         pixels = self.image.size[0] * self.image.size[1] if self.image else 0
         return max(LEAST_COST, pixels)
 
@@ -72,7 +81,7 @@ class _Written:
     result: Result
     seconds: float
     bytes: int
-    future: Future[tuple[list[Path], list[str]]]
+    future: Future[Output]
 
 
 def run(
@@ -105,7 +114,6 @@ def run(
     """
     shard = shard or Shard()
     own = [job for number, job in enumerate(jobs) if number in shard]
-    taken = {real(file) for job in jobs for file in (job.input, job.output)}
     # Beside a lone image there is no ledger, unless it will be read.
     roots = {job.root or job.output.parent for job in own if job.root or skip_existing}
     if shard.count == 1:  # else it might be another process's file that is being written
@@ -113,33 +121,49 @@ def run(
             if (root / FOLDER).is_dir():
                 sweep(root, below=True)
     process = f"{shard.index + 1}-of-{shard.count}"
-    ledgers = {root: Ledger(root, FOLDER, process) for root in roots}
+    files = _Files(
+        work,
+        {root: Ledger(root, FOLDER, process) for root in roots},
+        {real(file) for job in jobs for file in (job.input, job.output)},
+        skip_existing,
+    )
+    totals: Counter[str] = Counter()
+    try:
+        with closing(events(own, work, files.read, files.write, progress)) as outcomes:
+            for event in outcomes:
+                totals[event.kind] += 1
+                on_event(event)
+    except KeyboardInterrupt:
+        done = totals["done"] + totals["skipped"]
+        raise Interrupted(
+            f"stopped with {done} of {len(own)} images done; "
+            "the same command with --skip-existing goes on from there"
+        ) from None
+    return totals
+
+
+def events(
+    items: Iterable[T],
+    work: Work,
+    read: Callable[[T], Read],
+    write: Callable[[Job, str, Result], Output],
+    progress: Progress = lambda images: None,
+) -> Generator[Event]:
+    """Yield the outcome of each image, about in order; reading and writing go on in threads."""
     with ThreadPoolExecutor(WRITERS) as writers:
-        batch = _Batch(work, skip_existing, on_event, progress, taken, ledgers, writers)
+        batch = _Batch(work, write, progress, writers)
         reads = read_ahead(
-            batch.read,
-            own,
-            threads=READERS,
-            ahead=AHEAD_PIXELS,
-            cost=lambda read: read.cost,
+            read, items, threads=READERS, ahead=AHEAD_PIXELS, cost=lambda read: read.cost
         )
-        try:
-            with closing(reads):
-                for group in _grouped(reads, work):
-                    batch.take(group)
-                batch.finish()
-        except KeyboardInterrupt:
-            done = batch.totals["done"] + batch.totals["skipped"]
-            raise Interrupted(
-                f"stopped with {done} of {len(own)} images done; "
-                "the same command with --skip-existing goes on from there"
-            ) from None
-    return batch.totals
+        with closing(reads):
+            for group in _grouped(reads, work):
+                yield from batch.take(group)
+            yield from batch.finish()
 
 
-def _grouped(reads: Iterator[_Read], work: Work) -> Iterator[list[_Read]]:
+def _grouped(reads: Iterator[Read], work: Work) -> Iterator[list[Read]]:
     """Yield neighbours of one size together, as many as are best computed at once."""
-    group: list[_Read] = []
+    group: list[Read] = []
     for read in reads:
         if group and not _alike(group[0], read):
             yield group
@@ -152,24 +176,19 @@ def _grouped(reads: Iterator[_Read], work: Work) -> Iterator[list[_Read]]:
         yield group
 
 
-def _alike(first: _Read, second: _Read) -> bool:
+def _alike(first: Read, second: Read) -> bool:
     a, b = first.image, second.image
     return a is not None and b is not None and (a.size, a.pixels.dtype) == (b.size, b.pixels.dtype)
 
 
 @dataclass
-class _Batch:
-    """The moving parts of a run."""
+class _Files:
+    """Reads and writes the images of a run, and its ledgers."""
 
     work: Work
-    skip_existing: bool
-    on_event: Callable[[Event], None]
-    progress: Progress
-    taken: set[Path]
     ledgers: dict[Path, Ledger]
-    writers: ThreadPoolExecutor
-    totals: Counter[str] = field(default_factory=Counter)
-    waiting: deque[_Written] = field(default_factory=deque)
+    taken: set[Path]
+    skip_existing: bool
 
     def __post_init__(self) -> None:
         text = json.dumps(self.work.key(), sort_keys=True)
@@ -178,54 +197,28 @@ class _Batch:
     def _ledger(self, job: Job) -> Ledger | None:
         return self.ledgers.get(job.root or job.output.parent)
 
-    def read(self, job: Job) -> _Read:
+    def read(self, job: Job) -> Read:
         """Read an image, unless it was done before."""
         try:
             encoded = job.input.read_bytes()
             digest = hashlib.sha256(encoded).hexdigest()
             if self.skip_existing and self._is_done(job, digest):
-                return _Read(job)
+                return Read(job)
             image = codec.read(job.input, encoded)
             self.work.check(job.output, image.size)
-            return _Read(job, digest, image)
+            return Read(job, digest, image)
         except InputError as error:
-            return _Read(job, error=str(error))
+            return Read(job, error=str(error))
         except OSError as error:
-            return _Read(job, error=f"{job.input}: can't be read ({error.strerror or error})")
+            return Read(job, error=f"{job.input}: can't be read ({error.strerror or error})")
 
     def _is_done(self, job: Job, digest: str) -> bool:
         ledger = self._ledger(job)
         row = ledger.find(ledger.name(job.output)) if ledger else None
         return bool(row and (row.get("input_sha256"), row.get("key")) == (digest, self.key))
 
-    def take(self, group: list[_Read]) -> None:
-        """Compute images of one size and hand them on; or report why one isn't computed."""
-        first = group[0]
-        if first.error:
-            return self._failed(first.job, first.error)
-        if first.image is None:
-            self.progress(1)
-            return self._report(Event("skipped", first.job))
-        started = time.perf_counter()
-        try:
-            results = self.work.do([read.image for read in group if read.image], self.progress)
-        except InputError as error:
-            if len(group) == 1:
-                return self._failed(first.job, f"{first.job.input}: {error}")
-            for read in group:  # one of them is the reason: find it
-                self.take([read])
-            return None
-        seconds = (time.perf_counter() - started) / len(group)
-        for read, result in zip(group, results, strict=True):
-            size = sum(image.pixels.nbytes for image in result.images)
-            self.finish(max(0, BEHIND_BYTES - size))
-            future = self.writers.submit(self._write, read.job, read.sha256, result)
-            self.waiting.append(_Written(read.job, result, seconds, size, future))
-        while self.waiting and self.waiting[0].future.done():
-            self._end(self.waiting.popleft())
-        return None
-
-    def _write(self, job: Job, sha256: str, result: Result) -> tuple[list[Path], list[str]]:
+    def write(self, job: Job, sha256: str, result: Result) -> Output:
+        """Write a result, and note it."""
         try:
             files, lost = self.work.write(result, job.output, self.taken)
         except OSError as error:
@@ -233,32 +226,67 @@ class _Batch:
         if ledger := self._ledger(job):
             name, image = ledger.name(job.output), str(job.input)
             ledger.add(name, files, input=image, input_sha256=sha256, key=self.key)
-        return files, lost
+        return files, b"", lost
 
-    def finish(self, most: int = 0) -> None:
+
+@dataclass
+class _Batch:
+    """The moving parts between reading and writing."""
+
+    work: Work
+    write: Callable[[Job, str, Result], Output]
+    progress: Progress
+    writers: ThreadPoolExecutor
+    waiting: deque[_Written] = field(default_factory=deque)
+
+    def take(self, group: list[Read]) -> Iterator[Event]:
+        """Compute images of one size and hand them on; or report why one isn't computed."""
+        first = group[0]
+        if first.error:
+            yield from self._failed(first.job, first.error)
+            return
+        if first.image is None:
+            self.progress(1)
+            yield Event("skipped", first.job)
+            return
+        started = time.perf_counter()
+        try:
+            results = self.work.do([read.image for read in group if read.image], self.progress)
+        except InputError as error:
+            if len(group) == 1:
+                yield from self._failed(first.job, f"{first.job.input}: {error}")
+                return
+            for read in group:  # one of them is the reason: find it
+                yield from self.take([read])
+            return
+        seconds = (time.perf_counter() - started) / len(group)
+        for read, result in zip(group, results, strict=True):
+            size = sum(image.pixels.nbytes for image in result.images)
+            yield from self.finish(max(0, BEHIND_BYTES - size))
+            future = self.writers.submit(self.write, read.job, read.sha256, result)
+            self.waiting.append(_Written(read.job, result, seconds, size, future))
+        while self.waiting and self.waiting[0].future.done():
+            yield self._end(self.waiting.popleft())
+
+    def finish(self, most: int = 0) -> Iterator[Event]:
         """Wait until at most this many bytes of results are left to be written."""
         while self.waiting and (most == 0 or sum(each.bytes for each in self.waiting) > most):
-            self._end(self.waiting.popleft())
+            yield self._end(self.waiting.popleft())
 
-    def _end(self, written: _Written) -> None:
+    def _end(self, written: _Written) -> Event:
         try:
-            files, lost = written.future.result()
+            files, encoded, lost = written.future.result()
         except InputError as error:
-            return self._report(Event("failed", written.job, error=_one_line(error)))
+            return Event("failed", written.job, error=_one_line(error))
         notes = (*written.result.notes, *lost)
         result = replace(written.result, images=(), notes=notes)
-        return self._report(
-            Event("done", written.job, tuple(files), result=result, seconds=written.seconds)
-        )
+        seconds = written.seconds
+        return Event("done", written.job, tuple(files), encoded, result=result, seconds=seconds)
 
-    def _failed(self, job: Job, error: str) -> None:
-        self.finish()
+    def _failed(self, job: Job, error: str) -> Iterator[Event]:
+        yield from self.finish()
         self.progress(1)
-        self._report(Event("failed", job, error=_one_line(error)))
-
-    def _report(self, event: Event) -> None:
-        self.totals[event.kind] += 1
-        self.on_event(event)
+        yield Event("failed", job, error=_one_line(error))
 
 
 def _one_line(error: object) -> str:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import srkit
+from srkit import defaults
 from srkit.batch.jobs import real
 from srkit.errors import InputError
 from srkit.imaging import codec, formats
 from srkit.imaging.codec import DecodedImage, Origin
 from srkit.inference import consistency
+from srkit.inference.device import keep_memory
 from srkit.inference.model import Model, Progress, Settings
+from srkit.models.load import load
 
 if TYPE_CHECKING:
     from srkit.faces.restore import FaceRestorer
@@ -59,6 +62,35 @@ class Work:
     faces_only: bool = False
     report: bool = False
     tag: bool = True
+
+    @classmethod
+    def load(
+        cls,
+        model: str | None,
+        settings: Settings,
+        *,
+        face_model: str | None = None,
+        min_face_size: int = 8,
+        device: str = "auto",
+        precision: str = "auto",
+        engine: str = "torch",
+        **values: bool,
+    ) -> Work:
+        """Return the work that options of ``srkit upscale`` mean; ``values`` are its attributes.
+
+        Raises:
+            SrkitError: See `srkit.load`.
+        """
+        how = {"device": device, "precision": precision, "engine": engine}
+        name = model or (defaults.GENERAL_MODEL if face_model else defaults.MODEL)
+        general, restorer = load(name, **how), None
+        if face_model:
+            from srkit.faces.restore import FaceRestorer
+
+            by = load(face_model, **how)
+            restorer = FaceRestorer(by, min_size=min_face_size, device=by.device)
+        keep_memory(large=False)
+        return cls(general, settings, restorer, **values)
 
     def key(self) -> dict[str, Any]:
         """Return all that decides a result, but for the input."""

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from srkit import defaults
-from srkit.errors import OptionError
 
 
 def upscale(
@@ -91,25 +90,24 @@ def upscale(
     from srkit.batch.run import run
     from srkit.batch.work import Work
     from srkit.cli.reporter import Reporter
-    from srkit.inference.device import keep_memory
+    from srkit.imaging.formats import suffix_named
     from srkit.inference.model import Settings
-    from srkit.models.load import load
 
-    faces = faces or faces_only
-    settings = Settings(scale, ensemble, consistent, tile)
     part = Shard.of(shard)
-    device = _local(device)
-    name = model or (defaults.GENERAL_MODEL if faces else defaults.MODEL)
-    loaded = load(name, device=device, precision=precision, engine=engine)
-    jobs = plan(inputs, out, f"x{settings.scale or loaded.scale:g}", _suffix(suffix))
-    restorer = None
-    if faces:
-        from srkit.faces.restore import FaceRestorer
-
-        by = load(face_model, device=device, precision=precision, engine=engine)
-        restorer = FaceRestorer(by, min_size=min_face_size, device=by.device)
-    keep_memory(large=False)
-    work = Work(loaded, settings, restorer, faces_only, report, not no_tag)
+    work = Work.load(
+        model,
+        Settings(scale, ensemble, consistent, tile),
+        face_model=face_model if faces or faces_only else None,
+        min_face_size=min_face_size,
+        device=_local(device),
+        precision=precision,
+        engine=engine,
+        faces_only=faces_only,
+        report=report,
+        tag=not no_tag,
+    )
+    label = f"x{scale or work.model.scale:g}"
+    jobs = plan(inputs, out, label, suffix_named(suffix) if suffix else None)
     own = [job for number, job in enumerate(jobs) if number in part]
     reporter = Reporter(work, part, len(jobs), as_json)
     reporter.begin(general=faces and not faces_only and model is None)
@@ -138,15 +136,3 @@ def _local(device: str) -> str:
     if device == "auto" and rank.isdecimal() and count:
         return f"cuda:{int(rank) % count}"
     return device
-
-
-def _suffix(name: str | None) -> str | None:
-    from srkit.imaging import formats
-
-    if name is None:
-        return None
-    suffix = f".{name.lower().removeprefix('.')}"
-    if suffix not in formats.WRITABLE:
-        known = ", ".join(each[1:] for each in sorted(formats.WRITABLE))
-        raise OptionError(f"can't write '{name}', only {known}")
-    return suffix

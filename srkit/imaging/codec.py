@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from io import BufferedWriter, FileIO, UnsupportedOperation
+from io import BufferedWriter, BytesIO, FileIO, UnsupportedOperation
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ __all__ = [
     "Framing",
     "Origin",
     "bicubic",
+    "encode",
     "frame",
     "listed",
     "read",
@@ -70,9 +72,27 @@ def save(image: DecodedImage, file: Path, *, origin: Origin | None = None) -> li
         InputError: See `require_writable`; or the disk is full, or the memory.
     """
     require_writable(file, image.size)
+    with _errors_of(file), atomic(file) as temporary, _Whole(FileIO(temporary, "w")) as out:
+        return _encode(image, out, formats.format_of(file), origin)
+
+
+def encode(
+    image: DecodedImage, file: Path, *, origin: Origin | None = None
+) -> tuple[bytes, list[str]]:
+    """Return the bytes that `save` would write to such a file, and its notes.
+
+    Raises:
+        InputError: The image is too large for the format, or the memory.
+    """
+    with _errors_of(file), BytesIO() as out:
+        lost = _encode(image, out, formats.format_of(file), origin)
+        return out.getvalue(), lost
+
+
+@contextmanager
+def _errors_of(file: Path) -> Iterator[None]:
     try:
-        with atomic(file) as temporary:
-            return _encode(image, temporary, formats.format_of(file), origin)
+        yield
     except MemoryError as error:
         raise InputError(f"can't write {file}: too large for the memory") from error
     except (OSError, ValueError) as error:
@@ -80,7 +100,7 @@ def save(image: DecodedImage, file: Path, *, origin: Origin | None = None) -> li
         raise InputError(f"can't write {file}: {why}") from error
 
 
-def _encode(decoded: DecodedImage, file: Path, name: str, origin: Origin | None) -> list[str]:
+def _encode(decoded: DecodedImage, out: BinaryIO, name: str, origin: Origin | None) -> list[str]:
     """Write an image in a format; return a note for each loss."""
     info = metadata.fitted(decoded.info, decoded.size)
     if origin and "xmp" in formats.HOLDS[name]:
@@ -97,12 +117,12 @@ def _encode(decoded: DecodedImage, file: Path, name: str, origin: Origin | None)
         info.pop("icc_profile", None)
     if name == "TIFF":
         samples = decoded.samples() if inks is None else np.asarray(inks)
-        tiff.write(samples, file, info, cmyk=inks is not None)
+        tiff.write(samples, out, info, cmyk=inks is not None)
     elif name == "PNG" and decoded.pixels.dtype == np.uint16:
-        png.write(decoded.samples(), file, info)
+        png.write(decoded.samples(), out, info)
     else:
         image = inks or decoded.to_8_bit_image(opaque=name in formats.OPAQUE)
-        _write_by_pillow(image, file, name, info)
+        _write_by_pillow(image, out, name, info)
     return lost
 
 
@@ -128,7 +148,7 @@ def _losses(image: DecodedImage, name: str, info: dict[str, Any]) -> list[str]:
     return lost
 
 
-def _write_by_pillow(image: Image.Image, file: Path, name: str, info: dict[str, Any]) -> None:
+def _write_by_pillow(image: Image.Image, out: BinaryIO, name: str, info: dict[str, Any]) -> None:
     image = _in_srgb_where_needed(image, name, info)
     keys = (
         ["icc_profile", "dpi", "exif"] + ["comment"] * (name == "JPEG") + ["xmp"] * (name != "PNG")
@@ -142,8 +162,7 @@ def _write_by_pillow(image: Image.Image, file: Path, name: str, info: dict[str, 
         options["extra"] = metadata.iptc_segment(info["iptc"])
     if name == "WEBP" and info.get("lossless"):
         options["lossless"] = True
-    with _Whole(FileIO(file, "w")) as out:
-        image.save(out, name, **_QUALITY.get(name, {}), **options)
+    image.save(out, name, **_QUALITY.get(name, {}), **options)
 
 
 class _Whole(BufferedWriter):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import features
 
-from srkit.errors import InputError
+from srkit.errors import InputError, OptionError
 
 # By suffix, as Pillow calls them; AVIF as this Pillow was built.
 WRITTEN = {
@@ -70,6 +70,19 @@ def format_of(file: Path) -> str:
     return WRITTEN[suffix]
 
 
+def suffix_named(name: str) -> str:
+    """Return the suffix of a format's name, ``png`` or ``.png``.
+
+    Raises:
+        OptionError: It is of no format that can be written.
+    """
+    suffix = f".{name.lower().removeprefix('.')}"
+    if suffix not in WRITABLE:
+        known = ", ".join(each[1:] for each in sorted(WRITABLE))
+        raise OptionError(f"can't write '{name}', only {known}")
+    return suffix
+
+
 def require_writable(file: Path, size: tuple[int, int]) -> None:
     """Check that an image can be written, before it is computed.
 
@@ -78,17 +91,10 @@ def require_writable(file: Path, size: tuple[int, int]) -> None:
         size: Width and height in pixels.
 
     Raises:
-        InputError: The suffix is of no format that can be written, the image is too large for the
-            format, the name is too long, or the folder can't be written.
+        InputError: See `require_encodable`; or the name is too long, or the folder can't be
+            written.
     """
-    name = format_of(file)
-    longest = LONGEST.get(name, 2**32 - 1)
-    width, height = size
-    if max(size) > longest or width * height > MOST.get(name, longest**2):
-        most = f"{longest} pixels a side"
-        if name in MOST:
-            most += f" and {MOST[name] // 10**6} million in all"
-        raise InputError(f"{file}: {name} holds {most}, not {width}x{height}; write .png or .tif")
+    require_encodable(file, size)
     try:
         file.lstat()
     except FileNotFoundError:
@@ -100,6 +106,22 @@ def require_writable(file: Path, size: tuple[int, int]) -> None:
     folder = next((above for above in file.absolute().parents if above.exists()), None)
     if folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise InputError(f"can't write {file}: no permission to write in {folder}")
+
+
+def require_encodable(file: Path, size: tuple[int, int]) -> None:
+    """Check that the format of a file's suffix holds an image of this width and height.
+
+    Raises:
+        InputError: It doesn't, or the suffix is of no format that can be written.
+    """
+    name = format_of(file)
+    longest = LONGEST.get(name, 2**32 - 1)
+    width, height = size
+    if max(size) > longest or width * height > MOST.get(name, longest**2):
+        most = f"{longest} pixels a side"
+        if name in MOST:
+            most += f" and {MOST[name] // 10**6} million in all"
+        raise InputError(f"{file}: {name} holds {most}, not {width}x{height}; write .png or .tif")
 
 
 def is_heif(head: bytes) -> bool:

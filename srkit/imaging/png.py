@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -78,33 +77,32 @@ def chunks(info: dict[str, Any]) -> PngInfo:
     return result
 
 
-def write(samples: np.ndarray, file: Path, info: dict[str, Any]) -> None:
+def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any]) -> None:
     """Write an image of 16 bits.
 
     Args:
         samples: ``HWC``, uint16.
-        file: Where to.
+        out: Where to.
         info: See `DecodedImage`.
     """
     height, width, depth = samples.shape
     mode, kind = _MODES[depth]
     rows = max(1, _BAND // (2 * depth * width))
     deflate = zlib.compressobj(_LEVEL)
-    with file.open("wb") as out:
-        out.write(_SIGNATURE)
-        header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
-        out.write(_chunk(b"IHDR", header))
-        out.writelines(_chunk(name, data) for name, data in _of_pillow(mode, info))
-        above = np.zeros(2 * depth * width, np.uint8)
-        for top in range(0, height, rows):
-            band = samples[top : top + rows].astype(">u2")
-            lines = band.reshape(len(band), -1).view(np.uint8)
-            packed = deflate.compress(_filtered(lines, above, 2 * depth).data)
-            above = lines[-1]
-            if packed:
-                out.write(_chunk(b"IDAT", packed))
-        out.write(_chunk(b"IDAT", deflate.flush()))
-        out.write(_chunk(b"IEND", b""))
+    out.write(_SIGNATURE)
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    out.write(_chunk(b"IHDR", header))
+    out.writelines(_chunk(name, data) for name, data in _of_pillow(mode, info))
+    above = np.zeros(2 * depth * width, np.uint8)
+    for top in range(0, height, rows):
+        band = samples[top : top + rows].astype(">u2")
+        lines = band.reshape(len(band), -1).view(np.uint8)
+        packed = deflate.compress(_filtered(lines, above, 2 * depth).data)
+        above = lines[-1]
+        if packed:
+            out.write(_chunk(b"IDAT", packed))
+    out.write(_chunk(b"IDAT", deflate.flush()))
+    out.write(_chunk(b"IEND", b""))
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

@@ -10,7 +10,6 @@ import sys
 import zlib
 from dataclasses import replace
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -138,12 +137,12 @@ def _by_libtiff(stream: BinaryIO) -> np.ndarray:
     return upper << 8 | lower
 
 
-def write(samples: np.ndarray, file: Path, info: dict[str, Any], *, cmyk: bool = False) -> None:
+def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any], *, cmyk: bool = False) -> None:
     """Write an image, deflated, of 8 or 16 bits.
 
     Args:
         samples: ``HWC``: grey or RGB, with or without alpha, or CMYK.
-        file: Where to.
+        out: Where to.
         info: See `DecodedImage`.
         cmyk: Whether four channels are CMYK.
     """
@@ -179,9 +178,8 @@ def write(samples: np.ndarray, file: Path, info: dict[str, Any], *, cmyk: bool =
     for tag, value in entries.items():
         if value:
             directory[tag] = value
-    with file.open("wb") as out:
-        directory.save(out)
-        out.writelines(strips)
+    directory.save(out)
+    out.writelines(strips)
 
 
 def _deflated(rows: np.ndarray) -> bytes:

@@ -1,0 +1,80 @@
+"""Image files in memory: what `srkit upscale` would write of them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+from srkit import defaults
+from srkit.batch.jobs import Job, writable_suffix
+from srkit.batch.run import Event, Output, Read, events
+from srkit.batch.work import Result, Work
+from srkit.errors import InputError
+from srkit.imaging import codec, formats
+from srkit.inference.model import Settings
+
+
+class Upscaler:
+    """``srkit upscale`` for image files in memory; results have the same bytes.
+
+    Args:
+        model: As ``--model``; others as the options of their names.
+        scale: Scale of the results; the model's if None.
+        faces: Find faces, and restore them.
+        suffix: Format of the results, such as ``png``; the input's if None.
+        device: Where to compute.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+        engine: ``torch``, or one of a plugin.
+
+    Raises:
+        SrkitError: No such model, device, format or engine.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        scale: float | None = None,
+        faces: bool = False,
+        suffix: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        engine: str = "torch",
+    ) -> None:
+        self._suffix = formats.suffix_named(suffix) if suffix else None
+        self._work = Work.load(
+            model,
+            Settings(scale),
+            face_model=defaults.MODEL if faces else None,
+            device=device,
+            precision=precision,
+            engine=engine,
+        )
+
+    def key(self) -> dict[str, Any]:
+        """Return all that decides a result, but for the input, as JSON can hold it."""
+        return {**self._work.key(), "format": self._suffix}
+
+    def __call__(self, files: Iterable[tuple[str, bytes]]) -> Generator[Event]:
+        """Yield each file's outcome, in order: ``encoded``, or in one line an ``error``.
+
+        Args:
+            files: Names, as messages call them, and contents; taken a little ahead.
+        """
+        return events(files, self._work, self._read, self._write)
+
+    def _read(self, file: tuple[str, bytes]) -> Read:
+        name, encoded = Path(file[0]), file[1]
+        job = Job(name, name.with_suffix(self._suffix or writable_suffix(name)))
+        try:
+            image = codec.read(name, encoded)
+            size = self._work.model.size(image.size, self._work.settings)
+            formats.require_encodable(job.output, size)
+            return Read(job, image=image)
+        except InputError as error:
+            return Read(job, error=str(error))
+
+    def _write(self, job: Job, sha256: str, result: Result) -> Output:
+        (image,) = result.images
+        return [], *codec.encode(image, job.output, origin=self._work.origin())
