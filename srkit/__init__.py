@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Recovery,
         parse_setting,
     )
+    from srkit.training.cost import plan
     from srkit.training.loop import train
 
 # Public names by the module that they come from.
@@ -46,6 +47,7 @@ _NAMES = {
     "models.export": "export",
     "models.load": "load",
     "recipe": "Adversarial Data Loss Optimizer Part Recipe Recovery parse_setting",
+    "training.cost": "plan",
     "training.loop": "train",
 }
 
@@ -76,6 +78,7 @@ __all__ = [
     "load",
     "parse_setting",
     "parse_time",
+    "plan",
     "train",
 ]
 

@@ -11,11 +11,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from srkit.errors import InputError
 
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+LOCK = ".srkit.lock"
 _MARK = "srkit"
 _ABANDONED = 24 * 3600  # seconds without a write to another machine's file: it was killed
 
@@ -52,6 +57,23 @@ def atomic(file: Path) -> Iterator[Path]:
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock(folder: Path, name: str = LOCK) -> AbstractContextManager[object]:
+    """Make a folder and keep others from writing it until this is left; a crash leaves it, too.
+
+    Raises:
+        InputError: Another process writes it, or it can't be written.
+    """
+    import filelock  # most that write lock nothing
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(folder / name).acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(f"{folder} is being written by another process") from error
+    except OSError as error:
+        raise InputError(f"can't write to {folder}: {error.strerror or error}") from error
 
 
 def sweep(folder: Path, *, below: bool = False) -> None:

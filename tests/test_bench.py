@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import srkit
 from srkit import InputError, Model, registry
 from srkit.evaluation import measure as measuring
+from srkit.evaluation.compare import compare
 from srkit.evaluation.measure import TOLERANCE, measure, ordered
 from srkit.evaluation.methods import REFERENCES, Method, methods
 from srkit.evaluation.protocol import Protocol, fingerprint
@@ -511,24 +512,42 @@ def test_images_of_other_sizes_are_brought_to_the_protocols(tmp_path: Path) -> N
 # --- the report ---------------------------------------------------------------------------------
 
 
-def test_a_perfect_result_is_infinite_and_still_a_report(tmp_path: Path) -> None:
+def test_images_given_exactly_are_named_and_left_out_of_every_mean(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "flat.png")
     Image.new("RGB", (64, 64), (128, 128, 129)).save(tmp_path / "other.png")
     perfect = [Method(name, lambda lr: torch.full_like(blurred(lr), 128 / 255)) for name in "ab"]
     report = srkit.bench(perfect, data=tmp_path, device="cpu")
     assert report.quality is not None
     assert report.quality.scores["a"]["psnr"][0] == math.inf
-    assert report.quality.mean("a", "psnr") == math.inf
-    (note,) = report.quality.notes
-    assert note.startswith("infinite, for a method gives images exactly: flat.png; ")
-    assert report.quality.gain("a", "psnr") == (math.inf,) * 3
+    # All methods are compared on the same images.
+    for method in ("a", "bicubic"):
+        mean = report.quality.mean(method, "psnr")
+        assert mean == report.quality.scores[method]["psnr"][1] < 99
+    assert all(math.isfinite(value) for value in report.quality.gain("a", "psnr"))
     assert report.quality.versus[0].difference == Difference(0, 0, 0, 1)
-    report.write(tmp_path / "report.json")
-    written = json.loads((tmp_path / "report.json").read_text())["quality"]
-    assert written["summary"]["a"]["psnr"]["mean"] == "inf"
+    report.publish(tmp_path / "report")
+    written = json.loads((tmp_path / "report" / "report.json").read_text())["quality"]
+    assert written["summary"]["a"]["psnr"]["mean"] == report.quality.mean("a", "psnr")
     assert written["scores"]["a"]["psnr"][0] == "inf"
-    assert Report.read(tmp_path / "report.json").quality == report.quality
-    assert "inf" in printed(report.tables())
+    assert written["exact"]["psnr"] == [0]
+    assert Report.read(tmp_path / "report").quality == report.quality
+    note = "without 1 of 2 images, of which a method gives every pixel, so that its score is "
+    assert note + "infinite: flat.png" in (tmp_path / "report" / "index.html").read_text()
+    shown = printed(report.tables())
+    assert "infinite: flat.png" in " ".join(shown.split())
+    assert "inf\n" not in shown
+    again = compare(report, Report.read(tmp_path / "report"))
+    assert "infinite: flat.png" in " ".join(printed(again.tables()).split())
+
+
+def test_where_every_image_is_given_exactly_there_is_no_mean(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "flat.png")
+    perfect = [Method(name, lambda lr: torch.full_like(blurred(lr), 128 / 255)) for name in "ab"]
+    report = srkit.bench(perfect, data=tmp_path, device="cpu")
+    assert report.quality is not None
+    assert math.isnan(report.quality.mean("a", "psnr"))
+    assert "psnr" not in {test.metric for test in report.quality.versus}
+    report.publish(tmp_path / "report")
 
 
 def test_the_report_survives_json_and_states_its_protocol(

@@ -208,17 +208,22 @@ def test_what_only_one_has_is_said_and_nothing_in_common_is_refused() -> None:
     assert error.value.status == 2
 
 
-def test_perfect_results_are_equal() -> None:
+def test_images_that_either_gives_exactly_count_in_neither() -> None:
     measured = quality({"x": 1.0})
     perfect = {**measured.scores["x"], "psnr": [math.inf, *measured.scores["x"]["psnr"][1:]]}
     a = report({"x": 1.0}, quality=replace(measured, scores={**measured.scores, "x": perfect}))
     test = compare(a, a).parts[0].versus[0]
     assert test.difference == statistics.Difference(0, 0, 0, 1)
-    better = compare(report({"x": 1.0}), a)
-    assert better.parts[0].versus[0].difference.mean == math.inf
-    written = json.dumps(better.as_json(), allow_nan=False)
-    assert json.loads(written)["parts"][0]["versus"][0]["difference"]["mean"] == "inf"
-    assert "+inf" in printed(better)
+    (part,) = (p for p in compare(report({"x": 1.0}), a).parts if p.name == "quality")
+    assert part.versus[0].difference == statistics.Difference(0, 0, 0, 1)
+    assert all(values[0].value == values[1].value for _, values in part.means.rows)
+    assert f"infinite: {measured.images[0]}" in part.means.notes[0]
+    json.dumps(part.as_json(), default=vars, allow_nan=False)
+
+
+def test_the_reports_own_warnings_are_passed_on() -> None:
+    a = replace(report({"x": 1.0}), warnings=["x was TRAINED ON 3 of these"])
+    assert "B: x was TRAINED ON 3 of these" in compare(report({"x": 1.0}), a).notes
 
 
 def test_the_tables_stay_within_a_terminal() -> None:

@@ -32,6 +32,7 @@ from srkit.data.cache import TooManyBrokenError
 from srkit.data.loader import open_loader
 from srkit.data.sampler import Batch
 from srkit.errors import ElsewhereError, Interrupted, RecipeError
+from srkit.files import lock
 from srkit.models import checkpoint
 from srkit.training import distributed, loop, plot, run_folder
 from srkit.training.cost import plan
@@ -992,26 +993,17 @@ def test_a_run_whose_every_step_was_skipped_fails(
     assert not (tmp_path / "run" / checkpoint.MODEL).exists()
 
 
-HOLDER = """
-import sys, time, filelock
-with filelock.FileLock(sys.argv[1]):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
-def test_a_run_is_trained_by_one_process_and_a_crash_sets_it_free(
-    tmp_path: Path, run: Callable[..., Any]
-) -> None:
+def test_a_run_is_trained_by_one_process(tmp_path: Path, run: Callable[..., Any]) -> None:
     run(tiny(steps=2))
     before = (tmp_path / "run" / run_folder.LOG).read_bytes()
-    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run" / run_folder.LOCK)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout
-        holder.stdout.readline()
-        with pytest.raises(InputError, match="is being trained by another process"):
+    with lock(tmp_path / "run", run_folder.LOCK):
+        with pytest.raises(InputError, match="run is being written by another process"):
             run(tiny(steps=4), resume=True)
-        holder.kill()
+        with (
+            pytest.raises(InputError, match="fresh is being written by another process"),
+            lock(tmp_path / "fresh", run_folder.LOCK),
+        ):
+            run(tiny(steps=4), out=tmp_path / "fresh")
     assert (tmp_path / "run" / run_folder.LOG).read_bytes() == before
     assert run(tiny(steps=4), resume=True).step == 4
 

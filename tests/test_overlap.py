@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,15 +11,17 @@ from typing import Any
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
+from PIL import Image
 from torch import nn
 from training import tiny
 
 import srkit
 from srkit import InputError, Loss, Model, Recipe, files, registry
-from srkit.evaluation.identity.overlap import embedder_overlap
+from srkit.evaluation.overlap import embedder_overlap, photos_trained_on
 from srkit.models import checkpoint
 from srkit.training import parts
 
+Crops = Callable[[Path, int, int], list[Path]]
 Run = Callable[..., Any]
 
 
@@ -32,6 +35,61 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     state["last_bn.bias"] = state["last_bn.bias"] + 1
     torch.save(state, folder / "other.pt")
     return folder / "one.pt", folder / "other.pt"
+
+
+def test_photos_that_a_model_was_trained_on_are_marked_in_table_page_and_json(
+    tmp_path: Path, crops: Crops
+) -> None:
+    photos = crops(tmp_path / "train", 5, 70)
+    result = srkit.train(
+        tiny(steps=1, batch_size=2), data=tmp_path / "train", out=tmp_path / "run", device="cpu"
+    )
+    measured = tmp_path / "measured"
+    crops(measured, 8, 70)  # the first five of them again, of which the first was held out
+    for file in photos:
+        (measured / file.name).unlink()
+        Image.open(file).save(measured / f"{file.stem}.bmp")  # the same pixels in another file
+    given_away = tmp_path / "alone.safetensors"
+    shutil.copy(result.model, given_away)
+    report = srkit.bench([given_away, "bicubic"], data=measured, report=tmp_path / "report")
+    line = f"{given_away} was TRAINED ON 4 of these 8 photos: its figures say little of others"
+    assert report.warnings == [line]
+    assert report.models[str(given_away)]["trained_on"] == 4
+    assert "trained_on" not in report.models["bicubic"]
+    for file in ("index.html", "report.md", "report.json"):
+        assert "TRAINED ON 4 of these 8 photos" in (tmp_path / "report" / file).read_text()
+
+    # Every file of the run knows it, and so does whatever is trained on from it.
+    later = srkit.train(
+        tiny(steps=1, batch_size=2, init=str(result.best)),
+        data=crops(tmp_path / "other", 9, 50)[0].parent,
+        out=tmp_path / "later",
+        device="cpu",
+    )
+    for source in (result.checkpoint, later.model):
+        model = srkit.load(source)
+        assert photos_trained_on([model], photos) == {model.name: 4}
+    assert len(srkit.load(later.model).trained_on["square 32"]) == 4 + 8
+
+
+def test_a_bench_says_of_whom_it_cant_know_what_they_were_trained_on(
+    tmp_path: Path, crops: Crops
+) -> None:
+    crops(tmp_path, 1, 64)
+    report = srkit.bench(["faces-clean", "bicubic"], data=tmp_path, device="cpu")
+    assert report.quality
+    note = "whether it was trained on these images isn't known: faces-clean"
+    assert report.quality.notes == [note]
+    assert report.models["faces-clean"]["trained_on"] == "not known"
+    assert report.warnings == []
+
+
+def test_keys_of_a_strangers_file_are_harmless(crops: Crops, tmp_path: Path) -> None:
+    photos = crops(tmp_path, 1, 64)
+    for framing in ("square 10000000", "whole 64", "pairs 64", "square 64 x", ""):
+        trained_on = {framing: torch.zeros(3, dtype=torch.int64)}
+        model = Model("strange", nn.Identity(), 4, trained_on=trained_on)
+        assert photos_trained_on([model], photos) == {"strange": 0}
 
 
 def with_identity(file: Path | str = "", **settings: Any) -> Recipe:

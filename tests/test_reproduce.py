@@ -23,6 +23,7 @@ from training import same_tensors
 import srkit
 from srkit.cli import main
 from srkit.errors import SrkitError
+from srkit.files import lock
 
 
 class Eye(torch.nn.Module):
@@ -110,21 +111,28 @@ def test_a_time_budget_is_shared_and_fixes_the_steps(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("srkit.training.cost.MIN_SECONDS", 0.1)
-    shares = []
-    training = srkit.train
+    times = []
+    measure = srkit.plan
+
+    def plan(recipe: srkit.Recipe, **options: Any) -> Any:
+        measured = measure(recipe, **options)
+        times.append(measured.seconds_per_step)
+        return measured
 
     def train(recipe: srkit.Recipe, **options: Any) -> Any:
-        if seconds := options.get("time_budget"):
-            shares.append(seconds)
-            return training(recipe, **options)
         raise SrkitError(f"{recipe.steps} steps")
 
+    monkeypatch.setattr(srkit, "plan", plan, raising=False)
     monkeypatch.setattr(srkit, "train", train, raising=False)
     assert place("out", "--scenario", "1", "--scenario", "4", "--time-budget", "200s") == 2
-    assert shares == [200 * 0.95 / 2] * 2
-    plan = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert min(plan["steps"]) > 1
-    assert plan["options"]["time_budget"] == "200s"
+    stored = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert stored["steps"] == [int((200 * 0.95 / 2 - 10) / a_step) for a_step in times]
+    assert stored["options"]["time_budget"] == "200s"
+    shown = capsys.readouterr().err
+    assert "one seed: no claim can be decided" in shown
+    with lock(tmp_path / "out"):
+        assert place("out", "--scenario", "1", "--scenario", "4", "--time-budget", "200s") == 2
+    assert "out is being written by another process" in capsys.readouterr().err
     (tmp_path / "out" / "study.json").write_text('{"options": {}}')
     assert place("out", "--steps", "5") == 2
     assert "study.json: 'steps' is missing" in capsys.readouterr().err
@@ -145,7 +153,10 @@ def test_a_time_budget_is_shared_and_fixes_the_steps(
         ),
         (("--set", "generator.widht=2"), "widht"),
         (("--time-budget", "soon"), "'soon' is not a time"),
-        (("--scenario", "4", "--time-budget", "0.1s"), "time budget is too short"),
+        (
+            ("--time-budget", "2m"),
+            "--time-budget 2m is too short for 4 trainings of a minute or more: give 4m at least",
+        ),
         (("--verify-data", "nowhere"), "no face set 'imm' at"),
     ],
 )
@@ -227,19 +238,37 @@ def test_all_intervals_must_agree_and_the_difference_must_count(
     assert (verdict, why[: len(expected[1])]) == expected
 
 
+def test_a_budget_of_less_than_a_step_is_refused_with_the_least_that_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = SimpleNamespace(seconds_per_step=100.0)
+    monkeypatch.setattr(srkit, "plan", lambda *_, **__: slow, raising=False)
+    study = study_of(tmp_path, seeds=2)
+    with pytest.raises(srkit.InputError, match=r"a step takes 100.0 s; give 8m at least"):
+        study._steps_within("4m")
+    assert study._steps_within("8m") == [1, 1]
+    assert "claims need 3,000 steps of each scenario, here a time budget of 2" in (
+        capsys.readouterr().err
+    )
+
+
 def measured(
-    quality: dict[str, Sequence[float]], distances: dict[str, Sequence[float]], steps: int = 3000
+    quality: dict[str, Sequence[float]],
+    distances: dict[str, Sequence[float]],
+    steps: int = 3000,
+    seeds: int = 2,
 ) -> Measured:
-    """Return what two scenarios of one seed scored, and bicubic."""
+    """Return what two scenarios scored, with every seed alike, and bicubic."""
     scores = {name: {"psnr": list(values)} for name, values in quality.items()}
     rows = [
         SimpleNamespace(person=f"p{n // 2}", distances={k: v[n] for k, v in distances.items()})
         for n in range(10)
     ]
     report = SimpleNamespace(
-        quality=SimpleNamespace(scores=scores), everybody=SimpleNamespace(rows=rows)
+        quality=SimpleNamespace(counted=lambda name, metric: scores[name][metric]),
+        everybody=SimpleNamespace(rows=rows),
     )
-    labels = {0: ["bicubic"], 1: ["one"], 4: ["four"]}
+    labels = {0: ["bicubic"] * seeds, 1: ["one"] * seeds, 4: ["four"] * seeds}
     return Measured(labels, {1: steps, 4: 5000}, {"one": 3, "four": 1}, report)
 
 
@@ -250,8 +279,8 @@ NEAR = [1.0, 1.1, 0.9, 1.0, 1.0, 1.1, 0.9, 1.0, 1.0, 1.0]
 @pytest.mark.parametrize(
     ("less", "bicubic", "psnr", "steps", "verdict", "why"),
     [
-        (0.2, 2.0, 25.0, 3000, HOLDS, "the interval"),
-        (-0.2, 2.0, 25.0, 3000, FAILS, "the interval"),
+        (0.2, 2.0, 25.0, 3000, HOLDS, "all 2 intervals"),
+        (-0.2, 2.0, 25.0, 3000, FAILS, "all 2 intervals"),
         (0.2, 2.0, 25.0, 2999, OPEN, "2,999 steps are too few"),
         (0.2, 2.0, 22.0, 3000, OPEN, "four loses to bicubic"),
         (0.2, 0.9, 25.0, 3000, OPEN, "one loses to bicubic"),
@@ -265,6 +294,9 @@ def test_a_claim_needs_steps_and_models_that_beat_bicubic(
     claim = results.judge(IDENTITY, measured(quality, distances, steps))
     assert (claim["verdict"], claim["why"]) == (verdict, why)
     assert claim["differences"]["distance"][0][0] == pytest.approx(less)
+    if verdict != OPEN:
+        claim = results.judge(IDENTITY, measured(quality, distances, steps, seeds=1))
+        assert (claim["verdict"], claim["why"]) == (OPEN, "one seed")
 
 
 def test_bicubic_itself_may_win_and_speed_needs_no_training() -> None:
@@ -272,6 +304,6 @@ def test_bicubic_itself_may_win_and_speed_needs_no_training() -> None:
     study = measured(quality, {}, steps=5000)
     gain = Claim("", "", ("psnr",), 0, 1)
     assert results.judge(gain, study)["verdict"] == FAILS
-    speed = results.judge(Claim("", "", ("speed",), 1, 4), measured({}, {}, steps=1))
+    speed = results.judge(Claim("", "", ("speed",), 1, 4), measured({}, {}, steps=1, seeds=1))
     assert (speed["verdict"], speed["differences"]["speed"]) == (HOLDS, [(2, 2, 2)])
     assert results.judge(Claim("", "", ("psnr",), 1, 2), study)["why"] == "not trained"

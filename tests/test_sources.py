@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from loading import CPU, Crops, first, recipe
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from srkit import InputError
+from srkit import Data, InputError
 from srkit.data import pairs, sources
+from srkit.data.datasets import Dataset, ImageDataset, photo_keys, row_keys
 from srkit.data.loader import Storage, open_loader
+from srkit.data.sources import SAMPLE_PHOTOS, Files
 from srkit.imaging import codec
 
 # --- files --------------------------------------------------------------------------------------
@@ -264,6 +267,67 @@ def test_larger_pairs_are_cut_into_a_centred_grid(tmp_path: Path, width: int, he
     for number, square in enumerate(hr):
         y, x = top + number // across * 16, left + number % across * 16
         assert np.array_equal(square.permute(1, 2, 0), whole[y : y + 16, x : x + 16])
+
+
+@pytest.mark.parametrize("framing", ["square", "squash", "jitter", "pairs"])
+def test_a_photo_has_the_keys_that_it_has_in_a_dataset(tmp_path: Path, framing: str) -> None:
+    paired(tmp_path, 1, (52, 44))
+    hr = tmp_path / "hr" / "some" / "000.png"
+    if framing == "pairs":
+        dataset: Dataset = pairs.find(tmp_path, recipe(pairs=True))
+    else:
+        dataset = ImageDataset(Files((hr,)), Data(size=16, framing=framing, photo_size=24))
+    keys = photo_keys(hr, dataset.framing)
+    assert torch.equal(keys, row_keys(dataset.decode(0), dataset.layout))
+    assert len(keys.unique()) == len(keys) == (6 if framing == "pairs" else 1)
+
+
+def scenes(folder: Path, count: int) -> list[Path]:
+    """Write pairs of real photographs: lr is blurred, reduced, made noisy and a JPEG file."""
+    photos = [Image.fromarray(getattr(skimage.data, name)()) for name in SAMPLE_PHOTOS[:2]]
+    generator = np.random.default_rng(0)
+    files = []
+    for kind in ("lr", "hr"):
+        (folder / kind).mkdir(parents=True)
+    for number in range(count):
+        photo, step = photos[number % 2], number // 2
+        left, top = 30 + 29 * step, 20 + 11 * step
+        hr = photo.crop((left, top, left + 192, top + 192))
+        hr.save(folder / "hr" / f"{number:03d}.png")
+        lr = hr.filter(ImageFilter.GaussianBlur(4)).resize((48, 48), Image.Resampling.BICUBIC)
+        noisy = np.asarray(lr) + generator.normal(0, 8, (48, 48, 3))
+        files.append(folder / "lr" / f"{number:03d}.jpg")
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(files[-1], quality=40)
+    return files
+
+
+def notes_on_pairs(folder: Path) -> list[str]:
+    loader, _ = open_loader(folder, None, recipe(pairs=True), device=CPU, cache=False)
+    return [note for note in loader.notes if "lr" in note]
+
+
+def test_pairs_of_other_scenes_and_shifted_ones_are_named_before_training(tmp_path: Path) -> None:
+    lrs = scenes(tmp_path, 16)
+    assert notes_on_pairs(tmp_path) == []
+    lrs[3].rename(tmp_path / "aside")
+    lrs[8].rename(lrs[3])
+    (tmp_path / "aside").rename(lrs[8])
+    moved = np.roll(np.asarray(Image.open(lrs[9])), 2, axis=1)
+    Image.fromarray(moved).save(lrs[9], quality=95)
+    hrs = [tmp_path / "hr" / f"{number:03d}.png" for number in (3, 8, 9)]
+    assert notes_on_pairs(tmp_path) == [
+        "pairs whose lr and hr seem to show different scenes: 2 of 16 compared "
+        f"({hrs[0]}, {hrs[1]})",
+        f"pairs whose lr seems shifted by a pixel or more: 1 of 16 compared ({hrs[2]})",
+    ]
+
+
+def test_lr_that_is_shifted_everywhere_is_one_line(tmp_path: Path) -> None:
+    for file in scenes(tmp_path, 12):
+        moved = np.roll(np.asarray(Image.open(file)), (2, -1), axis=(0, 1))
+        Image.fromarray(moved).save(file, quality=95)
+    line = "lr lies -1 px across and +2 px down of hr, over all pairs"
+    assert notes_on_pairs(tmp_path) == [line]
 
 
 def test_squares_of_one_image_are_all_held_out_or_none(tmp_path: Path) -> None:

@@ -69,8 +69,7 @@ def test_intervals_are_the_same_every_time_and_of_one_value_a_point() -> None:
     assert interval(values) == interval(values)
     assert interval(values, seed=1) != interval(values, seed=2)
     assert interval([3.0]) == (3, 3)
-    assert interval([1.0, INF]) == (INF, INF)
-    assert all(math.isnan(end) for end in interval([-INF, INF]))
+    assert all(math.isnan(end) for end in interval([]))
 
 
 def test_how_much_is_drawn_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,15 +88,13 @@ def test_a_mean_shows_no_order() -> None:
     shuffled = random.Random(0).sample(values, len(values))
     assert sum(values) != sum(shuffled)  # the plain sum does
     assert mean(values) == mean(shuffled)
-    assert mean([1.0, INF]) == INF
-    assert math.isnan(mean([-INF, INF, 0.0]))
+    assert math.isnan(mean([]))
 
 
-def test_infinite_scores_are_subtracted_like_scores() -> None:
-    result = paired([INF, INF, 30.0, 31.0], [INF, 30.0, INF, 30.0])
-    assert result.tolist() == [0, INF, -INF, 1]
+@pytest.mark.parametrize("other", [[1.0], [1.0, INF], [math.nan, 1.0]])
+def test_only_as_many_finite_scores_are_subtracted(other: list[float]) -> None:
     with pytest.raises(ValueError, match="can't be paired"):
-        paired([1.0, 2.0], [1.0])
+        paired([1.0, 2.0], other)
 
 
 def test_a_difference_states_mean_interval_and_p() -> None:
@@ -177,21 +174,13 @@ def test_groups_are_flipped_together() -> None:
     assert sum(p < 0.05 for p in ps) > 10  # whoever takes them for 300 is often wrong
 
 
-def test_infinite_differences_are_what_ever_larger_ones_tend_to() -> None:
-    rng = np.random.default_rng(13)
-    for seed in range(10):
-        values = rng.normal(0.1, 1, 11)
-        values[:3] = rng.choice([-INF, 0, INF], 3)
-        large = np.where(np.isfinite(values), values, np.sign(values) * 1e6)
-        assert flipped(values) == pytest.approx(exact(large), abs=1e-12), seed
-    assert flipped([0.3]) == flipped([INF]) == 1  # one value says nothing
-    assert flipped([INF] * 5) == pytest.approx(2 / 32)
-    assert flipped([INF, -INF] * 3) == 1
+def test_few_values_say_little() -> None:
+    assert flipped([0.3]) == 1
+    assert flipped([0.3] * 5) == pytest.approx(2 / 32)
+    assert flipped([0.3, -0.3] * 3) == 1
 
 
-@given(
-    values=st.lists(st.floats(-50, 50) | st.sampled_from([INF, -INF, 0.0]), min_size=1, max_size=10)
-)
+@given(values=st.lists(st.floats(-50, 50) | st.just(0.0), min_size=1, max_size=10))
 def test_p_is_a_probability_and_knows_no_direction(values: list[float]) -> None:
     p = flipped(values)
     assert 2 / 2 ** len(values) - 1e-12 <= p <= 1

@@ -6,13 +6,11 @@ scenario does, and a finished training is not done again.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
 import shlex
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -24,11 +22,13 @@ from typing_extensions import TypedDict
 import srkit
 from srkit import foreign
 from srkit.errors import Interrupted
-from srkit.files import write_text
+from srkit.files import lock, write_text
 from srkit_inception_gan import results
 from srkit_inception_gan.paper import SCENARIOS
 
 MARGIN = 0.95  # share of the time that is planned
+START = 10.0  # seconds of each training that aren't steps
+LEAST = 60.0  # seconds of a training
 
 app = typer.Typer(
     add_completion=False,
@@ -76,15 +76,20 @@ def paper(
         )
     changes = dict(srkit.parse_setting(text) for text in settings or ())
     study = Study(chosen, seeds, changes, data, verify_data, out, device)
+    budget = "" if steps else time_budget or "2h"
     study.require_settings()
-    runs = study.runs(study.plan(steps or [], "" if steps else time_budget or "2h"))
-    for number, run in enumerate(runs, 1):
-        _report(f"{number} of {len(runs)}: {run.label}, {run.recipe.steps:,} steps")
-        study.train(run)
-    _report(f"measuring {len(runs)} models")
-    summary = results.summary(study.measure(runs))
-    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    write_text(out / "summary.md", results.markdown(summary))
+    study.require_time(budget)
+    runs = study.runs(study.plan(steps or [], budget))
+    with lock(out):
+        if seeds == 1:
+            _report("one seed: no claim can be decided; --seeds 2 trains everything twice")
+        for number, run in enumerate(runs, 1):
+            _report(f"{number} of {len(runs)}: {run.label}, {run.recipe.steps:,} steps")
+            study.train(run)
+        _report(f"measuring {len(runs)} models")
+        summary = results.summary(study.measure(runs))
+        write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+        write_text(out / "summary.md", results.markdown(summary))
     typer.echo(f"{out / 'summary.md'}\n{out / 'report' / 'index.html'}")
 
 
@@ -126,6 +131,15 @@ class Study:
                 raise srkit.InputError(f"--set {path}: no chosen scenario has such a part")
         self.runs([1] * len(recipes))
 
+    def require_time(self, budget: str) -> None:
+        """Refuse a time budget of less than `LEAST` for each training."""
+        trainings = len(self.scenarios) * self.seeds
+        if budget and srkit.parse_time(budget) < LEAST * trainings:
+            raise srkit.InputError(
+                f"--time-budget {budget} is too short for {trainings} trainings of a minute or "
+                f"more: give {_minutes(LEAST * trainings)} at least"
+            )
+
     def runs(self, steps: Sequence[int]) -> list[Run]:
         """Return all trainings, given the steps of each scenario."""
         runs = []
@@ -158,13 +172,13 @@ class Study:
         options |= {"steps": steps, "time_budget": budget}
         file = self.out / "study.json"
         if not file.is_file():
-            seconds = srkit.parse_time(budget) * MARGIN if budget else 0
-            share = seconds / (len(self.scenarios) * self.seeds)
             _report("a short bench, to see that all it needs is there")
             self._bench([], limit=1)
             each = [*steps] * len(self.scenarios) if len(steps) == 1 else steps
-            each = each or [self._steps_within(share, scenario) for scenario in self.scenarios]
-            write_text(file, json.dumps({"options": options, "steps": each}) + "\n")
+            each = each or self._steps_within(budget)
+            with lock(self.out):
+                if not file.is_file():  # another has not begun meanwhile
+                    write_text(file, json.dumps({"options": options, "steps": each}) + "\n")
         plan = foreign.read(file, Plan, "JSON")
         for key, value in options.items():
             if (before := plan["options"].get(key)) != value:
@@ -174,19 +188,31 @@ class Study:
                 )
         return [*plan["steps"]]
 
-    def _steps_within(self, seconds: float, scenario: int) -> int:
-        """Begin a training that has this time, and end it when the number of its steps is known."""
-        _report(f"measuring the speed of scenario {scenario}")
-        recipe, steps = self.recipe(scenario, 0, 10_000), []
+    def _steps_within(self, budget: str) -> list[int]:
+        """Measure each scenario; return how many of its steps fit into its share of the time."""
+        trainings = len(self.scenarios) * self.seeds
+        seconds = srkit.parse_time(budget)
+        times = []
+        for scenario in self.scenarios:
+            _report(f"measuring the speed of scenario {scenario}")
+            recipe = self.recipe(scenario, 0, 10_000)
+            times.append(srkit.plan(recipe, device=self.device).seconds_per_step)
 
-        def end(record: Mapping[str, Any]) -> None:
-            if "start" in record:
-                steps.append(int(record["steps"]))
-                raise _Started
+        def needed(steps: int) -> float:
+            return (START + steps * max(times)) * trainings / MARGIN
 
-        with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(_Started):
-            self._train(recipe, Path(scratch) / "run", time_budget=seconds, report=end)
-        return steps[0]
+        if seconds < needed(1):
+            raise srkit.InputError(
+                f"--time-budget {budget} is too short: a step takes {max(times):.1f} s; give "
+                f"{_minutes(needed(1))} at least"
+            )
+        if seconds < (enough := needed(results.LEAST_STEPS)):
+            _report(
+                f"claims need {results.LEAST_STEPS:,} steps of each scenario, here a time budget "
+                f"of {_minutes(enough)}"
+            )
+        share = seconds * MARGIN / trainings - START
+        return [int(share / a_step) for a_step in times]
 
     def train(self, run: Run) -> None:
         """Train, or go on; a finished training is only validated again."""
@@ -227,8 +253,8 @@ class Study:
         )
 
 
-class _Started(Exception):  # noqa: N818 - no error
-    """A training has reported how many steps it does."""
+def _minutes(seconds: float) -> str:
+    return f"{math.ceil(seconds / 60)}m"
 
 
 def _fits(recipe: srkit.Recipe, path: str) -> bool:

@@ -21,7 +21,7 @@ import srkit
 from srkit import foreign
 from srkit.batch.ledger import Ledger
 from srkit.errors import InputError, Interrupted, OptionError, terminated_as_interrupted
-from srkit.files import sweep, write_text
+from srkit.files import lock, sweep, write_text
 from srkit.imaging import codec
 from srkit.inference.device import device_named
 from srkit.readahead import read_ahead
@@ -100,7 +100,8 @@ def prepare(
     device = str(device_named(device))
     done = 0
     try:
-        with terminated_as_interrupted():
+        _require_same(out, settings)
+        with terminated_as_interrupted(), lock(out):
             _begin(out, settings)
             ledger = Ledger(out, ".", MANIFEST, Line)
             lines = cast("dict[str, Line]", ledger.rows)
@@ -170,12 +171,18 @@ def plan(photos: Path, out: Path) -> list[Job]:
 
 def _begin(out: Path, settings: Settings) -> None:
     """Begin in ``out``, or see that an earlier run had the same settings."""
+    _require_same(out, settings)
+    if not (file := out / SETTINGS).is_file():
+        now = {"format": FORMAT, "settings": asdict(settings), "srkit": srkit.__version__}
+        write_text(file, json.dumps(now, indent=2) + "\n")
+
+
+def _require_same(out: Path, settings: Settings) -> None:
+    """Refuse a folder that holds something else than faces of these settings."""
     file = out / SETTINGS
-    now = {"format": FORMAT, "settings": asdict(settings), "srkit": srkit.__version__}
     if not file.is_file():
         if out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
             raise InputError(f"{out} holds something else than faces; choose another folder")
-        write_text(file, json.dumps(now, indent=2) + "\n")
         return
     then = foreign.read(file, Begun, "JSON")
     begun_with = {"format": then["format"]} | then["settings"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired
@@ -17,6 +18,7 @@ from typing_extensions import TypedDict
 from srkit import defaults
 from srkit.cli.lines import failures, show, show_error
 from srkit.errors import InputError, OptionError, escaped
+from srkit.files import lock
 from srkit.recipe import Part, Recipe, parse_setting
 
 if TYPE_CHECKING:
@@ -71,21 +73,23 @@ def degrade(
     console = Console(stderr=True)
     quiet = len(jobs) < 2 or not console.is_terminal
     failed = 0
-    for job in track(jobs, "degrade", console=console, disable=quiet, transient=True):
-        outputs = [job.output]
-        if is_folder and samples > 1:
-            stem = job.output.stem
-            outputs = [job.output.with_stem(f"{stem}-{n + 1}") for n in range(samples)]
-        try:
-            note = _degrade(job.input, outputs, chosen, seed, samples, compare)
-        except InputError as error:
-            show_error(error)
-            failed += 1
-            continue
-        if note:
-            console.print(escaped(note), style="dim", highlight=False, markup=False, soft_wrap=True)
-        for file in outputs:
-            show(file)
+    with lock(out) if is_folder else nullcontext():
+        for job in track(jobs, "degrade", console=console, disable=quiet, transient=True):
+            outputs = [job.output]
+            if is_folder and samples > 1:
+                stem = job.output.stem
+                outputs = [job.output.with_stem(f"{stem}-{n + 1}") for n in range(samples)]
+            try:
+                note = _degrade(job.input, outputs, chosen, seed, samples, compare)
+            except InputError as error:
+                show_error(error)
+                failed += 1
+                continue
+            if note:
+                text = escaped(note)
+                console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+            for file in outputs:
+                show(file)
     if failed:
         show_error(failures(failed, len(jobs)))
         raise typer.Exit(1)

@@ -14,12 +14,12 @@ import torch
 from PIL import features
 from torch import Tensor
 
-from srkit.data.datasets import Dataset, decoded_or_message
+from srkit.data.datasets import Dataset, decoded_or_message, row_keys
 from srkit.errors import InputError
 from srkit.files import atomic, cache_folder, sweep
 from srkit.readahead import cpus, read_ahead
 
-FORMAT = "srkit decoded 4"
+FORMAT = "srkit decoded 5"
 HELD_OUT = 20  # one in this many good images is held out where a set has no split for it
 MOST_BROKEN = 0.1  # largest share of broken images; more, and something else must be wrong
 CHUNK = 16  # images a thread takes at once; after Ctrl-C it does them to the end
@@ -47,7 +47,7 @@ class Decoded:
     Attributes:
         places: int64, rows x 2: the image, and the row within the image, of each row.
         reasons: By a broken image's number, what is wrong with it.
-        keys: int64, a hash of each row: equal rows have equal ones.
+        keys: int64, the `row_keys` of all rows.
         whole: SHA-256 of all rows.
         train: SHA-256 of the rows that train where every `HELD_OUT`-th image doesn't.
         pixels: uint8, rows x `Layout.bytes`; None if they weren't wanted.
@@ -71,12 +71,6 @@ class Decoded:
     def broken(self, dataset: Dataset) -> list[str]:
         """Return a message for each broken image."""
         return [f"{dataset.name(number)}: {why}" for number, why in self.reasons.items()]
-
-
-def row_key(row: np.ndarray) -> int:
-    """Return 64 bits that tell a row of bytes from others."""
-    digest = hashlib.blake2b(row.tobytes(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
 
 
 def default_folder() -> Path:
@@ -173,7 +167,7 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
         raise InputError(f"no memory for {size:.1f} GB of images; give --storage stream") from error
     places: list[tuple[int, int]] = []
     reasons: dict[int, str] = {}
-    keys: list[int] = []
+    keys = [torch.zeros(0, dtype=torch.int64)]
     whole, train = hashlib.sha256(), hashlib.sha256()
     for number, result in enumerate(decoded_in_order(dataset)):
         if isinstance(result, str):
@@ -184,7 +178,7 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
                 train.update(result.data)
             first = len(places)
             places += [(number, row) for row in range(len(result))]
-            keys += map(row_key, result)
+            keys.append(row_keys(result, dataset.layout))
             if pixels and len(places) > len(array):
                 raise InputError("images were changed while they were decoded; start again")
             if pixels:
@@ -194,7 +188,7 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
     decoded = Decoded(
         torch.tensor(places, dtype=torch.int64).view(-1, 2),
         reasons,
-        torch.tensor(keys, dtype=torch.int64),
+        torch.cat(keys),
         whole.hexdigest(),
         train.hexdigest(),
         torch.from_numpy(array)[: len(places)] if pixels else None,

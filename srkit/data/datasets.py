@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 
 from srkit.errors import InputError
@@ -73,12 +77,17 @@ class ImageDataset:
         """Return what the source calls an image."""
         return self.source.name(number)
 
+    @property
+    def framing(self) -> str:
+        """How a photo becomes rows, as `row_keys` takes it."""
+        # Framing 'jitter' stores what 'square' does.
+        framing = "square" if self.data.framing == "jitter" else self.data.framing
+        return f"{framing} {self.data.stored_size}"
+
     def identity(self) -> Sequence[str] | None:
         """Return how the images are framed, and what tells the source from others."""
         lines = self.source.identity()
-        # Framing 'jitter' stores what 'square' does.
-        framing = "square" if self.data.framing == "jitter" else self.data.framing
-        return None if lines is None else [f"{framing} {self.data.stored_size}", *described(lines)]
+        return None if lines is None else [self.framing, *described(lines)]
 
     def decode(self, number: int) -> np.ndarray:
         """Return one image, uint8, 1 x `Layout.bytes`."""
@@ -126,10 +135,15 @@ class Pairs:
         """Return the path of hr."""
         return str(self.files[number][1])
 
+    @property
+    def framing(self) -> str:
+        """How an hr becomes rows, as `row_keys` takes it."""
+        return f"pairs {self.size} {self.scale}"
+
     def identity(self) -> Sequence[str]:
         """Return names, sizes and times of the files, and how they are cut."""
         flat = [file for pair in self.files for file in pair]
-        return [f"pairs {self.size} {self.scale}", *described(flat)]
+        return [self.framing, *described(flat)]
 
     def decode(self, number: int) -> np.ndarray:
         """Return a pair's squares, uint8, squares x `Layout.bytes`."""
@@ -144,10 +158,9 @@ class Pairs:
             raise InputError(
                 f"{self.name(number)}: {width}x{height} is too small for squares of {self.size}"
             )
-        side = self.size // self.scale
-        top, left = low % side // 2, narrow % side // 2
-        squares = _squares(hr, self.size, top * self.scale, left * self.scale)
-        return np.hstack([squares, _squares(lr, side, top, left)])
+        return np.hstack(
+            [_squares(hr, self.size, self.scale), _squares(lr, self.size // self.scale)]
+        )
 
     def _read(self, number: int, side: int) -> np.ndarray:
         try:
@@ -158,7 +171,9 @@ class Pairs:
             raise InputError(f"{self.name(number)}: its lr, {error}") from error
 
 
-def _squares(image: np.ndarray, side: int, top: int, left: int) -> np.ndarray:
+def _squares(image: np.ndarray, side: int, step: int = 1) -> np.ndarray:
+    """Return a centred grid of squares, its place a multiple of ``step``, as rows."""
+    top, left = (length % side // step // 2 * step for length in image.shape[:2])
     down, across = (image.shape[0] - top) // side, (image.shape[1] - left) // side
     cut = image[top : top + down * side, left : left + across * side]
     grid = cut.reshape(down, side, across, side, 3).transpose(0, 2, 4, 1, 3)
@@ -166,6 +181,31 @@ def _squares(image: np.ndarray, side: int, top: int, left: int) -> np.ndarray:
 
 
 Dataset: TypeAlias = ImageDataset | Pairs
+
+
+def row_keys(rows: np.ndarray, layout: Layout) -> Tensor:
+    """Return 64 bits a row, int64, that tell its hr from others."""
+    hrs = (row[: 3 * layout.size**2].tobytes() for row in rows)
+    digests = (hashlib.blake2b(hr, digest_size=8).digest() for hr in hrs)
+    keys = [int.from_bytes(digest, "big", signed=True) for digest in digests]
+    return torch.tensor(keys, dtype=torch.int64)
+
+
+def photo_keys(photo: Path, framing: str) -> Tensor:
+    """Return the `row_keys` that a photo has in datasets of this framing, an unknown one none.
+
+    Raises:
+        InputError: It is broken.
+    """
+    if not (match := re.fullmatch(r"(square|squash|pairs) (\d{1,4})(?: (\d{1,2}))?", framing)):
+        return torch.zeros(0, dtype=torch.int64)
+    kind, size, step = match[1], int(match[2]), int(match[3] or 1)
+    rgb = codec.read(photo).rgb
+    if kind == "pairs":
+        rows = _squares(np.asarray(rgb), size, step)
+    else:
+        rows = _framed(rgb, "squash" if kind == "squash" else "square", size)
+    return row_keys(rows, Layout(size))
 
 
 def framed(name: str, image: Path | bytes, data: Data) -> np.ndarray:
@@ -184,8 +224,11 @@ def framed(name: str, image: Path | bytes, data: Data) -> np.ndarray:
     except InputError as error:
         text = str(error)
         raise InputError(text if text.startswith(name) else f"{name}: {text}") from error
-    pixels = np.asarray(codec.frame(rgb, data.framing, data.stored_size))
-    return pixels.transpose(2, 0, 1).reshape(1, -1)
+    return _framed(rgb, data.framing, data.stored_size)
+
+
+def _framed(rgb: Image.Image, framing: codec.Framing, size: int) -> np.ndarray:
+    return np.asarray(codec.frame(rgb, framing, size)).transpose(2, 0, 1).reshape(1, -1)
 
 
 def decoded_or_message(work: Callable[..., np.ndarray], *arguments: object) -> np.ndarray | str:

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from srkit.data.alignment import misaligned
 from srkit.data.cache import (
     MOST_BROKEN,
     Decoded,
@@ -30,9 +31,8 @@ from srkit.data.cache import (
     decode,
     decoded_in_order,
     default_folder,
-    row_key,
 )
-from srkit.data.datasets import Dataset, Layout
+from srkit.data.datasets import Dataset, Layout, Pairs, row_keys
 from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
 from srkit.data.sources import find, find_held_out
 from srkit.data.workers import DatasetReader, Reader, StreamReader, frame_sample, in_workers
@@ -101,6 +101,7 @@ class Loader(ABC):
         fingerprint: First 16 hexadecimal digits of a SHA-256: that of the decoded training pixels
             in order, each lr after its hr; for a `StreamSource` that of its sorted addresses.
         count: Number of training images; None where it isn't known, as for shards.
+        trained_on: Framing to the sorted `row_keys` of the training images; empty for shards.
         broken: A message for each image that can't be read; grows while a stream is read.
         notes: What else the user should hear, as that the disk is too full for a cache.
         storage: Where the images are: ``memory`` or ``stream``.
@@ -110,6 +111,7 @@ class Loader(ABC):
     device: torch.device
     fingerprint: str
     count: int | None = None
+    trained_on: Mapping[str, Tensor] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     storage: ClassVar[str]
@@ -270,7 +272,10 @@ def open_loader(
     fingerprint = (decoded.train if held_out is None else decoded.whole)[:16]
     if held_out is None:
         held_out = _images_at(others[:MOST_HELD_OUT], train, decoded)
-    notes = [*decoded.notes, *_copies(decoded.keys[rows], held_out)]
+    keys = decoded.keys[rows]
+    notes = [*decoded.notes, *_copies(keys, held_out)]
+    if isinstance(train, Pairs) and not rank:
+        notes += misaligned(train)
     sampler = Sampler(len(rows), recipe.batch_size, recipe.seed)
     subset = Subset(rows, sampler, mine, recipe.data.flips)
     about: dict[str, Any] = {
@@ -278,6 +283,7 @@ def open_loader(
         "device": device,
         "fingerprint": fingerprint,
         "count": len(rows),
+        "trained_on": {train.framing: keys.unique()},
         "broken": decoded.broken(train),
         "notes": notes,
     }
@@ -317,10 +323,10 @@ def _copies(keys: Tensor, held_out: Images) -> Iterator[str]:
     trained = set(keys.tolist())
     if count := len(keys) - len(trained):
         yield f"{count} of {len(keys)} training images are copies of others"
-    sides = [held_out.pixels] if held_out.lr is None else [held_out.pixels, held_out.lr]
-    rows = torch.cat([side.flatten(1) for side in sides], dim=1).numpy()
-    if count := sum(row_key(row) in trained for row in rows):
-        yield f"{count} of {len(rows)} validation images are trained on: their scores say little"
+    hr = held_out.pixels
+    others = row_keys(hr.flatten(1).numpy(), Layout(hr.shape[-1])).tolist()
+    if count := sum(key in trained for key in others):
+        yield f"{count} of {len(others)} validation images are trained on: their scores say little"
 
 
 def _images_at(rows: Tensor, dataset: Dataset, decoded: Decoded) -> Images:

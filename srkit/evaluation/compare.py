@@ -78,7 +78,8 @@ class Comparison:
     Attributes:
         names: Names of A and B, as printed.
         parts: What both have.
-        notes: What a reader should know: what only one has, other weights under one name.
+        notes: What a reader should know: what only one has, other weights under one name, the
+            reports' own warnings.
     """
 
     names: tuple[str, str]
@@ -127,7 +128,9 @@ def compare(a: Report, b: Report, names: tuple[str, str] = (A, B)) -> Comparison
             different files; the message names every field that differs, and its two values.
         InputError: They have no part in common.
     """
-    common, notes, mismatches = [], _weights(a, b), []
+    common, mismatches = list[str](), list[str]()
+    notes = [f"{A if report is a else B}: {text}" for report in (a, b) for text in report.warnings]
+    notes += _weights(a, b)
     for name, (title, _) in PARTS.items():
         ours, theirs = getattr(a, name), getattr(b, name)
         if ours and theirs:
@@ -148,17 +151,22 @@ def compare(a: Report, b: Report, names: tuple[str, str] = (A, B)) -> Comparison
 
 def _part(name: str, a: Any, b: Any) -> Part:
     title, table = PARTS[name]
+    notes: list[str] = []
+    if isinstance(a, Quality):
+        exact = {m: [*a.exact.get(m, ()), *b.exact.get(m, ())] for m in {**a.exact, **b.exact}}
+        a, b = replace(a, exact=dict(exact)), replace(b, exact=dict(exact))
+        notes += report_tables.exact_notes(a)
     return Part(
         name,
         a.protocol,
         differences(_versions(a.protocol), _versions(b.protocol)),
         {**b.metrics, **a.metrics} if name == "quality" else DISTANCE,
-        _means(title.capitalize(), table(a), table(b)),
+        _means(title.capitalize(), table(a), table(b), notes),
         [] if name == "pairs" else _versus(a, b),
     )
 
 
-def _means(title: str, a: Table, b: Table) -> Table:
+def _means(title: str, a: Table, b: Table, notes: Sequence[str]) -> Table:
     """Return every method of either by every metric of either: A, B, and B less A."""
     ours, theirs = (
         {
@@ -174,11 +182,11 @@ def _means(title: str, a: Table, b: Table) -> Table:
     for heading in (heading for heading in headings if heading != report_tables.TIME):
         for method in methods:
             x, y = (cells.get((heading, method), Value(math.nan)) for cells in (ours, theirs))
-            less = 0.0 if x.value == y.value else y.value - x.value  # two infinite ones are equal
             kind = "signed" if x.kind == "plain" else x.kind
-            rows.append(([heading, method], [x, y, Value(less, digits=x.digits, kind=kind)]))
+            less = Value(y.value - x.value, digits=x.digits, kind=kind)
+            rows.append(([heading, method], [x, y, less]))
     labels, numbers = ["", "method"], [A, B, f"{B} less {A}"]
-    return Table("means", title, labels, numbers, rows, (), a.protocol)
+    return Table("means", title, labels, numbers, rows, notes, a.protocol)
 
 
 def compared_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
@@ -211,7 +219,7 @@ def _versus(a: Quality | Distances, b: Quality | Distances) -> list[Versus]:
 def _scores(part: Quality | Distances) -> dict[str, dict[str, list[float]]]:
     """Return single scores by method and metric."""
     if isinstance(part, Quality):
-        return part.scores
+        return part.all_counted()
     return {method: dict.fromkeys(DISTANCE, part.scores(method)) for method in part.methods}
 
 

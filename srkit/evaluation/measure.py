@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from srkit import registry
-from srkit.errors import InputError, OptionError, first_of
+from srkit.errors import InputError, OptionError
 from srkit.evaluation.methods import HR, LR, Method
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality
@@ -115,18 +115,6 @@ def measure(
                 progress("scores", done, total)
             stored.put(fresh)
             scores |= fresh
-    exact = {
-        image.file.name
-        for image in images
-        for method in scores[image.sha256].values()
-        if any(map(math.isinf, method["scores"].values()))
-    }
-    notes = _notes(images, resumed)
-    if exact:
-        notes.append(
-            f"infinite, for a method gives images exactly: {first_of(exact)}; "
-            "without them the means say more"
-        )
     return Quality(
         protocol=protocol.stamp([image.file for image in images]),
         images=[image.file.name for image in images],
@@ -146,7 +134,7 @@ def measure(
             for method in methods
             if method.timed
         },
-        notes=notes,
+        notes=_notes(images, resumed),
     )
 
 

@@ -27,7 +27,7 @@ from srkit import registry
 from srkit.defaults import INTERPOLATIONS
 from srkit.errors import InputError
 from srkit.evaluation.protocol import Protocol, encoded
-from srkit.files import sha256, write_text
+from srkit.files import lock, sha256, write_text
 from srkit.imaging import codec
 from srkit.inference.model import Model
 
@@ -160,16 +160,17 @@ def write_lr(images: Iterable[tuple[object, np.ndarray]], folder: Path) -> int:
         InputError: The folder can't be written.
     """
     rows: dict[tuple[str, str], None] = {}  # a face may be degraded twice
-    for photo, image in images:
-        file = folder / f"{lr_key(image)}.png"
-        name = os.fsencode(str(photo)).decode("utf-8", "backslashreplace")
-        rows[file.name, name] = None
-        if not file.is_file():
-            codec.write(Image.fromarray(image), file)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file", "photo"), *rows])
-    folder = folder.absolute()
-    write_text(folder.with_name(f"{folder.name}-photos.csv"), text.getvalue())
+    with lock(folder):
+        for photo, image in images:
+            file = folder / f"{lr_key(image)}.png"
+            name = os.fsencode(str(photo)).decode("utf-8", "backslashreplace")
+            rows[file.name, name] = None
+            if not file.is_file():
+                codec.write(Image.fromarray(image), file)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([("file", "photo"), *rows])
+        beside = folder.absolute()
+        write_text(beside.with_name(f"{beside.name}-photos.csv"), text.getvalue())
     return len({file for file, _ in rows})
 
 

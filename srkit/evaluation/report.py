@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -64,6 +65,8 @@ def versus(
     """
     results = []
     for metric in metrics:
+        if not all(scores[method][metric] for pair in pairs for method in pair):
+            continue  # no image counts
         differences = [
             statistics.difference(scores[a][metric], scores[b][metric], groups) for a, b in pairs
         ]
@@ -90,6 +93,8 @@ class Quality:
         seconds: Method to the time that upscaling an image took, but for images that other
             programs made: for information, it isn't what is compared.
         notes: What a reader should know.
+        exact: By metric the indices of images that a method gives exactly, so that its score is
+            infinite: they are left out of all that follows from the scores.
     """
 
     protocol: dict[str, Any]
@@ -100,31 +105,49 @@ class Quality:
     set_scores: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    exact: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for method, scores in self.scores.items():
             if any(len(scores.get(metric, ())) != len(self.images) for metric in self.metrics):
                 raise ValueError(f"{method} hasn't {len(self.images)} scores")
+        exact = {metric: self._exact(metric) for metric in self.metrics}
+        object.__setattr__(self, "exact", {m: numbers for m, numbers in exact.items() if numbers})
+
+    def _exact(self, metric: str) -> list[int]:
+        columns = zip(*(scores[metric] for scores in self.scores.values()), strict=True)
+        infinite = {n for n, column in enumerate(columns) if not all(map(math.isfinite, column))}
+        return sorted(infinite.union(self.exact.get(metric, ())))
 
     @property
     def models(self) -> list[str]:
         """The methods beside nearest, bicubic and lanczos."""
         return [method for method in self.scores if method not in REFERENCES]
 
+    def counted(self, method: str, metric: str) -> list[float]:
+        """Return the scores of the images that aren't in ``exact``."""
+        exact = set(self.exact.get(metric, ()))
+        scores = self.scores[method][metric]
+        return [score for number, score in enumerate(scores) if number not in exact]
+
     def mean(self, method: str, metric: str) -> float:
-        """Return the mean over the images."""
-        return statistics.mean(self.scores[method][metric])
+        """Return the mean over the images that count; NaN where none does."""
+        return statistics.mean(self.counted(method, metric))
 
     def gain(self, method: str, metric: str, over: str = BICUBIC) -> tuple[float, float, float]:
         """Return mean, low and high end (95%, paired bootstrap) of the gain over a method."""
-        gains = statistics.paired(self.scores[method][metric], self.scores[over][metric])
+        gains = statistics.paired(self.counted(method, metric), self.counted(over, metric))
         return statistics.mean(gains.tolist()), *statistics.interval(gains)
 
     @cached_property
     def versus(self) -> list[Versus]:
         """Every two models by every metric, a later one less an earlier one."""
         pairs = [(b, a) for a, b in combinations(self.models, 2)]
-        return versus(self.metrics, pairs, self.scores)
+        return versus(self.metrics, pairs, self.all_counted())
+
+    def all_counted(self) -> dict[str, dict[str, list[float]]]:
+        """Return the scores that count, by method and metric."""
+        return {name: {m: self.counted(name, m) for m in self.metrics} for name in self.scores}
 
     def as_json(self) -> dict[str, Any]:
         """Return single scores, and the means, gains and tests that follow from them."""
@@ -316,7 +339,7 @@ class Report:
 
     Attributes:
         models: Name to what is known of a method: ``sha256`` of its weights (None without any),
-            ``licence``.
+            ``licence``, and how many of the photos it was ``trained_on``.
         quality: Scores of images, or None where none were measured.
         distances: Identity distances of the people drawn (Table II), or None.
         everybody: The same for everybody.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from srkit.errors import first_of
 from srkit.evaluation.methods import BICUBIC, HR, LR
 from srkit.evaluation.tables import Table, Tables, Value
 
@@ -101,9 +102,22 @@ def means_table(quality: Quality) -> Table:
         ["method"],
         [heading(*item) for item in metrics.items()] + [TIME] * bool(quality.seconds),
         rows,
-        [*notes, *quality.notes],
+        [*notes, *exact_notes(quality), *quality.notes],
         quality.protocol,
     )
+
+
+def exact_notes(quality: Quality) -> Iterator[str]:
+    """Yield which images no mean counts."""
+    metrics: dict[tuple[int, ...], list[str]] = {}
+    for metric, exact in quality.exact.items():
+        metrics.setdefault(tuple(exact), []).append(metric)
+    for numbers, names in metrics.items():
+        images = first_of([quality.images[number] for number in numbers])
+        yield (
+            f"{', '.join(names)}: without {len(numbers)} of {len(quality.images)} images, of which "
+            f"a method gives every pixel, so that its score is infinite: {images}"
+        )
 
 
 def _best(quality: Quality, metric: str) -> str | None:

@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -21,14 +22,15 @@ from srkit.errors import InputError
 from srkit.evaluation.identity.distances import Usable, distances
 from srkit.evaluation.identity.embed import Verifier, lr_probes, require_alignment
 from srkit.evaluation.identity.faces import Finder
-from srkit.evaluation.identity.overlap import embedder_overlap
 from srkit.evaluation.identity.pairs import LR_SIZES, PAIRS, SIZE_PAIRS, pairs
 from srkit.evaluation.identity.people import draw, draw_pairs, without_copies
 from srkit.evaluation.measure import BATCH, Progress, ignore, measure, rendered
 from srkit.evaluation.methods import BICUBIC, REFERENCES, Method, from_results, methods
+from srkit.evaluation.overlap import embedder_overlap, photo_overlap, photos_trained_on
 from srkit.evaluation.protocol import DEFAULT, Protocol
 from srkit.evaluation.report import Report
 from srkit.evaluation.store import Store, default_store
+from srkit.files import lock
 from srkit.hookspecs import Person
 from srkit.imaging import codec
 from srkit.inference.device import device_named
@@ -125,39 +127,48 @@ def bench(
     loaded = _load(models, device) or ([] if results else [load(DEFAULT_MODEL, device=device)])
     others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
     compared = methods([*loaded, *others], protocol)
+    own = [model for model in loaded if isinstance(model, Model)]
     folder = Path(report) if report else None
-    unfinished = Store(folder / PARTIAL) if folder else None
-
     options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     parts: dict[str, Any] = {}
-    if files:
-        on = device_named(device)
-        parts["quality"] = measure(
-            compared, files, protocol, partial=unfinished, device=on, **options
+    used, warnings = [*files], list[str]()
+    with lock(folder) if folder else nullcontext():
+        unfinished = Store(folder / PARTIAL) if folder else None
+        if files:
+            on = device_named(device)
+            quality = measure(compared, files, protocol, partial=unfinished, device=on, **options)
+            render = partial(rendered, quality, compared, files, protocol)
+            parts |= {"quality": quality, "render": render}
+        if faces:
+            # Of the interpolations bicubic is enough, unless others are named: they say the same.
+            shown = {BICUBIC, *(model.name for model in loaded)}
+            rows = [m for m in compared if m.name in shown or m.name not in REFERENCES]
+            framed, store = protocol.for_faces(), default_store()
+            verifier = Verifier(rows, embeds, framed, store, align=align, **options)
+            parts |= _verify(verifier, faces)
+            used += verifier.photos
+            warnings += [*faces.warnings, *verifier.finder.warnings()]
+            warnings += embedder_overlap(own, embeds)
+        counts = photos_trained_on(own, used)
+        unknown = [model.name for model in own if model.sha256 and model.name not in counts]
+        if files and unknown:
+            quality.notes.append(
+                f"whether it was trained on these images isn't known: {', '.join(unknown)}"
+            )
+        result = Report(
+            {method.name: _about(method, counts) for method in compared},
+            **parts,
+            warnings=[*photo_overlap(counts, len(used)), *warnings],
+            run={
+                "command": command,
+                "seconds": round(time.perf_counter() - start, 1),
+                "machine": machine(device),
+            },
         )
-        parts["render"] = partial(rendered, parts["quality"], compared, files, protocol)
-    if faces:
-        # Of the interpolations bicubic is enough, unless others are named: they say the same.
-        shown = {BICUBIC, *(model.name for model in loaded)}
-        rows = [m for m in compared if m.name in shown or m.name not in REFERENCES]
-        framed, store = protocol.for_faces(), default_store()
-        verifier = Verifier(rows, embeds, framed, store, align=align, **options)
-        parts |= _verify(verifier, faces)
-        parts["warnings"] = [
-            *faces.warnings,
-            *verifier.finder.warnings(),
-            *embedder_overlap([m for m in loaded if isinstance(m, Model)], embeds),
-        ]
-    seconds = round(time.perf_counter() - start, 1)
-    result = Report(
-        {method.name: _about(method) for method in compared},
-        **parts,
-        run={"command": command, "seconds": seconds, "machine": machine(device)},
-    )
-    if folder:
-        result.publish(folder)
-    if unfinished:
-        unfinished.delete()
+        if folder:
+            result.publish(folder)
+        if unfinished:
+            unfinished.delete()
     return result
 
 
@@ -251,9 +262,11 @@ def _embedder(name: str, weights: str | Path | None, device: str) -> Any:
     return registry.build("embedders", name, **options).to(device_named(device))
 
 
-def _about(method: Method) -> dict[str, Any]:
-    origin = {k: method.metadata[k] for k in ("provider", "step", "source") if k in method.metadata}
-    return {"sha256": method.sha256, "licence": method.licence, **origin}
+def _about(method: Method, trained_on: Mapping[str, int]) -> dict[str, Any]:
+    about = {k: method.metadata[k] for k in ("provider", "step", "source") if k in method.metadata}
+    if method.sha256 and method.timed:
+        about["trained_on"] = trained_on.get(method.name, "not known")
+    return {"sha256": method.sha256, "licence": method.licence, **about}
 
 
 def _verify(verifier: Verifier, faces: FaceSet) -> dict[str, Any]:

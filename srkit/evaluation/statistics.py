@@ -65,23 +65,24 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 def mean(values: Sequence[float]) -> float:
     """Return the mean: summed exactly, so that no order of the values can be seen in it.
 
-    It is infinite where values are, and not a number where they are so in both directions.
+    It is not a number where there are none.
     """
-    if math.inf in values and -math.inf in values:
-        return math.nan
-    return math.fsum(values) / len(values)
+    return math.fsum(values) / len(values) if len(values) else math.nan
 
 
 def paired(a: ArrayLike, b: ArrayLike) -> Array:
-    """Return a - b, value by value; the difference of two equal infinite values is 0.
+    """Return a - b, value by value.
 
-    Two models that both restore an image perfectly are equally good on it.
+    Raises:
+        ValueError: There are not as many of both, or one isn't finite.
     """
     left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if left.shape != right.shape:
         raise ValueError(f"{left.shape} and {right.shape} values can't be paired")
-    same = left == right
-    return np.where(same, 0.0, left - np.where(same, 0.0, right))
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        raise ValueError("values that aren't finite can't be paired")
+    difference: Array = left - right
+    return difference
 
 
 def interval(
@@ -90,15 +91,14 @@ def interval(
     """Return the 95% percentile bootstrap interval of the mean.
 
     Args:
-        values: One an image or pair; infinite ones make both ends what the mean is.
+        values: One an image or pair; without any both ends are no numbers.
         groups: Same length: whole groups (people) are resampled, since the values of one depend
             on each other. Without it single values are.
         seed: Seed of the resampling.
     """
     scores = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(scores).all():
-        middle = mean(scores.tolist())
-        return middle, middle
+    if not scores.size:
+        return math.nan, math.nan
     sums, sizes = _by_group(scores, groups)
     rng, count = np.random.default_rng(seed), len(sums)
     means = []
@@ -121,7 +121,7 @@ def difference(
         seed: Seed of resampling and test.
 
     Raises:
-        ValueError: There are no values, or not the same number of both.
+        ValueError: There are no values, not the same number of both, or infinite ones.
     """
     values = paired(a, b)
     if not values.size:
@@ -139,20 +139,14 @@ def flipped(values: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0
     among them (Phipson and Smyth, 2010), so that p is never 0. Few values can't have a small p:
     the smallest of five groups is 2 / 32.
 
-    Not a t-test, which takes the mean for normal: differences in decibels are skewed, and an image
-    restored perfectly has an infinite one. Here an infinite difference counts as larger than
-    all finite ones together, which is what the test tends to as a difference grows: it remains
-    exact, and one such image decides by its sign only what the others leave open.
+    Not a t-test, which takes the mean for normal: differences in decibels are skewed.
 
     Args:
         values: Differences.
         groups: Same length: their values are flipped together.
         seed: Seed of the flips.
     """
-    scores = np.asarray(values, dtype=np.float64)
-    finite = np.isfinite(scores)
-    beyond = 2 * np.abs(scores[finite]).sum() + 1
-    sums, _ = _by_group(np.where(finite, scores, np.sign(scores) * beyond), groups)
+    sums, _ = _by_group(np.asarray(values, dtype=np.float64), groups)
     sums = sums[sums != 0]  # nothing changes when nothing is flipped
     count, size = len(sums), np.abs(sums).sum()
     least = abs(sums.sum()) - EQUAL * size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, groupby, product
@@ -99,6 +99,8 @@ class Model:
         sha256: Checksum of the weights' file; None for a generator without weights.
         recipe: What it was trained by, if known.
         metadata: Other metadata of its file.
+        trained_on: Framing to keys of the photos it was trained on (`srkit.data.datasets`), if
+            its file has them.
         run: The generator, run by an engine; the generator itself if None.
         limits: Largest tile and batch that fit on its device.
     """
@@ -110,6 +112,7 @@ class Model:
     sha256: str | None = None
     recipe: Recipe | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    trained_on: Mapping[str, Tensor] = field(default_factory=dict, compare=False, kw_only=True)
     run: Run | None = field(default=None, kw_only=True)
     limits: Limits = field(default_factory=Limits, kw_only=True)
 

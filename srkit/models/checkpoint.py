@@ -1,8 +1,9 @@
 """Weights, recipe and provenance in one safetensors file, written atomically.
 
-Two kinds share the format: ``model.safetensors`` holds ``generator.*`` alone, and a training
-checkpoint everything that decides the rest of the run. Both carry, as JSON in the header, the
-recipe (TOML) and which distribution provided each part. Nothing is ever unpickled.
+Two kinds share the format: ``model.safetensors`` holds ``generator.*`` and keys of the training
+photos, and a training checkpoint everything that decides the rest of the run. Both carry, as JSON
+in the header, the recipe (TOML) and which distribution provided each part. Nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Checkpoint:
     Attributes:
         tensors: By dotted name: ``generator.*``, and in a training checkpoint
             ``discriminator.*``, ``ema.*``, ``optimizer_g.*``, ``optimizer_d.*``, ``rng.*``,
-            ``window.*``.
+            ``window.*``; in both ``trained_on.*``, keys of the training photos by framing.
         recipe: Recipe of the run that made it.
         step: Training steps done.
         metadata: Everything else: ``parts``, ``versions``, scores, the optimisers' scalars.

@@ -117,7 +117,7 @@ def _ready(name: str) -> Model:
 def _from_file(name: str, file: Path, licence: str) -> Model:
     digest = sha256(file)
     try:
-        stored = checkpoint.read(file, only=("generator", "ema"))
+        stored = checkpoint.read(file, only=("generator", "ema", "trained_on"))
     except InputError as error:
         if foreign := _foreign(name, file, licence, digest):
             return foreign
@@ -131,7 +131,11 @@ def _from_file(name: str, file: Path, licence: str) -> Model:
     generator = _built(stored.recipe, weights, file)
     provider = registry.provenance("generators", stored.recipe.generator.name)
     metadata = {**stored.metadata, "step": stored.step, "provider": provider}
-    return Model(name, generator, stored.recipe.scale, licence, digest, stored.recipe, metadata)
+    keys = {k: v for k, v in stored.part("trained_on").items() if v.dtype == torch.int64}
+    return Model(
+        *(name, generator, stored.recipe.scale, licence, digest, stored.recipe, metadata),
+        trained_on=keys,
+    )
 
 
 def _built(recipe: Recipe, weights: Mapping[str, Tensor], file: Path) -> nn.Module:

@@ -25,6 +25,7 @@ from srkit.data.jitter import jittered
 from srkit.data.loader import Loader, open_loader
 from srkit.data.sampler import Batch
 from srkit.errors import Interrupted, SrkitError
+from srkit.inference.model import Model
 from srkit.models import checkpoint
 from srkit.models.load import load
 from srkit.recipe import Optimizer, Recipe
@@ -186,7 +187,7 @@ def train(
     folder = RunFolder(path, processes, report, tensorboard=tensorboard)
     if not resume:
         folder.require_free()
-    parts, embedders = _parts(recipe, processes, path if resume else None, compiled=compiled)
+    parts, first = _parts(recipe, processes, path if resume else None, compiled=compiled)
 
     with contextlib.ExitStack() as at_end:  # ends what works in the background, come what may
         # --- data on the device ------------------------------------------------------------------
@@ -212,7 +213,11 @@ def train(
         # --- where it starts ---------------------------------------------------------------------
         state = State.of(recipe, parts, processes)
         state.fingerprint = loader.fingerprint
-        state.embedders |= embedders
+        state.add_trained_on(loader.trained_on)
+        if first is not None:
+            embedders = first.metadata.get("embedders", {})
+            state.embedders |= {f"init.{loss}": about for loss, about in embedders.items()}
+            state.add_trained_on(first.trained_on)
         state.lr_batches = _batches_for_statistics(state, parts, loader)
         at_end.callback(folder.close)
         if resume:
@@ -312,23 +317,22 @@ def train(
 
 def _parts(
     recipe: Recipe, processes: Processes, resumed: Path | None, *, compiled: bool
-) -> tuple[Parts, dict[str, dict[str, str]]]:
-    """Build a run's parts from its seed; return them and the loss embedders of ``init``.
+) -> tuple[Parts, Model | None]:
+    """Build a run's parts from its seed; return them and the model of ``init``.
 
     A run that goes on from a checkpoint needs no ``init``.
     """
     _seed(recipe.seed)
-    parts, embedders = build_parts(recipe, processes.device), {}
+    parts, first = build_parts(recipe, processes.device), None
     if recipe.init and not (resumed and checkpoint.checkpoints(resumed)):
         first = load(recipe.init, device="cpu")
         checkpoint.load_weights(parts.generator, first.generator.state_dict(), recipe.init)
-        embedders = {f"init.{k}": v for k, v in first.metadata.get("embedders", {}).items()}
     rehearse(recipe, parts, processes.device)
     if compiled:
         compile_networks(parts, processes.device)
     if processes.rank:  # equal weights to start from, but random numbers of its own
         _seed(recipe.seed + processes.rank)
-    return parts, embedders
+    return parts, first
 
 
 def _batches_for_statistics(state: State, parts: Parts, loader: Loader) -> list[Tensor]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import filelock
-
 from srkit.errors import InputError, RecipeError
-from srkit.files import sweep, write_text
+from srkit.files import lock, sweep, write_text
 from srkit.models import checkpoint
 from srkit.models.checkpoint import Checkpoint
 from srkit.recipe import Recipe
@@ -47,7 +46,7 @@ class RunFolder:
     ) -> None:
         self.path, self.processes, self.report = path, processes, report
         self.newest: Path | None = None
-        self._lock = filelock.FileLock(path / LOCK)
+        self._locked = ExitStack()
         self._tensorboard = tensorboard
         self._writer: SummaryWriter | None = None
         if tensorboard:
@@ -74,25 +73,16 @@ class RunFolder:
         self.processes.by_main(lambda: self._begin(recipe))
 
     def _begin(self, recipe: Recipe) -> None:
-        self._acquire()
+        self._locked.enter_context(lock(self.path, LOCK))
         self._require_free()
         write_text(self.path / RECIPE, recipe.to_toml())
         write_text(self.path / LOG, "")
-
-    def _acquire(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise InputError(f"{self.path} is being trained by another process") from error
-        except OSError as error:
-            raise InputError(f"can't write to {self.path}: {error}") from error
 
     def close(self) -> None:
         """Write what TensorBoard still holds, and let other processes have the folder."""
         if self._writer is not None:
             self._writer.close()
-        self._lock.release()
+        self._locked.close()
 
     def resume(self, recipe: Recipe, fingerprint: str) -> Checkpoint | None:
         """Lock the folder, find its newest checkpoint and cut the log back to there.
@@ -115,7 +105,7 @@ class RunFolder:
     def _resume(self, recipe: Recipe, fingerprint: str) -> Path | None:
         if not (self.path / RECIPE).is_file():
             raise InputError(f"{self.path} holds no run to resume")
-        self._acquire()
+        self._locked.enter_context(lock(self.path, LOCK))
         files = checkpoint.checkpoints(self.path)
         newest = _newest(files)
         before = newest.recipe if newest else Recipe.from_file(self.path / RECIPE)
@@ -168,8 +158,7 @@ class RunFolder:
 
     def save_weights(self, name: str, state: State) -> Path:
         """Write the generator's weights alone."""
-        tensors = checkpoint.prefixed("generator", state.shipped().state_dict())
-        file, recipe = self.path / name, state.recipe
+        file, recipe, tensors = self.path / name, state.recipe, state.weights()
         self._write(lambda: checkpoint.write(file, tensors, recipe, state.step, state.describe()))
         return file
 

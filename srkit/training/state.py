@@ -117,6 +117,8 @@ class State:
         recovered: Whether the run has gone back to a checkpoint and learns more slowly since.
         embedders: Embedders of its losses, from `srkit.training.parts.loss_embedders`.
         fingerprint: Fingerprint of the training photos.
+        trained_on: Framing to the keys of the training photos (`Loader.trained_on`), and of those
+            of the model that the run starts from.
         lr_batches: Training images over which batch normalisation of the average takes its
             statistics, since those of the generator belong to other weights.
     """
@@ -133,6 +135,7 @@ class State:
     recovered: bool = False
     embedders: dict[str, dict[str, str]] = field(default_factory=dict)
     fingerprint: str = ""
+    trained_on: dict[str, Tensor] = field(default_factory=dict)
     lr_batches: Sequence[Tensor] = ()
     _estimated: bool = False
 
@@ -180,6 +183,19 @@ class State:
             buffer.copy_(current)
         self._estimated = False
 
+    def add_trained_on(self, keys: Mapping[str, Tensor]) -> None:
+        """Add keys of photos that the weights have learned from."""
+        for framing, more in keys.items():
+            known = self.trained_on.get(framing, more)
+            self.trained_on[framing] = torch.cat([known, more]).unique()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the tensors of a file that ships; all processes must ask together."""
+        return {
+            **checkpoint.prefixed("generator", self.shipped().state_dict()),
+            **checkpoint.prefixed("trained_on", self.trained_on),
+        }
+
     def describe(self) -> dict[str, Any]:
         """Return what every file of weights should tell of the training besides its recipe."""
         embedders = {"embedders": self.embedders} if self.embedders else {}
@@ -196,7 +212,7 @@ class State:
         self.shipped()  # with statistics of its own
         metadata = self.describe() | {"best": self.best, "recovered": self.recovered}
         metadata["window"] = list(self.window.names)
-        tensors: dict[str, Tensor] = {}
+        tensors = checkpoint.prefixed("trained_on", self.trained_on)
         for name, network in self._modules().items():
             tensors |= checkpoint.prefixed(name, network.state_dict())
         for name, optimizer in self.optimizers.items():
@@ -233,6 +249,7 @@ class State:
         self.step = saved.step
         self.scores, self.best = dict(metadata["scores"]), dict(metadata["best"])
         self.recovered = metadata["recovered"]
+        self.add_trained_on(saved.part("trained_on"))
         for name, network in self._modules().items():
             checkpoint.load_weights(network, saved.part(name), f"{what}: {name}")
         for name, optimizer in self.optimizers.items():

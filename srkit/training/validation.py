@@ -102,14 +102,16 @@ class Validation:
 
     @torch.no_grad()
     def scores(self, sr: Tensor) -> dict[str, float]:
-        """Return the mean of each metric over the images."""
+        """Return the mean of each metric over the images, infinite scores aside."""
         sr = sr.nan_to_num()  # a run whose steps are being skipped still has scores: bad ones
         scores = {}
         for name in self.metrics:
             metric = registry.build("metrics", name)
             if isinstance(metric, nn.Module):
                 metric = metric.to(sr.device)
-            scores[name] = float(metric(sr, self.hr).mean())
+            values = metric(sr, self.hr)
+            finite = values[values.isfinite()]  # a flat image is easily given exactly
+            scores[name] = float((finite if len(finite) else values).mean())
         return scores
 
     def baseline(self) -> dict[str, float]:

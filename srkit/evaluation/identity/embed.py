@@ -91,6 +91,12 @@ class Verifier:
         self.finder = Finder(store, progress)
         self.embeddings = Embeddings(embedder, store, batch_size, progress)
         self.batch_size, self.progress = batch_size, progress
+        self._upscaled: set[Path] = set()
+
+    @property
+    def photos(self) -> list[Path]:
+        """The photos that were upscaled so far."""
+        return sorted(self._upscaled)
 
     def gallery(self, photos: Sequence[Located], name: str) -> Array32:
         """Return the embeddings, ``BD``, of photos as they are."""
@@ -109,6 +115,7 @@ class Verifier:
         Raises:
             InputError: A method makes images of another size.
         """
+        self._upscaled.update(probe.photo for probe in probes)
         small = sum(probe.pixels() < size for probe in probes)
         if small:
             _note(

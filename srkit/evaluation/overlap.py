@@ -1,16 +1,54 @@
-"""Models trained with a loss on the embedder that measures them: their figures say little."""
+"""Models trained on what measures them, photos or an embedder: their figures say little."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from srkit import registry
-from srkit.errors import SrkitError
+from srkit.data.datasets import photo_keys
+from srkit.errors import InputError, SrkitError
 from srkit.inference.model import Model
+from srkit.readahead import read_ahead
 
 HASHES = ("sha256", "values_sha256")
+
+
+def photos_trained_on(models: Sequence[Model], photos: Sequence[Path]) -> dict[str, int]:
+    """Return how many of these photos each model was trained on.
+
+    A photo counts that has the pixels of a training photo, whatever its file; one encoded anew has
+    others. Models whose files don't say what they were trained on are left out.
+    """
+    known = [
+        (model, framing, set(keys.tolist()))
+        for model in models
+        for framing, keys in model.trained_on.items()
+    ]
+    framings = {framing for _, framing, _ in known}
+
+    def keys_of(photo: Path) -> dict[str, set[int]]:
+        try:
+            return {framing: set(photo_keys(photo, framing).tolist()) for framing in framings}
+        except InputError:  # who measures it says so
+            return {framing: set() for framing in framings}
+
+    counts = {model.name: 0 for model, *_ in known}
+    for keys in read_ahead(keys_of, photos if known else ()):
+        for name in {model.name for model, framing, trained in known if trained & keys[framing]}:
+            counts[name] += 1
+    return counts
+
+
+def photo_overlap(counts: Mapping[str, int], total: int) -> list[str]:
+    """Return a warning for every model that was trained on some of ``total`` photos."""
+    return [
+        f"{name} was TRAINED ON {count} of these {total} photos: its figures say little of others"
+        for name, count in counts.items()
+        if count
+    ]
 
 
 def embedder_overlap(models: Sequence[Model], embedder: Any) -> list[str]:
