@@ -1,16 +1,38 @@
-"""What every network must beat, and the plain losses and degradations."""
+"""What every network must beat: interpolation, and networks of the literature; plain losses."""
 
 import srkit
 
 
 @srkit.hookimpl
 def srkit_generators() -> dict[str, str]:
-    """Interpolation as generators."""
+    """Interpolation, and networks in the order of their papers."""
     return {
         "nearest": "srkit_baselines.interpolation:Nearest",
         "bicubic": "srkit_baselines.interpolation:Bicubic",
         "lanczos": "srkit_baselines.interpolation:Lanczos",
+        "srcnn": "srkit_baselines.luma:Srcnn",
+        "fsrcnn": "srkit_baselines.luma:Fsrcnn",
+        "vdsr": "srkit_baselines.luma:Vdsr",
+        "drcn": "srkit_baselines.luma:Drcn",
+        "srresnet": "srkit_baselines.residual:SrResNet",
+        "edsr": "srkit_baselines.residual:Edsr",
+        "rrdb": "srkit_baselines.residual:Rrdb",
+        "urdgn": "srkit_baselines.faces:Urdgn",
+        "sparnet-light": "srkit_baselines.faces:SparnetLight",
     }
+
+
+@srkit.hookimpl
+def srkit_discriminators() -> dict[str, str]:
+    """SRGAN's."""
+    return {"srgan": "srkit_baselines.faces:SrganDiscriminator"}
+
+
+@srkit.hookimpl
+def srkit_recipes() -> dict[str, str]:
+    """One for each network."""
+    names = "srcnn fsrcnn vdsr drcn srresnet edsr rrdb urdgn sparnet-light srgan"
+    return {n: f"srkit_baselines.recipes:{n.replace('-', '_')}" for n in names.split()}
 
 
 @srkit.hookimpl
