@@ -28,7 +28,7 @@ from PIL.PngImagePlugin import PngInfo
 from srkit.errors import InputError
 from srkit.imaging import codec, colour, decode, formats, tiff
 from srkit.imaging.codec import DecodedImage
-from srkit.imaging.image import filled, to_grey, upscaled_alpha
+from srkit.imaging.image import as_image, canvas, filled, to_grey, upscaled_alpha
 
 LOSSLESS = [
     *(
@@ -736,3 +736,39 @@ def test_hidden_colours_change_nothing(tmp_path: Path, suffix: str) -> None:
         image.save(tmp_path / f"a{suffix}", **options)
         found += [codec.read(tmp_path / f"a{suffix}").rgb, codec.unpack(image).rgb]
     assert len({image.tobytes() for image in found}) == 1
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_canvas_is_written_as_other_pixels_are(tmp_path: Path, suffix: str, kind: Any) -> None:
+    pixels = deep_photo().astype(kind)
+    drawn = canvas(2, (40, 24), pixels.dtype)[1]
+    drawn[...] = pixels
+    for alpha, grey in itertools.product((None, pixels[..., 0] // 2), (False, True)):
+        files = [tmp_path / f"{name}{suffix}" for name in ("canvas", "plain")]
+        for file, values in zip(files, (drawn, pixels), strict=True):
+            codec.save(DecodedImage(values, alpha, grey), file)
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_encoders_read_a_canvas_where_it_lies() -> None:
+    drawn = canvas(2, (40, 24), np.dtype(np.uint8))
+    drawn[...] = 0
+    opaque, clear = (
+        DecodedImage(pixels, alpha).to_8_bit_image()
+        for pixels, alpha in zip(drawn, (None, np.full((24, 40), 9, np.uint8)), strict=True)
+    )
+    drawn[...] = np.stack([photo(), photo()[::-1]])
+    assert (np.asarray(opaque) == photo()).all()
+    assert (np.asarray(clear)[..., :3] == photo()[::-1]).all()
+    assert clear.getextrema()[3] == (9, 9)
+    part = as_image(drawn[0][5:, 3:])  # not a whole one
+    assert (np.asarray(part) == photo()[5:, 3:]).all()
+
+
+def test_the_image_of_a_result_can_be_drawn_on() -> None:
+    image = DecodedImage(canvas(1, (40, 24), np.dtype(np.uint8))[0]).to_image()
+    pixels = image.load()
+    assert pixels is not None
+    pixels[2, 3] = (1, 2, 3)
+    assert image.copy().getpixel((2, 3)) == (1, 2, 3)

@@ -36,7 +36,7 @@ class DecodedImage:
     @property
     def rgb(self) -> Image.Image:
         """The pixels as an image of mode RGB; 16 bits are rounded to 8."""
-        return Image.fromarray(to_8_bits(self.pixels))
+        return as_image(to_8_bits(self.pixels))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,7 +58,7 @@ class DecodedImage:
         Where this one's three channels are equal, so are the result's.
 
         Args:
-            pixels: ``HW3`` of any size, of the same type as this image's.
+            pixels: ``HW3`` of any size, of the same type as this image's; they are taken over.
 
         Raises:
             ValueError: They are something else.
@@ -68,7 +68,7 @@ class DecodedImage:
         if pixels.dtype != self.pixels.dtype:
             raise ValueError(f"pixels are {self.pixels.dtype}, not {pixels.dtype}")
         if not self.grey and (self.pixels == self.pixels[..., :1]).all():
-            pixels = to_grey(pixels)[..., None].repeat(3, axis=2)
+            pixels[...] = to_grey(pixels)[..., None]
         alpha = self.alpha
         if alpha is not None:
             alpha = upscaled_alpha(alpha, (pixels.shape[1], pixels.shape[0]))
@@ -89,13 +89,14 @@ class DecodedImage:
         """
         deep = self.pixels.dtype == np.uint16 and self.channels == 1
         image = Image.fromarray(to_grey(self.pixels)) if deep else self.to_8_bit_image()
+        image.readonly = 0  # its memory is nobody else's
         image.info.update(self.info)
         return image
 
     def to_8_bit_image(self, *, opaque: bool = False) -> Image.Image:
         """Return an image of mode RGB, RGBA, L or LA; opaque, with white beneath."""
         pixels = to_8_bits(self.pixels)
-        image = Image.fromarray(to_grey(pixels) if self.grey else pixels)
+        image = Image.fromarray(to_grey(pixels)) if self.grey else as_image(pixels)
         if self.grey and self.channels > 2:
             image = image.convert("RGB")
         if self.alpha is not None:
@@ -103,8 +104,37 @@ class DecodedImage:
             if opaque:
                 image.paste("white", mask=alpha.point(lambda value: 255 - value))
             else:
+                image.readonly = 0  # a canvas has a byte to spare
                 image.putalpha(alpha)
         return image
+
+
+def canvas(count: int, size: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """Return room for images, ``BHW3``, which Pillow's encoders read where they lie.
+
+    They want four bytes for an RGB pixel of 8 bits; a copy would take more than the pixels do.
+
+    Args:
+        count: Number of images.
+        size: Width and height.
+        dtype: uint8 or uint16.
+    """
+    return np.empty((count, *size[::-1], 4 if dtype == np.uint8 else 3), dtype)[..., :3]
+
+
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """Return pixels, ``HW3`` uint8, as an image of mode RGB; those of a `canvas` aren't copied."""
+    height, width, _ = pixels.shape
+    whole = pixels.base
+    if whole is None or whole.ndim != 4 or whole.shape[1:] != (height, width, 4):
+        return Image.fromarray(pixels)
+    number, beside = divmod(pixels.ctypes.data - whole.ctypes.data, 4 * height * width)
+    if beside or pixels.strides != whole.strides[1:]:
+        return Image.fromarray(pixels)
+    image = Image.frombuffer("RGBX", (width, height), whole[number], "raw", "RGBX", 0, 1)
+    image.im.setmode("RGB")  # the same bytes, which fewer formats take under the other name
+    image._mode = "RGB"
+    return image
 
 
 def split(samples: np.ndarray, *, alpha: bool, premultiplied: bool = False) -> DecodedImage:

@@ -9,7 +9,11 @@ import logging
 import sys
 import zlib
 from dataclasses import replace
+from io import BytesIO
 from itertools import accumulate
+from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -146,13 +150,30 @@ def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any], *, cmyk: boo
         info: See `DecodedImage`.
         cmyk: Whether four channels are CMYK.
     """
-    height, width, count = samples.shape
     rows = max(1, _STRIP // samples[:1].nbytes)
-    strips = [_deflated(samples[top : top + rows]) for top in range(0, height, rows)]
-    big = sum(map(len, strips)) > _CLASSIC
+    tops = range(0, len(samples), rows)
+    # The directory, which says how long each strip is, comes first.
+    with _beside(out) as strips:
+        lengths = [strips.write(_deflated(samples[top : top + rows])) for top in tops]
+        _directory(samples, rows, lengths, info, cmyk=cmyk).save(out)
+        strips.seek(0)
+        copyfileobj(strips, out)
+
+
+def _beside(out: BinaryIO) -> BinaryIO:
+    """Return a nameless file in the folder of another, or memory where that is none."""
+    name = getattr(out, "name", None)
+    return TemporaryFile(dir=Path(name).parent) if name and Path(name).is_file() else BytesIO()
+
+
+def _directory(
+    samples: np.ndarray, rows: int, lengths: list[int], info: dict[str, Any], *, cmyk: bool
+) -> ImageFileDirectory_v2:
+    """Return the directory of an image in strips of so many rows, of these lengths in bytes."""
+    height, width, count = samples.shape
+    big = sum(lengths) > _CLASSIC
     directory = ImageFileDirectory_v2(b"II+\0\x08\0\0\0" + bytes(8) if big else b"II*\0" + bytes(4))
     directory.tagtype |= {_OFFSETS: TiffTags.LONG8 if big else TiffTags.LONG, IPTC: TiffTags.BYTE}
-    lengths = [len(strip) for strip in strips]
     entries = (
         metadata.tags_of(info.get("exif", b""))
         | {
@@ -178,8 +199,7 @@ def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any], *, cmyk: boo
     for tag, value in entries.items():
         if value:
             directory[tag] = value
-    directory.save(out)
-    out.writelines(strips)
+    return directory
 
 
 def _deflated(rows: np.ndarray) -> bytes:

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from srkit.errors import InputError
 from srkit.imaging.codec import DecodedImage
-from srkit.imaging.image import filled
+from srkit.imaging.image import as_image, filled
 
 Size = tuple[int, int]  # width, height
 
@@ -39,7 +39,7 @@ def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
         return pixels
     if pixels.dtype == np.uint8:
         # A copy, since what Pillow lends can't be written to, and faces are painted into it.
-        return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+        return np.array(as_image(pixels).resize(size, Image.Resampling.LANCZOS))
     top = np.iinfo(pixels.dtype).max
     result = np.empty((size[1], size[0], 3), pixels.dtype)
     for band in range(3):  # Pillow resizes more than 8 bits only as single floats
@@ -94,6 +94,6 @@ def wrapped(array: Any) -> tuple[DecodedImage, Callable[[DecodedImage], np.ndarr
             result = np.dstack([result, image.alpha])
         if floats:
             result = (result / 65535).astype(array.dtype)
-        return result[..., 0] if flat else result
+        return result[..., 0] if flat else np.ascontiguousarray(result)
 
     return DecodedImage(pixels, alpha, grey, {}), back

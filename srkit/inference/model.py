@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from srkit.errors import InputError, OptionError
 from srkit.imaging.codec import DecodedImage, unpack
+from srkit.imaging.image import canvas
 from srkit.inference import arrays, consistency, tiling
 from srkit.inference.device import ran_out, release
 from srkit.recipe import Recipe
@@ -241,7 +242,7 @@ class Model:
         computed in half precision, where the device has it; 16 bits never are.
         """
         count, height, width, _ = lr.shape
-        sr = np.empty((count, height * self.scale, width * self.scale, 3), lr.dtype)
+        sr = canvas(count, (width * self.scale, height * self.scale), lr.dtype)
 
         def read(rows: slice, columns: slice) -> Tensor:
             return arrays.to_tensor(lr[:, rows, columns])
