@@ -195,8 +195,9 @@ class Recipe(_Frozen):
         batch_size: Images a step, over all processes together.
         accumulate: Number of parts in which a process computes its batch, to save memory; their
             gradients are averaged.
-        precision: Precision of the networks: ``fp32``, ``bf16``, ``fp16`` (CUDA only); weights,
-            losses and optimisers stay in float32.
+        precision: Precision of the networks: ``fp32``, ``bf16``, ``fp16`` (CUDA only), or ``auto``:
+            ``bf16`` where the processor or GPU has it in hardware, else ``fp32``. Weights, losses
+            and optimisers stay in float32. A run's own recipe states which it was.
         seed: Seed of initial weights, order, flips and noise.
         init: A model, checkpoint or run whose generator's weights the run starts from.
         generator: A registered generator; its options beside its name.
@@ -217,7 +218,7 @@ class Recipe(_Frozen):
     steps: Positive = 10_000
     batch_size: Positive = 32
     accumulate: Positive = 1
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     init: str | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0

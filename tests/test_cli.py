@@ -749,7 +749,7 @@ def test_a_run_from_the_command_line_and_its_resumption(
     assert recipe.generator.options == {"width": 8, "blocks": 1}
     assert (recipe.steps, recipe.batch_size, recipe.data.size) == (6, 4, 32)
     steps = [json.loads(line)["step"] for line in (run / run_folder.LOG).read_text().splitlines()]
-    assert steps == [6]
+    assert steps == [0, 6]
     assert checkpoint.read(run / checkpoint.MODEL).recipe == recipe
     assert [file.name for file in checkpoint.checkpoints(run)] == [
         "checkpoint-00000000.safetensors",
@@ -791,6 +791,7 @@ def test_a_run_from_a_toml_file(cli: Cli, crops: Crops, tmp_path: Path) -> None:
     crops(tmp_path / "photos", 8, 32)
     recipe = registry.build("recipes", "faces-tiny").changed(
         {"name": "my-own", "generator.width": 8, "generator.blocks": 1, "data.size": 32}
+        | {"precision": "fp32"}
     )
     file = tmp_path / "my-own.toml"
     file.write_text(recipe.to_toml())
@@ -833,7 +834,7 @@ def test_the_papers_recipes_run(cli: Cli, crops: Crops, tmp_path: Path, recipe: 
         *("--steps", 6, "--batch-size", 2, "--device", "cpu"),
     )
     assert status == 0
-    (record,) = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+    _, record = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
     assert record["step"] == 6
     assert all(np.isfinite(value) for value in record["losses"].values())
     assert all(value > 0 for value in record["gradient_norms"].values())

@@ -1,6 +1,9 @@
 """The same code on a CUDA device: ``nox -s cuda``."""
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,60 @@ def test_degraded_images_differ_by_one_level_at_most() -> None:
     levels = (degrade(hr.cuda(), seeds=keys.cuda()).cpu() - degrade(hr, seeds=keys)) * 255
     assert levels.abs().max() <= 1.001
     assert (levels.abs() > 0.5).float().mean() < 0.001
+
+
+def test_float32_is_not_tf32() -> None:
+    """Sums of 576 products agree to six digits; TF32 keeps three of each factor."""
+    distributed.start("cuda")
+    convolution = torch.nn.Conv2d(64, 64, 3)
+    images = torch.rand(4, 64, 32, 32)
+    on_cpu = convolution(images)
+    on_gpu = convolution.cuda()(images.cuda()).cpu()
+    torch.testing.assert_close(on_gpu, on_cpu, atol=2e-6, rtol=1e-5)
+
+
+def test_auto_is_bf16_and_kernels_are_timed_where_shapes_are_fixed() -> None:
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        pytest.skip("needs a GPU with bfloat16")
+    assert distributed.start("cuda", fixed_shapes=True).precision == "bf16"
+    assert torch.backends.cudnn.benchmark
+    distributed.start("cuda")
+    assert not torch.backends.cudnn.benchmark
+
+
+OWN = """
+import torch
+from srkit import registry
+from srkit.training import distributed
+from srkit.training.cost import plan
+
+recipe = registry.build("recipes", "inception-gan")
+small = {"generator.width": 0.1, "discriminator.width": 0.1}
+print(plan(recipe.changed(small), device="%s").device)
+print(torch._C._cuda_hasPrimaryContext(0))
+distributed.leave()
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_process_touches_its_own_gpu_only(processes: int) -> None:
+    """The second of two processes, or one on the second GPU, makes no context on the first."""
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533", "WORLD_SIZE": str(processes)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", OWN % ("cuda" if processes > 1 else "cuda:1")],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    outputs = [process.communicate(timeout=300)[0].split() for process in started]
+    assert outputs[-1] == ["cuda:1", "False"]
+    if processes > 1:
+        assert outputs[0][0] == "cuda:0"
 
 
 def test_models_agree_with_the_cpu() -> None:

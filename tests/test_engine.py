@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import io
 import itertools
+import json
 import math
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -23,7 +25,7 @@ import pytest
 import torch
 from forks import Fork
 from rich.console import Console
-from training import lines, same_tensors, tiny
+from training import lines, same_tensors, same_within_rounding, tiny, tiny_gan
 
 from srkit import InputError, Recipe, SrkitError, load, registry
 from srkit.cli import display, main
@@ -33,7 +35,7 @@ from srkit.data.loader import open_loader
 from srkit.data.sampler import Batch
 from srkit.errors import ElsewhereError, Interrupted, RecipeError
 from srkit.files import lock
-from srkit.models import checkpoint
+from srkit.models import card, checkpoint
 from srkit.training import distributed, loop, plot, run_folder
 from srkit.training.cost import plan
 from srkit.training.loop import STATISTICS_OVER
@@ -45,19 +47,6 @@ from srkit.training.step import lr_of, step
 from srkit.training.validation import better
 
 CPU = torch.device("cpu")
-
-
-def tiny_gan(**settings: Any) -> Recipe:
-    """Both networks without batch normalisation, and losses that are means over the images."""
-    gan = {
-        "name": "tiny-gan",
-        "discriminator.name": "srgan-plain",
-        "discriminator.width": 0.05,
-        "adversarial.weight": 0.01,
-        "losses.feature.weight": 0.1,
-        "ema": 0.9,
-    }
-    return tiny(**{**gan, **settings})
 
 
 def close_weights(a: Path, b: Path, part: str, tolerance: float) -> None:
@@ -140,6 +129,54 @@ def test_fp16_wants_another_device_than_a_cpu(run: Callable[..., Any], tmp_path:
     with pytest.raises(InputError, match="a cpu can't train in fp16"):
         run(tiny(precision="fp16"))
     assert not (tmp_path / "run").exists()
+
+
+def test_bf16_is_taken_where_the_hardware_has_it_and_stays_the_runs(
+    tmp_path: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The arithmetic is real: without the hardware, torch computes the same in software."""
+    taken = "bf16" if distributed.has_bf16(CPU) else "fp32"
+    records: list[Mapping[str, Any]] = []
+    result = run(tiny(steps=2, precision="auto"), out=tmp_path / "here", report=records.append)
+    (start,) = [record for record in records if "start" in record]
+    assert (start["device"], start["precision"]) == ("cpu", taken)
+    assert checkpoint.read(result.checkpoint).recipe.precision == taken
+    log = (tmp_path / "here" / run_folder.LOG).read_text().splitlines()
+    assert json.loads(log[0]) == {"step": 0, "device": "cpu", "precision": taken}
+    model = load(tmp_path / "here", device="cpu")
+    assert ("recipe", f"tiny, 2 steps, in {taken}") in card.rows(model)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distributed, "has_bf16", lambda device: True)
+        run(tiny(steps=2, precision="auto"))
+    before = checkpoint.checkpoints(tmp_path / "run")[-1]
+    assert checkpoint.read(before).recipe.precision == "bf16"
+    monkeypatch.setattr(distributed, "has_bf16", lambda device: False)
+    records.clear()
+    result = run(tiny(steps=3, precision="auto"), resume=True, report=records.append)
+    assert checkpoint.read(result.checkpoint).recipe.precision == "bf16"
+    (start,) = [record for record in records if "start" in record]
+    assert start["precision"] == "bf16"
+    assert "no bfloat16 in hardware" in start["notes"][-1]
+    with pytest.raises(RecipeError, match="with another recipe: precision: 'bf16' -> 'fp32'"):
+        run(tiny(steps=4, precision="fp32"), resume=True)
+
+
+def test_torch_and_linux_agree_about_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    if platform.machine() not in ("x86_64", "AMD64") or not Path("/proc/cpuinfo").is_file():
+        pytest.skip("needs Linux on x86")
+    by_torch = distributed.cpu_flags()
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    by_linux = distributed.cpu_flags()
+    for flag in ("avx2", *distributed.BF16_FLAGS):
+        assert (flag in by_torch) == (flag in by_linux)
+
+
+def test_float32_is_never_tf32() -> None:
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    load("faces", device="cpu")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 @pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
@@ -638,11 +675,22 @@ def test_a_plan_of_pairs_needs_no_degradation_and_one_of_odd_parts_is_refused() 
         plan(tiny(**{"generator.name": "bicubic"}), device="cpu")
 
 
-def test_too_little_memory_is_said_in_one_line(
-    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        None,
+    ],
+)
+def test_a_batch_that_does_not_fit_is_one_line(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        if error:
+            raise error
+        torch.empty(1 << 55)  # the processor's own
 
     monkeypatch.setattr("srkit.training.cost.plan", full)
     assert main(["train", "faces-tiny", "--plan"]) == 2
@@ -791,16 +839,7 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
 
     alone = run(recipe, out=tmp_path / "alone", log_every=50, checkpoint_every=10)
     last = checkpoint.checkpoints(together)[-1]
-    start = checkpoint.read(checkpoint.checkpoints(together)[0])
-    for part in ("generator", "discriminator"):
-        before, one, other = (
-            torch.cat([value.flatten() for value in stored.part(part).values()])
-            for stored in (start, checkpoint.read(alone.checkpoint), checkpoint.read(last))
-        )
-        # Adam turns rounding of a gradient near zero into steps: a few weights differ by more.
-        moved = (one - before).abs().mean()
-        assert (one - other).abs().mean() < 0.01 * moved
-        assert (one - other).abs().max() < 5e-4
+    same_within_rounding(checkpoint.checkpoints(together)[0], alone.checkpoint, last)
     ours, theirs = lines(tmp_path / "alone"), lines(together)
     assert [line["step"] for line in theirs] == [line["step"] for line in ours]
     for one, other in zip(ours, theirs, strict=True):
@@ -881,6 +920,54 @@ def test_an_error_of_one_process_reaches_the_others(monkeypatch: pytest.MonkeyPa
     assert [error and error[0] for error in sent] == [None, 2, 2]
 
 
+UNEQUAL = """
+import os, srkit, torch
+from torch import nn
+
+class Unequal(nn.Module):
+    # A network whose first weights are others in each process.
+    def __init__(self, *, scale: int):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(3, 3, scale, stride=scale)
+        nn.init.constant_(self.up.weight, 0.1 + int(os.environ.get("RANK", "0")))
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, lr):
+        return self.norm(self.up(lr))
+
+@srkit.hookimpl
+def srkit_generators():
+    return {"unequal": Unequal}
+"""
+
+
+def test_all_processes_start_from_the_weights_of_the_first(
+    tmp_path: Path, photos: Path, run: Callable[..., Any], fake_distribution: Callable[..., Path]
+) -> None:
+    fake_distribution("srkit-unequal", {"unequal_plugin": UNEQUAL})
+    # No batch norm statistics at the first step's loss: they are those of a process.
+    recipe = tiny(steps=1, batch_size=8, **{"generator.name": "unequal", "validate_every": 1})
+    file = tmp_path / "recipe.toml"
+    file.write_text(recipe.to_toml())
+    out = tmp_path / "together"
+    words = ["train", str(file), "--data", str(photos), "--device", "cpu", "--out", str(out)]
+    statuses, _, err = two_forks(tmp_path, *words)
+    assert statuses == {0}, err
+    run(recipe, out=tmp_path / "alone")
+    (alone,), (together,) = lines(tmp_path / "alone"), lines(out)
+    assert together["losses"]["l1"] == pytest.approx(alone["losses"]["l1"], rel=0.02)
+
+
+def test_a_process_without_a_gpu_of_its_own_takes_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    local = torch.cuda.device_count()
+    for name, value in (("RANK", local), ("LOCAL_RANK", local), ("WORLD_SIZE", local + 1)):
+        monkeypatch.setenv(name, str(max(value, 2) if name == "WORLD_SIZE" else value))
+    with pytest.raises(InputError, match=f"process {local} of this machine has no CUDA device"):
+        distributed.start("cuda")
+
+
 @pytest.mark.long
 def test_photos_that_one_process_cannot_read_end_all(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
@@ -934,7 +1021,7 @@ def batch_norm_gan(**settings: Any) -> Recipe:
     """Both networks in small, the generator with batch normalisation."""
     recipe: Recipe = registry.build("recipes", "inception-gan")
     small = {"generator.width": 0.05, "discriminator.width": 0.05, "data.size": 32}
-    return recipe.changed({**small, "steps": 2, "batch_size": 4, **settings})
+    return recipe.changed({**small, "precision": "fp32", "steps": 2, "batch_size": 4, **settings})
 
 
 def test_two_processes_update_in_turn_with_batch_normalisation(
@@ -1018,12 +1105,14 @@ def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch: pytest.Monkey
     output = io.StringIO()
     start = {"photos": 8, "storage": "memory", "held_out": 1, "device": "cpu", "processes": 1}
     start |= {"bicubic_psnr": 20.0, "out": "runs/mine", "notes": [], "broken": []}
+    start |= {"precision": "bf16"}
     with display.Display(Console(file=output, width=200)) as show:
         show({"decoded": 4, "of": 9})
         show({"start": 100, "steps": 2000, **start})
         show({"step": 150, "losses": {"l1": 0.03}, "images_per_second": 77.0, "broken": ["a\nb"]})
     decoded, first, second, third = output.getvalue().splitlines()
     assert decoded.startswith("decoded 4 of 9")
+    assert "on cpu in bf16; " in first
     assert "writing to runs/mine" in first
     assert third == "left out a\\nb"
     assert second.startswith("step 150 of 2,000  l1 0.03 77 images/s  ")

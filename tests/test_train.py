@@ -36,6 +36,7 @@ def tiny_gan(**settings: Any) -> Recipe:
     """The paper's whole method in small: batch normalisation, discriminator, all terms; and EMA."""
     recipe: Recipe = registry.build("recipes", "inception-gan")
     small = {
+        "precision": "fp32",
         "steps": 6,
         "batch_size": 4,
         "validate_every": 100,

@@ -154,6 +154,7 @@ class Study:
         """Return a scenario's recipe; the learning rate is halved in proportion to its length."""
         whole = SCENARIOS[scenario].recipe()
         own = {
+            "precision": "fp32",  # the same study on every machine
             "steps": steps,
             "seed": seed,
             "validate_every": max(500, math.ceil(steps / 20)),

@@ -88,9 +88,10 @@ class Display:
     def _introduce(self, record: Mapping[str, Any]) -> None:
         photos = "photos from shards" if record["photos"] is None else f"{record['photos']} photos"
         processes = f", {record['processes']} processes" if record["processes"] > 1 else ""
+        tf32 = " (TF32 off)" if "tf32" in record else ""
         self._say(
             f"{photos} (storage: {record['storage']}), {record['held_out']} held out, "
-            f"on {record['device']}{processes}; "
+            f"on {record['device']}{processes} in {record['precision']}{tf32}; "
             f"bicubic has {record['bicubic_psnr']:.2f} dB; writing to {record['out']}"
         )
         for note in record["notes"]:

@@ -52,7 +52,9 @@ def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
                 raise SystemExit(error.status) from error
             raise
         except Exception as error:
-            if type(error).__name__ != "OutOfMemoryError":  # torch's
+            from srkit.inference.device import ran_out
+
+            if not ran_out(error):
                 raise
             raise InputError(
                 "the device has not enough memory for this: take a smaller --batch-size, or "
@@ -92,7 +94,11 @@ def train(
         bool, typer.Option("--pairs", help="Train on real pairs, in folders lr and hr.")
     ] = False,
     precision: Annotated[
-        str | None, typer.Option(help="fp32, bf16 or fp16.", show_default="the recipe's")
+        str | None,
+        typer.Option(
+            help="fp32, bf16, fp16, or auto: bf16 where the hardware has it, else fp32.",
+            show_default="the recipe's, usually auto",
+        ),
     ] = None,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the networks: slower start, faster steps.")
@@ -223,6 +229,7 @@ def _print_plan(plan: Plan) -> None:
         table.add_row(f"{network}, parameters", f"{count:,}")
     table.add_row(f"FLOPs to upscale {side}x{side}", f"{plan.flops / 1e9:.3g} G")
     table.add_row("memory of a process", f"{plan.memory / 2**20:,.0f} MiB")
+    table.add_row("precision", recipe.precision)
     table.add_row(f"time of a step on {plan.device}", f"{plan.seconds_per_step * 1000:.1f} ms")
     table.add_row("images/s", f"{recipe.batch_size / plan.seconds_per_step:,.0f}")
     hours = datetime.timedelta(seconds=round(recipe.steps * plan.seconds_per_step))

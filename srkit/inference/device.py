@@ -17,9 +17,12 @@ LARGE = 1 << 28  # bytes: blocks of whole images, not of a tile's feature maps
 def device_named(name: str) -> torch.device:
     """Return the device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
+    From then on float32 is float32 there: by default cuDNN computes in TF32, with 10 bits.
+
     Raises:
         InputError: There is no such device here.
     """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

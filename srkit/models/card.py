@@ -79,7 +79,9 @@ def rows(model: Model) -> list[tuple[str, str]]:
     step = metadata.pop("step", None)
     if model.recipe:
         steps = f", {step:,} steps" if step is not None else ""
-        shown.append(("recipe", f"{model.recipe.name}{steps}"))
+        precision = model.recipe.precision
+        trained = "" if precision == "auto" else f", in {precision}"
+        shown.append(("recipe", f"{model.recipe.name}{steps}{trained}"))
     return shown + [
         (NAMES.get(key, key.replace("_", " ")), _text(value))
         for key, value in metadata.items()

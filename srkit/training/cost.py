@@ -29,7 +29,7 @@ class Plan:
     """What training a recipe costs on this machine.
 
     Attributes:
-        recipe: The recipe.
+        recipe: The recipe, with the precision it was measured in.
         device: Where it was measured.
         parameters: Number of weights by network.
         flops: Multiplications and additions to upscale one LR image of the recipe's size.
@@ -56,7 +56,9 @@ def plan(recipe: Recipe, *, device: str = "auto", compiled: bool = False) -> Pla
     Raises:
         SrkitError: The recipe's parts don't fit together, or the device can't train it.
     """
-    processes = distributed.start(device, recipe.precision)
+    fixed = not recipe.data.extra_sizes
+    processes = distributed.start(device, recipe.precision, fixed_shapes=fixed)
+    recipe = recipe.changed({"precision": processes.precision})
     processes.images_at_once(recipe.batch_size, recipe.accumulate)
     torch.manual_seed(recipe.seed)
     parts = build_parts(recipe, processes.device)

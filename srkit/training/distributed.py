@@ -6,9 +6,10 @@ import contextlib
 import datetime
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -23,6 +24,10 @@ T = TypeVar("T")
 # While one process decodes a large set or compiles, the others wait; by default for ten minutes.
 TIMEOUT = datetime.timedelta(hours=3)
 
+DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+# What computes bfloat16 in an x86 processor: as torch names it and as Linux does, all the same.
+BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -36,14 +41,14 @@ class Processes:
         device: Device of this process.
         rank: Number of this process, from 0.
         count: Number of processes.
-        dtype: Type in which networks compute under `autocast`, or None for their own.
+        precision: What networks compute in under `autocast`: ``fp32``, ``bf16``, ``fp16``.
         scaler: Scaler of fp16's gradients.
     """
 
     device: torch.device
     rank: int = 0
     count: int = 1
-    dtype: torch.dtype | None = None
+    precision: str = "fp32"
     scaler: torch.amp.GradScaler | None = None
 
     @property
@@ -66,9 +71,15 @@ class Processes:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context in which networks compute in the run's precision."""
-        if self.dtype is None:
+        if (dtype := DTYPES[self.precision]) is None:
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, self.dtype)
+        return torch.autocast(self.device.type, dtype)
+
+    def notes(self) -> list[str]:
+        """Return what the user should hear of the precision."""
+        if self.precision == "bf16" and not has_bf16(self.device):
+            return [f"this {self.device.type} has no bfloat16 in hardware: fp32 may be faster"]
+        return []
 
     def scale(self, loss: Tensor) -> Tensor:
         """Return a loss scaled up where fp16's gradients would vanish, else as it is."""
@@ -79,11 +90,21 @@ class Processes:
         if self.count == 1 or not tensors:
             return
         flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
-        dist.all_reduce(flat)
+        with _reached():
+            dist.all_reduce(flat)
         flat /= self.count
         parts = flat.split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view(tensor.shape))
+
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors by the main process's, in place."""
+        if self.count > 1:
+            for tensor in tensors:
+                sent = tensor.detach().contiguous()
+                with _reached():
+                    dist.broadcast(sent, 0)
+                tensor.detach().copy_(sent)
 
     def gather(self, tensor: Tensor) -> Tensor:
         """Return all processes' tensors (of one shape) one after another along dimension 0."""
@@ -91,7 +112,8 @@ class Processes:
             return tensor
         tensor = tensor.contiguous()
         parts = [torch.empty_like(tensor) for _ in range(self.count)]
-        dist.all_gather(parts, tensor)
+        with _reached():
+            dist.all_gather(parts, tensor)
         return torch.cat(parts)
 
     def collect(self, value: T) -> list[T]:
@@ -99,7 +121,8 @@ class Processes:
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
-        dist.all_gather_object(values, value)
+        with _reached():
+            dist.all_gather_object(values, value)
         return values
 
     def by_main(self, work: Callable[[], T]) -> T:
@@ -132,13 +155,29 @@ class Processes:
         return result
 
 
-def start(device: str = "auto", precision: str = "fp32") -> Processes:
+@contextlib.contextmanager
+def _reached() -> Iterator[None]:
+    """Say in one line that another process is gone, as after a kill or a power cut."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise SrkitError(
+            "another process of this run has ended, or can't be reached; start all again with "
+            f"--resume ({str(error).splitlines()[0]:.100})"
+        ) from error
+
+
+def start(
+    device: str = "auto", precision: str = "auto", *, fixed_shapes: bool = False
+) -> Processes:
     """Join the processes that ``torchrun`` started, or be the only one.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``. Each of several processes on CUDA
             has a device of its own, whatever the number.
-        precision: ``fp32``, ``bf16``, ``fp16``.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: ``bf16`` where all processes have it
+            in hardware, else ``fp32``.
+        fixed_shapes: Whether cuDNN may time its kernels for each new shape.
 
     Raises:
         InputError: There is no such device, or it can't compute in that precision.
@@ -156,17 +195,42 @@ def start(device: str = "auto", precision: str = "fp32") -> Processes:
             dist.init_process_group(backend, timeout=TIMEOUT)
     else:
         where = device_named(device)
-    scaler = None
-    if precision == "fp16":
-        if where.type != "cuda":
-            raise InputError(f"a {where.type} can't train in fp16; take bf16 or fp32")
-        scaler = torch.amp.GradScaler(where.type)
-    if precision == "bf16" and where.type == "cuda" and not torch.cuda.is_bf16_supported(False):
-        raise InputError(f"{where} can't train in bf16; take fp16 or fp32")
+    if where.type == "cuda":
+        if where.index is not None:  # what names no device would allocate on the first one
+            torch.cuda.set_device(where)
+        torch.backends.cudnn.benchmark = fixed_shapes
     if where.type == "cpu":
         keep_memory()
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return Processes(where, rank, count, dtype, scaler)
+    if precision == "auto":
+        everywhere = all(Processes(where, rank, count).collect(has_bf16(where)))
+        precision = "bf16" if everywhere else "fp32"
+    if precision == "fp16" and where.type != "cuda":
+        raise InputError(f"a {where.type} can't train in fp16; take bf16 or fp32")
+    if precision == "bf16" and where.type == "cuda" and not has_bf16(where):
+        raise InputError(
+            f"{where} can't train in bf16; take fp16 or fp32, or, for a run that began in bf16, "
+            "a device that can"
+        )
+    scaler = torch.amp.GradScaler(where.type) if precision == "fp16" else None
+    return Processes(where, rank, count, precision, scaler)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether a device computes bfloat16 in hardware, by which it is faster.
+
+    Not asked of ARM and Apple, where it hasn't been measured.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and not cpu_flags().isdisjoint(BF16_FLAGS)
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return what the processor can, by torch or, if that is old, by Linux; else nothing."""
+    if capabilities := getattr(torch.cpu, "get_capabilities", None):
+        return frozenset(name for name, value in capabilities().items() if value is True)
+    file = Path("/proc/cpuinfo")
+    return frozenset(file.read_text(encoding="utf-8").split() if file.is_file() else ())
 
 
 # What torchrun says through the environment, and what holds without it.
@@ -180,7 +244,6 @@ def _own_device(name: str, local: int) -> torch.device:
         return device_named("cpu" if kind == "auto" else name)
     if local >= torch.cuda.device_count():
         raise InputError(f"process {local} of this machine has no CUDA device of its own here")
-    torch.cuda.set_device(local)
     return device_named(f"cuda:{local}")
 
 

@@ -178,10 +178,14 @@ def train(
         assert isinstance(named, Recipe)
         recipe = named
     path = Path(out) if out else checkpoint.default_folder(recipe.name)
-    if resume and time_budget is not None and (path / run_folder.RECIPE).is_file():
-        recipe = recipe.changed({"steps": Recipe.from_file(path / run_folder.RECIPE).steps})
+    if resume and (path / run_folder.RECIPE).is_file():
+        begun = Recipe.from_file(path / run_folder.RECIPE)
+        kept = {"steps": time_budget is not None, "precision": recipe.precision == "auto"}
+        recipe = recipe.changed({key: getattr(begun, key) for key in kept if kept[key]})
     higher_is_better(best)  # refuses what can't choose
-    processes = distributed.start(device, recipe.precision)
+    fixed = not recipe.data.extra_sizes
+    processes = distributed.start(device, recipe.precision, fixed_shapes=fixed)
+    recipe = recipe.changed({"precision": processes.precision})
     processes.images_at_once(recipe.batch_size, recipe.accumulate)
     report = report if processes.main else lambda record: None
     folder = RunFolder(path, processes, report, tensorboard=tensorboard)
@@ -212,6 +216,7 @@ def train(
 
         # --- where it starts ---------------------------------------------------------------------
         state = State.of(recipe, parts, processes)
+        processes.broadcast(state.tensors())
         state.fingerprint = loader.fingerprint
         state.add_trained_on(loader.trained_on)
         if first is not None:
@@ -229,15 +234,14 @@ def train(
             steps = cost.steps_within(left, state, parts, loader.batches(0), validation)
             recipe = state.recipe = recipe.changed({"steps": steps})
         stop = at_end.enter_context(Stop())
-        if not resume:
-            folder.begin(recipe)
         unreadable = [*loader.broken, *held_out.broken]
+        if not resume:
+            left_out = {"broken": unreadable} if unreadable else {}
+            folder.begin(recipe, {"step": 0, **_arithmetic(processes), **left_out})
         baseline = validation.baseline()
         about = {"held_out": len(held_out), "broken": unreadable, "out": str(path), **baseline}
         report(_start_record(state, loader) | about)
         if folder.newest is None:
-            if unreadable:
-                folder.log({"step": 0, "broken": unreadable})
             folder.save(state)
 
         # --- the loop ----------------------------------------------------------------------------
@@ -351,10 +355,16 @@ def _start_record(state: State, loader: Loader) -> dict[str, Any]:
         "steps": state.recipe.steps,
         "photos": loader.count,
         "storage": loader.storage,
-        "notes": list(loader.notes),
-        "device": str(state.processes.device),
+        "notes": [*loader.notes, *state.processes.notes()],
         "processes": state.processes.count,
+        **_arithmetic(state.processes),
     }
+
+
+def _arithmetic(processes: Processes) -> dict[str, Any]:
+    """Return where and in what networks compute."""
+    tf32 = {"tf32": False} if processes.device.type == "cuda" else {}
+    return {"device": str(processes.device), "precision": processes.precision, **tf32}
 
 
 def _batches(loader: Loader, state: State, folder: RunFolder, stop: Stop) -> Iterator[Batch]:

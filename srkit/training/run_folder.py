@@ -64,19 +64,19 @@ class RunFolder:
         if (self.path / LOG).exists() or checkpoint.checkpoints(self.path):
             raise InputError(f"{self.path} already holds a run: use --resume, or another --out")
 
-    def begin(self, recipe: Recipe) -> None:
-        """Make the folder, lock it and write the recipe.
+    def begin(self, recipe: Recipe, first: Mapping[str, Any]) -> None:
+        """Make the folder, lock it, write the recipe and the first line of the log.
 
         Raises:
             InputError: The folder already holds a run, or can't be written.
         """
-        self.processes.by_main(lambda: self._begin(recipe))
+        self.processes.by_main(lambda: self._begin(recipe, first))
 
-    def _begin(self, recipe: Recipe) -> None:
+    def _begin(self, recipe: Recipe, first: Mapping[str, Any]) -> None:
         self._locked.enter_context(lock(self.path, LOCK))
         self._require_free()
         write_text(self.path / RECIPE, recipe.to_toml())
-        write_text(self.path / LOG, "")
+        write_text(self.path / LOG, json.dumps(first) + "\n")
 
     def close(self) -> None:
         """Write what TensorBoard still holds, and let other processes have the folder."""
