@@ -24,6 +24,7 @@ from srkit_inception_gan import results
 from srkit import options, plugins, recipe, registry
 from srkit.cli import build_app, main
 from srkit.evaluation.protocol import Protocol
+from srkit.imaging import carried
 
 SECTIONS = {
     "adversarial": recipe.Adversarial,
@@ -43,6 +44,18 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     cells = [list(headings), *map(list, rows)]
     cells.insert(1, ["---"] * len(cells[0]))
     return "".join(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in r)} |\n" for r in cells)
+
+
+def carried_table() -> str:
+    """Return what becomes of what files carry, by `srkit.imaging.carried`."""
+    names = {"WEBP": "WebP"}
+    rows = []
+    for item in carried.ITEMS:
+        sources = item.sources.split()
+        outcomes = [item.outcome(sources[0], target) for target in carried.TARGETS]
+        shown = [outcome.removeprefix("dropped with a ") for outcome in outcomes]
+        rows.append((item.name, ", ".join(names.get(each, each) for each in sources), *shown))
+    return table(("", "in", *(names.get(each, each) for each in carried.TARGETS)), rows)
 
 
 def attributes(documented: type) -> dict[str, str]:

@@ -151,6 +151,23 @@ def test_inputs_within_the_folder_of_results_are_done(tmp_path: Path, crops: Cro
     assert [job.output.name for job in jobs] == ["000001.png", "000002.png"]
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp", ".gif"])
+def test_the_modification_time_can_be_kept(
+    tmp_path: Path, crops: Crops, cli: Cli, suffix: str
+) -> None:
+    (file,) = crops(tmp_path / "made", 1, 8)
+    old = tmp_path / f"old{suffix}"
+    Image.open(file).save(old)
+    os.utime(old, ns=(1, 10**18 + 123_000))
+    words = ("upscale", old, "-o", tmp_path / "out", "--skip-existing", *BICUBIC)
+    assert cli(*words, "--keep-time")[0] == 0
+    (result,) = (tmp_path / "out").glob("old.*")
+    assert result.stat().st_mtime_ns == 10**18 + 123_000
+    assert "done before" in cli(*words)[1]
+    assert cli("upscale", old, "-o", tmp_path / "now.png", *BICUBIC)[0] == 0
+    assert (tmp_path / "now.png").stat().st_mtime > 10**9 + 1
+
+
 # --- shards -------------------------------------------------------------------------------------
 
 

@@ -127,6 +127,11 @@ def write(file: Path, *, orientation: int = 1, icc: bytes | None = None, dpi: fl
     Image.fromarray(image).save(file, **options)
 
 
+def canonical(xmp: bytes) -> str:
+    """A packet's content, however it is written."""
+    return ElementTree.canonicalize(xmp.split(b"?>", 1)[-1].rsplit(b"<?", 1)[0].decode())
+
+
 def doubled(file: Path, out: Path, origin: Origin | None = None) -> DecodedImage:
     """Read, double and write; in 16 bits for files that are called so."""
     image = codec.read(file)
@@ -180,7 +185,7 @@ def test_everything_goes_from_any_format_to_any(tmp_path: Path, given: str, out:
     assert (inner[Base.ExifImageWidth], inner[Base.ExifImageHeight]) == (80, 48)
     assert SUBJECT_AREA not in inner
     assert (place[GPS.GPSLatitudeRef], place[GPS.GPSAltitude]) == ("N", 3.5)
-    assert info["xmp"] == XMP % (1, 80, 48)
+    assert canonical(info["xmp"]) == canonical(XMP % (1, 80, 48))
     if not {given, out} & {".webp", ".avif"}:  # which have no place for it
         assert info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
@@ -208,7 +213,7 @@ def test_everything_goes_from_16_bits(tmp_path: Path, given: str, out: str) -> N
     assert exif[Base.Make] == "A camera"
     assert exif[Base.Copyright].rstrip("\0") == COPYRIGHT
     assert kept["icc_profile"] == info["icc_profile"]
-    assert kept["xmp"] == XMP % (1, 80, 48)
+    assert canonical(kept["xmp"]) == canonical(XMP % (1, 80, 48))
     assert kept["dpi"] == pytest.approx((300, 300), abs=0.1)
     if given != "grey.tif":
         assert exif.get_ifd(IFD.Exif)[Base.MakerNote] == MAKERS_NOTE
@@ -259,9 +264,8 @@ def test_an_image_is_turned_once(tmp_path: Path, given: str, orientation: int) -
     info = found(tmp_path / f"b{given}")[1]
     assert not turns(tmp_path / f"b{given}")
     width, height = image.size
-    kept = XMP % (1 if 1 <= orientation <= 8 else orientation, 2 * width, 2 * height)
-    # Where Pillow turns an image itself, as it does a TIFF, it takes the words out.
-    assert info["xmp"] in (kept, kept.replace(b'tiff:Orientation="1"', b""))
+    kept = XMP % (1, 2 * width, 2 * height)
+    assert canonical(info["xmp"]) == canonical(kept)
 
 
 @pytest.mark.parametrize("orientation", [2, 3, 6, 7])
@@ -385,6 +389,9 @@ def described_by(file: Path) -> dict[str, Any]:
         image.load()
         iptc = IptcImagePlugin.getiptcinfo(image) or {}
         texts = dict(getattr(image, "text", {}))
+        if raw := texts.pop("Raw profile type iptc", ""):  # as ImageMagick keeps it
+            block = bytes.fromhex(raw.split("\n", 3)[3])
+            iptc = {(2, 120): block[block.index(CAPTION) + 5 :].rstrip(b"\0")}
         comment = image.info.get("comment", texts.pop("Comment", b""))
         comment = comment if isinstance(comment, bytes) else comment.encode()
         texts.pop("XML:com.adobe.xmp", None)
@@ -419,7 +426,7 @@ def test_iptc_comments_and_texts_are_kept_or_noted(tmp_path: Path, given: str, o
         brought["comment"] = ("comment", b"box 3")
     if given in (".jpg", ".tif"):
         brought["iptc"] = ("IPTC", CAPTION[5:])
-    kept = {".png": {"text", "comment"}, ".jpg": {"comment", "iptc"}, ".tif": {"iptc"}}
+    kept = {".png": {"text", "comment", "iptc"}, ".jpg": {"comment", "iptc"}, ".tif": {"iptc"}}
     for key, (what, value) in brought.items():
         holds = key in kept.get(wanted.suffix, ())
         assert (f"{name} holds no {what}: it was left out" in lost) != holds
@@ -475,10 +482,10 @@ def test_a_gain_map_is_dropped_with_its_promise(tmp_path: Path, rating: bytes) -
         tmp_path / "a.jpg", "MPO", save_all=True, append_images=pages[1:], xmp=GAIN_MAP % rating
     )
     image = codec.read(tmp_path / "a.jpg")
-    assert image.notes == (
+    assert set(image.notes) == {
         "its gain map was left out",
         "all images but the first were left out",
-    )
+    }
     codec.save(image, tmp_path / "b.jpg")
     info = found(tmp_path / "b.jpg")[1]
     assert ("xmp" in info) == bool(rating)
@@ -505,7 +512,7 @@ def test_regions_of_faces_stay_where_they_are_true(tmp_path: Path, orientation: 
     image = doubled(tmp_path / "a.jpg", tmp_path / "b.jpg")
     if orientation == 1:
         new = REGIONS.replace(b'"40"', b'"80"').replace(b'"24"', b'"48"')
-        assert found(tmp_path / "b.jpg")[1]["xmp"] == new
+        assert canonical(found(tmp_path / "b.jpg")[1]["xmp"]) == canonical(new)
     else:
         assert image.notes == ("its regions were left out",)
         assert "xmp" not in image.info

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -221,6 +222,10 @@ class _Files:
         """Write a result, and note it."""
         try:
             files, lost = self.work.write(result, job.output, self.taken)
+            if self.work.keep_time:
+                state = job.input.stat()
+                for file in files:
+                    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
         except OSError as error:
             raise InputError(f"can't write {job.output}: {error}") from error
         if ledger := self._ledger(job):

@@ -14,7 +14,7 @@ import srkit
 from srkit import defaults
 from srkit.batch.jobs import real
 from srkit.errors import InputError
-from srkit.imaging import codec, formats
+from srkit.imaging import carried, codec, formats
 from srkit.imaging.codec import DecodedImage, Origin
 from srkit.inference import consistency
 from srkit.inference.device import keep_memory
@@ -54,6 +54,7 @@ class Work:
         faces_only: Write the restored faces instead of the image.
         report: Measure the residual.
         tag: Embed provenance in each result.
+        keep_time: Give each result the modification time of its input.
     """
 
     model: Model
@@ -62,6 +63,7 @@ class Work:
     faces_only: bool = False
     report: bool = False
     tag: bool = True
+    keep_time: bool = False
 
     @classmethod
     def load(
@@ -172,9 +174,11 @@ class Work:
         crops = self.restorer.crops(image.pixels)
         if not crops:
             raise InputError("no face found in it")
-        info = {k: v for k, v in image.info.items() if k in ("icc_profile", "dpi")}
+        info = {k: v for k, v in image.info.items() if k in ("icc_profile", "hdr", "dpi")}
+        rest = [carried.BY_KEY[key].what for key in set(image.info) - set(info) - {"lossless"}]
+        notes = [f"faces hold no {', '.join(sorted(rest))} of their image"] if rest else []
         faces = tuple(DecodedImage(np.ascontiguousarray(c), None, image.grey, info) for c in crops)
-        return Result(faces, faces=(len(faces), len(faces)), notes=image.notes)
+        return Result(faces, faces=(len(faces), len(faces)), notes=(*image.notes, *notes))
 
     def write(
         self, result: Result, output: Path, taken: Collection[Path] = ()

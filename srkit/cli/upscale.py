@@ -60,6 +60,9 @@ def upscale(
     no_tag: Annotated[
         bool, typer.Option("--no-tag", help="Don't embed provenance (IPTC source type, model).")
     ] = False,
+    keep_time: Annotated[
+        bool, typer.Option("--keep-time", help="Give results the modification time of inputs.")
+    ] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Skip images that are done and unchanged.")
     ] = False,
@@ -105,6 +108,7 @@ def upscale(
         faces_only=faces_only,
         report=report,
         tag=not no_tag,
+        keep_time=keep_time,
     )
     label = f"x{scale or work.model.scale:g}"
     jobs = plan(inputs, out, label, suffix_named(suffix) if suffix else None)

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 
 from srkit.errors import InputError
 from srkit.files import atomic
-from srkit.imaging import colour, formats, metadata, png, tiff, xmp
+from srkit.imaging import carried, colour, formats, metadata, parts, png, tiff, xmp
 from srkit.imaging.decode import read, size_of, unpack
 from srkit.imaging.formats import SUFFIXES, WRITABLE, listed, require_writable
 from srkit.imaging.image import DecodedImage
@@ -103,11 +103,11 @@ def _errors_of(file: Path) -> Iterator[None]:
 def _encode(decoded: DecodedImage, out: BinaryIO, name: str, origin: Origin | None) -> list[str]:
     """Write an image in a format; return a note for each loss."""
     info = metadata.fitted(decoded.info, decoded.size)
-    if origin and "xmp" in formats.HOLDS[name]:
+    if origin and carried.holds(name, "xmp"):
         info["xmp"] = xmp.stamp(info.get("xmp"), origin)
         if name == "JPEG" and len(info["xmp"]) > _XMP_MARKER:
             info["xmp"] = xmp.stamp(None, origin)
-    lost = _losses(decoded, name, info)
+    info, lost = _losses(decoded, name, info)
     inks = None
     if decoded.separation and name in formats.INKS:
         opaque = DecodedImage(decoded.pixels, decoded.alpha).to_8_bit_image(opaque=True)
@@ -118,7 +118,7 @@ def _encode(decoded: DecodedImage, out: BinaryIO, name: str, origin: Origin | No
     if name == "TIFF":
         samples = decoded.samples() if inks is None else np.asarray(inks)
         tiff.write(samples, out, info, cmyk=inks is not None)
-    elif name == "PNG" and decoded.pixels.dtype == np.uint16:
+    elif name == "PNG" and (decoded.pixels.dtype == np.uint16 or info.get("hdr")):
         png.write(decoded.samples(), out, info)
     else:
         image = inks or decoded.to_8_bit_image(opaque=name in formats.OPAQUE)
@@ -126,8 +126,10 @@ def _encode(decoded: DecodedImage, out: BinaryIO, name: str, origin: Origin | No
     return lost
 
 
-def _losses(image: DecodedImage, name: str, info: dict[str, Any]) -> list[str]:
-    """Return a note for each thing that a format can't hold, and remove it from ``info``."""
+def _losses(
+    image: DecodedImage, name: str, info: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what of ``info`` a format can hold, and a note for each thing that it can't."""
     lost = []
     if image.pixels.dtype == np.uint16 and name not in formats.DEEP:
         lost.append(f"{name} holds 8 bits a channel: its 16 were rounded")
@@ -136,16 +138,12 @@ def _losses(image: DecodedImage, name: str, info: dict[str, Any]) -> list[str]:
         lost.append(f"{name} holds no transparency: it lies on white now")
     if image.separation and name not in formats.INKS:
         lost.append(f"{name} holds no CMYK: it is sRGB now")
-    for key, what in formats.METADATA.items():
+    kept, notes = carried.without_losses(info, name)
+    for key in ("exif", "xmp", "iptc", "comment") if name == "JPEG" else ():
         most = _XMP_MARKER if key == "xmp" else formats.MARKER - 40
-        if not info.get(key):
-            continue
-        if key not in formats.HOLDS[name]:
-            del info[key]
-            lost.append(f"{name} holds no {what}: it was left out")
-        elif name == "JPEG" and key != "dpi" and len(info[key]) > most:
-            lost.append(f"JPEG holds no {what} of {len(info.pop(key))} bytes")
-    return lost
+        if len(kept.get(key) or b"") > most:
+            notes.append(f"JPEG holds no {carried.BY_KEY[key].what} of {len(kept.pop(key))} bytes")
+    return kept, lost + notes
 
 
 def _write_by_pillow(image: Image.Image, out: BinaryIO, name: str, info: dict[str, Any]) -> None:
@@ -156,10 +154,8 @@ def _write_by_pillow(image: Image.Image, out: BinaryIO, name: str, info: dict[st
     options: dict[str, Any] = {key: info[key] for key in keys if info.get(key)}
     if name == "PNG":
         options["pnginfo"] = png.chunks(info)
-    if name == "AVIF" and not metadata.tags_of(info.get("exif", b"")):
-        options.pop("exif", None)  # Pillow's writer looks for the orientation, and would fail
     if name == "JPEG" and info.get("iptc"):
-        options["extra"] = metadata.iptc_segment(info["iptc"])
+        options["extra"] = parts.iptc_segment(info["iptc"])
     if name == "WEBP" and info.get("lossless"):
         options["lossless"] = True
     image.save(out, name, **_QUALITY.get(name, {}), **options)
@@ -178,11 +174,12 @@ def _in_srgb_where_needed(image: Image.Image, name: str, info: dict[str, Any]) -
     BMP as Pillow writes it holds none; WebP and AVIF hold only those of RGB.
     """
     profile = info.get("icc_profile")
-    if not profile or not (name == "BMP" or (name in ("WEBP", "AVIF") and image.mode[0] == "L")):
+    nowhere = name in carried.BY_KEY["icc_profile"].corrected.split()
+    if not profile or not (nowhere or (name in ("WEBP", "AVIF") and image.mode[0] == "L")):
         return image
     with suppress(ImageCms.PyCMSError):
         image = colour.to_srgb(image, profile)
-    info["icc_profile"] = None if name == "BMP" else colour.srgb()
+    info["icc_profile"] = None if nowhere else colour.srgb()
     return image
 
 

@@ -23,7 +23,6 @@ from srkit.imaging.image import DecodedImage, filled, split, to_16_bits
 MAX_PIXELS = 150_000_000
 _UNKNOWN = "not a readable image (of no known format)"
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
-_CICP = b"\0\0\0\x04cICP"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -42,7 +41,7 @@ def read(file: Path | str, encoded: bytes | None = None) -> DecodedImage:
             and says the same wherever that lies.
     """
     with _open(file, encoded) as (image, stream):
-        return _upright(_decoded(image, stream), image or tiff.tags(stream))
+        return _upright(_decoded(image, stream), image, stream)
 
 
 def size_of(file: Path | str, encoded: bytes | None = None) -> tuple[int, int]:
@@ -96,9 +95,6 @@ def _opened(stream: BinaryIO) -> Any:
     except Image.DecompressionBombError as error:
         raise InputError("its pixels are too many") from error
     _require_still(image)
-    if image.format == "PNG":
-        at = head.find(_CICP)  # Pillow doesn't read this chunk
-        image.info["cicp"] = head[at + 8 : at + 12] if at > 0 else None
     return image
 
 
@@ -116,8 +112,6 @@ def _decoded(image: Any, stream: BinaryIO) -> DecodedImage:
         image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
     image.load()
     decoded = _by_mode(image)
-    if image.format == "WEBP" and _is_lossless_webp(stream):
-        decoded.info["lossless"] = True
     if bits:
         decoded = replace(decoded, notes=(f"its {bits} bits a channel were cut to 8",))
     return decoded
@@ -143,17 +137,6 @@ def _deep_heif(stream: BinaryIO) -> DecodedImage:
     samples, _ = to_16_bits(np.asarray(image) >> (16 - bits), bits)
     samples = samples if samples.ndim == 3 else samples[..., None]
     return split(samples, alpha=samples.shape[2] in (2, 4), premultiplied="a" in image.mode)
-
-
-def _is_lossless_webp(stream: BinaryIO) -> bool:
-    """Return whether the pixels of a WebP file are those that went in."""
-    stream.seek(12)
-    while len(head := stream.read(8)) == 8:
-        if head[:4] in (b"VP8 ", b"VP8L"):
-            return head[:4] == b"VP8L"
-        length = int.from_bytes(head[4:], "little")
-        stream.seek(length + length % 2, 1)
-    return False
 
 
 def unpack(image: Image.Image) -> DecodedImage:
@@ -225,9 +208,9 @@ def _of_cmyk(image: Image.Image) -> DecodedImage:
     return DecodedImage(np.array(rgb), None, False, info, separation, (note,) if note else ())
 
 
-def _upright(decoded: DecodedImage, image: Any) -> DecodedImage:
+def _upright(decoded: DecodedImage, image: Any, stream: BinaryIO | None = None) -> DecodedImage:
     """Turn decoded pixels upright, fill what is transparent, and add the metadata."""
-    about = metadata.of(image, grey=decoded.grey)
+    about = metadata.of(image, stream, grey=decoded.grey)
     pixels, alpha = _turned(decoded.pixels, about.orientation), decoded.alpha
     if alpha is not None:
         alpha = _turned(alpha, about.orientation)

@@ -32,24 +32,6 @@ LONGEST = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768, "PNG": 2**31 - 1, "BM
 MOST = {"AVIF": 16_384 * 16_384, "BMP": (2**32 - 2**16) // 3}  # pixels in all
 MARKER = 65_533  # bytes that a segment of a JPEG holds
 
-# Metadata that a format holds; what else an image brings is named when it is written.
-# Profiles are in none: where there is no place for one, the colours are brought to sRGB.
-HOLDS = {
-    "PNG": {"exif", "xmp", "dpi", "comment", "text"},
-    "JPEG": {"exif", "xmp", "dpi", "comment", "iptc"},
-    "TIFF": {"exif", "xmp", "dpi", "iptc"},
-    "WEBP": {"exif", "xmp"},
-    "AVIF": {"exif", "xmp"},
-    "BMP": {"dpi"},
-}
-METADATA = {
-    "exif": "EXIF",
-    "xmp": "XMP",
-    "dpi": "resolution",
-    "iptc": "IPTC",
-    "comment": "comment",
-    "text": "PNG text",
-}
 OPAQUE = ("JPEG", "BMP")  # as far as Pillow writes them
 INKS = ("JPEG", "TIFF")
 DEEP = ("PNG", "TIFF")  # 16 bits a channel

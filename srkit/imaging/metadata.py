@@ -1,45 +1,41 @@
 """Metadata of image files, and what of it a new size makes wrong.
 
-Whatever is kept must be true of the new image; what is not kept is named. Colours end as a
-profile, XMP has `srkit.imaging.xmp`, and `srkit.imaging.formats` lists what a format holds.
+Whatever is kept must be true of the new image; what is not kept is named. `srkit.imaging.carried`
+lists what there is, and what formats hold.
 """
 
 from __future__ import annotations
 
 import math
-import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, BinaryIO
 
-from PIL import Image
-from PIL.ExifTags import IFD
-
-from srkit.imaging import colour
+from srkit.imaging import carried, colour, exif, parts
 from srkit.imaging import xmp as packets
 
-XMP, IPTC = 700, 33_723  # tags of a TIFF
-_ORIENTATION, _RESOLUTION = 0x0112, 0x011A
-_PREFIX = b"Exif\0\0"
-_THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
-_WIDTH, _HEIGHT = 0xA002, 0xA003
-# Sizes of the old pixels, the thumbnail, where the subject was, the sensor's resolution.
-_STALE = {0x0100, 0x0101, _THUMBNAIL, _THUMBNAIL_LENGTH, 0x1001, 0x1002}
-_STALE |= {0x9214, 0xA20E, 0xA20F, 0xA210, 0xA214}
-_GEOTIFF = {0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1}  # places by pixels
-# A TIFF's tags that say how its bytes lie, or are kept elsewhere; the rest is EXIF.
-LAYOUT = frozenset(
-    {*range(0x00FE, 0x010B), 0x0111, *range(0x0115, 0x011D), *range(0x0120, 0x012A), 0x012D}
-    | {*range(0x013D, 0x0160), *range(0x0200, 0x0215), XMP, IPTC, 0x8649, 0x8773, 0x935C}
+# Tags of a TIFF.
+XMP, IPTC, _PHOTOSHOP, _PROFILE = 700, 33_723, 34_377, 34_675
+_DESCRIPTION, _UNIT, _WHITE, _PRIMARIES = 270, 296, 318, 319
+_ELSEWHERE = frozenset({XMP, IPTC, _PHOTOSHOP, _PROFILE})
+_GEOTIFF = frozenset({0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1})  # places by pixels
+_IMAGEJ = frozenset({50_838, 50_839})
+_LAYERS, _REDUCED, _C2PA = 37_724, 330, 52_545
+_STACK = (b"ImageJ=", b"<?xml", b"<OME", b"SCANIMAGE")
+_SHAPE = (b'{"shape"', b"shape=")  # of the old pixels, by tifffile
+_OWN = frozenset(  # tags of a TIFF that are EXIF
+    {269, 270, 271, 272, 274, 282, 283, 285, 286, 287, 296, 305, 306, 315, 316, 33_432}
+    | {exif.EXIF, exif.GPS, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0), 0xC4A5}
 )
-_BELOW = (IFD.Exif, IFD.GPSInfo, IFD.Interop)  # directories that an entry points to
-_BYTES = {1: 1, 3: 2, 4: 4}  # of an unsigned number, by its type
-Entry = tuple[int, int, int, bytes]  # tag, type, count, and the value or its offset
-_IPTC_BLOCK = 0x0404  # of the blocks that Photoshop puts into a JPEG
-
-_EXIF_AS_TEXT = "Raw profile type exif"  # in PNGs from before they had a place for it
+# Blocks of Photoshop's that are kept elsewhere, or tell of the old image: IPTC and its sum, XMP,
+# EXIF, profile, resolution, thumbnails, version.
+_BLOCKS = {parts.IPTC_BLOCK, 0x0425, 0x0424, 0x0422, 0x0423, 0x040F, 0x03ED, 0x0409, 0x040C, 0x0421}
 # Texts of a PNG that are kept elsewhere, or tell of its old pixels.
 _OTHER_TEXTS = ("XML:com.adobe.xmp", "Raw profile type", "Thumb::", "exif:")
+_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
+_ADOBE_RGB = (0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+_HDR = ("cICP", "mDCV", "cLLI")
 
 
 @dataclass
@@ -47,7 +43,7 @@ class Metadata:
     """Metadata of an image file.
 
     Attributes:
-        orientation: EXIF's, 1 (upright) to 8.
+        orientation: By which its pixels are still to be turned, EXIF's, 1 (upright) to 8.
         info: See `srkit.imaging.image.DecodedImage`; EXIF and XMP state that it is upright.
         notes: What could not be kept, a line each.
     """
@@ -56,33 +52,74 @@ class Metadata:
     info: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def left_out(self, name: str) -> None:
+        """Note an item that is left out."""
+        self.notes.append(carried.note(name))
 
-def of(image: Any, *, grey: bool = False) -> Metadata:
-    """Return the metadata of a Pillow image; what is broken is left out, and noted.
+    def unknown(self, names: Sequence[str]) -> None:
+        """Note parts that are left out because nothing here knows them."""
+        if names := [name for name in dict.fromkeys(names) if name]:
+            note = carried.note("unknown parts")
+            self.notes.append(f"{note}: {', '.join(names)}")
+
+
+def of(image: Any, stream: BinaryIO | None = None, *, grey: bool = False) -> Metadata:
+    """Return the metadata of an image; what is broken is left out, and noted.
 
     Args:
-        image: Loaded, since some formats keep metadata behind the pixels.
+        image: A Pillow image, loaded, since some formats keep metadata behind the pixels; None
+            for a TIFF that Pillow doesn't know.
+        stream: Its file, if it has one.
         grey: Whether its channels are equal.
     """
     about = Metadata()
-    stated = None
-    try:
-        exif, stated = _exif(image)
-        about.info["exif"] = exif
-    except Exception:  # Pillow's may be any; the pixels are as good as ever
-        about.notes.append("its EXIF is broken and was left out")
-    xmp = _xmp(image)
-    about.orientation = stated or packets.orientation(xmp)
-    about.info["xmp"], notes = packets.upright(xmp, about.orientation > 1)
-    if image.mode != "CMYK":
-        about.info["icc_profile"] = _profile(image, grey, about.notes)
-    dpi = _dpi(image)
-    about.info["dpi"] = dpi[::-1] if dpi and about.orientation > 4 else dpi
-    about.info["iptc"] = _iptc(image)
-    about.info["text"], about.info["comment"] = _texts(image)
+    extended: list[bytes] = []
+    if stream and (image is None or image.format == "TIFF"):
+        stated = _read_tiff(about, stream, grey)
+    else:
+        stated = _exif_of(about, image)
+        family = {"MPO": "JPEG", "HEIF": "AVIF"}.get(image.format, image.format or "")
+        contents = parts.of(stream, family) if stream else []
+        _read_parts(about, image, contents, family)
+        if image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
+            about.left_out("further images (MPF), attached files")
+        about.info["lossless"] = family == "WEBP" and "VP8L" in dict(contents)
+        _read_info(about, image, contents)
+        _read_colours(about, image, dict(contents), stream, grey)
+        extended = [
+            content.removeprefix(_EXTENSION)
+            for _, content in contents
+            if content.startswith(_EXTENSION)
+        ]
+    _upright(about, image, stated, extended)
+    if image is not None and image.mode == "CMYK":
+        about.info["icc_profile"] = None  # see `srkit.imaging.colour.Separation`
+    elif (profile := about.info.get("icc_profile")) and (
+        note := colour.misfit(profile, "RGB", *["GRAY"] * grey)
+    ):  # a grey image may have one of RGB: its channels are equal then, and written so
+        about.notes.append(note)
+        about.info["icc_profile"] = None
     about.info = {key: value for key, value in about.info.items() if value}
-    about.notes += notes + _left_out(image)
+    about.notes = list(dict.fromkeys(about.notes))
     return about
+
+
+def _upright(about: Metadata, image: Any, stated: int | None, extended: Sequence[bytes]) -> None:
+    """Bring XMP and resolution to the upright image; XMP may say how it is turned."""
+    xmp = about.info.get("xmp") or b""
+    turn = stated or packets.orientation(xmp)
+    # Pillow turns a TIFF as soon as it is loaded.
+    loaded = image is not None and image.format == "TIFF" and not image.tile
+    about.orientation = 1 if loaded else turn
+    if xmp:
+        try:
+            about.info["xmp"], lost = packets.upright(xmp, turn > 1, extended)
+            about.notes += [item.note for item in lost if item.note]
+        except ValueError:
+            about.info["xmp"] = None
+            about.notes.append("its XMP is broken and was left out")
+    if (dpi := about.info.get("dpi")) and turn > 4:
+        about.info["dpi"] = dpi[::-1]
 
 
 def fitted(info: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -93,9 +130,9 @@ def fitted(info: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
         size: Width and height of the new image.
     """
     info = dict(info)
-    if exif := info.pop("exif", None):
-        with suppress(ValueError, struct.error):  # nor is it whole in an image of somebody else's
-            info["exif"], _ = edited_exif(exif, size)
+    if content := info.pop("exif", None):
+        with suppress(ValueError):  # nor is it whole in an image of somebody else's
+            info["exif"], _ = exif.edited(content, size)
     if "xmp" in info:
         info["xmp"] = packets.fitted(info["xmp"], size)
     return info
@@ -103,10 +140,7 @@ def fitted(info: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
 
 def orientation(image: Any) -> int:
     """Return the orientation, 1 (upright) to 8, of an image that isn't loaded yet."""
-    stated = None
-    with suppress(Exception):  # Pillow's may be any
-        stated = _exif(image)[1]
-    return stated or packets.orientation(_xmp(image))
+    return _exif_of(Metadata(), image) or packets.orientation(_xmp(image))
 
 
 def _xmp(image: Any) -> bytes:
@@ -114,230 +148,170 @@ def _xmp(image: Any) -> bytes:
     return xmp.encode() if isinstance(xmp, str) else bytes(xmp)
 
 
-def _profile(image: Any, grey: bool, notes: list[str]) -> Any:
-    """Return an image's profile, or that of a PNG's colour chunks; None if it has none."""
-    profile, cicp = image.info.get("icc_profile"), image.info.get("cicp")
-    if image.format == "PNG" and (cicp or not (profile or "srgb" in image.info)):
-        gamma, corners = image.info.get("gamma"), image.info.get("chromaticity")
-        try:
-            profile = colour.of_png(cicp, gamma, corners, grey)
-        except (ValueError, ArithmeticError):
-            notes.append("what it says of its colours fits no profile and was left out")
-    # A grey image may have a profile of RGB: its channels are equal then, and written so.
-    if profile and (note := colour.misfit(profile, "RGB", *["GRAY"] * grey)):
-        notes.append(note)
-        return None
-    return profile
-
-
-def _dpi(image: Any) -> tuple[float, float] | None:
-    """Return the resolution that a file states, or None where it makes no sense."""
-    if image.format == "TIFF" and _RESOLUTION not in image.tag_v2:
-        return None  # Pillow says 1
-    if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit", 0) not in (1, 2):
-        with suppress(Exception):  # Pillow's may be any
-            if _RESOLUTION not in image.getexif():
-                return None  # Pillow says 72
+def _exif_of(about: Metadata, image: Any) -> int | None:
+    """Take over a Pillow image's EXIF, upright; return the orientation that it had."""
+    content, stated = image.info.get("exif"), None
+    old = image.info.get("Raw profile type exif")  # of PNGs from before they had a place for it
     try:
-        x, y = (float(value) for value in image.info.get("dpi"))
+        if old and not content:
+            content = parts.raw_profile(old)
+        elif image.format in (None, "TIFF") and not isinstance(content, bytes):
+            content = image.getexif().tobytes() if image.getexif() else b""
+        if isinstance(content, bytes) and content:
+            about.info["exif"], stated = exif.edited(content)
+    except Exception:  # Pillow's may be any; the pixels are as good as ever
+        about.notes.append("its EXIF is broken and was left out")
+    return stated
+
+
+def _read_parts(about: Metadata, image: Any, contents: Sequence[parts.Part], family: str) -> None:
+    """Note what lies in parts of a file that aren't read."""
+    unread = []
+    for name, content in contents:
+        items = list(carried.found(family, name, content))
+        about.notes += [item.note for item in items]
+        if not items and not parts.is_read(family, (name, content)):
+            unread.append(name)
+    kind, *_ = image.info.get("extension") or (b"",)
+    if family == "GIF" and not kind.startswith(b"NETSCAPE"):
+        unread.append(kind.decode("latin-1"))
+    about.unknown(unread)
+    if family not in (*carried.SOURCES, ""):
+        about.notes.append(f"of {family}, only pixels, profile and resolution are read for sure")
+
+
+def _read_info(about: Metadata, image: Any, contents: Sequence[parts.Part]) -> None:
+    """Take over what Pillow finds beside EXIF and colours."""
+    info = image.info
+    about.info["xmp"] = _xmp(image)
+    about.info["dpi"] = _dpi(about, image)
+    blocks = info.get("photoshop")
+    blocks = blocks if isinstance(blocks, dict) else {}
+    _read_blocks(about, blocks)
+    texts = dict(image.text) if image.format == "PNG" else {}
+    for name in ("iptc", "8bim"):
+        raw = parts.raw_profile(texts.get(f"Raw profile type {name}", ""))
+        if raw and not about.info["iptc"]:
+            about.info["iptc"] = parts.photoshop(raw).get(parts.IPTC_BLOCK, raw)
+    texts = {key: text for key, text in texts.items() if not key.startswith(_OTHER_TEXTS)}
+    comments = [content for name, content in contents if name == "COM"]
+    comment = texts.pop("Comment", None) or b"\n".join(comments) or info.get("comment")
+    about.info["comment"] = comment.encode() if isinstance(comment, str) else comment
+    about.info["text"] = texts
+
+
+def _read_colours(
+    about: Metadata, image: Any, by_name: dict[str, bytes], stream: BinaryIO | None, grey: bool
+) -> None:
+    """Take over the profile, or make one of what else a file says of its colours."""
+    info = image.info
+    hdr = {name: by_name[name] for name in _HDR if name in by_name}
+    profile, cicp = info.get("icc_profile"), hdr.pop("cICP", None) or info.get("cicp")
+    if image.format in ("AVIF", "HEIF") and not profile:
+        cicp = parts.cicp(by_name.get("meta", b""))
+    elif image.format == "BMP" and stream:
+        profile = _bmp_profile(stream)
+    elif image.format in ("JPEG", "MPO") and not profile and _is_adobe_rgb(about.info.get("exif")):
+        profile = colour.of_png(None, 256 / 563, _ADOBE_RGB, grey)
+    if cicp or (image.format == "PNG" and not (profile or "srgb" in info)):
+        gamma, corners = info.get("gamma"), info.get("chromaticity")
+        try:
+            profile = colour.of_png(cicp, gamma, corners, grey) or (None if cicp else profile)
+        except (ValueError, ArithmeticError):
+            if cicp and image.format == "PNG":
+                hdr["cICP"], profile = cicp, None
+            else:
+                about.notes.append("what it says of its colours fits no profile and was left out")
+    about.info["icc_profile"], about.info["hdr"] = profile, hdr
+
+
+def _is_adobe_rgb(content: bytes | None) -> bool:
+    """Return whether EXIF says so by the name of DCF's rules, as cameras do (DCF 2.0, 5.3)."""
+    try:
+        rules = exif.parsed(content or b"").find(1, exif.INTEROP)
+    except ValueError:
+        return False
+    return rules is not None and rules.value.startswith(b"R03")
+
+
+def _bmp_profile(stream: BinaryIO) -> bytes | None:
+    """Return the profile that a BMP of version 5 embeds."""
+    stream.seek(0)
+    head = stream.read(138)
+    if head[70:74] != b"DEBM":  # "MBED", as a number of four bytes
+        return None
+    stream.seek(14 + int.from_bytes(head[126:130], "little"))
+    return stream.read(int.from_bytes(head[130:134], "little"))
+
+
+def _read_blocks(about: Metadata, blocks: dict[int, Any]) -> None:
+    """Take IPTC from the blocks of Photoshop's, and note what else there is."""
+    about.info.setdefault("iptc", blocks.get(parts.IPTC_BLOCK))
+    if set(blocks) - _BLOCKS:
+        about.left_out("Photoshop's layers, paths, settings")
+
+
+def _dpi(about: Metadata, image: Any) -> tuple[float, float] | None:
+    """Return the resolution that a file states, or None where it makes no sense."""
+    info, unit = image.info, image.info.get("jfif_unit", 0)
+    shape = info.get("aspect") or (info.get("jfif_density") if unit == 0 else None)
+    if shape and shape[0] != shape[1]:
+        about.notes.append("the shape of its pixels, which are no squares, was left out")
+    if image.format in ("JPEG", "MPO") and unit not in (1, 2):
+        try:
+            if not exif.parsed(about.info.get("exif", b"")).find(exif.X_RESOLUTION):
+                return None  # Pillow says 72
+        except ValueError:
+            return None
+    return _sound(info.get("dpi"))
+
+
+def _sound(dpi: Any) -> tuple[float, float] | None:
+    """Return a resolution as two numbers, or None where it makes no sense."""
+    try:
+        x, y = (float(value) for value in dpi)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     return (x, y) if all(math.isfinite(v) and 0.01 <= v <= 65_535 for v in (x, y)) else None
 
 
-def _iptc(image: Any) -> bytes | None:
-    if image.format == "TIFF":
-        return cast(bytes | None, image.tag_v2._tagdata.get(IPTC))  # its type is often wrong
-    blocks = image.info.get("photoshop")
-    return blocks.get(_IPTC_BLOCK) if isinstance(blocks, dict) else None
-
-
-def _texts(image: Any) -> tuple[dict[str, str], bytes | None]:
-    """Return a PNG's texts by their keys, and a file's comment."""
-    comment = image.info.get("comment")
-    entries = image.text if image.format == "PNG" else {}
-    texts = {key: text for key, text in entries.items() if not key.startswith(_OTHER_TEXTS)}
-    if "Comment" in texts:
-        comment = texts.pop("Comment")
-    return texts, comment.encode("utf-8", "replace") if isinstance(comment, str) else comment
-
-
-def _left_out(image: Any) -> list[str]:
-    """Return a note for each part of a file that isn't read."""
-    notes = []
-    if image.format == "TIFF":
-        if _GEOTIFF & {*image.tag_v2}:
-            notes.append("its place on the map (GeoTIFF) was left out")
-        if image.tag_v2.next:
-            notes.append("all pages but the first were left out")
-    elif (
-        image.format == "MPO"
-        or "mp" in image.info
-        or (image.format == "HEIF" and getattr(image, "n_frames", 1) > 1)
+def _read_tiff(about: Metadata, stream: BinaryIO, grey: bool) -> int | None:
+    """Take over what the first page of a TIFF says; return the orientation that it states."""
+    page = exif.Directories(stream)
+    values = {entry.tag: entry.value for entry in page.below[0]}
+    numbers = page.numbers
+    about.info |= {"xmp": values.get(XMP), "icc_profile": values.get(_PROFILE)}
+    about.info["iptc"] = values.get(IPTC)
+    if not about.info["iptc"]:
+        del about.info["iptc"]
+    _read_blocks(about, parts.photoshop(values.get(_PHOTOSHOP, b"")))
+    unit = {2.0: 1.0, 3.0: 2.54}.get(next(iter(numbers(_UNIT)), 2.0), 0.0)
+    pair = numbers(exif.X_RESOLUTION)[:1] + numbers(exif.Y_RESOLUTION)[:1]
+    about.info["dpi"] = _sound([value * unit for value in pair])
+    if not about.info["icc_profile"] and len(numbers(_WHITE) + numbers(_PRIMARIES)) == 8:
+        corners = numbers(_WHITE) + numbers(_PRIMARIES)
+        with suppress(ValueError, ArithmeticError):
+            about.info["icc_profile"] = colour.of_png(None, 1 / 2.2, corners, grey)
+    tags = {*values} - _ELSEWHERE
+    for name, marks in (
+        ("pages", {0} if page.following else set()),
+        ("place on a map (GeoTIFF)", _GEOTIFF & tags),
+        ("Photoshop's layers, paths, settings", {_LAYERS} & tags),
+        ("Content Credentials (C2PA)", {_C2PA} & tags),
+        ("description of an OME or ImageJ stack", _IMAGEJ & tags),
     ):
-        notes.append("all images but the first were left out")
-    segments = {name for name, _ in getattr(image, "applist", [])}
-    chunks = {each[0] for each in getattr(image, "private_chunks", [])}
-    if "APP11" in segments or b"caBX" in chunks:
-        notes.append("its Content Credentials (C2PA) were left out")
-    return notes
-
-
-def _exif(image: Any) -> tuple[bytes, int | None]:
-    """Return an image's EXIF, upright, and the orientation that it had."""
-    exif = image.info.get("exif")
-    if image.format == "TIFF" or not isinstance(exif, bytes):
-        exif = b""
-        if image.format in (None, "TIFF") or _EXIF_AS_TEXT in image.info:
-            exif = _encoded(_sound(image.getexif()))  # of a TIFF: all tags of its first page
-    return edited_exif(exif) if exif else (b"", None)
-
-
-def tags_of(exif: bytes) -> dict[int, Any]:
-    """Return EXIF's tags as a TIFF has them; none of what is broken."""
-    tags = Image.Exif()
-    with suppress(Exception):  # Pillow's may be any
-        tags.load(exif)
-        return _sound(tags)
-    return {}
-
-
-def _sound(tags: Image.Exif) -> dict[int, Any]:
-    """Return the tags that are metadata and that Pillow can write."""
-    kept: dict[int, Any] = {tag: tags[tag] for tag in tags if tag not in LAYOUT | _GEOTIFF}
-    for below in {IFD.Exif, IFD.GPSInfo} & set(kept):
-        kept[below] = {
-            tag: value
-            for tag, value in tags.get_ifd(below).items()
-            if tag != IFD.Interop and _is_sound({below: {tag: _text(value)}})
-        }
-    return {t: _text(value) for t, value in kept.items() if _is_sound({t: _text(value)})}
-
-
-def _text(value: Any) -> Any:
-    """Return text that isn't ASCII as the bytes that it was: Pillow would write '?' for those."""
-    if isinstance(value, dict):
-        return {tag: _text(inner) for tag, inner in value.items()}
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("latin-1", "replace")
-    return value
-
-
-def _encoded(tags: dict[int, Any]) -> bytes:
-    exif = Image.Exif()
-    exif.update(tags)
-    return exif.tobytes()
-
-
-def _is_sound(tags: dict[int, Any]) -> bool:
-    """Return whether Pillow can write what it has read."""
-    try:
-        _encoded(tags)
-    except Exception:  # of nearly any kind
-        return False
-    return True
-
-
-def edited_exif(exif: bytes, size: tuple[int, int] | None = None) -> tuple[bytes, int | None]:
-    """Remove from EXIF what is wrong for a new, upright image, and set that image's size.
-
-    Everything else stays where it is: maker notes use offsets from the beginning of EXIF, and
-    text stays the same bytes.
-
-    Args:
-        exif: With or without the six bytes that it begins with in a JPEG.
-        size: Width and height of the new image, if they are known.
-
-    Returns:
-        EXIF, or nothing if no entry is left; and the orientation that it stated, if any.
-
-    Raises:
-        ValueError: It isn't EXIF.
-        struct.error: It is cut off.
-    """
-    data = bytearray(exif)
-    while data.startswith(_PREFIX):
-        del data[: len(_PREFIX)]
-    directories = _Directories(data, size)
-    (first,) = struct.unpack_from(f"{directories.order}I", data, 4)
-    left, thumbnail = directories.edit(first)
-    if thumbnail:
-        directories.drop_thumbnail(thumbnail)
-    return (_PREFIX + bytes(data) if left else b""), directories.orientation
-
-
-class _Directories:
-    """EXIF's directories, edited where they lie."""
-
-    def __init__(self, data: bytearray, size: tuple[int, int] | None) -> None:
-        order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(data[:4]))
-        if order is None:
-            raise ValueError("no EXIF")
-        self.data, self.size, self.order = data, size, order
-        self.orientation: int | None = None
-        self.taken: set[int] = set()  # bytes of directories that were read
-
-    def number(self, value: bytes | bytearray) -> int:
-        """Return the number that some bytes are."""
-        return int.from_bytes(value, "little" if self.order == "<" else "big")
-
-    def read(self, at: int) -> tuple[list[Entry], int]:
-        """Return the entries of the directory at ``at``, and where the next one is.
-
-        Raises:
-            ValueError: Another directory overlaps it: to edit both would break them.
-        """
-        (count,) = struct.unpack_from(f"{self.order}H", self.data, at)
-        end = at + 2 + 12 * count
-        layout = struct.Struct(f"{self.order}HHI4s")
-        entries = [layout.unpack_from(self.data, place) for place in range(at + 2, end, 12)]
-        if not self.taken.isdisjoint(range(at, end + 4)):
-            raise ValueError("directories overlap")
-        self.taken.update(range(at, end + 4))
-        return entries, self.number(self.data[end : end + 4])
-
-    def edit(self, at: int) -> tuple[int, int]:
-        """Edit a directory and those below; return the number of entries left, and the next."""
-        entries, following = self.read(at)
-        kept = [changed for entry in entries if (changed := self.changed(entry))]
-        written = struct.pack(f"{self.order}H", len(kept))
-        written += b"".join(struct.pack(f"{self.order}HHI4s", *entry) for entry in kept)
-        length = 2 + 12 * len(entries) + 4
-        self.data[at : at + length] = written.ljust(length, b"\0")  # a next one of 0 is none
-        return len(kept), following
-
-    def changed(self, entry: Entry) -> Entry | None:
-        """Return what becomes of an entry; None if it is left out."""
-        tag, kind, _, value = entry
-        if tag == _ORIENTATION:
-            number = self.number(value[: _BYTES.get(kind, 0)])
-            self.orientation = number if 1 <= number <= 8 else 1
-            return None
-        if tag in (_WIDTH, _HEIGHT) and self.size:
-            return tag, 4, 1, struct.pack(f"{self.order}I", self.size[tag == _HEIGHT])
-        if tag in _BELOW:
-            try:
-                return entry if self.edit(self.number(value))[0] else None
-            except (ValueError, struct.error):
-                return None
-        return None if tag in _STALE else entry
-
-    def drop_thumbnail(self, at: int) -> None:
-        """Cut or blank the small image of the directory at ``at``."""
-        try:
-            entries, _ = self.read(at)
-        except (ValueError, struct.error):
-            return
-        values = {tag: self.number(value) for tag, _, _, value in entries}
-        start, length = values.get(_THUMBNAIL, 0), values.get(_THUMBNAIL_LENGTH, 0)
-        rest = self.data[start + length :]
-        end = start + length if rest else len(self.data)
-        if start and self.taken.isdisjoint(range(start, end)):
-            self.data[start:] = bytes(length) + rest if rest else b""
-
-
-def iptc_segment(iptc: bytes) -> bytes:
-    """Return the segment of a JPEG in which IPTC lies, as Photoshop writes it."""
-    block = b"8BIM" + struct.pack(">HHI", _IPTC_BLOCK, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
-    content = b"Photoshop 3.0\0" + block
-    return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content
+        if marks:
+            about.left_out(name)
+    drop = tags - _OWN
+    if (text := values.get(_DESCRIPTION, b"").lstrip()).startswith(_STACK + _SHAPE):
+        drop |= {_DESCRIPTION}
+        if text.startswith(_STACK):
+            about.left_out("description of an OME or ImageJ stack")
+    known = exif.LAYOUT | _GEOTIFF | _IMAGEJ | {_LAYERS, _C2PA, _DESCRIPTION} - {_REDUCED}
+    about.unknown([f"tag {tag}" for tag in sorted(drop - known)])
+    page.below[0] = [entry for entry in page.below[0] if entry.tag not in drop]
+    stated = page.edit()
+    about.info["exif"], moved = exif.of_tiff(page)
+    if moved:
+        about.left_out("maker's note, with its offsets")
+    return stated

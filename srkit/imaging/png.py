@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from srkit.imaging import parts
 from srkit.imaging.image import DecodedImage, split
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -66,7 +67,7 @@ def as_if(image: Any, layout: str) -> np.ndarray:
 
 
 def chunks(info: dict[str, Any]) -> PngInfo:
-    """Return what Pillow takes as ``pnginfo``: texts and XMP."""
+    """Return what Pillow takes as ``pnginfo``: texts, XMP and IPTC."""
     result = PngInfo()
     for key, text in info.get("text", {}).items():
         result.add_text(key, text)
@@ -74,30 +75,35 @@ def chunks(info: dict[str, Any]) -> PngInfo:
         result.add_text("Comment", comment.decode("utf-8", "replace"))
     if xmp := info.get("xmp"):
         result.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+    if iptc := info.get("iptc"):  # as ImageMagick and ExifTool keep it: there is no chunk for it
+        text = parts.as_raw_profile("iptc", parts.iptc_block(iptc))
+        result.add_text("Raw profile type iptc", text, zip=True)
     return result
 
 
 def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any]) -> None:
-    """Write an image of 16 bits.
+    """Write an image of 16 bits, or of 8 where its colours are HDR.
 
     Args:
-        samples: ``HWC``, uint16.
+        samples: ``HWC``, uint8 or uint16.
         out: Where to.
         info: See `DecodedImage`.
     """
     height, width, depth = samples.shape
     mode, kind = _MODES[depth]
-    rows = max(1, _BAND // (2 * depth * width))
+    step = depth * samples.itemsize
+    rows = max(1, _BAND // (step * width))
     deflate = zlib.compressobj(_LEVEL)
     out.write(_SIGNATURE)
-    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8 * samples.itemsize, kind, 0, 0, 0)
     out.write(_chunk(b"IHDR", header))
     out.writelines(_chunk(name, data) for name, data in _of_pillow(mode, info))
-    above = np.zeros(2 * depth * width, np.uint8)
+    out.writelines(_chunk(name.encode(), data) for name, data in info.get("hdr", {}).items())
+    above = np.zeros(step * width, np.uint8)
     for top in range(0, height, rows):
-        band = samples[top : top + rows].astype(">u2")
+        band = samples[top : top + rows].astype(samples.dtype.newbyteorder(">"))
         lines = band.reshape(len(band), -1).view(np.uint8)
-        packed = deflate.compress(_filtered(lines, above, 2 * depth).data)
+        packed = deflate.compress(_filtered(lines, above, step).data)
         above = lines[-1]
         if packed:
             out.write(_chunk(b"IDAT", packed))

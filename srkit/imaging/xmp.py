@@ -1,59 +1,37 @@
 """XMP packets: what a new size or a turn makes wrong in them, and the provenance of a result.
 
-A packet is changed where its bytes lie as long as that is enough; else it is parsed.
+Properties are found by their namespaces, as attributes and as elements, at any depth.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 from xml.dom import minidom
 from xml.etree import ElementTree
 from xml.parsers.expat import ExpatError
 
+from srkit.imaging import carried
+from srkit.imaging.carried import EXIF, IPTC, NOTE, TIFF, XMP, Item
+
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMLNS = "http://www.w3.org/2000/xmlns/"
 _META = "adobe:ns:meta/"
-_GOOGLE = "http://ns.google.com/photos/1.0/"
-_EXIF = "http://ns.adobe.com/exif/1.0/"
-_XMP = "http://ns.adobe.com/xap/1.0/"
-_IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+_DIMENSIONS = "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
 SRKIT = "urn:srkit:provenance:1.0/"
-_PREFIXES = {"rdf": _RDF, "Iptc4xmpExt": _IPTC, "xmp": _XMP, "srkit": SRKIT}
+_PREFIXES = {"rdf": _RDF, "Iptc4xmpExt": IPTC, "xmp": XMP, "srkit": SRKIT}
 _DEEPEST = 100  # elements within each other; Python's writer of XML calls itself for each
 _EMPTY = f'<x:xmpmeta xmlns:x="{_META}"><rdf:RDF xmlns:rdf="{_RDF}"/></x:xmpmeta>'
 _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _END = '\n<?xpacket end="w"?>'
-
-# Properties, or whole namespaces, of parts that no longer come with the image, or of old pixels.
-_GONE = (
-    ("http://ns.adobe.com/hdr-gain-map/1.0/", None, "its gain map was"),
-    ("http://ns.apple.com/HDRGainMap/1.0/", None, "its gain map was"),
-    (_GOOGLE + "container/", None, ""),
-    (_GOOGLE + "camera/", None, "its attached files were"),
-    (_GOOGLE + "depthmap/", None, "its depth map was"),
-    (_GOOGLE + "image/", None, "its attached files were"),
-    (_GOOGLE + "audio/", None, "its attached files were"),
-    (_GOOGLE + "panorama/", None, "its panorama's geometry was"),
-    ("http://ns.adobe.com/xmp/note/", "HasExtendedXMP", "its extended XMP was"),
-    (_XMP, "Thumbnails", ""),
-    (_EXIF, "SubjectArea", ""),
-    (_EXIF, "SubjectLocation", ""),
+# Widths and heights of the image; the last are those that regions are shares of.
+_SIZES = (
+    ((TIFF, "ImageWidth"), (TIFF, "ImageLength")),
+    ((EXIF, "PixelXDimension"), (EXIF, "PixelYDimension")),
+    ((_DIMENSIONS, "w"), (_DIMENSIONS, "h")),
 )
-_TURNED = (  # places in the image as it was stored
-    ("http://www.metadataworkinggroup.com/schemas/regions/", "Regions", "its regions were"),
-    ("http://ns.microsoft.com/photo/1.2/", "RegionInfo", "its regions were"),
-)
-
-# As attributes and as elements, with the usual prefixes only.
-_VALUE = rb"""(?:\s*=\s*["']|\s*>\s*)"""
-_ORIENTATION = re.compile(rb"(tiff:Orientation" + _VALUE + rb")([2-8])(?=\D)")
-_SIZES = tuple(
-    re.compile(rb"((?:tiff:Image%s|exif:Pixel%sDimension)" % names + _VALUE + rb")\d+")
-    for names in ((b"Width", b"X"), (b"Length", b"Y"))
-)
-_REGION_SIZES = tuple(re.compile(rb"(stDim:%s" % n + _VALUE + rb")[\d.]+") for n in (b"w", b"h"))
 
 # IPTC's terms for the origin of an image, as C2PA, Google and others read them; see
 # <https://cv.iptc.org/newscodes/digitalsourcetype/>. A network's result is a composite.
@@ -88,45 +66,51 @@ class Origin:
 
 def orientation(xmp: bytes) -> int:
     """Return the orientation that a packet states, 1 (upright) to 8."""
-    stated = _ORIENTATION.search(xmp)
-    return int(stated[2]) if stated else 1
+    document = _parsed(xmp) if b"Orientation" in xmp else None
+    values = [_value(node) for node in _nodes(document, TIFF, "Orientation")] if document else []
+    return next((int(value) for value in values if value in {*"12345678"}), 1)
 
 
-def upright(xmp: bytes, turned: bool) -> tuple[bytes, list[str]]:
-    """Return a packet for the upright image alone, and a note for each part that was left out.
+def upright(xmp: bytes, turned: bool, extended: Sequence[bytes] = ()) -> tuple[bytes, list[Item]]:
+    """Return a packet for the upright image alone, and the items that were left out.
 
     Args:
         xmp: As it came.
         turned: Whether the image is turned.
+        extended: Its extension, in the segments of a JPEG.
+
+    Raises:
+        ValueError: It is broken.
     """
-    xmp = _ORIENTATION.sub(rb"\g<1>1", xmp)
-    gone = [
-        (namespace, name, what)
-        for namespace, name, what in _GONE + _TURNED * turned
-        if namespace.encode() in xmp and (name or "").encode() in xmp
-    ]
-    if not gone:
-        return xmp, []
     document = _parsed(xmp)
     if document is None:
-        return b"", ["its XMP is broken and was left out"]
-    root = _root(document)
-    lost = [what for namespace, name, what in gone if _removed(root, namespace, name)]
-    if not lost:
-        return xmp, []
-    notes = [f"{what} left out" for what in dict.fromkeys(lost) if what]
-    return _packet(document) if _descriptions(root) else b"", notes
+        raise ValueError("no XMP")
+    lost = []
+    if _nodes(document, NOTE, "HasExtendedXMP") and not _extend(document, extended):
+        lost.append(carried.BY_NAME["extended XMP"])
+    for node in _nodes(document, TIFF, "Orientation"):
+        _set(node, "1")
+    content = xmp + b"".join(extended)
+    for item in carried.ITEMS:
+        if not any(namespace.encode() in content for namespace, _ in item.xmp):
+            continue
+        if (turned or not item.turned or _in_pixels(document, item)) and _drop(document, item.xmp):
+            lost.append(item)
+    _drop(document, carried.LINKS)
+    return _packet(document) if _descriptions(_root(document)) else b"", lost
 
 
 def fitted(xmp: bytes, size: tuple[int, int]) -> bytes:
     """Return a packet that states an image's width and height as they are now."""
-    patterns = [_SIZES]
-    if b"AppliedToDimensions" in xmp:  # of regions, whose places are shares of it
-        patterns.append(_REGION_SIZES)
-    for pattern in patterns:
-        for names, value in zip(pattern, size, strict=True):
-            xmp = names.sub(rb"\g<1>%d" % value, xmp)
-    return xmp
+    document = _parsed(xmp)
+    if document is None:
+        return xmp
+    for names in _SIZES:
+        for (namespace, name), value in zip(names, size, strict=True):
+            for node in _nodes(document, namespace, name):
+                if namespace != _DIMENSIONS or _is_of_regions(node):
+                    _set(node, str(value))
+    return _packet(document)
 
 
 def stamp(xmp: bytes | None, origin: Origin) -> bytes:
@@ -145,9 +129,8 @@ def stamp(xmp: bytes | None, origin: Origin) -> bytes:
     root = _root(document)
     # All descriptions of a packet must be about the same.
     about = next((d.getAttributeNS(_RDF, "about") for d in _descriptions(root)), "")
-    stated = _removed(root, _IPTC, "DigitalSourceType")
-    _removed(root, _XMP, "CreatorTool")
-    _removed(root, SRKIT, None)
+    stated = _drop(document, [(IPTC, "DigitalSourceType")])
+    _drop(document, [(XMP, "CreatorTool"), (SRKIT, None)])
     values = {
         "Iptc4xmpExt:DigitalSourceType": max(
             [COMPOSITE if origin.generated else ENHANCED, *stated],
@@ -201,21 +184,84 @@ def _descriptions(root: minidom.Element) -> list[minidom.Element]:
     return [child for child in root.childNodes if isinstance(child, minidom.Element)]
 
 
-def _removed(root: minidom.Element, namespace: str, name: str | None) -> list[str]:
-    """Remove a property, or all of a namespace, from every description; return its values."""
-    values = []
+Node = Any  # minidom's types of attributes and elements have little in common
+
+
+def _nodes(document: minidom.Document, namespace: str, name: str | None) -> list[Node]:
+    """Return the attributes and elements of a name, or of all names of a namespace."""
+    nodes: list[Node] = []
+    for element in document.getElementsByTagNameNS("*", "*"):
+        attributes = list((element.attributes or {}).values())
+        nodes += [
+            node
+            for node in (element, *attributes)
+            if node.namespaceURI == namespace and name in (None, node.localName)
+        ]
+    return nodes
+
+
+def _value(node: Node) -> str:
+    if isinstance(node, minidom.Attr):
+        return str(node.value).strip()
+    return "".join(child.data for child in node.childNodes if hasattr(child, "data")).strip()
+
+
+def _set(node: Node, value: str) -> None:
+    if isinstance(node, minidom.Attr):
+        node.value = value
+    else:
+        node.childNodes = [node.ownerDocument.createTextNode(value)]
+
+
+def _is_of_regions(node: Node) -> bool:
+    element = node.ownerElement if isinstance(node, minidom.Attr) else node.parentNode
+    while element is not None and element.localName != "AppliedToDimensions":
+        element = element.parentNode
+    return element is not None
+
+
+def _in_pixels(document: minidom.Document, item: Item) -> bool:
+    """Return whether regions count pixels of the old image."""
+    return (IPTC, "ImageRegion") in item.xmp and any(
+        _value(node) == "pixel" for node in _nodes(document, IPTC, "rbUnit")
+    )
+
+
+def _drop(document: minidom.Document, properties: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Remove properties, and descriptions that are empty without them; return their values."""
+    nodes = [node for each in properties for node in _nodes(document, *each)]
+    for node in nodes:
+        if owner := getattr(node, "ownerElement", None):  # of an attribute
+            owner.removeAttributeNode(node)
+        elif node.parentNode:
+            node.parentNode.removeChild(node)
+    root = _root(document)
     for description in _descriptions(root):
-        for attribute in list((description.attributes or {}).values()):
-            if attribute.namespaceURI == namespace and name in (None, attribute.localName):
-                values.append(attribute.value)
-                description.removeAttributeNode(attribute)
-        for child in list(description.childNodes):
-            if child.namespaceURI == namespace and name in (None, child.localName):
-                values.append("".join(n.data for n in child.childNodes if hasattr(n, "data")))
-                description.removeChild(child)
-        if not any(isinstance(c, minidom.Element) for c in description.childNodes) and all(
+        attributes = (description.attributes or {}).values()
+        if not any(isinstance(child, minidom.Element) for child in description.childNodes) and all(
             a.namespaceURI == _XMLNS or (a.namespaceURI, a.localName) == (_RDF, "about")
-            for a in (description.attributes or {}).values()
+            for a in attributes
         ):
             root.removeChild(description)
-    return [value.strip() for value in values]
+    return [_value(node) for node in nodes]
+
+
+def _extend(document: minidom.Document, segments: Sequence[bytes]) -> bool:
+    """Put the descriptions of an extension into a packet; return whether it is whole.
+
+    See Adobe's XMP specification, part 3, section 1.1.3.1: behind the name, 32 digits by which the
+    packet refers to it, its length, and this segment's place in it.
+    """
+    name = next(iter(map(_value, _nodes(document, NOTE, "HasExtendedXMP"))), "").encode()
+    pieces = sorted(
+        (int.from_bytes(each[36:40]), int.from_bytes(each[32:36]), each[40:])
+        for each in segments
+        if each[:32] == name
+    )
+    content = b"".join(piece for _, _, piece in pieces)
+    extension = _parsed(content) if pieces and len(content) == pieces[0][1] else None
+    if extension is None:
+        return False
+    for description in _descriptions(_root(extension)):
+        _root(document).appendChild(document.importNode(description, True))
+    return True
