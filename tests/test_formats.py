@@ -364,8 +364,8 @@ def test_a_result_that_fails_leaves_the_old_one(
     file.write_bytes(b"old")
 
     def fails(error: BaseException) -> Callable[..., None]:
-        def encode(image: DecodedImage, place: Path, *_: object) -> None:
-            place.write_bytes(b"half")
+        def encode(image: DecodedImage, out: BinaryIO, *_: object) -> None:
+            out.write(b"half")
             raise error
 
         return encode
