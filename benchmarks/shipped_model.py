@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 import srkit
-from srkit.evaluation import Report
+from srkit.evaluation.report import Report
 
 
 def without_singles(report: Report) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from PIL import Image
 
 import srkit
 from srkit.demo import FACE
-from srkit.evaluation import Report
+from srkit.evaluation.report import Report
 from srkit.files import atomic
 
 DOCS = Path(__file__).parent

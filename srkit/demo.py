@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from srkit import defaults, registry
-from srkit.evaluation import bench
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Report
+from srkit.evaluation.run import bench
 from srkit.imaging import codec
 from srkit.imaging.codec import bicubic
 from srkit.inference.model import Model

@@ -11,14 +11,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import platformdirs
 
 from srkit.errors import InputError
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 LOCK = ".srkit.lock"
 _MARK = "srkit"
@@ -59,21 +55,31 @@ def atomic(file: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def lock(folder: Path, name: str = LOCK) -> AbstractContextManager[object]:
-    """Make a folder and keep others from writing it until this is left; a crash leaves it, too.
+@contextmanager
+def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
+    """Make a folder and keep other processes from writing it meanwhile; a crash sets it free.
 
     Raises:
         InputError: Another process writes it, or it can't be written.
     """
     import filelock  # most that write lock nothing
 
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(folder / name).acquire(timeout=0)
+        held = filelock.FileLock(folder / name).acquire(timeout=0)
     except filelock.Timeout as error:
         raise InputError(f"{folder} is being written by another process") from error
     except OSError as error:
         raise InputError(f"can't write to {folder}: {error.strerror or error}") from error
+    with held:
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                (folder / name).unlink()  # who has opened it meanwhile sees that it's gone
+                if new:
+                    folder.rmdir()  # if nothing came of it
 
 
 def sweep(folder: Path, *, below: bool = False) -> None:

@@ -19,10 +19,10 @@ from torch import Tensor
 from srkit.cli import main
 from srkit.cli.bench import by_name, parse_sizes
 from srkit.errors import InputError
-from srkit.evaluation import Report
 from srkit.evaluation import run as runner
 from srkit.evaluation.methods import Method, methods
 from srkit.evaluation.protocol import Protocol
+from srkit.evaluation.report import Report
 from srkit.evaluation.run import PARTIAL, bench, face_set
 from srkit.evaluation.store import Store
 

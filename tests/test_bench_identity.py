@@ -157,7 +157,7 @@ def made_up(rows: Sequence[tuple[str, float, float, float]]) -> Distances:
         Row(name, "1", "2", {"LR": floor, "bicubic": middle, "HR": ceiling})
         for name, floor, middle, ceiling in rows
     ]
-    return Distances({}, made, [], [], len({row[0] for row in rows}))
+    return Distances(protocol={}, rows=made, people=len({row[0] for row in rows}))
 
 
 def test_the_gap_closed_is_a_ratio_of_means_with_people_drawn_anew() -> None:

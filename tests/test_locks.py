@@ -36,18 +36,28 @@ def test_a_crash_sets_a_folder_free(tmp_path: Path) -> None:
         assert holder.stdout
         holder.stdout.readline()
         with pytest.raises(InputError, match="out is being written by another process"):
-            lock(folder)
+            lock(folder).__enter__()
         holder.kill()
-    with lock(folder), pytest.raises(InputError):
-        lock(folder)
-    with lock(folder):
-        pass
+    for _ in range(2):
+        with lock(folder):
+            with pytest.raises(InputError):
+                lock(folder).__enter__()
+            (folder / "result").touch()
+    assert [file.name for file in folder.iterdir()] == ["result"]
+
+
+def test_a_folder_in_which_nothing_was_written_goes(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    for name in ("old", "new"):
+        with lock(tmp_path / name):
+            pass
+    assert [file.name for file in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_folder_that_cant_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"can't write to .*file/out: Not a directory"):
-        lock(tmp_path / "file" / "out")
+        lock(tmp_path / "file" / "out").__enter__()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +81,7 @@ def test_the_second_run_in_a_folder_is_refused(
     crops(Path("in"), 2, 64)
     with lock(Path("out")):
         assert refused(*verb) == "srkit: out is being written by another process"
-    assert [file.name for file in Path("out").iterdir()] == [".srkit.lock"]
+        assert [file.name for file in Path("out").iterdir()] == [".srkit.lock"]
 
 
 def test_runs_of_upscale_share_a_folder(tmp_path: Path, crops: Crops, cli: Cli) -> None:

@@ -254,7 +254,7 @@ def report() -> Report:
     faces = {"distance": "L2", "base": "first", "embedder": "facenet", "alignment": "once"}
     distances = {"LR": 1.2, "bicubic": 1.0, "faces": 0.8, "theirs": 1.1, "HR": 0.4}
     rows = [Row("p", "1", "2", distances), Row("q", "1", "2", distances)]
-    whole = Distances({**stamp, **faces}, rows, [], [], 2)
+    whole = Distances(protocol={**stamp, **faces}, rows=rows, people=2)
     return Report(
         {}, quality, everybody=whole, warnings=["mind this"], run={"machine": {"cores": 2}}
     )

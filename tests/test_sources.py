@@ -140,6 +140,23 @@ def test_folders_named_after_splits_are_read(
     assert {f.parent.name for f in sources.split_files(tmp_path)} == {names[0]}
 
 
+def test_folders_that_look_split_and_arent_read_so_are_one_line(
+    tmp_path: Path, crops: Crops
+) -> None:
+    for folder in ("train_HR", "DIV2K-valid", "Val_Kilmer"):
+        crops(tmp_path / folder, 2, 24)
+    loader, _ = open_loader(tmp_path, None, recipe(), device=CPU, cache=False)
+    assert loader.notes[0] == (
+        f"{tmp_path} looks split, and isn't read so: rename DIV2K-valid, Val_Kilmer, train_HR to "
+        "train, val or test"
+    )
+    (tmp_path / "train_HR").rename(tmp_path / "Train")
+    assert "rename DIV2K-valid, Val_Kilmer to" in sources.notes_on(tmp_path)[0]
+    (tmp_path / "DIV2K-valid").rename(tmp_path / "people")
+    (tmp_path / "Train").rename(tmp_path / "more")
+    assert sources.notes_on(tmp_path) == []
+
+
 def test_a_plain_folder_is_all_for_training_subfolders_too(tmp_path: Path, crops: Crops) -> None:
     crops(tmp_path, 3, 20)
     crops(tmp_path / "more", 2, 20)

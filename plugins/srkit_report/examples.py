@@ -43,7 +43,7 @@ def examples(quality: Quality, render: Callable[[int], Mapping[str, Pixels]]) ->
 
     Args:
         quality: What was measured.
-        render: See `srkit.evaluation.Report`.
+        render: See `srkit.evaluation.report.Report`.
     """
     if not quality.models:
         return

@@ -34,7 +34,7 @@ from srkit.data.cache import (
 )
 from srkit.data.datasets import Dataset, Layout, Pairs, row_keys
 from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
-from srkit.data.sources import find, find_held_out
+from srkit.data.sources import find, find_held_out, notes_on
 from srkit.data.workers import DatasetReader, Reader, StreamReader, frame_sample, in_workers
 from srkit.errors import InputError
 from srkit.hookspecs import StreamSource
@@ -273,7 +273,7 @@ def open_loader(
     if held_out is None:
         held_out = _images_at(others[:MOST_HELD_OUT], train, decoded)
     keys = decoded.keys[rows]
-    notes = [*decoded.notes, *_copies(keys, held_out)]
+    notes = [*notes_on(source), *decoded.notes, *_copies(keys, held_out)]
     if isinstance(train, Pairs) and not rank:
         notes += misaligned(train)
     sampler = Sampler(len(rows), recipe.batch_size, recipe.seed)

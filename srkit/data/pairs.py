@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from srkit.data.datasets import Pairs
-from srkit.errors import InputError
+from srkit.errors import InputError, first_of
 from srkit.imaging import codec
 from srkit.recipe import Recipe
 
 # Names of folders, case aside.
 SPLITS = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
 }
 SIDES = {"lr": ("lr", "lq"), "hr": ("hr", "hq", "gt")}
 
@@ -21,6 +22,21 @@ SIDES = {"lr": ("lr", "lq"), "hr": ("hr", "hq", "gt")}
 def split_folders(folder: Path, split: str) -> list[Path]:
     """Return the subfolders that are named after a split: ``train``, ``val`` or ``test``."""
     return _named(folder, SPLITS[split])
+
+
+def unread_splits(folder: Path) -> list[str]:
+    """Return a line on subfolders that look like splits, as ``train_HR``, and aren't read so."""
+    splits, unread = set[str](), set[str]()
+    for path in folder.iterdir():
+        words = {*re.split("[^a-z]+", path.name.lower())} if path.is_dir() else set()
+        named = {split for split, names in SPLITS.items() if words.intersection(names)}
+        splits |= named
+        if named and not any(path.name.lower() in names for names in SPLITS.values()):
+            unread.add(path.name)
+    if len(splits) < 2 or not unread:  # a person may be called Val
+        return []
+    names = first_of(unread)
+    return [f"{folder} looks split, and isn't read so: rename {names} to train, val or test"]
 
 
 def _named(folder: Path, names: tuple[str, ...]) -> list[Path]:

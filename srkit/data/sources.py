@@ -205,6 +205,14 @@ def locate(name: str | Path, *, purpose: str = TRAINING) -> Path:
     )
 
 
+def notes_on(address: str | Path) -> list[str]:
+    """Return what the user should know of a folder before its images are used."""
+    try:
+        return pairs.unread_splits(locate(address))
+    except (InputError, OSError):  # no folder; or reading it says why it can't be read
+        return []
+
+
 def split_files(folder: Path, split: str = "train") -> list[Path]:
     """Return a split's image files, sorted.
 

@@ -76,8 +76,8 @@ def measure(
         protocol: How they are degraded and compared.
         batch_size: Images of one size upscaled at once; fewer of large ones.
         partial: Stores scores as they are computed, so that the same call goes on after a kill. It
-            is to be deleted when the result has been written; see `PartialScores`. With metrics of
-            sets all is computed again.
+            is to be deleted when the result has been written. With metrics of sets all is computed
+            again.
         device: Where images are degraded and scored. A method computes on its own.
         progress: Called with ``"scores"``, how many are done, and of how many: one an image and
             method.
@@ -98,8 +98,10 @@ def measure(
     scorer = Scorer(protocol, device)
     runs = [MethodRun(method, scorer) for method in methods]
     # Metrics of sets have to see every image again.
-    stored = PartialScores(None if protocol.set_metrics else partial, methods, protocol, device)
-    scores = stored.get(images)
+    store = Store(None) if protocol.set_metrics or partial is None else partial
+    keys = _keys(images, methods, protocol, device)
+    stored = store.get(SPACE, list(keys.values()))
+    scores = {each: json.loads(stored[key]) for each, key in keys.items() if key in stored}
     resumed = len(scores)
     todo = [image for image in images if image.sha256 not in scores]
     done, total = (len(images) - len(todo)) * len(runs), len(images) * len(runs)
@@ -113,7 +115,7 @@ def measure(
                     fresh[image.sha256][run.method.name] = values
                 done += len(batch)
                 progress("scores", done, total)
-            stored.put(fresh)
+            store.put(SPACE, {keys[each]: _text(value).encode() for each, value in fresh.items()})
             scores |= fresh
     return Quality(
         protocol=protocol.stamp([image.file for image in images]),
@@ -341,43 +343,19 @@ def _about(kind: str, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return about
 
 
-class PartialScores:
-    """Scores of a bench that isn't finished, so that it goes on after a kill.
+def _keys(
+    images: Sequence[ImageFile], methods: Sequence[Method], protocol: Protocol, device: torch.device
+) -> dict[str, bytes]:
+    """Return what each image's scores are stored under, by its SHA-256: all that decides them.
 
-    They are found by what decides them: protocol, methods, metrics, versions, the device, and the
-    image's bytes. A model's code may change without its weights, so they aren't for later
-    benches: who made the store deletes it when the report is written. Without a store nothing is
-    stored.
+    A model's code may change without its weights, so scores are for a bench that goes on, not for
+    later ones.
     """
-
-    def __init__(
-        self,
-        store: Store | None,
-        methods: Sequence[Method],
-        protocol: Protocol,
-        device: torch.device,
-    ) -> None:
-        self.store = store
-        providers = [registry.provenance("metrics", name) for name in protocol.metrics]
-        compared = [[m.name, m.sha256, dict(m.metadata)] for m in methods]
-        self.salt = _text([protocol.stamp([]), providers, device.type, compared])
-
-    def _key(self, digest: str) -> bytes:
-        return hashlib.sha256(f"{self.salt} {digest}".encode()).digest()
-
-    def get(self, images: Sequence[ImageFile]) -> dict[str, ImageScores]:
-        """Return what is stored of images, by their SHA-256."""
-        if self.store is None:
-            return {}
-        keys = {self._key(image.sha256): image.sha256 for image in images}
-        values = self.store.get(SPACE, list(keys))
-        return {keys[key]: json.loads(value) for key, value in values.items()}
-
-    def put(self, scores: Mapping[str, ImageScores]) -> None:
-        """Store the scores of images by their SHA-256: all of it or nothing."""
-        if self.store is not None:
-            values = {self._key(digest): _text(value).encode() for digest, value in scores.items()}
-            self.store.put(SPACE, values)
+    providers = [registry.provenance("metrics", name) for name in protocol.metrics]
+    compared = [[m.name, m.sha256, dict(m.metadata)] for m in methods]
+    salt = _text([protocol.stamp([]), providers, device.type, compared])
+    digests = {image.sha256 for image in images}
+    return {each: hashlib.sha256(f"{salt} {each}".encode()).digest() for each in digests}
 
 
 def _text(value: Any) -> str:

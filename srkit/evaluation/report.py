@@ -11,13 +11,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from srkit import foreign, plugins, registry
 from srkit.errors import InputError
 from srkit.evaluation import statistics
 from srkit.evaluation.methods import BICUBIC, HR, LR, REFERENCES
-from srkit.evaluation.statistics import DRAWS, Array, Difference, Estimate
+from srkit.evaluation.statistics import DRAWS, Difference, Estimate
 from srkit.files import write_text
 from srkit.options import validated
 
@@ -165,6 +163,30 @@ class Quality:
         return {"mean": self.mean(method, metric), "gain": gain, "gain_95": interval}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What identity is measured with.
+
+    Attributes:
+        protocol: The stamp of `Verifier.stamp`, and how photos were chosen.
+        people: Number of people that count.
+        no_face: Photos in which no face was found, as ``person/photo``; with the reason, where
+            they couldn't be read.
+        left_out: People who can't be measured, and why.
+        notes: What else a reader must know.
+    """
+
+    protocol: dict[str, Any]
+    people: int
+    no_face: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
 @dataclass(frozen=True)
 class Row:
     """One probe: a person, a photo, its base, and the distance by every method."""
@@ -175,26 +197,15 @@ class Row:
     distances: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Distances:
+@dataclass(frozen=True, kw_only=True)
+class Distances(Identity):
     """Identity distances of every probe from its person's base.
 
     Attributes:
-        protocol: The stamp of `Protocol.stamp`, the embedder, the alignment and the bases.
         rows: One a probe, in the order of people and photos; at least one.
-        no_face: Photos in which no face was found, as ``person/photo``; with the reason, where
-            they couldn't be read.
-        left_out: People without a base or a probe with a face, and which of the two.
-        people: Number of people that have rows.
-        notes: What else a reader must know.
     """
 
-    protocol: dict[str, Any]
     rows: list[Row]
-    no_face: list[str]
-    left_out: list[str]
-    people: int
-    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if len({tuple(row.distances) for row in self.rows}) != 1:
@@ -215,7 +226,7 @@ class Distances:
 
     def interval(self, method: str) -> tuple[float, float]:
         """Return the 95% interval of the mean (bootstrap over people)."""
-        return statistics.interval(self.scores(method), [row.person for row in self.rows])
+        return statistics.interval(self.scores(method), self._owners)
 
     def ratio(self, method: str) -> float:
         """Return a method's mean as a multiple of bicubic's; NaN of a mean of 0."""
@@ -228,19 +239,17 @@ class Distances:
         1 is as near as HR, 0 as far as LR; both ends can be passed. The interval is that of the
         ratio of means (bootstrap over people).
         """
-        # Sorted, so that a resample is of the same people however they are listed.
-        people = {name: place for place, name in enumerate(sorted({r.person for r in self.rows}))}
-        owner = [people[row.person] for row in self.rows]
+        # Sums of the same rows, by person: their number cancels out.
+        sums = [
+            statistics.by_group(self.scores(name), self._owners)[0] for name in (method, LR, HR)
+        ]
+        drawn = statistics.weights(len(sums[0]), DRAWS, 0)
+        whole, *_ = statistics.share(*(values.sum(keepdims=True) for values in sums))
+        return Estimate.of(float(whole), statistics.share(*(drawn @ values for values in sums)))
 
-        def sums(method: str) -> Array:
-            return np.bincount(owner, self.scores(method), len(people)).astype(np.float64)
-
-        # Means of the same rows: their number cancels out.
-        drawn, once = statistics.weights(len(people), DRAWS, 0), np.ones((1, len(people)))
-        draws, whole = (
-            statistics.share(w @ sums(method), w @ sums(LR), w @ sums(HR)) for w in (drawn, once)
-        )
-        return Estimate.of(float(whole[0]), draws)
+    @property
+    def _owners(self) -> list[str]:
+        return [row.person for row in self.rows]
 
     def as_json(self) -> dict[str, Any]:
         """Return the distances and the figures under the table."""
@@ -252,7 +261,7 @@ class Distances:
             }
             for method in self.methods
         }
-        return {**asdict(self), "summary": summary}
+        return {**super().as_json(), "summary": summary}
 
 
 @dataclass(frozen=True)
@@ -297,40 +306,25 @@ class SizeScores:
     scores: dict[str, dict[str, Estimate]]
 
 
-@dataclass(frozen=True)
-class Pairs:
+@dataclass(frozen=True, kw_only=True)
+class Pairs(Identity):
     """Verification of pairs.
 
     Attributes:
-        protocol: The stamp of `Protocol.stamp`, the embedder, the alignment and the draw.
         scores: By method: ``LR``, ``bicubic``, each model, ``HR``.
         same: Number of same pairs.
         different: Number of different pairs drawn, for the spread of distances.
         impostors: Number of different pairs the rates rest on: all of probes and gallery.
-        people: Number of people in the draw.
-        photos: Number of their photos in it.
-        no_face: Photos in which no face was found, as ``person/photo``; with the reason, where
-            they couldn't be read.
-        left_out: People who can make no pair, and why.
+        photos: Number of the people's photos in the draw.
         sizes: The same over the size of LR.
-        notes: What else a reader must know.
     """
 
-    protocol: dict[str, Any]
     scores: dict[str, PairScores]
     same: int
     different: int
     impostors: int
-    people: int
     photos: int
-    no_face: list[str]
-    left_out: list[str]
     sizes: list[SizeScores]
-    notes: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

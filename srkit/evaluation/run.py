@@ -133,7 +133,7 @@ def bench(
     parts: dict[str, Any] = {}
     used, warnings = [*files], list[str]()
     with lock(folder) if folder else nullcontext():
-        unfinished = Store(folder / PARTIAL) if folder else None
+        unfinished = Store(folder / PARTIAL if folder else None)
         if files:
             on = device_named(device)
             quality = measure(compared, files, protocol, partial=unfinished, device=on, **options)
@@ -151,6 +151,8 @@ def bench(
             warnings += embedder_overlap(own, embeds)
         counts = photos_trained_on(own, used)
         unknown = [model.name for model in own if model.sha256 and model.name not in counts]
+        if files:
+            quality.notes.extend(sources.notes_on(data or "celeba"))
         if files and unknown:
             quality.notes.append(
                 f"whether it was trained on these images isn't known: {', '.join(unknown)}"
@@ -167,8 +169,7 @@ def bench(
         )
         if folder:
             result.publish(folder)
-        if unfinished:
-            unfinished.delete()
+        unfinished.delete()
     return result
 
 

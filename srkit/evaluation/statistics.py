@@ -99,7 +99,7 @@ def interval(
     scores = np.asarray(values, dtype=np.float64)
     if not scores.size:
         return math.nan, math.nan
-    sums, sizes = _by_group(scores, groups)
+    sums, sizes = by_group(scores, groups)
     rng, count = np.random.default_rng(seed), len(sums)
     means = []
     for rows in _rows(DRAWS, count):
@@ -146,7 +146,7 @@ def flipped(values: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0
         groups: Same length: their values are flipped together.
         seed: Seed of the flips.
     """
-    sums, _ = _by_group(np.asarray(values, dtype=np.float64), groups)
+    sums, _ = by_group(values, groups)
     sums = sums[sums != 0]  # nothing changes when nothing is flipped
     count, size = len(sums), np.abs(sums).sum()
     least = abs(sums.sum()) - EQUAL * size
@@ -193,12 +193,13 @@ def weights(people: int, draws: int, seed: int) -> Array:
     return drawn
 
 
-def _by_group(scores: Array, groups: ArrayLike | None) -> tuple[Array, Array]:
+def by_group(scores: ArrayLike, groups: ArrayLike | None) -> tuple[Array, Array]:
     """Return each group's sum and size; every value is a group by itself without ``groups``."""
+    values = np.asarray(scores, dtype=np.float64)
     if groups is None:
-        return scores, np.ones(len(scores))
+        return values, np.ones(len(values))
     place: NDArray[np.intp] = np.unique(np.asarray(groups), return_inverse=True)[1]
-    sums = np.bincount(place, weights=scores).astype(np.float64)  # it is that: for mypy
+    sums = np.bincount(place, weights=values).astype(np.float64)  # it is that: for mypy
     return sums, np.bincount(place).astype(np.float64)
 
 

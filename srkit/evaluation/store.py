@@ -25,17 +25,18 @@ class Store:
     """Bytes by space and key.
 
     Args:
-        file: The database; made, with its folder, when something is first stored.
+        file: The database; made, with its folder, when something is first stored. None for a
+            store that forgets everything.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path | None) -> None:
         self.file = file
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _open(self, file: Path) -> Iterator[sqlite3.Connection]:
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.file, timeout=TIMEOUT)) as connection:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(file, timeout=TIMEOUT)) as connection:
                 connection.execute(
                     "CREATE TABLE IF NOT EXISTS kept (space TEXT, key BLOB, value BLOB, "
                     "PRIMARY KEY (space, key)) WITHOUT ROWID"
@@ -43,9 +44,7 @@ class Store:
                 with connection:  # commits, or rolls back
                     yield connection
         except (sqlite3.Error, OSError) as error:
-            raise InputError(
-                f"{self.file}: can't be used ({error}); delete it, or make room"
-            ) from error
+            raise InputError(f"{file}: can't be used ({error}); delete it, or make room") from error
 
     def get(self, space: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the values under these keys; keys without one are left out.
@@ -53,10 +52,10 @@ class Store:
         Raises:
             InputError: The file is damaged, or can't be read.
         """
-        if not self.file.is_file():
-            return {}
         values: dict[bytes, bytes] = {}
-        with self._open() as connection:
+        if not (self.file and self.file.is_file()):
+            return values
+        with self._open(self.file) as connection:
             for first in range(0, len(keys), QUERY):
                 batch = keys[first : first + QUERY]
                 marks = ", ".join("?" * len(batch))
@@ -72,7 +71,9 @@ class Store:
         Raises:
             InputError: The file is damaged, or the disk is full.
         """
-        with self._open() as connection:
+        if self.file is None:
+            return
+        with self._open(self.file) as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)",
                 [(space, key, value) for key, value in values.items()],
@@ -112,8 +113,9 @@ class Store:
 
     def delete(self) -> None:
         """Remove the file."""
-        self.file.unlink(missing_ok=True)
-        self.file.with_name(self.file.name + "-journal").unlink(missing_ok=True)
+        if self.file:
+            self.file.unlink(missing_ok=True)
+            self.file.with_name(self.file.name + "-journal").unlink(missing_ok=True)
 
 
 def default_store() -> Store:

@@ -9,10 +9,11 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ COPY, COPY_MIN_SIZE = 160, 60
 BATCH = 32  # photos: what a kill can cost
 
 Box = tuple[float, float, float, float] | None
+Found = tuple[int, Box]  # number of faces, and the largest one's box
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,32 +103,43 @@ class Finder:
         keys = [_key(each, settings) for each in read_ahead(content, photos)]
         reasons: dict[bytes, str] = {}
 
-        def search(batch: Sequence[tuple[bytes, Path]]) -> list[bytes | None]:
-            boxes: list[bytes | None] = []
+        def search(batch: Sequence[tuple[bytes, Path]]) -> Iterator[Found | None]:
             images = read_ahead(_decoded, [photo for _, photo in batch])
             for (key, _), image in zip(batch, images, strict=True):
                 if isinstance(image, str):  # isn't stored: it may be readable tomorrow
                     reasons[key] = image
-                    boxes.append(None)
+                    yield None
                 else:
                     faces = self._on_photos.faces(image)
-                    boxes.append(json.dumps([len(faces), _largest(faces)]).encode())
-            return boxes
+                    yield len(faces), _largest(faces)
 
-        boxes = self.store.computed(
-            SPACE,
-            {key: (key, photo) for key, photo in zip(keys, photos, strict=True)},
-            search,
-            batch_size=BATCH,
-            progress=partial(self.progress, "faces"),
-        )
         located = []
-        for key, photo in zip(keys, photos, strict=True):
-            count, box = json.loads(boxes.get(key, b"[0, null]"))
+        items = list(zip(keys, photos, strict=True))
+        for (key, photo), (count, box) in zip(
+            items, self._searched(keys, items, search, "faces"), strict=True
+        ):
             if count > 1:
                 self._several.add(photo)
-            located.append(Located(photo, tuple(box) if box else None, reasons.get(key, "")))
+            located.append(Located(photo, box, reasons.get(key, "")))
         return located
+
+    def _searched(
+        self,
+        keys: Sequence[bytes],
+        items: Sequence[T],
+        search: Callable[[Sequence[T]], Iterable[Found | None]],
+        what: str,
+    ) -> list[Found]:
+        """Return what is stored under each key, or what a search of its item finds."""
+        stored = self.store.computed(
+            SPACE,
+            dict(zip(keys, items, strict=True)),
+            lambda batch: [each and json.dumps(each).encode() for each in search(batch)],
+            batch_size=BATCH,
+            progress=partial(self.progress, what),
+        )
+        found = (json.loads(stored.get(key, b"[0, null]")) for key in keys)
+        return [(count, tuple(box) if box else None) for count, box in found]
 
     def crops(self, located: Sequence[Located], size: int) -> Tensor:
         """Return faces as images, uint8, ``B3SS``; see `srkit.faces.align.crop`.
@@ -157,41 +171,28 @@ class Finder:
         """
         arrays = list(results.permute(0, 2, 3, 1).contiguous().numpy())
         hashes = [hashlib.sha256(f"{a.shape} ".encode() + a.tobytes()).digest() for a in arrays]
-        keys = [_key(each, f"result {COPY} {COPY_MIN_SIZE} {CONFIDENCE}") for each in hashes]
+        settings = f"result, counted {COPY} {COPY_MIN_SIZE} {CONFIDENCE}"
+        keys = [_key(each, settings) for each in hashes]
         images = [Image.fromarray(array) for array in arrays]
-        stored = self.store.computed(
-            SPACE,
-            dict(zip(keys, images, strict=True)),
-            lambda batch: [_to_bytes(self._on_copy(image)) for image in batch],
-            batch_size=BATCH,
-            progress=partial(self.progress, "faces on results"),
-        )
-        boxes = [_from_bytes(stored[key]) for key in keys]
+        boxes = [
+            box for _, box in self._searched(keys, images, self._on_copies, "faces on results")
+        ]
         crops = [
             _tensor(image if box is None else align.crop(image, Face(box, 1.0), image.width))
             for image, box in zip(images, boxes, strict=True)
         ]
         return torch.stack(crops), boxes.count(None)
 
-    def _on_copy(self, image: Image.Image) -> Box:
-        copy = image.resize((COPY, COPY), Image.Resampling.BICUBIC)
-        if (box := _largest(self._on_results.faces(copy))) is None:
-            return None
-        left, top, right, bottom = (place * image.width / COPY for place in box)
-        return left, top, right, bottom
+    def _on_copies(self, images: Sequence[Image.Image]) -> Iterator[Found]:
+        for image in images:
+            copy = image.resize((COPY, COPY), Image.Resampling.BICUBIC)
+            faces = self._on_results.faces(copy)
+            left, top, right, bottom = (v * image.width / COPY for v in _largest(faces) or [0] * 4)
+            yield len(faces), (left, top, right, bottom) if faces else None
 
 
 def _largest(faces: Sequence[Face]) -> Box:
     return faces[0].box if faces else None
-
-
-def _to_bytes(box: Box) -> bytes:
-    return json.dumps(box).encode()
-
-
-def _from_bytes(stored: bytes | None) -> Box:
-    box = json.loads(stored) if stored else None
-    return tuple(box) if box else None
 
 
 def content(photo: Path) -> bytes:

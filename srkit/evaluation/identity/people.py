@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from srkit.errors import InputError, first_of
 from srkit.evaluation.identity.faces import Finder, Located, content
 from srkit.evaluation.protocol import encoded
 from srkit.hookspecs import Person
+from srkit.readahead import read_ahead
 
 Roles = list[tuple[str, list[Path]]]  # a person's photos, the base or the gallery's first
 
@@ -49,11 +50,10 @@ def without_copies(people: Iterable[Person]) -> tuple[list[Person], list[str]]:
     """
     named = by_name(people)
     holders: dict[bytes, list[tuple[str, Path]]] = {}
-    sizes = Counter(_bytes(photo) for person in named for photo in person.photos)
-    for person in named:
-        for photo in person.photos:
-            if (size := _bytes(photo)) and sizes[size] > 1:
-                holders.setdefault(content(photo), []).append((person.name, photo))
+    photos = [(person.name, photo) for person in named for photo in person.photos]
+    contents = read_ahead(content, [photo for _, photo in photos])
+    for holder, what in zip(photos, contents, strict=True):
+        holders.setdefault(what, []).append(holder)
     copies = set[tuple[str, Path]]()
     for held in holders.values():
         copies.update(held[1:] if len({name for name, _ in held}) == 1 else held)
@@ -64,13 +64,6 @@ def without_copies(people: Iterable[Person]) -> tuple[list[Person], list[str]]:
     names = [f"{name}/{photo.name}" for name, photo in copies]
     text = f"photos left out, which are copies of others: {len(names)} ({first_of(names)})"
     return kept, [text] if copies else []
-
-
-def _bytes(photo: Path) -> int:
-    try:
-        return photo.stat().st_size
-    except OSError:
-        return 0  # who decodes it will say why it can't be read
 
 
 def draw(people: Sequence[Person], count: int, photos: int, seed: int) -> list[Person]:
@@ -153,6 +146,16 @@ class _Candidate:
     photos: list[Path]
     faces: list[Located] = field(default_factory=list)
 
+    def has(self, wanted: int, finder: Finder, no_face: list[str]) -> bool:
+        """Search photos until there are as many faces; note those without."""
+        while len(self.faces) < wanted and self.photos:
+            (face,) = finder.find([self.photos.pop(0)])
+            if face.box:
+                self.faces.append(face)
+            else:
+                no_face.append(face.label(self.name))
+        return len(self.faces) >= wanted
+
 
 def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) -> Drawn:
     """Draw same pairs by seed.
@@ -182,7 +185,10 @@ def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) 
     pairs: list[tuple[_Candidate, Located]] = []
     wanted = 2  # faces of each: the gallery's, and the first probe
     while turn and len(pairs) < count:
-        turn = _with_faces(turn, wanted, count - len(pairs), finder, no_face)
+        need = count - len(pairs)
+        # What most will need at once: then it is stored.
+        finder.find([photo for c in turn[:need] for photo in c.photos[: wanted - len(c.faces)]])
+        turn = list(islice((c for c in turn if c.has(wanted, finder, no_face)), need))
         pairs += [(candidate, candidate.faces[wanted - 1]) for candidate in turn]
         wanted += 1
     left_out += [
@@ -212,29 +218,3 @@ def _candidate(person: Person, seed: int) -> _Candidate:
     # Whoever else there is. By bytes, for a folder's name may be no valid text.
     random.Random(encoded(f"{seed} {person.name}")).shuffle(photos)
     return _Candidate(person.name, photos)
-
-
-def _with_faces(
-    candidates: Sequence[_Candidate], wanted: int, need: int, finder: Finder, no_face: list[str]
-) -> list[_Candidate]:
-    """Return the first people, at most ``need``, on whose photos ``wanted`` faces are found."""
-    reached: list[_Candidate] = []
-    waiting = list(candidates)
-    while waiting and len(reached) < need:
-        lack = need - len(reached)
-        batch, waiting = waiting[:lack], waiting[lack:]
-        # Each person's photos are searched one after another, until there are enough faces.
-        while lacking := [c for c in batch if len(c.faces) < wanted and c.photos]:
-            searched = []
-            for candidate in lacking:
-                lack = wanted - len(candidate.faces)
-                searched += [(candidate, photo) for photo in candidate.photos[:lack]]
-                del candidate.photos[:lack]
-            located = finder.find([photo for _, photo in searched])
-            for (candidate, _), face in zip(searched, located, strict=True):
-                if face.box:
-                    candidate.faces.append(face)
-                else:
-                    no_face.append(face.label(candidate.name))
-        reached += [candidate for candidate in batch if len(candidate.faces) >= wanted]
-    return reached
