@@ -390,11 +390,11 @@ def test_the_first_perceptual_metric_is_plotted_against_distortion(quality: Qual
     assert charts.tradeoff(scored({"bicubic": [1.0]})) is None
 
 
-def test_what_has_no_interval_or_an_infinite_one_isnt_drawn() -> None:
-    scores = {"bicubic": [20.0, 21.0], "one": [math.inf, 22.0]}
-    report = Report({}, scored(scores))
+@pytest.mark.parametrize(("score", "drawn"), [(22.0, True), (math.inf, False)])
+def test_what_has_no_interval_isnt_drawn(score: float, drawn: bool) -> None:
+    report = Report({}, scored({"bicubic": [20.0, 21.0], "one": [math.inf, score]}))
     gains = {table.name: table for table in report.tables()}["gains"]
-    assert charts.intervals(gains, "gains", "") is None
+    assert (charts.intervals(gains, "gains", "") is not None) == drawn
 
 
 def test_equal_reports_are_equal_files_and_matplotlib_is_left_alone(

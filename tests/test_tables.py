@@ -140,7 +140,7 @@ def test_markdown() -> None:
     )
 
     whole = replace(report({"one": 1.0}), warnings=["mind this"]).tables().markdown()
-    titles = ("**Quality, ", "| bicubic | ", "**Gain over", "protocol: name paper", "warning: mind")
+    titles = ("warning: mind", "**Quality, ", "| bicubic | ", "**Gain over", "protocol: name paper")
     assert [whole.index(title) for title in titles] == sorted(map(whole.index, titles))
 
 

@@ -27,9 +27,7 @@ Metrics = Mapping[str, Mapping[str, Any]]
 
 def of_report(report: Report) -> Tables:
     """Return all tables of a report."""
-    tables: list[Table] = []
-    if report.quality:
-        tables += quality_tables(report.quality)
+    tables = quality_tables(report.quality) if report.quality else []
     if report.distances:
         tables += distance_tables(report.distances)
     if report.everybody:
@@ -38,7 +36,7 @@ def of_report(report: Report) -> Tables:
     if report.pairs:
         tables.append(pairs_table(report.pairs))
         tables += [sizes_table(report.pairs)] if report.pairs.sizes else []
-    return Tables(tables, [f"warning: {text}" for text in report.warnings])
+    return Tables(tables, head=[f"warning: {text}" for text in report.warnings])
 
 
 def leader(
@@ -81,13 +79,14 @@ def means_table(quality: Quality) -> Table:
     """Return every method's mean by every metric."""
     metrics = {**quality.metrics, **quality.set_metrics}
     best = {name: _best(quality, name) for name in quality.metrics}
+    headings = [heading(*item) for item in metrics.items()] + [TIME] * bool(quality.seconds)
     rows = []
     for method in quality.scores:
-        means = {name: quality.mean(method, name) for name in quality.metrics}
-        means |= quality.set_scores.get(method, {})
+        means = [quality.mean(method, name) for name in quality.metrics]
+        means += [quality.set_scores[method][name] for name in quality.set_metrics]
         values = [
-            Value(means[name], digits=digits(metric), best=best.get(name) == method)
-            for name, metric in metrics.items()
+            Value(mean, digits=digits(metrics[name]), best=best.get(name) == method)
+            for name, mean in zip(metrics, means, strict=True)
         ]
         if quality.seconds:
             values.append(Value(1000 * quality.seconds.get(method, math.nan), digits=1))
@@ -96,15 +95,9 @@ def means_table(quality: Quality) -> Table:
     notes = [f"lower is better: {'; '.join(lower)}"] if lower else []
     if any(best.values()):
         notes.append("bold: better than every other method, by the interval of the difference")
-    return Table(
-        "quality",
-        f"Quality, mean of {len(quality.images)} images",
-        ["method"],
-        [heading(*item) for item in metrics.items()] + [TIME] * bool(quality.seconds),
-        rows,
-        [*notes, *exact_notes(quality), *quality.notes],
-        quality.protocol,
-    )
+    notes += [*exact_notes(quality), *quality.notes]
+    title = f"Quality, mean of {len(quality.images)} images"
+    return Table("quality", title, ["method"], headings, rows, notes, quality.protocol)
 
 
 def exact_notes(quality: Quality) -> Iterator[str]:
@@ -132,25 +125,15 @@ def _best(quality: Quality, metric: str) -> str | None:
 
 def gains_table(quality: Quality) -> Table:
     """Return what each method gains over bicubic."""
-    rows = [
-        (
-            [method],
-            [
-                Value(*quality.gain(method, name), digits(metric), "signed")
-                for name, metric in quality.metrics.items()
-            ],
-        )
-        for method in quality.scores
-        if method != BICUBIC
-    ]
-    return Table(
-        "gains",
-        "Gain over bicubic [95%, paired bootstrap over images]",
-        ["method"],
-        [heading(*item) for item in quality.metrics.items()],
-        rows,
-        protocol=quality.protocol,
-    )
+
+    def gains(method: str) -> list[Value]:
+        metrics = quality.metrics.items()
+        return [Value(*quality.gain(method, m), digits(about), "signed") for m, about in metrics]
+
+    title = "Gain over bicubic [95%, paired bootstrap over images]"
+    headings = [heading(*item) for item in quality.metrics.items()]
+    rows = [([method], gains(method)) for method in quality.scores if method != BICUBIC]
+    return Table("gains", title, ["method"], headings, rows, protocol=quality.protocol)
 
 
 def versus_table(
@@ -196,30 +179,18 @@ def distances_table(distances: Distances, name: str, title: str) -> Table:
     ends = {method: distances.interval(method) for method in distances.methods}
     compared = [method for method in distances.methods if method not in (LR, HR)]
     best = leader(compared, lambda m: -distances.mean(m), lambda a, b: ends[a][1] < ends[b][0])
-    rows = [
-        (
-            [method],
-            [
-                Value(distances.mean(method), *ends[method], best=method == best),
-                Value(distances.ratio(method)),
-                _value(distances.closed(method) if method in compared else None, "percent"),
-            ],
-        )
-        for method in distances.methods
-    ]
+    rows = []
+    for method in distances.methods:
+        mean = Value(distances.mean(method), *ends[method], best=method == best)
+        closed = distances.closed(method) if method in compared else None
+        rows.append(([method], [mean, Value(distances.ratio(method)), _value(closed, "percent")]))
     note = (
         f"{len(distances.rows)} probes of {distances.people} people; lower is closer; LR is the "
         "floor, HR the ceiling, and the gap that from the one to the other; intervals by person"
     )
-    return Table(
-        name,
-        f"{title}, {distances.protocol['embedder']}",
-        ["method"],
-        ["distance", "of bicubic", "gap closed"],
-        rows,
-        [note, *_missing(distances)],
-        distances.protocol,
-    )
+    title, notes = f"{title}, {distances.protocol['embedder']}", [note, *_missing(distances)]
+    headings = ["distance", "of bicubic", "gap closed"]
+    return Table(name, title, ["method"], headings, rows, notes, distances.protocol)
 
 
 def pairs_table(pairs: Pairs) -> Table:
