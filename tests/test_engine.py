@@ -44,7 +44,7 @@ from srkit.training.parts import build_parts, rehearse
 from srkit.training.run_folder import RunFolder
 from srkit.training.state import State, Window
 from srkit.training.step import lr_of, step
-from srkit.training.validation import better
+from srkit.training.validation import Validation, better
 
 CPU = torch.device("cpu")
 
@@ -1117,3 +1117,12 @@ def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch: pytest.Monkey
     assert third == "left out a\\nb"
     assert second.startswith("step 150 of 2,000  l1 0.03 77 images/s  ")
     assert second.endswith(" left")
+
+
+def test_a_flat_image_leaves_the_mean_of_a_validation_finite() -> None:
+    hr = torch.stack([torch.zeros(3, 16, 16), torch.rand(3, 16, 16)])
+    sr = torch.stack([hr[0], hr[1] / 2])
+    validation = Validation(torch.zeros(2, 3, 4, 4), hr, 4, ("psnr",))
+    alone = Validation(torch.zeros(1, 3, 4, 4), hr[1:], 4, ("psnr",))
+    assert validation.scores(sr)["psnr"] == pytest.approx(alone.scores(sr[1:])["psnr"])
+    assert math.isinf(Validation(torch.zeros(1, 3, 4, 4), hr[:1], 4).scores(sr[:1])["psnr"])

@@ -78,7 +78,6 @@ def paper(
     study = Study(chosen, seeds, changes, data, verify_data, out, device)
     budget = "" if steps else time_budget or "2h"
     study.require_settings()
-    study.require_time(budget)
     runs = study.runs(study.plan(steps or [], budget))
     with lock(out):
         if seeds == 1:
@@ -131,15 +130,6 @@ class Study:
                 raise srkit.InputError(f"--set {path}: no chosen scenario has such a part")
         self.runs([1] * len(recipes))
 
-    def require_time(self, budget: str) -> None:
-        """Refuse a time budget of less than `LEAST` for each training."""
-        trainings = len(self.scenarios) * self.seeds
-        if budget and srkit.parse_time(budget) < LEAST * trainings:
-            raise srkit.InputError(
-                f"--time-budget {budget} is too short for {trainings} trainings of a minute or "
-                f"more: give {_minutes(LEAST * trainings)} at least"
-            )
-
     def runs(self, steps: Sequence[int]) -> list[Run]:
         """Return all trainings, given the steps of each scenario."""
         runs = []
@@ -171,6 +161,12 @@ class Study:
         """
         options = {key: vars(self)[key] for key in ("scenarios", "seeds", "settings", "data")}
         options |= {"steps": steps, "time_budget": budget}
+        trainings = len(self.scenarios) * self.seeds
+        if budget and srkit.parse_time(budget) < LEAST * trainings:
+            raise srkit.InputError(
+                f"--time-budget {budget} is too short for {trainings} trainings of a minute or "
+                f"more: give {_minutes(LEAST * trainings)} at least"
+            )
         file = self.out / "study.json"
         if not file.is_file():
             _report("a short bench, to see that all it needs is there")
