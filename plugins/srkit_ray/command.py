@@ -1,0 +1,129 @@
+"""``srkit upscale-dataset``: a data set in, larger images in shards out."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srkit import InputError
+from srkit.errors import escaped
+
+if TYPE_CHECKING:
+    from srkit_ray.worker import Outcome
+
+
+class Kind(StrEnum):
+    """Kinds of shards that are written."""
+
+    TAR = "tar"
+    PARQUET = "parquet"
+
+
+def upscale_dataset(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN", help="Folder of images, tar archives or Parquet; or 'in/*.tar'."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for shards and their manifests.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A name, a file, a run, or hf://OWNER/NAME.", show_default="faces"),
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Scale of the results.", show_default="the model's")
+    ] = None,
+    faces: Annotated[
+        bool, typer.Option("--faces", help="Find faces and restore only them by a network.")
+    ] = False,
+    suffix: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="Format of results: png, jpg, webp...", show_default="the input's"
+        ),
+    ] = None,
+    to: Annotated[
+        Kind | None,
+        typer.Option(help="Kind of shards: tar or parquet.", show_default="the input's, or tar"),
+    ] = None,
+    shard_size: Annotated[
+        int, typer.Option(min=1, help="Images of a shard, of a folder of images.")
+    ] = 1000,
+    column: Annotated[
+        str | None, typer.Option(help="Parquet column of images.", show_default="image")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes.", show_default="one a GPU, or a CPU")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Ray cluster: auto, HOST:PORT.", show_default="RAY_ADDRESS, or this machine"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="Inference engine: torch, onnxruntime, openvino.")
+    ] = "torch",
+) -> None:
+    """Upscale a data set of images on many machines, by Ray.
+
+    The same command goes on after an interruption.
+
+    Examples:
+        srkit upscale-dataset photos/ out/
+        srkit upscale-dataset 'shards/*.tar' out/ --address auto
+    """
+    if find_spec("ray") is None or find_spec("pyarrow") is None:
+        raise InputError("upscale-dataset needs Ray: pip install 'srkit[ray]'")
+    from srkit_ray.run import upscale_dataset as run
+
+    shown = 0
+
+    def on_shard(name: str, outcome: Outcome, of: int, before: bool) -> None:
+        nonlocal shown
+        shown += 1
+        if outcome.error:
+            note(outcome.error)
+        elif not before:
+            print(f"{escaped(out / name)} ({shown} of {of})", flush=True)  # noqa: T201
+
+    totals = run(
+        source,
+        out,
+        to=to.value if to else None,
+        shard_size=shard_size,
+        column=column,
+        workers=workers,
+        address=address,
+        device=device,
+        on_shard=on_shard,
+        on_note=note,
+        model=model,
+        scale=scale,
+        faces=faces,
+        suffix=suffix,
+        precision=precision,
+        engine=engine,
+    )
+    before = f" ({totals['before']} done before)" if totals["before"] else ""
+    done = totals["shards"] - totals["lost"]
+    lost = f", {totals['lost']} shards failed" if totals["lost"] else ""
+    failed = (
+        f"{totals['failed']} failed, named in the manifests" if totals["failed"] else "0 failed"
+    )
+    print(f"{done} shards{before}{lost}; {totals['images']} images, {failed}")  # noqa: T201
+    if totals["failed"] or totals["lost"]:
+        raise typer.Exit(1)
+
+
+def note(text: str) -> None:
+    """Show a line beside the results."""
+    print(f"srkit: {escaped(text)}", file=sys.stderr)  # noqa: T201
