@@ -473,7 +473,13 @@ class Node:
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes of this node that do shards."""
-        return [p for p in self.processes() if p.name().startswith("ray::Worker")]
+        return self.named("ray::Worker")
+
+    def named(self, name: str) -> list[psutil.Process]:
+        """Return the processes whose names begin so."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [p for p in self.processes() if p.name().startswith(name)]
+        return []
 
     def processes(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -509,6 +515,8 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Node, Node]]:
         try:
             assert waited(lambda: listens(port))
             begun.append(Node(f"--address=127.0.0.1:{port}"))
+            # Its raylet starts these when the cluster knows it.
+            assert waited(lambda: begun[1].named("ray::Dash"))
             yield f"127.0.0.1:{port}", *begun
         finally:
             for node in reversed(begun):
