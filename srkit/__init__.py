@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Recovery,
         parse_setting,
     )
+    from srkit.registry import register
     from srkit.training.cost import plan
     from srkit.training.loop import train
 
@@ -47,6 +48,7 @@ _NAMES = {
     "models.export": "export",
     "models.load": "load",
     "recipe": "Adversarial Data Loss Optimizer Part Recipe Recovery parse_setting",
+    "registry": "register",
     "training.cost": "plan",
     "training.loop": "train",
 }
@@ -79,6 +81,7 @@ __all__ = [
     "parse_setting",
     "parse_time",
     "plan",
+    "register",
     "train",
 ]
 

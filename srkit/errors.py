@@ -76,6 +76,21 @@ class PluginError(SrkitError):
     """A plugin that failed to load or to answer; raised only under ``SRKIT_STRICT=1``."""
 
 
+def ran_out(error: BaseException) -> bool:
+    """Return whether an error says that a device, or the machine, has no memory left."""
+    text = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and (
+            "outofmemoryerror" in text  # torch's
+            or "out of memory" in text
+            or "can't allocate memory" in text
+            or "not enough memory" in text
+            or "_status_alloc_failed" in text  # cuDNN and cuBLAS
+        )
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the known name most like ``name``, or ``""``."""
     close = difflib.get_close_matches(name, list(known), n=1)

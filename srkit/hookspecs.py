@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 hookspec = pluggy.HookspecMarker("srkit")
 hookimpl = pluggy.HookimplMarker("srkit")
 
+# Raised where something that plugins use is removed, renamed, or wants another argument.
+API_VERSION = 1
+
 Factory: TypeAlias = Callable[..., Any] | str
 Names: TypeAlias = Mapping[str, Factory]
 Point: TypeAlias = tuple[float, float]
@@ -128,6 +131,9 @@ class ReadyModel:
     card: Path | None = None
 
     def __post_init__(self) -> None:
+        for name in ("file", "card"):
+            if isinstance(place := getattr(self, name), str):
+                object.__setattr__(self, name, Path(place))
         if (self.file is None) == (self.generator is None):
             raise ValueError("a ReadyModel has a file or a generator, one of the two")
 

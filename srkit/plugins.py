@@ -3,42 +3,49 @@
 Environment:
     SRKIT_PLUGINS: Comma-separated distributions whose plugins load; the built-in ones always
         do. Unset: all. Empty: built-ins only.
+    SRKIT_PLUGINS_DIR: Folders, and single files, that hold plugins of one file each, separated
+        as in PATH.
     SRKIT_STRICT: ``1`` raises where a broken plugin would be reported and skipped.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
+import importlib.util
 import inspect
 import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
 from srkit import hookspecs
-from srkit.errors import PluginError, nearest
+from srkit.errors import PluginError, escaped, nearest
 
 GROUP = "srkit"
 COMMANDS_GROUP = "srkit.commands"
 BUILT_IN = "srkit"
+LONGEST = 500  # characters of a plugin's own words
 SLOW = 2.0  # seconds that a plugin may take without a word: every command waits for it
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point of the group ``srkit``.
+    """One entry point of the group ``srkit``, or a file of ``SRKIT_PLUGINS_DIR``.
 
     Attributes:
-        distribution: Name of the distribution that declares it.
-        version: Version of that distribution.
+        distribution: Name of the distribution that declares it, or of the file.
+        version: Version of that distribution; the start of the file's SHA-256.
         entry_point: Its name in the group.
         target: The module or object it names.
         state: ``"ok"``, ``"off"`` (left out by ``SRKIT_PLUGINS``), ``"needs NAME[extra]"``, or
@@ -109,10 +116,57 @@ def declared(group: str) -> list[tuple[EntryPoint, Plugin]]:
     for entry_point in importlib.metadata.entry_points(group=group):
         dist = entry_point.dist
         if id(dist) not in known:
-            known[id(dist)] = (dist.name, dist.version) if dist else ("unknown", "0")
+            # Both are None where the metadata are damaged.
+            known[id(dist)] = (str(dist.name), str(dist.version)) if dist else ("unknown", "0")
         rows.setdefault(Plugin(*known[id(dist)], entry_point.name, entry_point.value), entry_point)
+    for file in _files() if group == GROUP else ():
+        try:
+            version = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+        except OSError:  # which importing it reports
+            version = "0"
+        plugin = Plugin(file.name, version, file.stem, str(file))
+        rows[plugin] = EntryPoint(file.stem, file.stem, group)
     ordered = sorted(rows, key=lambda p: (not p.built_in, p.distribution, p.entry_point))
     return [(rows[plugin], plugin) for plugin in ordered]
+
+
+def _files() -> list[Path]:
+    """Return the files that ``SRKIT_PLUGINS_DIR`` names, itself or as a folder's."""
+    files: list[Path] = []
+    for name in filter(None, os.environ.get("SRKIT_PLUGINS_DIR", "").split(os.pathsep)):
+        place = Path(name).resolve()
+        files += sorted(place.glob("[!_.]*.py")) if place.is_dir() else [place]
+    return files
+
+
+def add_file(name: str) -> None:
+    """Have a plugin of one file loaded, in this process and in those that it starts.
+
+    Raises:
+        PluginError: There is no such file, or its name can't be imported.
+    """
+    file = Path(name).resolve()
+    if file.suffix != ".py" or not file.stem.isidentifier() or not file.is_file():
+        raise PluginError(f"a plugin is a file NAME.py, NAME of letters, digits, _; not {name}")
+    before = os.environ.get("SRKIT_PLUGINS_DIR")
+    os.environ["SRKIT_PLUGINS_DIR"] = os.pathsep.join(filter(None, (before, str(file))))
+    if os.environ.get("SRKIT_PLUGINS") is not None:
+        os.environ["SRKIT_PLUGINS"] += f",{file.name}"
+    load.cache_clear()
+
+
+def _import(entry_point: EntryPoint, plugin: Plugin) -> Any:
+    """Import a plugin; one file by its stem, by which other processes can import it, too."""
+    if not plugin.target.endswith(".py"):
+        return entry_point.load()
+    file = Path(plugin.target)
+    file.read_bytes()  # or its own error
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))  # last: it must replace no other module
+    spec = importlib.util.find_spec(file.stem)
+    if spec is None or Path(spec.origin or "").resolve() != file:
+        raise ValueError(f"another module has this name; rename {file.name}")
+    return importlib.import_module(file.stem)
 
 
 def wanted(distribution: str) -> bool:
@@ -130,28 +184,44 @@ def _canonical(name: str) -> str:
 def _load_one(
     manager: pluggy.PluginManager, entry_point: EntryPoint, plugin: Plugin
 ) -> tuple[Plugin, dict[str, dict[str, Any]]]:
-    if not wanted(plugin.distribution):
-        return replace(plugin, state="off"), {}
-    if extra := _missing_extra(entry_point, plugin.distribution):
-        return replace(plugin, state=f"needs {plugin.distribution}[{extra}]"), {}
-    try:
-        if not plugin.built_in:
-            _require_version(entry_point)
-        with quiet():
-            module = entry_point.load()
-        if manager.is_registered(module):
-            raise ValueError(f"another entry point names {plugin.target}, too")
-        manager.register(module, name=f"{plugin.distribution}:{plugin.entry_point}")
-    except (Exception, SystemExit) as error:
-        return report(plugin, describe(error)), {}
     names: dict[str, dict[str, Any]] = {}
-    problems = [f"{name} isn't marked @srkit.hookimpl" for name in _unmarked(module)]
-    for caller in manager.get_hookcallers(module) or []:
+    try:
+        with contained():
+            plugin = examined(entry_point, plugin)
+            if plugin.state != "ok":
+                return plugin, {}
+            module = _import(entry_point, plugin)
+            if manager.is_registered(module):
+                raise ValueError(f"another entry point names {plugin.target}, too")
+            manager.register(module, name=f"{plugin.distribution}:{plugin.entry_point}")
+            callers = manager.get_hookcallers(module) or []
+            problems = [f"{name} isn't marked @srkit.hookimpl" for name in _unmarked(module)]
+            if not callers and not problems:
+                raise ValueError("no function in it is marked @srkit.hookimpl")
+    except PluginError as error:
+        return report(plugin, str(error)), {}
+    for caller in callers:
         try:
-            names[caller.name.removeprefix("srkit_")] = _call(caller, module)
-        except (Exception, SystemExit) as error:  # its other hooks still count
-            problems.append(describe(error))
+            with contained():
+                names[caller.name.removeprefix("srkit_")] = _call(caller, module)
+        except PluginError as error:  # its other hooks still count
+            problems.append(str(error))
     return (report(plugin, "; ".join(problems)) if problems else plugin), names
+
+
+def examined(entry_point: EntryPoint, plugin: Plugin) -> Plugin:
+    """Return a plugin with what is known of its state before it is imported.
+
+    Raises:
+        ValueError: Its distribution requires another version of srkit.
+    """
+    if not wanted(plugin.distribution):
+        return replace(plugin, state="off")
+    if not plugin.built_in:
+        _require_version(entry_point)
+    if extra := _missing_extra(entry_point, plugin.distribution):
+        return replace(plugin, state=f"needs {plugin.distribution}[{extra}]")
+    return plugin
 
 
 def _require_version(entry_point: EntryPoint) -> None:
@@ -189,10 +259,55 @@ def _only_for(marker: str, extra: str) -> bool:
 
 
 @contextlib.contextmanager
-def quiet() -> Any:
+def quiet() -> Iterator[None]:
     """Send what a plugin prints to standard error: standard output is for results."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """Quiet a plugin's code, and turn whatever it raises into one line.
+
+    Raises:
+        PluginError: It raises anything, SystemExit too; a Ctrl-C of the user goes through.
+    """
+    try:
+        with quiet():
+            yield
+    except BaseException as error:
+        if interrupts(error):
+            raise
+        raise PluginError(describe(error)) from error
+
+
+def author(error: BaseException) -> Plugin | None:
+    """Return another's plugin in whose code an exception arose, None under ``SRKIT_STRICT=1``."""
+    if os.environ.get("SRKIT_STRICT", "") not in ("", "0"):
+        return None  # its author wants the traceback
+    strangers = {}
+    for _, plugin in (*declared(GROUP), *declared(COMMANDS_GROUP)):
+        module = Path(plugin.target).stem if plugin.target.endswith(".py") else plugin.target
+        strangers[re.split("[.: ]", module)[0]] = plugin
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):  # libraries that both call say nothing
+        top = frame.f_globals.get("__name__", "").partition(".")[0]
+        if top == BUILT_IN or top in strangers:
+            stranger = strangers.get(top)
+            return stranger if stranger and not stranger.built_in else None
+    return None
+
+
+def interrupts(error: BaseException) -> bool:
+    """Return whether an exception is a Ctrl-C, which comes anywhere but from ``raise``."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if not isinstance(error, KeyboardInterrupt) or last is None:
+        return False
+    import dis  # slow to import
+
+    return last.tb_frame.f_code.co_code[last.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
 def _hooks() -> list[str]:
@@ -214,17 +329,19 @@ def _call(caller: Any, module: object) -> dict[str, Any]:
     if not caller.has_spec():
         raise ValueError(f"unknown hook '{caller.name}'{nearest(caller.name, _hooks())}")
     (implementation,) = [i for i in caller.get_hookimpls() if i.plugin is module]
-    with quiet():
-        answer = implementation.function()
-    if not isinstance(answer, Mapping) or not all(
-        isinstance(name, str) and (callable(factory) or isinstance(factory, str))
-        for name, factory in answer.items()
-    ):
+    answer = implementation.function()
+    if not isinstance(answer, Mapping) or not all(map(acceptable, answer, answer.values())):
         raise ValueError(
             f"{caller.name} must return a dict of names to factories or 'module:Name' strings, "
             f"not {answer!r:.80}"
         )
     return dict(answer)
+
+
+def acceptable(name: object, factory: object) -> bool:
+    """Return whether these are a part's name, printable text, and its factory."""
+    printable = isinstance(name, str) and name.isprintable() and name == name.strip() != ""
+    return printable and (callable(factory) or isinstance(factory, str))
 
 
 def report(plugin: Plugin, problem: str) -> Plugin:
@@ -246,5 +363,9 @@ def _warn(line: str) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception's class and message."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """Return an exception's class and message in one line, of a line's length."""
+    try:
+        text = escaped(" ".join(str(error).split()))
+    except Exception:  # of its own __str__
+        text = ""
+    return f"{type(error).__name__}: {text}"[:LONGEST] if text else type(error).__name__

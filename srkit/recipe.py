@@ -53,6 +53,12 @@ class Part(_WithOptions):
     @classmethod
     def of(cls, name: str, /, **options: Any) -> Self:
         """Return the part ``name`` with these options."""
+        if not isinstance(name, str):
+            what = getattr(name, "__name__", type(name).__name__)
+            raise RecipeError(
+                f"a recipe names its parts, for others to find them: srkit.register('generator', "
+                f"'{what.lower()}', {what}) names one, and Part.of('{what.lower()}') takes it"
+            )
         return cls.model_validate({**options, "name": name})
 
 

@@ -9,13 +9,29 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from srkit import plugins
-from srkit.errors import NameClashError, OptionError, SrkitError, UnknownNameError, nearest
+from srkit import hookspecs, plugins
+from srkit.errors import (
+    NameClashError,
+    OptionError,
+    PluginError,
+    SrkitError,
+    UnknownNameError,
+    nearest,
+    ran_out,
+)
 from srkit.hookspecs import Factory, ReadyModel, kinds
 from srkit.plugins import Plugin
 
 if TYPE_CHECKING:
     from srkit.options import Option
+
+# What a part of a recipe has: those that are an nn.Module, those that are called.
+ATTRIBUTES = {
+    "generators": "state_dict",
+    "discriminators": "state_dict",
+    "losses": "__call__",
+    "degradations": "__call__",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,53 @@ def singular(kind: str) -> str:
     return "loss" if kind == "losses" else kind.removesuffix("s").replace("_", " ")
 
 
+def kind_named(name: str) -> str:
+    """Return the kind that a word stands for: ``generator``, ``face-set``, ``face_sets``.
+
+    Raises:
+        UnknownNameError: No such kind.
+    """
+    word = name.replace("-", "_").replace(" ", "_")
+    for kind in kinds():
+        if word in (kind, singular(kind).replace(" ", "_")):
+            return kind
+    raise UnknownNameError(
+        f"unknown kind '{name}'{nearest(word, kinds())}; kinds are {', '.join(kinds())}"
+    )
+
+
+_registered: dict[tuple[str, str], Factory] = {}
+SESSION = Plugin("session", "0", "srkit.register", "this process")
+
+
+def register(kind: str, name: str, factory: Factory) -> None:
+    """Give a part of this process a name, as a plugin would; again, to replace it.
+
+    It lasts as long as the process. For a command line see ``--plugin FILE.py``.
+
+    Args:
+        kind: ``"generator"``, ``"loss"``, ``"face-set"`` or any other.
+        name: Name of the part.
+        factory: A class or function, whose keyword arguments are the part's options; or
+            ``"module:Name"``.
+
+    Raises:
+        UnknownNameError: No such kind.
+        NameClashError: A built-in part has this name.
+        OptionError: It isn't a name, or nothing that builds a part.
+    """
+    kind = kind_named(kind)
+    if hasattr(factory, "state_dict") and not isinstance(factory, type):
+        raise OptionError("register wants what builds the network: its class, or a function")
+    if not plugins.acceptable(name, factory):
+        raise OptionError(f"register wants a name and a class or function, not {name!r:.40}")
+    known = offers(kind).get(name)
+    if known and known.plugins[0].built_in:
+        raise NameClashError(f"{known} is srkit's own; take another name")
+    _registered[kind, name] = factory
+    offers.cache_clear()
+
+
 @cache
 def offers(kind: str) -> Mapping[str, Offer]:
     """Return what is offered of a kind, by name, sorted; imports no part.
@@ -70,12 +133,10 @@ def offers(kind: str) -> Mapping[str, Offer]:
     Raises:
         UnknownNameError: No such kind.
     """
-    if kind not in kinds():
-        raise UnknownNameError(
-            f"unknown kind '{kind}'{nearest(kind, kinds())}; kinds are {', '.join(kinds())}"
-        )
+    kind = kind_named(kind)
     providers: dict[str, list[tuple[Plugin, Factory]]] = {}
-    for offered, plugin, names in plugins.load().offers:
+    registered = ((each, SESSION, {name: f}) for (each, name), f in _registered.items())
+    for offered, plugin, names in (*plugins.load().offers, *registered):
         for name, factory in names.items() if offered == kind else ():
             providers.setdefault(name, []).append((plugin, factory))
     result: dict[str, Offer] = {}
@@ -95,16 +156,23 @@ def offer(kind: str, name: str) -> Offer:
     Raises:
         UnknownNameError: Nobody does; the message says what is known and the nearest name.
     """
+    if entry := _known(kind, name):
+        return entry
+    known = offers(kind)
+    raise UnknownNameError(
+        f"unknown {singular(kind)} '{name}'{nearest(name, known)}; "
+        f"known {kind.replace('_', ' ')}: {', '.join(known) or 'none'}{_elsewhere()}"
+    )
+
+
+def _known(kind: str, name: str) -> Offer | None:
     known = offers(kind)
     if name in known:
         return known[name]
     entry = known.get(name.partition(":")[2])
     if entry and name in [_qualified(plugin, entry.name) for plugin in entry.plugins]:
         return entry
-    raise UnknownNameError(
-        f"unknown {singular(kind)} '{name}'{nearest(name, known)}; "
-        f"known {kind.replace('_', ' ')}: {', '.join(known) or 'none'}{_elsewhere()}"
-    )
+    return None
 
 
 def _elsewhere() -> str:
@@ -127,22 +195,35 @@ def find(kind: str, name: str) -> Callable[..., Any]:
         return entry.factory
     module, _, attribute = entry.factory.partition(":")
     try:
-        with plugins.quiet():
+        with plugins.contained():
             factory: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:  # whatever a module raises, say whose it is
+    except PluginError as error:
         raise OptionError(
             f"{entry} of {owner} can't be imported from '{entry.factory}': {error}"
-        ) from error
+        ) from error.__cause__
     if not callable(factory):
         raise OptionError(f"{entry} of {owner}: '{entry.factory}' can't be called")
     return factory
+
+
+def call(kind: str, name: str, *arguments: Any) -> Any:
+    """Return what a part's factory gives for arguments; for kinds that have no options.
+
+    Raises:
+        UnknownNameError, NameClashError, OptionError: See `find` and `blamed`.
+    """
+    factory = find(kind, name)
+    with blamed(kind, name):
+        return factory(*arguments)
 
 
 def options(kind: str, name: str) -> tuple[Option, ...]:
     """Return the options of a part: the keyword arguments of its factory."""
     from srkit.options import options_of
 
-    return options_of(find(kind, name))
+    factory = find(kind, name)
+    with blamed(kind, name):
+        return options_of(factory)
 
 
 def describe(kind: str, name: str) -> str:
@@ -171,11 +252,11 @@ def build(kind: str, name: str, /, **values: Any) -> Any:
                 "which is the recipe's own"
             )
     arguments = validated(table_of(factory), values, str(entry), error=OptionError)
-    try:
-        with blamed(kind, name):
+    with blamed(kind, name), plugins.quiet():
+        try:
             part = factory(**arguments)
-    except ValueError as error:
-        raise OptionError(f"{entry}: {error}") from error
+        except ValueError as error:  # the caller's mistake
+            raise OptionError(f"{entry}: {error}") from error
     wanted = {"recipes": Recipe, "models": ReadyModel}.get(kind)
     if wanted and not isinstance(part, wanted):
         what = type(part).__name__
@@ -185,22 +266,31 @@ def build(kind: str, name: str, /, **values: Any) -> Any:
 
 @contextmanager
 def blamed(kind: str, name: str) -> Iterator[None]:
-    """Name the part, and whose it is, in an error that another plugin's part raises.
+    """Name the part, whose it is and what it should do, in whatever another plugin's part raises.
 
-    A ValueError is the caller's mistake, and our own bugs keep their traceback.
+    Our own bugs keep their traceback; where memory runs out, the caller may try less.
 
     Raises:
-        OptionError: The part fails.
+        OptionError: The part fails, or exits.
     """
     try:
         yield
-    except (SrkitError, ValueError):
+    except SrkitError:
         raise
-    except (Exception, SystemExit) as error:
-        entry = offer(kind, name)
-        if entry.plugin.built_in or type(error).__name__ == "OutOfMemoryError":
+    except BaseException as error:
+        entry = _known(kind, name)
+        if plugins.interrupts(error) or ran_out(error) or not entry or entry.plugin.built_in:
             raise
-        raise OptionError(f"{entry} of {entry.plugin} fails: {plugins.describe(error)}") from error
+        raise OptionError(
+            f"{entry} of {entry.plugin} fails: {plugins.describe(error)}; "
+            f"expected: {expectation(kind)}"
+        ) from error
+
+
+def expectation(kind: str) -> str:
+    """Return what a kind's factory gives: the first sentence of its hook's documentation."""
+    first = (getattr(hookspecs, f"srkit_{kind}").__doc__ or "").partition("\n")[0]
+    return first.partition(": ")[2].replace("`", "").rstrip(".")
 
 
 def build_scaled(kind: str, name: str, scale: int, values: Mapping[str, Any]) -> Any:
@@ -210,7 +300,12 @@ def build_scaled(kind: str, name: str, scale: int, values: Mapping[str, Any]) ->
         raise OptionError(f"{singular(kind)} '{name}': scale is the recipe's; set 'scale' instead")
     if "scale" in {option.name for option in options(kind, name)}:
         arguments["scale"] = scale
-    return build(kind, name, **arguments)
+    part = build(kind, name, **arguments)
+    if kind in ATTRIBUTES and not hasattr(part, ATTRIBUTES[kind]):
+        entry = offer(kind, name)
+        what = f"{type(part).__name__}; expected: {expectation(kind)}"
+        raise OptionError(f"{entry} of {entry.plugin} is {what}")
+    return part
 
 
 def provenance(kind: str, name: str) -> str:

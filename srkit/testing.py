@@ -1,7 +1,8 @@
 """Contract checks that a plugin author runs on their own parts.
 
 Each takes a built part, and raises AssertionError with one line that says which promise of
-`srkit.hookspecs` is broken. They compute on the CPU with small random images::
+`srkit.hookspecs` is broken. They compute on the CPU with small random images, whose side is
+``side``: that of LR for a generator, of HR for others, ``scale`` times that of LR::
 
     from srkit.testing import check_generator
 
@@ -13,11 +14,13 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from srkit.hookspecs import LOSS_INPUTS, METRIC_INPUTS, DiscriminatorOutput
 from srkit.options import inputs_of
@@ -39,21 +42,12 @@ def _require(holds: bool, promise: str) -> None:
 def _require_tensor(value: Any, shape: tuple[int, ...], what: str) -> None:
     _require(isinstance(value, Tensor), f"{what} is {type(value).__name__}, not a tensor")
     _require(value.shape == shape, f"{what} has shape {tuple(value.shape)}, not {shape}")
-    _require(value.is_floating_point(), f"{what} is {value.dtype}, not floating point")
+    _require(value.dtype == torch.float32, f"{what} is {value.dtype}, not torch.float32")
     _require(bool(value.isfinite().all()), f"{what} has values that are not finite")
 
 
 def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None:
-    """Check a generator: shapes, batch independence, determinism, radius, gradients, weights.
-
-    Args:
-        generator: Built for ``scale``.
-        scale: Upscaling factor.
-        side: LR side to try; odd and oblong sizes near it are tried as well.
-
-    Raises:
-        AssertionError: A promise is broken.
-    """
+    """Check a generator: shapes, batch independence, determinism, radius, gradients, weights."""
     _require(isinstance(generator, nn.Module), "a generator is an nn.Module")
     _require(
         hasattr(generator, "receptive_radius"),
@@ -76,6 +70,7 @@ def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None
         _require(reach <= radius, f"receptive_radius is {radius}, but pixels reach {reach}")
     _check_trains(generator, lambda network: network(_image(2, 3, side, side)))
     _check_weights(generator)
+    _check_network(generator, side)
 
 
 def receptive_radius(generator: nn.Module, *, scale: int, least: int = 16) -> int:
@@ -109,15 +104,7 @@ def receptive_radius(generator: nn.Module, *, scale: int, least: int = 16) -> in
 
 
 def check_discriminator(discriminator: nn.Module, *, side: int = 64) -> None:
-    """Check a discriminator: its output's type and shapes, and that it can learn.
-
-    Args:
-        discriminator: Built.
-        side: Side of the images tried; the recipe's HR size.
-
-    Raises:
-        AssertionError: A promise is broken.
-    """
+    """Check a discriminator: its output's type and shapes, and that it can learn."""
     _require(isinstance(discriminator, nn.Module), "a discriminator is an nn.Module")
     output = discriminator(_image(2, 3, side, side))
     _require(
@@ -133,19 +120,11 @@ def check_discriminator(discriminator: nn.Module, *, side: int = 64) -> None:
         _require(len(feature) == 2, f"feature {number} has no batch dimension first")
     _check_trains(discriminator, lambda network: network(_image(2, 3, side, side)).logits)
     _check_weights(discriminator)
+    _check_network(discriminator, side, lambda output: output.logits)
 
 
 def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -> None:
-    """Check a loss: what it asks for, that it is a finite scalar, and its gradient at sr.
-
-    Args:
-        loss: Built.
-        side: Side of the HR images.
-        scale: HR over LR.
-
-    Raises:
-        AssertionError: A promise is broken.
-    """
+    """Check a loss: what it asks for, that it is a finite scalar, and its gradient at sr."""
     inputs = _inputs(loss, "loss", LOSS_INPUTS)
     hr = _image(2, 3, side, side)
     for kind, sr in (("different", _image(2, 3, side, side, seed=1)), ("equal", hr.clone())):
@@ -158,6 +137,9 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
             "fake": _output(sr),
         }
         value = loss(**{name: tensors[name] for name in inputs})
+        _require(isinstance(value, Tensor), f"a loss is a tensor, not {type(value).__name__}")
+        again = loss(**{name: tensors[name] for name in inputs})
+        _require(torch.equal(again, value), "a loss differs between calls of equal images")
         _require(value.numel() == 1, f"a loss is a scalar, not {tuple(value.shape)}")
         _require(bool(value.isfinite()), f"the loss of {kind} images is not finite")
         _require(value.requires_grad, "the loss has no gradient")
@@ -187,16 +169,7 @@ def _output(image: Tensor) -> DiscriminatorOutput:
 def check_degradation(
     degradation: Callable[..., Tensor], *, scale: int = 4, side: int = 64
 ) -> None:
-    """Check a degradation: shape, range, and that an image's seed alone decides its noise.
-
-    Args:
-        degradation: Built.
-        scale: HR over LR.
-        side: Side of the HR images.
-
-    Raises:
-        AssertionError: A promise is broken.
-    """
+    """Check a degradation: shape, range, and that an image's seed alone decides its noise."""
     hr = _image(4, 3, side, side)
     seeds = torch.tensor([3, 1, 4, 1 << 40])
     torch.manual_seed(0)
@@ -215,16 +188,7 @@ def check_degradation(
 
 
 def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
-    """Check a metric: attributes, what it asks for, one score an image, equal images best.
-
-    Args:
-        metric: Built.
-        side: Side of the HR images.
-        scale: HR over LR.
-
-    Raises:
-        AssertionError: A promise is broken.
-    """
+    """Check a metric: attributes, what it asks for, one score an image, equal images best."""
     better = _check_attributes(metric)
     inputs = _inputs(metric, "metric", METRIC_INPUTS)
     _require(bool(inputs), "a metric asks for nothing")
@@ -245,6 +209,8 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
         [metric(**{name: different[name][i : i + 1] for name in inputs}) for i in range(3)]
     )
     _require(torch.allclose(alone, worse, atol=1e-6), "a score depends on the rest of the batch")
+    again = metric(**{name: different[name] for name in inputs})
+    _require(torch.equal(again, worse), "a score depends on earlier calls")
 
 
 # How much of the way from equal sets to different ones the order of images may move a number.
@@ -256,13 +222,6 @@ def check_set_metric(metric: Any, *, side: int = 32) -> None:
 
     The number must depend neither on the order of the images nor on how they are divided into
     batches; in both, each sr comes with its hr.
-
-    Args:
-        metric: Built, and not updated yet; copies of it are.
-        side: Side of the images.
-
-    Raises:
-        AssertionError: A promise is broken.
     """
     better = _check_attributes(metric)
     for name in ("update", "compute"):
@@ -305,15 +264,7 @@ def _check_attributes(metric: Any) -> bool:
 
 
 def check_embedder(embedder: Any, *, side: int = 64) -> None:
-    """Check an embedder: unit length, batch independence, name and sum of its weights.
-
-    Args:
-        embedder: Built.
-        side: Side of the faces.
-
-    Raises:
-        AssertionError: A promise is broken.
-    """
+    """Check an embedder: unit length, batch independence, name and sum of its weights."""
     _require(bool(getattr(embedder, "name", "")), "an embedder has a name for tables")
     _require(bool(getattr(embedder, "sha256", "")), "an embedder has the sha256 of its weights")
     faces = _image(2, 3, side, side)
@@ -331,6 +282,10 @@ def check_embedder(embedder: Any, *, side: int = 64) -> None:
     _require(
         torch.allclose(alone, embedding, atol=SAME), "an embedding depends on the rest of the batch"
     )
+    with torch.no_grad():
+        again, others = embedder(faces), embedder(_image(1, 3, side + 3, side - 5))
+    _require(torch.equal(again, embedding), "an embedding depends on earlier calls")
+    _require(others.shape == (1, embedding.shape[1]), "embeddings of another size differ in shape")
 
 
 def _check_trains(module: nn.Module, output: Callable[[nn.Module], Tensor]) -> None:
@@ -345,6 +300,49 @@ def _check_trains(module: nn.Module, output: Callable[[nn.Module], Tensor]) -> N
     _require(not unused, f"weights get no gradient: {', '.join(unused[:3])}")
     bad = [n for n, w in weights.items() if w.grad is not None and not w.grad.isfinite().all()]
     _require(not bad, f"gradients are not finite: {', '.join(bad[:3])}")
+
+
+def _check_network(
+    module: nn.Module, side: int, output: Callable[[Any], Tensor] = lambda result: result
+) -> None:
+    """No traces of calls in evaluation mode; half precision, devices and copies work."""
+    network = copy.deepcopy(module).eval()
+    images, others = _image(2, 3, side, side), _image(1, 3, side, side, seed=1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with torch.no_grad():
+        result = output(network(images))
+        network(others)
+        after = network.state_dict()
+        moved = [name for name, value in before.items() if not torch.equal(value, after[name])]
+        _require(not moved, f"in evaluation mode calls change {', '.join(moved[:3])}")
+        same = torch.equal(output(network(images)), result)
+        _require(same, "in evaluation mode the result depends on earlier calls")
+        try:
+            with torch.autocast("cpu", torch.bfloat16):
+                half = output(network(images))
+        except RuntimeError as error:
+            _require(False, f"it fails under bfloat16 autocast: {_line(error)}")
+        _require(half.shape == result.shape, "under bfloat16 autocast the shape differs")
+        _require(bool(half.isfinite().all()), "under bfloat16 autocast values are not finite")
+        try:  # tensors without memory have a device, too
+            with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+                tensors = (*network.named_parameters(), *network.named_buffers())
+                moved_to = {name: mode.from_tensor(value).to("cuda") for name, value in tensors}
+                torch.func.functional_call(network, moved_to, images.to("cuda"))
+        except Exception as error:  # some networks need values
+            apart = "same device" in str(error)
+            _require(not apart, f"it has tensors that don't move to its device: {_line(error)}")
+        try:
+            copied = pickle.loads(pickle.dumps(network))
+        except Exception as error:  # of any kind
+            if "parametrized" in str(error):  # torch's own limit
+                return
+            _require(False, f"it can't be pickled: {_line(error)}")
+        _require(torch.equal(output(copied(images)), result), "pickling changes the result")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _check_weights(module: nn.Module) -> None:

@@ -117,7 +117,7 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)
-    for name in ("SRKIT_PLUGINS", "SRKIT_STRICT", "SRKIT_DATA"):
+    for name in ("SRKIT_PLUGINS", "SRKIT_PLUGINS_DIR", "SRKIT_STRICT", "SRKIT_DATA"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -102,13 +102,13 @@ for arguments in {LIGHT}:
 
 def test_the_packages_exit_status_is_the_commands() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "srkit", "list", "generator"],
+        [sys.executable, "-m", "srkit", "list", "generater"],
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert result.returncode == 2
-    assert result.stderr.startswith("srkit: unknown kind 'generator'")
+    assert result.stderr.startswith("srkit: unknown kind 'generater'")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -273,7 +273,7 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
         (["train", "inception-gam"], "unknown recipe 'inception-gam' (did you mean 'inception-gan"),
         (["train", "espcn"], "unknown recipe 'espcn'; known recipes"),  # nothing is like it
         (["train", "none.toml"], "none.toml"),
-        (["list", "generator"], "unknown kind 'generator' (did you mean 'generators'?)"),
+        (["list", "generater"], "unknown kind 'generater' (did you mean 'generators'?)"),
         (["info", "face-residul"], "unknown name 'face-residul' (did you mean 'face-resid"),
         (["train", "faces", "--set", "generator.width"], "--set takes part.option=value"),
         (["train", "faces", "--set", "=3"], "--set takes part.option=value"),
@@ -710,18 +710,20 @@ def test_a_broken_command_breaks_itself_alone(cli: Cli) -> None:
     status, _, err = cli("broken")
     assert status == 2
     (line,) = err.splitlines()
-    assert line.startswith("srkit: command 'broken' of srkit-cmd can't be loaded: ")
+    assert line.startswith("srkit: command 'broken' of srkit-cmd 1.0 (broken) can't be loaded: ")
     assert cli("list", "generators")[0] == 0
 
 
 def test_our_own_verbs_cannot_be_replaced(cli: Cli, commands: Path) -> None:
-    declare(commands, POINTS | {"train": "cmd_module:greet"})
+    declare(commands, POINTS | {"train": "cmd_module:greet", "prepare": "cmd_module:greet"})
     status, out, err = cli("train", "--help")
     assert (status, err) == (0, "")
     assert "RECIPE" in out.upper()
     assert "hello" not in out
-    (line,) = cli("--help")[2].splitlines()
-    assert line.startswith("srkit: warning: plugin srkit-cmd 1.0 (train) skipped: ")
+    start = "srkit: warning: plugin srkit-cmd 1.0"
+    for line, name in zip(cli("--help")[2].splitlines(), ("prepare", "train"), strict=True):
+        assert line == f"{start} ({name}) skipped: command '{name}' is srkit's own"
+    assert "hello" not in cli("prepare", "--help")[1]
 
 
 @pytest.mark.usefixtures("commands")

@@ -247,7 +247,7 @@ GENERATORS: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: forward(lambda self, sr: sr[..., : sr.shape[-2] // 16 * 16, :]), "of 17x13 has shape"),
     (lambda: forward(lambda self, sr: [sr]), "list, not a tensor"),
-    (lambda: forward(lambda self, sr: (sr * 255).to(torch.uint8)), "not floating point"),
+    (lambda: forward(lambda self, sr: (sr * 255).to(torch.uint8)), r"not torch\.float32"),
     (lambda: forward(lambda self, sr: sr / 0), "not finite"),
     (lambda: forward(lambda self, sr: sr - sr.mean(dim=0, keepdim=True)), "depends on its batch"),
     (lambda: forward(lambda self, sr: sr + 1e-6 * torch.rand(1)), "differs between calls"),
@@ -274,8 +274,49 @@ def test_a_generator_that_breaks_a_promise(make: Callable[[], Any], promise: str
         testing.check_generator(make(), scale=4)
 
 
+class Boundless(Generator):
+    """A good generator that states no radius."""
+
+    receptive_radius = None
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return super().forward(lr + 0.1 * lr.roll(2, dims=-1))
+
+
 def test_a_generator_without_a_stated_radius_is_fine() -> None:
-    testing.check_generator(rolled(2, receptive_radius=None), scale=4)
+    testing.check_generator(Boundless(), scale=4)
+
+
+def counting(self: Any, sr: Tensor) -> Tensor:
+    self.calls = getattr(self, "calls", 0) + 1
+    return sr + (1e-6 * self.calls if sr.shape[-1] == 64 else 0.0)
+
+
+def with_buffer() -> Any:
+    network = forward(lambda self, sr: sr + 0.0 * self.count.add_(1).mean())
+    network.register_buffer("count", torch.zeros(1))
+    return network
+
+
+@pytest.mark.parametrize(
+    ("make", "promise"),
+    [
+        (lambda: forward(counting), "the result depends on earlier calls"),
+        (with_buffer, "in evaluation mode calls change count"),
+        (
+            lambda: forward(lambda self, sr: sr / 0 if torch.is_autocast_enabled("cpu") else sr),
+            "under bfloat16 autocast values are not finite",
+        ),
+        (
+            lambda: forward(lambda self, sr: sr + torch.zeros(sr.shape)),
+            "has tensors that don't move to its device",
+        ),
+        (lambda: forward(lambda self, sr: sr), "it can't be pickled"),
+    ],
+)
+def test_what_holds_for_every_network(make: Callable[[], Any], promise: str) -> None:
+    with pytest.raises(AssertionError, match=promise):
+        testing.check_generator(make(), scale=4)
 
 
 @pytest.mark.parametrize("reach", [0, 1, 5])
@@ -443,7 +484,7 @@ def normalised(hr: Tensor, *, seeds: Tensor) -> Tensor:
 DEGRADATIONS: list[tuple[Callable[..., Any], str]] = [
     (lambda hr, seeds: hr, r"lr has shape \(4, 3, 64, 64\)"),
     (lambda hr, seeds: None, "NoneType, not a tensor"),
-    (lambda hr, seeds: (shrunk(hr) * 255).byte(), "not floating point"),
+    (lambda hr, seeds: (shrunk(hr) * 255).byte(), r"not torch\.float32"),
     (lambda hr, seeds: shrunk(hr) * math.nan, "not finite"),
     (lambda hr, seeds: shrunk(hr) - 0.5, r"leaves \[0, 1\]"),
     (lambda hr, seeds: shrunk(hr) * torch.rand(1), "differs between calls of equal seeds"),
@@ -472,6 +513,11 @@ class Metric:
         return (sr - hr).abs().mean(dim=(1, 2, 3))
 
 
+def lazy_score(self: Any, sr: Tensor, hr: Tensor) -> Tensor:
+    self.calls = getattr(self, "calls", 0) + 1
+    return Metric.__call__(self, sr, hr) + 1e-7 * self.calls * (sr != hr).any()
+
+
 def scores(change: Callable[[Tensor], Any]) -> Any:
     """Return a metric whose scores are changed."""
     return broken(Metric, __call__=lambda self, sr, hr: change(Metric.__call__(self, sr, hr)))
@@ -487,6 +533,7 @@ def scores(change: Callable[[Tensor], Any]) -> Any:
         (scores(lambda each: each * math.nan), "not a number"),
         (broken(Metric, higher_is_better=True), "equal images don't score best"),
         (scores(lambda each: each / each.sum().clamp(min=1e-9)), "depends on the rest of"),
+        (broken(Metric, __call__=lazy_score), "a score depends on earlier calls"),
     ],
 )
 def test_a_metric_that_breaks_a_promise(metric: Any, promise: str) -> None:

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from srkit import InputError, Model, registry
+from srkit import InputError, Model, errors, registry
 from srkit.errors import OptionError
 from srkit.imaging import codec
-from srkit.inference import consistency, device
+from srkit.inference import consistency
 from srkit.inference.engines import prepared
 from srkit.inference.model import LEAST_TILE, Limits, Settings
 from srkit.inference.tiling import BLEND
@@ -94,13 +94,13 @@ def test_another_error_is_no_lack_of_memory() -> None:
     ],
 )
 def test_lack_of_memory_is_recognised(error: Exception, expected: bool) -> None:
-    assert device.ran_out(error) is expected
+    assert errors.ran_out(error) is expected
 
 
 def test_torch_really_raises_what_is_recognised() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(1 << 60, dtype=torch.uint8)
-    assert device.ran_out(raised.value)
+    assert errors.ran_out(raised.value)
 
 
 class Coarse(Nearest):

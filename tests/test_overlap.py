@@ -149,7 +149,7 @@ def test_a_run_goes_on_with_the_embedder_it_began_with(
 
 
 def term(loss: Any) -> parts.Term:
-    return parts.Term(1.0, loss, frozenset({"sr"}))
+    return parts.Term("any", 1.0, loss, frozenset({"sr"}))
 
 
 def test_any_loss_with_an_embedder_counts() -> None:

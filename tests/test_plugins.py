@@ -225,8 +225,9 @@ def test_an_unknown_name_says_what_is_known_and_the_nearest() -> None:
 
 
 def test_an_unknown_kind_says_what_is_known_and_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match=r"'generator' \(did you mean 'generators'\?\)"):
-        registry.offers("generator")
+    with pytest.raises(UnknownNameError, match=r"'generater' \(did you mean 'generators'\?\)"):
+        registry.offers("generater")
+    assert registry.offers("face-set") == registry.offers("face_sets")
 
 
 def test_a_clash_names_both_owners_and_only_when_asked_for(fake_distribution: Install) -> None:
@@ -344,7 +345,7 @@ def test_a_value_the_factory_rejects_is_the_callers_mistake() -> None:
 )
 def test_a_factory_that_fails_is_named(fake_distribution: Install, body: str, reason: str) -> None:
     fake_distribution("srkit-one", {"one_plugin": GOOD.replace('return ("made", width)', body)})
-    with pytest.raises(OptionError, match=f"^generator 'made-up'.*{reason}$") as raised:
+    with pytest.raises(OptionError, match=f"^generator 'made-up'.*{reason}") as raised:
         registry.build("generators", "made-up")
     assert ("srkit-one 1.0" in str(raised.value)) == ("fails" in reason)
 
@@ -394,7 +395,7 @@ def test_a_part_that_fails_when_it_is_called_is_named(fake_distribution: Install
         recipe = faces.changed(changes)
         with pytest.raises(srkit.SrkitError, match=f"{kind} {failing}"):
             rehearse(recipe, build_parts(recipe, device), device)
-    with pytest.raises(OptionError, match=r"loss 'none' of srkit-odd .* fails: TypeError"):
+    with pytest.raises(OptionError, match=r"loss 'none' of srkit-odd .* is int; expected: "):
         build_parts(faces.changed({"losses.none.weight": 1.0}), device)
     hr = torch.rand(1, 3, 64, 64)
     with pytest.raises(OptionError, match=f"degradation {failing}"):

@@ -161,9 +161,10 @@ for module in (srkit, srkit_faces, srkit_kornia, srkit_inception_gan):
 def test_the_installed_commands_work(run: Run, here: Path) -> None:
     assert run("--version").stdout == f"srkit {srkit.__version__}\n"
     rows = run("plugins").stdout.splitlines()[1:]
-    built_in = {row.split()[3]: row.split()[-1] for row in rows if row.startswith("srkit ")}
+    built_in = {row.split()[3]: row.split()[5] for row in rows if row.startswith("srkit ")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    targets = project["entry-points"]["srkit"].values()
+    points = project["entry-points"]
+    targets = [*points["srkit"].values(), *points["srkit.commands"].values()]
     assert built_in == {target.partition(" ")[0]: "ok" for target in targets}
 
 

@@ -14,10 +14,11 @@ from typing import Annotated
 import typer
 
 import srkit
+from srkit import plugins
 from srkit.cli import help  # noqa: A004
 from srkit.cli.lines import show_error
 from srkit.cli.verbs import VERBS, Verb
-from srkit.errors import SrkitError, terminated_as_interrupted
+from srkit.errors import PluginError, SrkitError, terminated_as_interrupted
 
 INTERRUPTED = 130  # the exit status
 
@@ -86,16 +87,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         could start, 130 after an interrupt.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files: users can't mend them
-    words = sys.argv[1:] if arguments is None else arguments
-    called = next((word for word in words if not word.startswith("-")), "")
+    words = list(sys.argv[1:] if arguments is None else arguments)
     if hasattr(sys.stdout, "reconfigure"):  # a name that its encoding lacks is shown escaped
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        _take_plugins(words)
+        called = next((word for word in words if not word.startswith("-")), "")
         # Training has a way of its own.
         with nullcontext() if called == "train" else terminated_as_interrupted():
-            status = _run(called, arguments)
+            status = _run(called, words)
         if sys.stdout:
             sys.stdout.flush()
+    except PluginError as error:
+        show_error(error)
+        return error.status
     except BrokenPipeError:  # `srkit list | head`
         _drop_output()
         return 0
@@ -108,7 +113,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(called: str, arguments: Sequence[str] | None) -> int:
+def _take_plugins(words: list[str]) -> None:
+    """Take ``--plugin FILE.py`` out of a command line, wherever it stands, and have it loaded."""
+    end = words.index("--") if "--" in words else len(words)
+    for place in reversed([n for n, word in enumerate(words[:end]) if word == "--plugin"]):
+        file = words[place + 1 : place + 2]
+        del words[place : place + 2]
+        plugins.add_file(*file or [""])
+
+
+def _run(called: str, arguments: Sequence[str]) -> int:
     try:
         build_app(called)(args=arguments, prog_name="srkit")
     except SystemExit as end:
@@ -122,6 +136,11 @@ def _run(called: str, arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         show_error("interrupted")
         return INTERRUPTED
+    except Exception as error:
+        if (plugin := plugins.author(error)) is None:
+            raise
+        show_error(f"plugin {plugin} fails: {plugins.describe(error)}")
+        return 2
     return 0
 
 

@@ -15,7 +15,7 @@ from typer.models import DefaultPlaceholder
 from srkit import plugins
 from srkit.cli import help  # noqa: A004
 from srkit.cli.verbs import MORE
-from srkit.errors import NameClashError, PluginError, SrkitError
+from srkit.errors import NameClashError, PluginError
 
 
 def add(app: typer.Typer, taken: Container[str]) -> None:
@@ -24,7 +24,10 @@ def add(app: typer.Typer, taken: Container[str]) -> None:
     for entry_point, plugin in plugins.declared(plugins.COMMANDS_GROUP):
         if not plugins.wanted(plugin.distribution):
             continue
-        if entry_point.name in taken:
+        others = providers_by_name.get(entry_point.name, ())
+        if entry_point.name in taken or (
+            not plugin.built_in and any(p.built_in for _, p in others)
+        ):
             plugins.report(plugin, f"command '{entry_point.name}' is srkit's own")
             continue
         providers_by_name.setdefault(entry_point.name, []).append((entry_point, plugin))
@@ -43,10 +46,11 @@ def add(app: typer.Typer, taken: Container[str]) -> None:
 def _summary(entry_point: EntryPoint) -> str:
     """Return the first line of a command's help, read without importing its module."""
     try:
-        spec = importlib.util.find_spec(entry_point.module)
-        tree = ast.parse(Path(spec.origin if spec and spec.origin else "").read_bytes())
-        return next(filter(None, (_help(node, entry_point.attr) for node in tree.body)))
-    except Exception:  # a broken one is reported when it is called
+        with plugins.contained():  # a package around the module is imported
+            spec = importlib.util.find_spec(entry_point.module)
+            tree = ast.parse(Path(spec.origin if spec and spec.origin else "").read_bytes())
+            return next(filter(None, (_help(node, entry_point.attr) for node in tree.body)))
+    except PluginError:  # a broken one is reported when it is called
         return ""
 
 
@@ -75,15 +79,19 @@ def _clash(name: str, owners: str) -> Callable[[typer.Context], None]:
 
 def _stand_in(entry_point: EntryPoint, plugin: plugins.Plugin) -> Callable[[typer.Context], None]:
     def run(ctx: typer.Context) -> None:
-        try:
-            target = entry_point.load()
-        except SrkitError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"command '{entry_point.name}' of {plugin.distribution} can't be loaded: {error}"
-            ) from error
         prog_name = f"srkit {entry_point.name}"
+        try:
+            with plugins.contained():
+                state = plugins.examined(entry_point, plugin).state
+                if state != "ok":
+                    raise ValueError(state)
+                target = entry_point.load()
+                if not callable(target):
+                    raise TypeError(f"{type(target).__name__} is no function, Typer or command")
+        except PluginError as error:
+            raise PluginError(
+                f"command '{entry_point.name}' of {plugin} can't be loaded: {error}"
+            ) from error.__cause__
         if isinstance(target, typer.Typer):
             target.rich_markup_mode = None
             if isinstance(target.info.cls, DefaultPlaceholder):

@@ -62,6 +62,8 @@ class Group(typer.core.TyperGroup):
         for group, rows in groups.items():
             formatter.write(_section(group, rows))
         formatter.write(f"'{ctx.command_path} COMMAND --help' shows a command's options.\n")
+        if ctx.parent is None:
+            formatter.write("Any command: --plugin FILE.py also loads a plugin from a file.\n")
 
 
 def _width() -> int:

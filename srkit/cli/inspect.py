@@ -1,4 +1,4 @@
-"""``srkit list``, ``info``, ``plugins`` and ``models``: what is available, and who provides it."""
+"""``srkit list``, ``info`` and ``models``: what is available, and who provides it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from srkit import plugins as plugin_system
 from srkit import registry
 from srkit.errors import SrkitError, UnknownNameError, escaped, nearest
 from srkit.hookspecs import kinds
@@ -31,7 +30,7 @@ def list_parts(
 ) -> None:
     """List what is available, and who provides it."""
     rows = []
-    for each in [kind.replace("-", "_")] if kind else kinds():
+    for each in [registry.kind_named(kind)] if kind else kinds():
         for name, offer in registry.offers(each).items():
             row = [registry.singular(each), name, _owner(offer)]
             rows.append([*row, _long(each, name)] if long else row)
@@ -143,15 +142,6 @@ def _facts(name: str, more: Sequence[tuple[str, str]] = ()) -> str:
     rows = [*more, *card.rows(find(name))]
     width = max(len(what) for what, _ in rows)
     return "\n".join(f"  {escaped(what).ljust(width)}  {escaped(value)}" for what, value in rows)
-
-
-def plugins() -> None:
-    """List the plugins: distribution, version, entry point, target, seconds to load, state."""
-    rows = [
-        (p.distribution, p.version, p.entry_point, p.target, f"{p.seconds:.2f}", p.state)
-        for p in plugin_system.load().plugins
-    ]
-    _print(("distribution", "version", "entry point", "target", "seconds", "state"), rows)
 
 
 def models() -> None:

@@ -64,13 +64,6 @@ VERBS = (
         ("srkit info inception-gan", "srkit info runs/faces-tiny"),
     ),
     Verb(
-        "plugins",
-        "inspect:plugins",
-        LOOK,
-        "List the plugins and their state.",
-        ("srkit plugins", "SRKIT_PLUGINS= srkit plugins"),
-    ),
-    Verb(
         "models",
         "inspect:models",
         LOOK,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import platformdirs
@@ -115,19 +114,22 @@ def find(
         InputError: There is no such source, or nothing in it.
     """
     text = str(address)
-    factory = _named_by_address(text)
-    if factory is None and text != SAMPLES:
+    kind = _named_by_address(text)
+    if kind is None and text != SAMPLES:
         folder = locate(address, purpose=purpose)
-        factory, text = _named_by_content(folder), str(folder)
-        if factory is None and recipe.data.pairs:
+        kind, text = _named_by_content(folder), str(folder)
+        if kind is None and recipe.data.pairs:
             return pairs.find(folder, recipe), pairs.find_held_out(folder, recipe)
-        if factory is None:
+        if kind is None:
             pairs.refuse(folder)
     if recipe.data.pairs:
         raise InputError(f"{address}: pairs are read from a folder with subfolders lr and hr only")
     source: Source | StreamSource
-    if factory is not None:
-        source = factory(text)
+    if kind is not None:
+        source = registry.call("sources", kind, text)
+        with registry.blamed("sources", kind):
+            if not isinstance(source, Source | StreamSource):
+                raise TypeError(f"{type(source).__name__} lacks some of a source's methods")
     else:
         source = Samples(recipe.data.stored_size) if text == SAMPLES else _folder(folder)
     if not isinstance(source, Source):
@@ -150,23 +152,22 @@ def find_held_out(address: str | Path, recipe: Recipe) -> Dataset | StreamSource
     return own or source
 
 
-def _named_by_address(address: str) -> Callable[[str], Any] | None:
-    """Return the factory that a plugin has for what an address begins with or ends in."""
+def _named_by_address(address: str) -> str | None:
+    """Return the registered source for what an address begins with or ends in."""
     for name in registry.offers("sources"):
         begins = name.endswith(":") and address.startswith(name)
         ends = name.startswith(".") and address.lower().endswith(name)
         if begins or (ends and not os.path.isdir(address)):  # noqa: PTH112 - as in `locate`
-            return registry.find("sources", name)
+            return name
     return None
 
 
-def _named_by_content(folder: Path) -> Callable[[str], Any] | None:
-    """Return the factory that a plugin has for folders that hold a file of some name."""
+def _named_by_content(folder: Path) -> str | None:
+    """Return the registered source for folders that hold a file of some name."""
     marks = [
         name for name in registry.offers("sources") if not {name[:1], name[-1:]} & {".", ":", ""}
     ]
-    mark = next((name for name in marks if (folder / name).is_file()), None)
-    return registry.find("sources", mark) if mark else None
+    return next((name for name in marks if (folder / name).is_file()), None)
 
 
 def _folder(folder: Path) -> Files:

@@ -243,8 +243,9 @@ class MethodRun:
         _wait(lr.device)
         seconds = (time.perf_counter() - start) / len(batch)
         cut = self.scorer.protocol.cut
-        for metric in self.set_metrics.values():
-            metric.update(cut(sr), cut(hr))
+        for name, metric in self.set_metrics.items():
+            with registry.blamed("set_metrics", name):
+                metric.update(cut(sr), cut(hr))
         try:
             return [{"scores": s, "seconds": seconds} for s in self.scorer(sr, hr, lr)]
         except InputError as error:
@@ -255,7 +256,8 @@ class MethodRun:
         scores = {}
         for name, metric in self.set_metrics.items():
             try:
-                scores[name] = float(metric.compute())
+                with registry.blamed("set_metrics", name):
+                    scores[name] = float(metric.compute())
             except ValueError as error:  # too few images for it, say
                 raise InputError(f"metric '{name}': {error}") from error
         return scores
@@ -276,8 +278,10 @@ class Scorer:
     def __init__(self, protocol: Protocol, device: torch.device) -> None:
         self.protocol, self.device = protocol, device
         self.metrics = {name: self._built("metrics", name) for name in protocol.metrics}
-        self.inputs = {name: inputs_of(metric) for name, metric in self.metrics.items()}
-        for name, inputs in self.inputs.items():
+        self.inputs = {}
+        for name, metric in self.metrics.items():
+            with registry.blamed("metrics", name):
+                inputs = self.inputs[name] = inputs_of(metric)
             if unknown := sorted(inputs.difference(METRIC_INPUTS)):
                 known = ", ".join(METRIC_INPUTS)
                 raise OptionError(
@@ -286,6 +290,8 @@ class Scorer:
 
     def _built(self, kind: str, name: str) -> Any:
         metric = registry.build(kind, name)
+        with registry.blamed(kind, name):
+            metric.unit, metric.higher_is_better  # noqa: B018 - what tables say of it
         return metric.to(self.device) if isinstance(metric, nn.Module) else metric
 
     def set_metrics(self) -> dict[str, Any]:
@@ -312,9 +318,10 @@ class Scorer:
             try:
                 with registry.blamed("metrics", name):
                     scores = metric(**{key: values[key] for key in self.inputs[name]})
+                    wrong = scores.shape != (len(sr),)
             except ValueError as error:
                 raise InputError(f"metric '{name}': {error}") from error
-            if scores.shape != (len(sr),):
+            if wrong:
                 raise OptionError(
                     f"metric '{name}' gives {tuple(scores.shape)}, not one score an image"
                 )

@@ -81,7 +81,8 @@ class Protocol(pydantic.BaseModel):
         """
         known = registry.offers("protocols")
         if str(name) in known:
-            file = Path(registry.build("protocols", str(name)))
+            with registry.blamed("protocols", str(name)):
+                file = Path(registry.build("protocols", str(name)))
         elif Path(name).suffix == ".toml":
             file = Path(name)
         else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srkit import foreign, plugins, registry
-from srkit.errors import InputError
+from srkit.errors import InputError, NameClashError, OptionError
 from srkit.evaluation import statistics
 from srkit.evaluation.methods import BICUBIC, HR, LR, REFERENCES
 from srkit.evaluation.statistics import DRAWS, Difference, Estimate
@@ -404,13 +404,9 @@ class Report:
             self.write(folder / REPORT)
             for name, offer in registry.offers("reports").items():
                 try:
-                    registry.find("reports", name)(self, folder)
-                except (OSError, InputError):
-                    raise
-                except Exception as error:
-                    if offer.plugin.built_in:
-                        raise
-                    plugins.report(offer.plugin, f"report '{name}': {error!r}")
+                    registry.call("reports", name, self, folder)
+                except (NameClashError, OptionError) as error:
+                    plugins.report(offer.plugins[0], str(error))
         except OSError as error:
             raise InputError(f"can't write the report into {folder}: {error}") from error
 

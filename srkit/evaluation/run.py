@@ -210,11 +210,14 @@ def face_set(
     Raises:
         InputError: It isn't there, or is empty, or an option makes no sense.
     """
-    reader = registry.find("face_sets", name)
     place = Path(data or name)
     root = place if place.is_file() else sources.locate(place, purpose=f"face set '{name}'")
-    everybody, warnings = without_copies(reader(root))
-    own_draw: tuple[int, int] | None = getattr(reader, "draw", None)
+    people_of_it = registry.call("face_sets", name, root)
+    with registry.blamed("face_sets", name):
+        if not all(isinstance(person, Person) for person in people_of_it):
+            raise TypeError("not every member is a srkit.Person")
+    everybody, warnings = without_copies(people_of_it)
+    own_draw: tuple[int, int] | None = getattr(registry.find("face_sets", name), "draw", None)
     count, photos_each = own_draw or (0, PHOTOS)
     count = count if people is None else people
     drawn = draw(everybody, count, photos_each, protocol.seed) if count else []

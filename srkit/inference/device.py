@@ -56,19 +56,6 @@ def keep_memory(*, large: bool = True) -> None:
             libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def ran_out(error: BaseException) -> bool:
-    """Return whether an error says that a device, or the machine, has no memory left."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text
-        or "can't allocate memory" in text
-        or "not enough memory" in text
-        or "_status_alloc_failed" in text  # cuDNN and cuBLAS
-    )
-
-
 def release(device: torch.device) -> None:
     """Give back what a failed attempt has left on a device."""
     gc.collect()

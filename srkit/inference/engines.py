@@ -72,7 +72,16 @@ def prepared(
             f"{' or '.join(on_cpu)} on this CPU"
         )
     model.generator.eval().requires_grad_(False).to(where)
-    return replace(model, run=runner(model), limits=Limits(dtype=dtype))
+    with registry.blamed("engines", engine):
+        run = runner(model)
+    if engine == TORCH or not callable(run):
+        return replace(model, run=run, limits=Limits(dtype=dtype))
+
+    def named(lr: torch.Tensor) -> torch.Tensor:
+        with registry.blamed("engines", engine):
+            return run(lr)
+
+    return replace(model, run=named, limits=Limits(dtype=dtype))
 
 
 def _device(name: str, engine: str, runner: Engine) -> torch.device:

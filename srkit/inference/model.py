@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from srkit.errors import InputError, OptionError
+from srkit import registry
+from srkit.errors import InputError, OptionError, ran_out
 from srkit.imaging.codec import DecodedImage, unpack
 from srkit.imaging.image import canvas
 from srkit.inference import arrays, consistency, tiling
-from srkit.inference.device import ran_out, release
+from srkit.inference.device import release
 from srkit.recipe import Recipe
 
 TILE = 256  # LR pixels: margins cost a third of the time at a radius of 19
@@ -356,7 +357,8 @@ class Model:
         run = self.run or self.generator
         for dtype in dict.fromkeys((self.limits.dtype if half else torch.float32, torch.float32)):
             short = dtype != torch.float32
-            with torch.autocast(lr.device.type, dtype) if short else nullcontext():
+            autocast = torch.autocast(lr.device.type, dtype) if short else nullcontext()
+            with autocast, registry.blamed(*self._part()):
                 sr: Tensor = run(lr).float()
             self._require_scale(lr, sr)
             if bool(sr.sum().isfinite()):  # one value that isn't finite makes the sum so, too
@@ -368,6 +370,13 @@ class Model:
                     "computing in float32 from here on"
                 )
         raise InputError(f"model '{self.name}' gives values that are not finite for this image")
+
+    def _part(self) -> tuple[str, str]:
+        """Return kind and name of what gave the generator, as they are registered."""
+        if "reader" in self.metadata:
+            return "readers", str(self.metadata["reader"])
+        trained = self.recipe.generator.name if self.recipe else ""
+        return "generators", str(self.metadata.get("generator", trained))
 
     def _require_scale(self, lr: Tensor, sr: Tensor) -> None:
         height, width = lr.shape[-2:]

@@ -7,13 +7,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from srkit import defaults, plugins, registry
-from srkit.errors import InputError, NameClashError, SrkitError, UnknownNameError, nearest
+from srkit.errors import (
+    InputError,
+    NameClashError,
+    RecipeError,
+    SrkitError,
+    UnknownNameError,
+    nearest,
+)
 from srkit.files import sha256
 from srkit.hookspecs import ReadyModel
 from srkit.inference.engines import TORCH, prepared
@@ -185,26 +193,35 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
     refusals: list[SrkitError] = []
     for reader in registry.offers("readers"):
         try:
-            generator = registry.find("readers", reader)(file)
+            generator = registry.call("readers", reader, file)
             if generator is None:
                 continue
-            if licence == "unknown":
-                licence = str(getattr(generator, "licence", licence))
-            metadata = {
-                **getattr(generator, "metadata", {}),
-                "reader": reader,
-                "provider": registry.provenance("readers", reader),
-            }
-            toml = getattr(generator, "recipe", "")
-            recipe = Recipe.from_toml(toml, str(file)) if toml else None
-            return Model(name, generator, generator.scale, licence, digest, recipe, metadata)
-        except SrkitError as error:
+            with registry.blamed("readers", reader):
+                return _read(name, file, generator, reader, licence, digest)
+        except (InputError, RecipeError) as error:
             refusals.append(error)
         except Exception as error:  # a stranger's reader must not keep the others from the file
-            print(f"srkit: warning: reader '{reader}' failed: {error}", file=sys.stderr)  # noqa: T201
+            what = error if isinstance(error, SrkitError) else f"reader '{reader}' failed: {error}"
+            print(f"srkit: warning: {what}", file=sys.stderr)  # noqa: T201
     if refusals:
         raise refusals[0]
     return None
+
+
+def _read(name: str, file: Path, generator: Any, reader: str, licence: str, digest: str) -> Model:
+    """Return the model of a generator that a reader gave."""
+    if not isinstance(generator, nn.Module) or not isinstance(scale := generator.scale, int):
+        raise TypeError(f"{type(generator).__name__} is no nn.Module with a whole scale")
+    if licence == "unknown":
+        licence = str(getattr(generator, "licence", licence))
+    metadata = {
+        **getattr(generator, "metadata", {}),
+        "reader": reader,
+        "provider": registry.provenance("readers", reader),
+    }
+    toml = getattr(generator, "recipe", "")
+    recipe = Recipe.from_toml(toml, str(file)) if toml else None
+    return Model(name, generator, scale, licence, digest, recipe, metadata)
 
 
 def _refusal(file: Path, error: InputError) -> InputError:

@@ -21,8 +21,9 @@ from srkit.training.objectives import OBJECTIVES, Objective
 
 @dataclass(frozen=True)
 class Term:
-    """One weighted term of the generator's loss."""
+    """One weighted term of the generator's loss, by its registered name."""
 
+    name: str
     weight: float
     loss: Callable[..., Tensor]
     inputs: frozenset[str]
@@ -30,7 +31,12 @@ class Term:
 
     def __call__(self, values: Mapping[str, Any]) -> Tensor:
         """Return the unweighted loss, called with what its signature asks for."""
-        return self.loss(**{name: values[name] for name in self.inputs})
+        with registry.blamed("losses", self.name):
+            value = self.loss(**{name: values[name] for name in self.inputs})
+            scalar = value.numel() == 1
+        if not scalar:
+            raise RecipeError(f"loss '{self.name}' gives {tuple(value.shape)}, not a scalar")
+        return value
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Parts:
     """All parts of a run, on its device; networks in channels_last.
 
     Attributes:
+        recipe: The recipe.
         generator: lr to sr.
         discriminator: Image to `DiscriminatorOutput`.
         objective: What the two networks minimise.
@@ -46,12 +53,33 @@ class Parts:
         degrade: hr to lr.
     """
 
+    recipe: Recipe
     generator: nn.Module
     discriminator: nn.Module | None
     objective: Objective | None
     terms: Mapping[str, Term]
     adversarial_weight: float
     degrade: Callable[..., Tensor]
+
+    def lr(self, hr: Tensor, seeds: Tensor) -> Tensor:
+        """Return hr degraded, with a seed an image."""
+        with registry.blamed("degradations", self.recipe.degradation.name):
+            return self.degrade(hr, seeds=seeds).contiguous(memory_format=torch.channels_last)
+
+    def sr(self, lr: Tensor) -> Tensor:
+        """Return lr upscaled, in float32: losses are taken in it."""
+        with registry.blamed("generators", self.recipe.generator.name):
+            sr: Tensor = self.generator(lr)
+            return sr.float()
+
+    def output(self, image: Tensor) -> DiscriminatorOutput:
+        """Return the discriminator's output in float32."""
+        assert self.discriminator is not None
+        assert self.recipe.discriminator is not None
+        with registry.blamed("discriminators", self.recipe.discriminator.name):
+            output: DiscriminatorOutput = self.discriminator(image)
+            features = tuple(feature.float() for feature in output.features)
+            return DiscriminatorOutput(output.logits.float(), features)
 
     def weight(self, name: str, done: float) -> float:
         """Return a term's weight when ``done``, from 0 to 1, of the run is over."""
@@ -85,7 +113,7 @@ def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
         raise RecipeError(f"loss '{name}' asks for {', '.join(unknown)}; there are {known}")
     if inputs & {"real", "fake"} and recipe.discriminator is None:
         raise RecipeError(f"loss '{name}' needs a discriminator, and the recipe has none")
-    return Term(recipe.losses[name].weight, loss, inputs, recipe.losses[name].during)
+    return Term(name, recipe.losses[name].weight, loss, inputs, recipe.losses[name].during)
 
 
 def loss_embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
@@ -146,7 +174,7 @@ def build_parts(recipe: Recipe, device: torch.device) -> Parts:
         degrade = degrade.to(device)
     terms = {name: _term(recipe, name, device) for name in recipe.losses}
     weight = recipe.adversarial.weight if recipe.adversarial else 0.0
-    return Parts(net, discriminator, objective, terms, weight, degrade)
+    return Parts(recipe, net, discriminator, objective, terms, weight, degrade)
 
 
 def compile_networks(built: Parts, device: torch.device) -> None:
@@ -204,16 +232,14 @@ def rehearse(recipe: Recipe, built: Parts, device: torch.device) -> None:
 def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:
     side = recipe.data.size
     hr = torch.rand(2, 3, side, side, device=device)
-    with registry.blamed("degradations", recipe.degradation.name):
-        lr = built.degrade(hr, seeds=torch.arange(2, device=device))
+    lr = built.lr(hr, torch.arange(2, device=device))
     wanted = side // recipe.scale
     if lr.shape != (2, 3, wanted, wanted):
         raise RecipeError(
             f"degradation '{recipe.degradation.name}' makes {lr.shape[-2]}x{lr.shape[-1]} of "
             f"{side}x{side}, and scale {recipe.scale} needs {wanted}x{wanted}"
         )
-    with registry.blamed("generators", recipe.generator.name):
-        sr = built.generator(lr)
+    sr = built.sr(lr)
     if sr.shape != hr.shape:
         raise RecipeError(
             f"generator '{recipe.generator.name}' gives {tuple(sr.shape)}, "
@@ -223,13 +249,9 @@ def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:
         raise RecipeError(f"generator '{recipe.generator.name}' has no weights to train")
     tensors: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
     if built.discriminator is not None:
-        tensors |= {"real": built.discriminator(hr), "fake": built.discriminator(sr)}
-    for name, term in built.terms.items():
-        with registry.blamed("losses", name):
-            value = term(tensors)
-            scalar = value.numel() == 1
-        if not scalar:
-            raise RecipeError(f"loss '{name}' gives {tuple(value.shape)}, not a scalar")
+        tensors |= {"real": built.output(hr), "fake": built.output(sr)}
+    for term in built.terms.values():
+        term(tensors)
     for metric in METRICS:  # some want images of a least size
         registry.build("metrics", metric)(sr.cpu(), hr.cpu())
 

@@ -91,14 +91,13 @@ def _train_discriminator(
     parts: Parts, piece: Batch, processes: Processes, means: Means
 ) -> Tensor | None:
     """Take D's gradient of one part of a batch; return sr with its graph where it is kept."""
-    assert parts.discriminator is not None
     assert parts.objective is not None
     # A whole batch keeps its graph for the generator; of several parts, that would fill the memory.
     whole = means.parts == 1
     with contextlib.nullcontext() if whole else torch.no_grad():
-        sr = _upscale(parts.generator, lr_of(parts, piece), processes)
-    real = _discriminate(parts.discriminator, piece.hr, processes)
-    fake = _discriminate(parts.discriminator, sr.detach(), processes)
+        sr = _upscale(parts, lr_of(parts, piece), processes)
+    real = _discriminate(parts, piece.hr, processes)
+    fake = _discriminate(parts, sr.detach(), processes)
     loss = parts.objective.discriminator(real.logits, fake.logits)
     means.add("discriminator", loss)
     _backward(loss / means.parts, parts.discriminator, processes)
@@ -119,13 +118,13 @@ def _losses(
         norms: Without it the last result is empty.
     """
     lr, processes = lr_of(parts, piece), state.processes
-    sr = _upscale(parts.generator, lr, processes) if sr is None else sr
+    sr = _upscale(parts, lr, processes) if sr is None else sr
     terms: dict[str, Tensor] = {}
     tensors: dict[str, Any] = {"sr": sr, "hr": piece.hr, "lr": lr}
     loss_d = sr.new_zeros(())
     if parts.discriminator is not None and parts.objective is not None:
-        real = _discriminate(parts.discriminator, piece.hr, processes)
-        fake = _discriminate(parts.discriminator, sr, processes)
+        real = _discriminate(parts, piece.hr, processes)
+        fake = _discriminate(parts, sr, processes)
         terms["adversarial"] = parts.objective.generator(real.logits.detach(), fake.logits)
         tensors |= {"real": detached(real), "fake": fake}
         loss_d = parts.objective.discriminator(real.logits, fake.logits)
@@ -209,22 +208,19 @@ def _pieces(batch: Batch, count: int) -> list[Batch]:
 
 def lr_of(parts: Parts, batch: Batch) -> Tensor:
     """Return a batch's LR images: its own, or else its HR images degraded."""
-    lr = batch.lr if batch.lr is not None else parts.degrade(batch.hr, seeds=batch.seeds)
-    return lr.contiguous(memory_format=torch.channels_last)
+    if batch.lr is not None:
+        return batch.lr.contiguous(memory_format=torch.channels_last)
+    return parts.lr(batch.hr, batch.seeds)
 
 
-def _upscale(generator: nn.Module, lr: Tensor, processes: Processes) -> Tensor:
+def _upscale(parts: Parts, lr: Tensor, processes: Processes) -> Tensor:
     with processes.autocast():
-        sr: Tensor = generator(lr)
-    return sr.float()  # losses are taken in float32
+        return parts.sr(lr)
 
 
-def _discriminate(
-    discriminator: nn.Module, image: Tensor, processes: Processes
-) -> DiscriminatorOutput:
+def _discriminate(parts: Parts, image: Tensor, processes: Processes) -> DiscriminatorOutput:
     with processes.autocast():
-        output: DiscriminatorOutput = discriminator(image)
-    return DiscriminatorOutput(output.logits.float(), tuple(f.float() for f in output.features))
+        return parts.output(image)
 
 
 def _statistics(real: Tensor, fake: Tensor) -> Iterator[tuple[str, Tensor]]:

@@ -1,0 +1,1 @@
+"""The command ``srkit plugins``: what there is, whether it keeps its promises, and a new one."""
