@@ -287,6 +287,17 @@ def test_a_generator_without_a_stated_radius_is_fine() -> None:
     testing.check_generator(Boundless(), scale=4)
 
 
+class Unpicklable(Generator):
+    """A generator with a function of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = lambda sr: sr
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return self.gamma(super().forward(lr))
+
+
 def counting(self: Any, sr: Tensor) -> Tensor:
     self.calls = getattr(self, "calls", 0) + 1
     return sr + (1e-6 * self.calls if sr.shape[-1] == 64 else 0.0)
@@ -311,7 +322,7 @@ def with_buffer() -> Any:
             lambda: forward(lambda self, sr: sr + torch.zeros(sr.shape)),
             "has tensors that don't move to its device",
         ),
-        (lambda: forward(lambda self, sr: sr), "it can't be pickled"),
+        (lambda: Unpicklable(), "it can't be pickled"),
     ],
 )
 def test_what_holds_for_every_network(make: Callable[[], Any], promise: str) -> None:
