@@ -26,6 +26,7 @@ from srkit.errors import (
     SrkitError,
     UnknownNameError,
     nearest,
+    ran_out,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
                 raise SystemExit(error.status) from error
             raise
         except Exception as error:
-            from srkit.inference.device import ran_out
-
             if not ran_out(error):
                 raise
             raise InputError(
