@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -140,21 +140,29 @@ class Drawn:
 
 @dataclass
 class _Candidate:
-    """A person, photos that aren't searched yet, and the faces of those that are."""
+    """A person, photos that aren't searched yet, and those that are, with and without a face."""
 
     name: str
     photos: list[Path]
     faces: list[Located] = field(default_factory=list)
+    without: list[Located] = field(default_factory=list)
 
-    def has(self, wanted: int, finder: Finder, no_face: list[str]) -> bool:
-        """Search photos until there are as many faces; note those without."""
-        while len(self.faces) < wanted and self.photos:
-            (face,) = finder.find([self.photos.pop(0)])
-            if face.box:
-                self.faces.append(face)
-            else:
-                no_face.append(face.label(self.name))
+    def search(self, wanted: int, finder: Finder) -> bool:
+        """Search photos until there are as many faces, if there are."""
+        while photos := self.next_photos(wanted):
+            self.take(finder.find(photos))
         return len(self.faces) >= wanted
+
+    def next_photos(self, wanted: int) -> list[Path]:
+        """Take out the photos to be searched next."""
+        count = max(0, wanted - len(self.faces))
+        photos, self.photos = self.photos[:count], self.photos[count:]
+        return photos
+
+    def take(self, located: Iterable[Located]) -> None:
+        """Take what was found on photos."""
+        for one in located:
+            (self.faces if one.box else self.without).append(one)
 
 
 def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) -> Drawn:
@@ -181,14 +189,16 @@ def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) 
     lone = [c for c in candidates if len(c.photos) < 2]
     left_out = [f"{c.name} ({'one' if c.photos else 'no'} photo)" for c in lone]
     able = turn = [c for c in candidates if len(c.photos) > 1]
-    no_face: list[str] = []
     pairs: list[tuple[_Candidate, Located]] = []
     wanted = 2  # faces of each: the gallery's, and the first probe
     while turn and len(pairs) < count:
         need = count - len(pairs)
-        # What most will need at once: then it is stored.
-        finder.find([photo for c in turn[:need] for photo in c.photos[: wanted - len(c.faces)]])
-        turn = list(islice((c for c in turn if c.has(wanted, finder, no_face)), need))
+        # What most will do with is searched at once.
+        photos = [c.next_photos(wanted) for c in turn[:need]]
+        located = iter(finder.find(list(chain.from_iterable(photos))))
+        for candidate, own in zip(turn, photos, strict=False):
+            candidate.take(islice(located, len(own)))
+        turn = list(islice((c for c in turn if c.search(wanted, finder)), need))
         pairs += [(candidate, candidate.faces[wanted - 1]) for candidate in turn]
         wanted += 1
     left_out += [
@@ -196,6 +206,7 @@ def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) 
         for c in able
         if len(c.faces) < 2 and not c.photos
     ]
+    no_face = [one.label(c.name) for c in able for one in c.without]
     gallery = {c.name: c.faces[0] for c, _ in pairs}
     if len(gallery) < 2:
         raise InputError(
