@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--size", type=int, default=16, help="side in pixels")
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--ways", nargs="+", default=["ray", "shard"], choices=["ray", "shard"])
     parser.add_argument("--note", default="", help="what else the machine was doing")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -138,7 +139,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "in")
         write(source, options.images, options.size)
-        rows: dict[str, dict[str, Any]] = {"ray": {}, "shard": {}}
+        rows: dict[str, dict[str, Any]] = {way: {} for way in options.ways}
         expected: Counter[tuple[str, str]] = Counter()
         same = True
         for count in options.counts:

@@ -30,7 +30,7 @@ from srkit_ray.plan import Shard, begin, plan, require_empty, summary
 from srkit_ray.worker import Outcome, Worker
 
 TRIES = 3  # workers that a shard may end
-PATIENCE = 60.0  # seconds without any worker, after which that is said
+PATIENCE = 120.0  # seconds without any worker, after which that is said
 STORE = 100 << 20  # bytes of Ray's store where it is started here; nothing large goes there
 # Read by Ray when it is imported: neither telemetry nor remarks on the terminal.
 _ENVIRONMENT = {
@@ -249,7 +249,7 @@ class Pool:
                 ready, _ = self.ray.wait([*self.starting, *self.busy], timeout=1.0)
                 waited = 0.0 if ready or self.busy else waited + 1.0
                 if waited == PATIENCE:
-                    self.on_note("waiting for a worker: the cluster has no CPU or GPU free")
+                    self.on_note("no worker has started yet: has the cluster a CPU or GPU free?")
                 for reference in ready:
                     if reference in self.starting:
                         first = self.key is None
