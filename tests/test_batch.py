@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -105,12 +106,12 @@ def test_an_empty_input_is_refused(refused: Callable[..., str]) -> None:
     assert "an input is empty" in refused("upscale", "", *BICUBIC)
 
 
-@pytest.mark.parametrize("name", ["photo.gif", "photo.jxl", "-"])
+@pytest.mark.parametrize("name", ["photo.gif", "photo.jxl"])
 def test_a_file_that_cannot_be_written_is_no_folder(
     tmp_path: Path, crops: Crops, refused: Callable[..., str], name: str
 ) -> None:
     (file,) = crops(tmp_path, 1, 8)
-    out = "-" if name == "-" else tmp_path / name
+    out = tmp_path / name
     assert f"can't write {out}; a file ends in .avif, .bmp" in refused(
         "upscale", file, "-o", out, *BICUBIC
     )
@@ -127,6 +128,87 @@ def test_results_that_would_meet_keep_the_old_suffix(tmp_path: Path, crops: Crop
         "000001.bmp": "000001-bmp.png",
         "other.jpg": "other.png",
     }
+
+
+def test_only_results_that_would_meet_get_other_names(tmp_path: Path, crops: Crops) -> None:
+    (file,) = crops(tmp_path / "in", 1, 8)
+    for name in ("000001-jpg.png", "a/x.png", "b/x.png", "c/x.png", "c/y.png", "a.jpg", "a.JPG"):
+        place = tmp_path / "in" / name
+        place.parent.mkdir(exist_ok=True)
+        Image.open(file).save(place)
+    Image.open(file).save(tmp_path / "in" / "000001.jpg")
+    inputs = sorted(map(str, (tmp_path / "in").rglob("*.*")))
+    jobs = plan(inputs, tmp_path / "out", "x4", ".png")
+    assert {os.path.relpath(job.input, tmp_path / "in"): job.output.name for job in jobs} == {
+        "000001-jpg.png": "000001-jpg.png",
+        "000001.jpg": "000001-jpg-2.png",
+        "000001.png": "000001.png",
+        "a.JPG": "a-JPG.png",
+        "a.jpg": "a-jpg.png",
+        "a/x.png": "x.png",
+        "b/x.png": "x-2.png",
+        "c/x.png": "x-3.png",
+        "c/y.png": "y.png",
+    }
+    same = plan([inputs[0], str(tmp_path / "in" / "." / Path(inputs[0]).name)], None, "x4")
+    assert len(same) == 1
+    with pytest.raises(InputError, match=r"\.png is an input"):
+        plan(inputs, tmp_path / "in", "x4")
+
+
+def test_files_that_are_no_images_are_named_and_all_images_taken(
+    tmp_path: Path, crops: Crops, cli: Cli
+) -> None:
+    (file,) = crops(tmp_path / "in", 1, 8)
+    image = Image.open(file).convert("RGB")
+    for name in ("a.jfif", "b.jpe", "c.gif", "d.tga", "e.jp2", "f.ppm"):
+        image.save(tmp_path / "in" / name)
+    for name in ("clip.mov", "clip2.MOV", "README", ".hidden"):
+        (tmp_path / "in" / name).write_text("no image")
+    status, _, err = cli("upscale", tmp_path / "in", "-o", tmp_path / "out", *BICUBIC)
+    assert status == 0
+    assert "left out: 2 .mov, 1 without a suffix (such as " in err
+    expected = ["000001.png", "a.jfif", "b.jpe", "c.png", "d.png", "e.png", "f.png"]
+    assert names(tmp_path / "out") == expected
+    with Image.open(tmp_path / "out" / "a.jfif") as result:
+        assert result.format == "JPEG"
+    pattern = str(tmp_path / "in" / "*")
+    status, out, _ = cli("upscale", pattern, "-o", tmp_path / "out2", "--json", *BICUBIC)
+    events = [json.loads(line) for line in out.splitlines()]
+    ignored = [Path(e["input"]).name for e in events if e["event"] == "ignored"]
+    assert sorted(ignored) == ["README", "clip.mov", "clip2.MOV"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".gif"])
+def test_an_image_goes_through_a_pipe(
+    tmp_path: Path, crops: Crops, cli: Cli, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    (file,) = crops(tmp_path / "in", 1, 8)
+    place = tmp_path / f"a{suffix}"
+    Image.open(file).save(place)
+    words = [sys.executable, "-m", "srkit", "upscale", "-", *BICUBIC]
+    content = place.read_bytes()
+    piped = subprocess.run(words, input=content, capture_output=True, check=True).stdout
+    assert cli("upscale", place, "-o", tmp_path / "out", *BICUBIC)[0] == 0
+    (result,) = (tmp_path / "out").glob("a.*")
+    assert piped == result.read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert cli("upscale", "-", "-o", tmp_path / "b.png", *BICUBIC)[0] == 0
+    with Image.open(tmp_path / "b.png") as image:
+        assert image.size == (32, 32)
+
+
+def test_a_pipe_is_for_one_image_that_can_be_read(
+    tmp_path: Path, crops: Crops, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = crops(tmp_path / "in", 2, 8)
+    for words in ((*files, "-o", "-"), ("-", files[0]), (tmp_path / "in", "-o", "-")):
+        status, out, err = cli("upscale", *words, *BICUBIC)
+        assert (status, out, err) == (2, "", "srkit: '-' is for one image\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"no image")))
+    status, out, err = cli("upscale", "-", *BICUBIC)
+    assert (status, out) == (1, "")
+    assert "not a readable image" in err
 
 
 def test_a_link_to_a_folder_above_gives_no_image_twice(tmp_path: Path, crops: Crops) -> None:

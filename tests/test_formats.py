@@ -53,9 +53,10 @@ def refused(content: bytes, name: str = "x") -> str:
 
 
 def test_suffixes_are_of_what_can_be_read() -> None:
-    always = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
+    always = {".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".tif", ".tiff", ".bmp"}
+    read = {".gif", ".tga", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"}
     heif = {".heic", ".heif"} if find_spec("pillow_heif") or find_spec("pi_heif") else set()
-    assert always | {*AVIF} | heif == codec.SUFFIXES
+    assert always | {*AVIF} | read | heif == codec.SUFFIXES
     assert always | {*AVIF} == codec.WRITABLE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections import Counter
@@ -68,14 +69,21 @@ class Shard:
         return cls(index - 1, size)
 
 
-def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = None) -> list[Job]:
+def plan(
+    inputs: list[str],
+    out: Path | None,
+    label: str,
+    suffix: str | None = None,
+    others: list[Path] | None = None,
+) -> list[Job]:
     """Decide where every result goes.
 
     An image ``face.png`` becomes ``face-x4.png`` beside it, a folder ``faces`` the folder
     ``faces-x4`` with the same tree. With ``out``: a single image goes to that file, if its
     suffix is an image's, and all else into that folder under its own name. Files of a pattern
     keep their places below the pattern's first folder with a wildcard. Where ``a.jpg`` and
-    ``a.bmp`` would both become ``a.png``, they become ``a-jpg.png`` and ``a-bmp.png``.
+    ``a.bmp`` would both become ``a.png``, they become ``a-jpg.png`` and ``a-bmp.png``; where two
+    files called ``a.png`` would, the second becomes ``a-2.png``.
 
     Args:
         inputs: Images, folders of images, and patterns (``photos/**/*.jpg``).
@@ -83,39 +91,55 @@ def plan(inputs: list[str], out: Path | None, label: str, suffix: str | None = N
         label: Goes into names, as ``x4``.
         suffix: Suffix of all results, with its dot; the input's if None, or PNG where the input's
             can't be written.
+        others: Takes the files of folders and patterns that are no images by their suffix.
 
     Raises:
-        InputError: An input is missing, or two results, or a result and an input, would meet.
+        InputError: An input is missing, or a result would be written over one.
     """
     jobs: list[Job] = []
+    others = others if others is not None else []
     for name in inputs:
         path = Path(name)
         if not name:
             raise InputError("an input is empty; name a file or a folder")
         if path.is_dir():
-            jobs += _of_folder(path, out, label, suffix)
+            jobs += _of_folder(path, out, label, suffix, others)
         elif path.is_file():
             jobs.append(_of_file(path, out, label, suffix))
         elif glob.has_magic(name):
-            jobs += _of_pattern(name, out, label, suffix)
+            jobs += _of_pattern(name, out, label, suffix, others)
         else:
             raise InputError(f"{name}: no such file or folder")
-    jobs = _apart(list(dict.fromkeys(jobs)))
-    _require_apart(jobs)
-    return jobs
+    return _apart(list({(real(job.input), job.output): job for job in jobs}.values()))
 
 
 def _apart(jobs: list[Job]) -> list[Job]:
-    """Add the old suffix to the names of results that would meet because they get a new one."""
-    count = Counter(job.output for job in jobs)
+    """Give results that would meet names of their own; the others keep theirs.
 
-    def renamed(job: Job) -> Job:
-        old = job.input.suffix
-        if count[job.output] == 1 or old.lower() == job.output.suffix.lower():
-            return job
-        return replace(job, output=job.output.with_stem(f"{job.output.stem}-{old[1:]}"))
+    Raises:
+        InputError: A result would be written over an input.
+    """
+    places = [real(job.output) for job in jobs]
+    count, taken = Counter(places), {real(job.input) for job in jobs}
+    for job, place in zip(jobs, places, strict=True):
+        if place in taken:
+            raise InputError(f"{job.output} is an input; choose another place for the results")
+    taken |= {place for place in places if count[place] == 1}
+    return [
+        job if count[place] == 1 else replace(job, output=_free(job, taken))
+        for job, place in zip(jobs, places, strict=True)
+    ]
 
-    return [renamed(job) for job in jobs]
+
+def _free(job: Job, taken: set[Path]) -> Path:
+    """Return a name for a result that is not taken yet, and take it."""
+    output, old = job.output, job.input.suffix
+    if old.lower() != output.suffix.lower():
+        output = output.with_stem(f"{output.stem}-{old[1:]}")
+    more = (output.with_stem(f"{output.stem}-{number}") for number in itertools.count(2))
+    free = next(file for file in itertools.chain([output], more) if real(file) not in taken)
+    taken.add(real(free))
+    return free
 
 
 def real(file: Path) -> Path:
@@ -123,26 +147,11 @@ def real(file: Path) -> Path:
     return Path(os.path.realpath(file))
 
 
-def _require_apart(jobs: list[Job]) -> None:
-    """See that no result would be written over an input or over another input's result."""
-    inputs = {real(job.input) for job in jobs}
-    results: dict[Path, Path] = {}
-    for job in jobs:
-        place = real(job.output)
-        if place in inputs:
-            raise InputError(f"{job.output} is an input; choose another place for the results")
-        if place in results:
-            raise InputError(
-                f"{results[place]} and {job.input} would both become {job.output}; rename one"
-            )
-        results[place] = job.input
-
-
 def _of_file(file: Path, out: Path | None, label: str, suffix: str | None) -> Job:
     ending = suffix or writable_suffix(file)
     if out is None:
         return Job(file, file.with_name(f"{file.stem}-{label}{ending}"))
-    if not out.is_dir() and (out == Path("-") or out.suffix.lower() in _image_suffixes()):
+    if not out.is_dir() and out.suffix.lower() in _image_suffixes():
         if out.suffix.lower() not in formats.WRITABLE:
             known = ", ".join(sorted(formats.WRITABLE))
             raise InputError(f"can't write {out}; a file ends in {known}")
@@ -155,7 +164,9 @@ def _image_suffixes() -> set[str]:
     return {*Image.registered_extensions(), *formats.SUFFIXES, ".heic", ".heif", ".jxl", ".svg"}
 
 
-def _of_folder(folder: Path, out: Path | None, label: str, suffix: str | None) -> list[Job]:
+def _of_folder(
+    folder: Path, out: Path | None, label: str, suffix: str | None, others: list[Path]
+) -> list[Job]:
     whole = folder.resolve()
     root = out or whole.with_name(f"{whole.name}-{label}")
     if out is not None and out.suffix.lower() in _image_suffixes() and not out.is_dir():
@@ -165,7 +176,7 @@ def _of_folder(folder: Path, out: Path | None, label: str, suffix: str | None) -
     inside = whole in resolved.parents
     jobs = [
         Job(file, _renamed(root / file.relative_to(folder), file, suffix), root)
-        for file in codec.listed(folder)
+        for file in codec.listed(folder, others)
         if not inside or resolved not in real(file).parents
     ]
     if not jobs:
@@ -173,14 +184,17 @@ def _of_folder(folder: Path, out: Path | None, label: str, suffix: str | None) -
     return jobs
 
 
-def _of_pattern(pattern: str, out: Path | None, label: str, suffix: str | None) -> list[Job]:
+def _of_pattern(
+    pattern: str, out: Path | None, label: str, suffix: str | None, others: list[Path]
+) -> list[Job]:
     # hidden files stay out, as everywhere
     files = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+    others += [file for file in files if file.is_file() and not _is_image(file)]
     # The shortest way to a file: links to folders may go round in circles.
     ways = {
         (file.parent.resolve(), file.name): file
         for file in sorted(files, key=lambda file: (-len(file.parts), file))
-        if file.is_file() and file.suffix.lower() in formats.SUFFIXES
+        if file.is_file() and _is_image(file)
     }
     # A second run must not take the first one's results for inputs.
     if out is None:
@@ -202,6 +216,10 @@ def _of_pattern(pattern: str, out: Path | None, label: str, suffix: str | None) 
         plain.append(part)
     base = Path(*plain) if plain else Path()
     return [Job(f, _renamed(out / f.relative_to(base), f, suffix), out) for f in files]
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in formats.SUFFIXES
 
 
 def _renamed(output: Path, source: Path, suffix: str | None) -> Path:

@@ -17,6 +17,8 @@ from srkit.cli.lines import failures, show, show_error
 from srkit.errors import InputError, escaped
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from srkit.batch.jobs import Job, Shard
     from srkit.batch.run import Event
     from srkit.batch.work import Result, Work
@@ -84,6 +86,16 @@ class Reporter:
             self.console.print(
                 escaped(text), style="dim", highlight=False, markup=False, soft_wrap=True
             )
+
+    def ignored(self, files: list[Path]) -> None:
+        """Name the files of folders that are no images."""
+        if not files:
+            return
+        for file in files:
+            self._print("ignored", input=str(file))
+        kinds = Counter(file.suffix.lower() or "without a suffix" for file in files)
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        self.note(f"no images by their names, left out: {counts} (such as {files[0].name})")
 
     def event(self, event: Event) -> None:
         """Show the outcome of an image."""

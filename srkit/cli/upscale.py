@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import Annotated, TextIO
 
 import typer
 
 from srkit import defaults
+from srkit.errors import OptionError
 
 
 def upscale(
     inputs: Annotated[
-        list[str], typer.Argument(help="Images, folders of images, patterns like 'in/**/*.jpg'.")
+        list[str], typer.Argument(help="Images, folders, patterns like 'in/**/*.jpg'; - is a pipe.")
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="A file for one image, else a folder."),
+        typer.Option("--out", "-o", help="A file or - for one image, else a folder."),
     ] = None,
     model: Annotated[
         str | None,
@@ -110,26 +116,68 @@ def upscale(
         tag=not no_tag,
         keep_time=keep_time,
     )
-    label = f"x{scale or work.model.scale:g}"
-    jobs = plan(inputs, out, label, suffix_named(suffix) if suffix else None)
-    own = [job for number, job in enumerate(jobs) if number in part]
-    reporter = Reporter(work, part, len(jobs), as_json)
-    reporter.begin(general=faces and not faces_only and model is None)
-    if dry_run:
-        reporter.plan(own)
+    label, ending = f"x{scale or work.model.scale:g}", suffix_named(suffix) if suffix else None
+    shown_elsewhere = sys.stderr if as_json or dry_run else io.StringIO()
+    with pipes(inputs, out, ending, shown_elsewhere) as (inputs, out):
+        others: list[Path] = []
+        jobs = plan(inputs, out, label, ending, others)
+        own = [job for number, job in enumerate(jobs) if number in part]
+        reporter = Reporter(work, part, len(jobs), as_json)
+        reporter.begin(general=faces and not faces_only and model is None)
+        reporter.ignored(others)
+        if dry_run:
+            reporter.plan(own)
+            return
+        with reporter.progress(len(own)) as progress:
+            totals = run(
+                jobs,
+                work,
+                shard=part,
+                skip_existing=skip_existing,
+                on_event=reporter.event,
+                progress=progress,
+            )
+        reporter.end(totals)
+        if totals["failed"]:
+            raise typer.Exit(1)
+
+
+@contextmanager
+def pipes(
+    inputs: list[str], out: Path | None, suffix: str | None, messages: TextIO
+) -> Iterator[tuple[list[str], Path | None]]:
+    """Put files in the place of ``-``: standard input, and standard output for a whole result.
+
+    Raises:
+        OptionError: More than one image, or a terminal that would show one.
+    """
+    from srkit.batch.jobs import writable_suffix
+    from srkit.imaging.formats import suffix_of
+
+    if "-" not in inputs and str(out) != "-":
+        yield inputs, out
         return
-    with reporter.progress(len(own)) as progress:
-        totals = run(
-            jobs,
-            work,
-            shard=part,
-            skip_existing=skip_existing,
-            on_event=reporter.event,
-            progress=progress,
-        )
-    reporter.end(totals)
-    if totals["failed"]:
-        raise typer.Exit(1)
+    if len(inputs) > 1 or not (inputs[0] == "-" or Path(inputs[0]).is_file()):
+        raise OptionError("'-' is for one image")
+    with TemporaryDirectory(prefix="srkit-") as folder:
+        source = Path(inputs[0])
+        if inputs[0] == "-":
+            content = sys.stdin.buffer.read()
+            source = Path(folder) / f"stdin{suffix_of(content)}"
+            source.write_bytes(content)
+        if out is not None and str(out) != "-":
+            yield [str(source)], out
+            return
+        if sys.stdout.isatty():
+            raise OptionError("an image isn't for a terminal; name a file by --out")
+        target = Path(folder) / f"stdout{suffix or writable_suffix(source)}"
+        with redirect_stdout(messages):
+            yield [str(source)], target
+        for file in sorted(Path(folder).glob("stdout*")):
+            if file != target:
+                raise OptionError("several faces are several images; name a folder by --out")
+            sys.stdout.buffer.write(file.read_bytes())
+            sys.stdout.buffer.flush()
 
 
 def _local(device: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 
-from PIL import features
+from PIL import Image, features
 
 from srkit.errors import InputError, OptionError
 
@@ -15,6 +17,8 @@ WRITTEN = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
     ".webp": "WEBP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
@@ -25,7 +29,13 @@ WRITABLE = frozenset(WRITTEN)
 HEIF_SUFFIXES = (".heic", ".heif")
 # Never a dependency: their wheels bring x265, which is under the GPL.
 HEIF_READERS = ("pillow_heif", "pi_heif")
-SUFFIXES = WRITABLE | (frozenset(HEIF_SUFFIXES) if any(map(find_spec, HEIF_READERS)) else set())
+# Read, and written as PNG; Pillow reads more, which are taken where they are named.
+_READ_ONLY = frozenset({".gif", ".tga", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"})
+SUFFIXES = (
+    WRITABLE
+    | _READ_ONLY
+    | (frozenset(HEIF_SUFFIXES) if any(map(find_spec, HEIF_READERS)) else set())
+)
 
 # Pixels along a side: of libjpeg, of the format, and of what AVIF's readers take by default.
 LONGEST = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768, "PNG": 2**31 - 1, "BMP": 2**31 - 1}
@@ -50,6 +60,16 @@ def format_of(file: Path) -> str:
     if suffix not in WRITTEN:
         raise InputError(f"{file}: can't write '{suffix}', only {', '.join(sorted(WRITTEN))}")
     return WRITTEN[suffix]
+
+
+def suffix_of(content: bytes) -> str:
+    """Return the suffix of an image file's format; PNG's if it can't be written or isn't known."""
+    try:
+        with Image.open(BytesIO(content)) as image:
+            name = "JPEG" if image.format == "MPO" else image.format
+    except (OSError, Image.DecompressionBombError):  # whoever reads it says what it is
+        name = None
+    return next((suffix for suffix, known in WRITTEN.items() if known == name), ".png")
 
 
 def suffix_named(name: str) -> str:
@@ -114,11 +134,15 @@ def is_heif(head: bytes) -> bool:
     return bool(brands & _HEIF_BRANDS) and not brands & _AVIF_BRANDS
 
 
-def listed(folder: Path) -> list[Path]:
+def listed(folder: Path, others: list[Path] | None = None) -> list[Path]:
     """Return the image files below a folder, sorted by path, but for hidden ones.
 
     Links to folders are followed, each folder once. Links to nothing are listed too: who reads
     them says that they are broken.
+
+    Args:
+        folder: Where to look.
+        others: Takes files that are no images by their suffix.
 
     Raises:
         InputError: There is no such folder, no image in it, or a folder that can't be read.
@@ -126,36 +150,35 @@ def listed(folder: Path) -> list[Path]:
     if not os.path.isdir(folder):  # noqa: PTH112 - says no where Path.is_dir may not look
         raise InputError(f"{folder}: no such folder")
     files: list[str] = []
-    left, links = [str(folder)], list[str]()
+    left = deque([str(folder)])  # links last: a folder's own path counts, not a link to it
     seen: set[tuple[int, int]] = set()  # links could go round in circles
-    while left or links:
-        links.sort(reverse=True)
-        place = left.pop() if left else links.pop()  # a folder's own path counts, not a link to it
-        try:
+    while left:
+        for place, folders, names in os.walk(left.popleft(), onerror=_refuse):
             state = os.stat(place)  # noqa: PTH116
-            if (state.st_dev, state.st_ino) in seen:
-                continue
+            known = (state.st_dev, state.st_ino) in seen
             seen.add((state.st_dev, state.st_ino))
-            with os.scandir(place) as entries:  # Path.rglob takes ten times as long
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if not entry.is_symlink():
-                        if entry.is_dir():
-                            left.append(entry.path)
-                        elif _has_suffix(entry.name) and entry.is_file():
-                            files.append(entry.path)
-                    elif os.path.isdir(entry.path):  # noqa: PTH112 - links may lead to themselves
-                        links.append(entry.path)
-                    elif _has_suffix(entry.name) and _is_file_or_dead(entry.path):
-                        files.append(entry.path)
-        except OSError as error:
-            why = error.strerror or error
-            raise InputError(f"{error.filename}: can't look into this folder ({why})") from error
+            shown = [] if known else sorted(n for n in folders if not n.startswith("."))
+            folders[:] = shown
+            paths = [os.path.join(place, name) for name in shown]  # noqa: PTH118
+            left.extend(path for path in paths if os.path.islink(path))  # noqa: PTH114
+            for name in [] if known else names:
+                path = os.path.join(place, name)  # noqa: PTH118
+                if name.startswith("."):
+                    continue
+                if not _has_suffix(name):
+                    if others is not None:
+                        others.append(Path(path))
+                elif _is_file_or_dead(path):
+                    files.append(path)
     if not files:
         raise InputError(f"{folder}: no images in it ({', '.join(sorted(SUFFIXES))})")
     files.sort(key=lambda file: os.path.normcase(file).split(os.sep))  # noqa: PTH206 - as Path
     return [Path(file) for file in files]
+
+
+def _refuse(error: OSError) -> None:
+    why = error.strerror or error
+    raise InputError(f"{error.filename}: can't look into this folder ({why})") from error
 
 
 def _is_file_or_dead(link: str) -> bool:
