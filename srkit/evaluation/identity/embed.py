@@ -118,19 +118,17 @@ class Verifier:
         self._upscaled.update(probe.photo for probe in probes)
         small = sum(probe.pixels() < size for probe in probes)
         if small:
-            _note(
-                notes,
+            notes.append(
                 f"{small} of {len(probes)} probes have faces of fewer pixels than HR's "
-                f"{size}x{size}: they were resized to it",
+                f"{size}x{size}: they were resized to it"
             )
         for name, results in self._results(self.finder.crops(probes, size)):
             if self.align == "sr" and name != LR:
                 results, missed = self.finder.reframed(results)
                 if missed:
-                    _note(
-                        notes,
+                    notes.append(
                         f"{name}: no face found on {missed} of {len(probes)} results of "
-                        f"{size}x{size}; they keep the crop of the HR photo",
+                        f"{size}x{size}; they keep the crop of the HR photo"
                     )
             yield name, self.embeddings(results, name)
 
@@ -169,11 +167,6 @@ class Verifier:
             "alignment": ALIGNED[self.align],
             "roles": hashlib.sha256(encoded("\n".join(lines))).hexdigest()[:16],
         }
-
-
-def _note(notes: list[str], line: str) -> None:
-    if line not in notes:  # two sets of probes may be of one size
-        notes.append(line)
 
 
 class Embeddings:

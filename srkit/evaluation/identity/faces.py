@@ -39,7 +39,7 @@ COPY, COPY_MIN_SIZE = 160, 60
 BATCH = 32  # photos: what a kill can cost
 
 Box = tuple[float, float, float, float] | None
-Found = tuple[int, Box]  # number of faces, and the largest one's box
+Detection = tuple[int, Box]  # number of faces, and the largest one's box
 T = TypeVar("T")
 
 
@@ -103,7 +103,7 @@ class Finder:
         keys = [_key(each, settings) for each in read_ahead(content, photos)]
         reasons: dict[bytes, str] = {}
 
-        def search(batch: Sequence[tuple[bytes, Path]]) -> Iterator[Found | None]:
+        def search(batch: Sequence[tuple[bytes, Path]]) -> Iterator[Detection | None]:
             images = read_ahead(_decoded, [photo for _, photo in batch])
             for (key, _), image in zip(batch, images, strict=True):
                 if isinstance(image, str):  # isn't stored: it may be readable tomorrow
@@ -127,9 +127,9 @@ class Finder:
         self,
         keys: Sequence[bytes],
         items: Sequence[T],
-        search: Callable[[Sequence[T]], Iterable[Found | None]],
+        search: Callable[[Sequence[T]], Iterable[Detection | None]],
         what: str,
-    ) -> list[Found]:
+    ) -> list[Detection]:
         """Return what is stored under each key, or what a search of its item finds."""
         stored = self.store.computed(
             SPACE,
@@ -138,8 +138,8 @@ class Finder:
             batch_size=BATCH,
             progress=partial(self.progress, what),
         )
-        found = (json.loads(stored.get(key, b"[0, null]")) for key in keys)
-        return [(count, tuple(box) if box else None) for count, box in found]
+        detections = (json.loads(stored.get(key, b"[0, null]")) for key in keys)
+        return [(count, tuple(box) if box else None) for count, box in detections]
 
     def crops(self, located: Sequence[Located], size: int) -> Tensor:
         """Return faces as images, uint8, ``B3SS``; see `srkit.faces.align.crop`.
@@ -183,7 +183,7 @@ class Finder:
         ]
         return torch.stack(crops), boxes.count(None)
 
-    def _on_copies(self, images: Sequence[Image.Image]) -> Iterator[Found]:
+    def _on_copies(self, images: Sequence[Image.Image]) -> Iterator[Detection]:
         for image in images:
             copy = image.resize((COPY, COPY), Image.Resampling.BICUBIC)
             faces = self._on_results.faces(copy)

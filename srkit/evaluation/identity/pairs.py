@@ -72,7 +72,8 @@ def pairs(
         no_face=drawn.no_face,
         left_out=drawn.left_out,
         sizes=sizes,
-        notes=[*_too_few(len(drawn.probes), count, impostors), *notes],
+        # Two sets of probes may be of one size.
+        notes=[*_too_few(len(drawn.probes), count, impostors), *dict.fromkeys(notes)],
     )
 
 
