@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from faces_picture import GENERAL, MODEL, NOISES, SCALE, astronaut, degraded, pixels
+from faces_picture import GENERAL, MODEL, NOISES, SCALE, astronaut, degraded
 from faces_ways import ways
 from PIL import Image
 
@@ -73,7 +73,7 @@ class Scene:
         result, original = embedder(torch.cat([codec.to_tensor(crop) for crop in crops]))
         left, top, right, bottom = (round(max(0.0, side)) for side in self.face.box)
         ours, theirs = (
-            arrays.to_tensor(array[None, top:bottom, left:right])
+            torch.from_numpy(arrays.to_values(array[None, top:bottom, left:right]))
             for array in (sr, np.asarray(self.hr))
         )
         scored = {m: float(registry.build("metrics", m)(ours, theirs)[0]) for m in METRICS}
@@ -91,7 +91,7 @@ def scenes(files: list[Path], by: int, noise: float, general: Model, seed: int) 
         hr = whole.resize(size, Image.Resampling.LANCZOS) if by > 1 else whole
         box = tuple(v * n / m for v, n, m in zip(face.box, size * 2, whole.size * 2, strict=True))
         lr = degraded(hr, noise, seed + number)
-        sr = pixels(general.upscale(arrays.to_tensor(lr[None])))
+        sr = general.upscale(lr)
         yield Scene(hr, Face(box, face.probability), lr, sr)
 
 

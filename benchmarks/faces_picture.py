@@ -39,7 +39,7 @@ def degraded(hr: Image.Image, noise: float, seed: int) -> np.ndarray:
 
 def pixels(image: torch.Tensor) -> np.ndarray:
     """Return one image, ``13HW`` in [0, 1], as ``HW3``, uint8."""
-    return arrays.to_pixels(image.clamp(0, 1), np.uint8)[0].copy()
+    return arrays.to_pixels(image.numpy(), np.uint8)[0].copy()
 
 
 def astronaut(model: Model, general: Model, noise: float) -> dict[str, np.ndarray]:
@@ -50,7 +50,7 @@ def astronaut(model: Model, general: Model, noise: float) -> dict[str, np.ndarra
     """
     hr = skimage.data.astronaut()
     lr = degraded(Image.fromarray(hr), noise, 0)
-    without = pixels(general.upscale(arrays.to_tensor(lr[None])))
+    without = general.upscale(lr)
     restored = without.copy()
     if not any(f.restored for f in FaceRestorer(model).restore(lr, restored, scale=SCALE)):
         raise RuntimeError("the astronaut's face was not found")

@@ -11,3 +11,5 @@ PROTOCOL = "paper"
 DETECTOR = "mtcnn"
 EMBEDDER = "facenet"
 READER_OF_ONNX = "onnx"
+CPU_ENGINE = "onnxruntime"
+BF16_ENGINE = "openvino"  # on CPUs that have bfloat16 in hardware

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_
 import pluggy
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from PIL import Image
     from torch import Tensor
@@ -119,6 +120,8 @@ class ReadyModel:
         options: That generator's options.
         scale: Upscaling factor, checked at load.
         card: The model card, a Markdown file.
+        graph: The network as an ONNX graph without weights, written by
+            `srkit.inference.conversion`: engines run it without torch.
     """
 
     description: str
@@ -129,6 +132,7 @@ class ReadyModel:
     options: Mapping[str, Any] = field(default_factory=dict)
     scale: int = 4
     card: Path | None = None
+    graph: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("file", "card"):
@@ -265,19 +269,21 @@ class Engine(Protocol):
     Attributes:
         devices: Some of ``"cpu"``, ``"cuda"`` and ``"mps"``, the preferred one first.
 
-    It may have an attribute ``cpu_precisions``: those of ``"bf16"`` and ``"fp16"`` in which it
-    computes under ``torch.autocast("cpu")``; without it, a CPU computes in float32.
+    It may have an attribute ``cpu_precisions``, those of ``"bf16"`` and ``"fp16"`` in which it
+    computes on this CPU, and ``takes_onnx``, which is true if it runs ``model.onnx()``: then it is
+    called only with a model that has an ONNX graph, or is an ONNX file.
     """
 
     devices: tuple[str, ...]
 
-    def __call__(self, model: Model) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return what maps lr (``B3hw`` in [0, 1], on the model's device) to sr (``B3HW``).
+    def __call__(self, model: Model, device: str) -> Callable[[np.ndarray, str], np.ndarray]:
+        """Return what maps lr (``B3hw`` in [0, 1]) to sr (``B3HW``), float32, in a precision.
 
-        It takes any batch, height and width. sr may leave [0, 1].
+        It takes any batch, height and width, and ``"fp32"`` besides the precisions that it states.
+        sr may leave [0, 1]. ``model.generator`` is the network in torch.
 
         Raises:
-            srkit.InputError: It can't run this model.
+            srkit.InputError: It can't run this model; torch will.
         """
         ...
 

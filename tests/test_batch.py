@@ -345,7 +345,7 @@ def test_only_what_differs_is_done_again(tmp_path: Path, crops: Crops, cli: Cli)
 def test_half_precision_gives_another_result() -> None:
     model = load("bicubic", device="cpu")
     before = Work(model).key()
-    model.limits.dtype = torch.bfloat16
+    model.limits.precision = "bf16"
     assert Work(model).key() != before
 
 

@@ -132,7 +132,7 @@ class Engine:
     "An engine that fails when it runs."
     devices = ("cpu",)
 
-    def __call__(self, model):
+    def __call__(self, model, device):
         return fails
 
 NAMES = {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -15,8 +16,11 @@ from torch import Tensor, nn
 import srkit
 from srkit import InputError, Model, Recipe, registry
 from srkit.files import sha256
+from srkit.inference import conversion
+from srkit.inference.conversion import TOLERANCE
+from srkit.inference.eager import Run
 from srkit.models import export
-from srkit.models.export import TOLERANCE, described
+from srkit.models.export import described
 from srkit.models.load import load
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -166,19 +170,19 @@ def test_a_network_that_would_not_be_the_same_is_refused(
 def test_a_difference_beyond_the_tolerance_is_refused_and_stated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader = export._read
+    right = conversion.runtime
 
-    def wrong(file: Path) -> Callable[[Tensor], Tensor]:
-        right = reader(file)
+    def wrong(content: bytes) -> Run:
+        run = right(content)
 
-        def shifted(lr: Tensor) -> Tensor:
-            sr = right(lr)
+        def shifted(lr: np.ndarray, precision: str) -> np.ndarray:
+            sr = run(lr, precision)
             sr[..., -1, -1] += 0.01 if lr.shape[-1] == 33 else 0.0
             return sr
 
         return shifted
 
-    monkeypatch.setattr(export, "_read", wrong)
+    monkeypatch.setattr(conversion, "runtime", wrong)
     with pytest.raises(InputError, match=r"differs from torch by 0\.01 \(at most 0\.0001 is"):
         export.export(small("bicubic"), tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
@@ -187,10 +191,10 @@ def test_a_difference_beyond_the_tolerance_is_refused_and_stated(
 def test_values_that_are_no_numbers_are_a_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def undefined(lr: Tensor) -> Tensor:
-        return srkit.bicubic(lr, 4) * torch.nan
+    def undefined(lr: np.ndarray, precision: str) -> np.ndarray:
+        return np.full((*lr.shape[:2], lr.shape[2] * 4, lr.shape[3] * 4), np.nan, np.float32)
 
-    monkeypatch.setattr(export, "_read", lambda file: undefined)
+    monkeypatch.setattr(conversion, "runtime", lambda content: undefined)
     with pytest.raises(InputError, match="differs from torch by nan"):
         export.export(small("bicubic"), tmp_path / "model")
 

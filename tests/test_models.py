@@ -8,9 +8,11 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import forget_plugins
@@ -22,8 +24,9 @@ import srkit
 from srkit import Data, InputError, Loss, Model, Part, Recipe, registry
 from srkit.errors import UnknownNameError
 from srkit.files import sha256
+from srkit.inference import device, graph
 from srkit.models import card, checkpoint
-from srkit.models.load import load
+from srkit.models.load import find, load
 
 Install = Callable[..., Path]
 Cli = Callable[..., tuple[int, str, str]]
@@ -408,16 +411,17 @@ def test_a_missing_extra_is_named_where_it_would_help(
     status, out, err = cli("plugins")
     assert (status, err) == (0, "")
     assert "needs srkit[community]" in out
-    assert "needs srkit[onnx]" in out
-    for name, extra in (("a.safetensors", "community"), ("b.pth", "community"), ("c.onnx", "onnx")):
+    for name, extra in (("a.safetensors", "community"), ("b.pth", "community")):
         line = refused("info", foreign(tmp_path / name))
         assert f"{name}: " in line
         assert f"pip install 'srkit[{extra}]'" in line
     assert "pip install 'srkit[onnx]'" in refused("export", "bicubic", "--out", tmp_path / "b.onnx")
-    for engine, extra in (("onnxruntime", "onnx"), ("openvino", "openvino")):
-        with pytest.raises(UnknownNameError, match=rf"'{engine}'.* more with .*srkit\[.*{extra}\]"):
-            load("bicubic", engine=engine)
-    assert load("bicubic", device="cpu").scale == 4
+    with pytest.raises(UnknownNameError, match=r"'openvino'.* more with .*srkit\[.*openvino\]"):
+        load("bicubic", engine="openvino")
+    model = load("bicubic", device="cpu", engine="onnxruntime")
+    assert model.choice
+    assert model.choice.engine == "torch"
+    assert "pip install 'srkit[onnx]'; torch runs it" in model.limits.notes[0]
 
 
 # --- engines ------------------------------------------------------------------------------------
@@ -434,12 +438,12 @@ ENGINE = """
 import srkit
 
 class Doubled:
-    "Runs the generator, and says so."
+    "Runs nothing."
 
     devices = ("cpu",)
 
-    def __call__(self, model):
-        return lambda lr: model.generator(lr) * 0 + 0.25
+    def __call__(self, model, device):
+        return lambda lr, precision: lr.repeat(4, -1).repeat(4, -2) * 0 + 0.25
 
 @srkit.hookimpl
 def srkit_engines():
@@ -456,36 +460,44 @@ def test_an_engine_of_a_plugin_runs_the_model(fake_distribution: Install) -> Non
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SRKIT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "exported"
+    return tmp_path / "cache" / "graphs"
 
 
-def test_by_onnx_runtime_a_model_is_exported_once_and_gives_the_same(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+def test_by_onnx_runtime_a_network_is_converted_once_and_gives_the_same(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = save(tmp_path / "some.safetensors", 0.02)
     ours = load(file, device="cpu")
+    assert ours.choice
+    assert (ours.choice.engine, ours.choice.why) == ("torch", "the model has no ONNX graph")
     theirs = load(file, engine="onnxruntime")
-    assert type(theirs.run).__name__ == "OnnxGenerator"
     assert (theirs.name, theirs.scale, theirs.sha256) == (ours.name, ours.scale, ours.sha256)
     assert theirs.recipe == ours.recipe
     assert theirs.metadata == ours.metadata
+    assert capsys.readouterr().err == f"srkit: converting '{file}' to ONNX, once\n"
     lr = torch.rand(2, 3, 21, 34)
     assert torch.allclose(theirs.upscale(lr), ours.upscale(lr), atol=1e-5)
-    (kept,) = cache.glob("*.onnx")
-
-    def never(*_: object, **__: object) -> None:
-        raise AssertionError("exported again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(srkit, "export", never)
-        load(file, engine="onnxruntime")
-    whole = kept.read_bytes()
-    kept.write_bytes(whole[: len(whole) // 2])  # a disk that lost a part of it
-    assert torch.allclose(load(file, engine="onnxruntime").upscale(lr), ours.upscale(lr), atol=1e-5)
-    save(file, 0.03)
-    changed = load(file, engine="onnxruntime")
-    assert not torch.allclose(changed.upscale(lr), ours.upscale(lr), atol=1e-3)
-    assert len(list(cache.glob("*.onnx"))) == 2
+    load(file, engine="onnxruntime")
+    save(file, 0.03)  # other weights of the same network
+    changed = load(file, engine="onnxruntime").upscale(lr)
+    assert not torch.allclose(changed, ours.upscale(lr), atol=1e-3)
+    assert torch.allclose(changed, load(file, device="cpu").upscale(lr), atol=1e-5)
+    assert capsys.readouterr().err == ""
+    (kept,) = cache.glob("*.json")
+    whole = kept.read_text()
+    other = registry.build("models", "faces").graph.read_text()
+    broken = json.dumps(json.loads(whole) | {"graph": json.loads(other)["graph"]})
+    shapes = {name: values.shape for name, values in theirs.weights().items()}
+    network = graph.network_of(theirs)
+    assert graph.read(kept, network, shapes) == theirs.graph
+    assert graph.read(kept, network, shapes | {"head.weight": (8, 3, 1, 1)}) is None
+    for content in (whole[: len(whole) // 2], "", "[]", other, broken):
+        kept.write_text(content)
+        assert graph.read(kept, network, shapes) is None
+    again = load(file, engine="onnxruntime")
+    assert torch.allclose(again.upscale(lr), changed, atol=1e-5)
+    assert "to ONNX, once" in capsys.readouterr().err
+    assert kept.read_text() == whole
 
 
 def test_models_without_weights_are_told_apart_in_the_cache(cache: Path) -> None:
@@ -493,18 +505,50 @@ def test_models_without_weights_are_told_apart_in_the_cache(cache: Path) -> None
     for name in ("bicubic", "lanczos"):
         found = load(name, engine="onnxruntime").upscale(lr)
         assert torch.allclose(found, load(name, device="cpu").upscale(lr), atol=1e-6)
-    assert len(list(cache.glob("*.onnx"))) == 2
+    assert len(list(cache.glob("*.json"))) == 2
 
 
-def test_loading_imports_nothing_that_is_not_needed() -> None:
+@pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-x8"])
+def test_shipped_graphs_are_the_shipped_networks(name: str) -> None:
+    """If this fails after a change of a network: python .ci/graphs.py."""
+    ours, theirs = (load(name, device="cpu", engine=e) for e in ("torch", "auto"))
+    assert theirs.choice
+    assert theirs.choice.engine == ("openvino" if device.has_bf16() else "onnxruntime")
+    for trait in ("receptive_radius", "alignment"):
+        assert theirs.trait(trait, 1) == getattr(ours.generator, trait, 1)
+    assert theirs.trait("symmetries", ()) == getattr(ours.generator, "symmetries", ("mirror",))
+    assert ours.run
+    assert theirs.run
+    lr = np.random.default_rng(0).random((2, 3, 9, 22), np.float32)
+    assert np.abs(ours.run(lr, "fp32") - theirs.run(lr, "fp32")).max() < 1e-4
+
+
+def test_a_shipped_graph_that_is_damaged_is_not_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ready = registry.build("models", "faces-clean")
+    for content in (ready.graph.read_bytes()[:-99], registry.build("models", "faces").graph):
+        broken = tmp_path / "broken.json"
+        broken.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+        other = replace(ready, graph=broken)
+        monkeypatch.setattr(registry, "build", lambda *_, other=other: other)
+        assert find("faces-clean").graph is None
+        monkeypatch.undo()
+
+
+def test_upscaling_imports_nothing_that_is_not_needed(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(tmp_path / "face.png")
     code = """
-import sys, srkit
-assert srkit.load("faces", device="cpu").scale == 4
-names = {"spandrel", "onnx", "onnxruntime", "huggingface_hub", "torch.onnx._internal.exporter"}
+import sys
+from srkit.cli import main
+assert main(["upscale", "face.png", "--engine", "onnxruntime"]) == 0
+names = {"torch", "torchvision", "kornia", "timm", "spandrel", "onnx", "onnxscript", "skimage"}
 print(names & set(sys.modules))
 """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert (ran.stdout, ran.stderr) == ("set()\n", "")
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path
+    )
+    assert (ran.stdout, ran.stderr) == ("face-x4.png\nset()\n", "")
 
 
 # --- facts of a model ---------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from srkit.faces.restore import FaceRestorer
 from srkit.hookspecs import Face
 from srkit.imaging import codec
 from srkit.inference import arrays
-from srkit.inference.model import Model
+from srkit.inference.model import Model, Settings
 from srkit.models.load import load
 
 # The astronaut's head in scikit-image's image, and in half of that, her box and landmarks.
@@ -88,7 +88,8 @@ def deep(pixels: np.ndarray) -> np.ndarray:
 
 
 def general(model: Model, lr: np.ndarray, scale: float = 4) -> np.ndarray:
-    made = arrays.to_pixels(model.upscale(arrays.to_tensor(lr[None])), lr.dtype)[0]
+    values = model.upscale_values(arrays.to_values(lr[None]), Settings())
+    made = arrays.to_pixels(values, lr.dtype)[0]
     size = round(lr.shape[1] * scale), round(lr.shape[0] * scale)
     return np.array(arrays.resized(made, size))
 
@@ -147,7 +148,7 @@ def test_the_astronauts_face_gets_nearer_to_the_original(
     hr = skimage.data.astronaut()[top:bottom, left:right]
     degrade = registry.build_scaled("degradations", "faces-x4", 4, {"noise": noise})
     lr_tensor = degrade(codec.to_tensor(Image.fromarray(hr)), seeds=torch.tensor([0]))
-    lr = arrays.to_pixels(lr_tensor, np.uint8)[0]
+    lr = arrays.to_pixels(lr_tensor.numpy(), np.uint8)[0]
     without = general(lanczos, lr)
     sr = without.copy()
     FaceRestorer(shipped).restore(lr, sr, scale=4)
@@ -245,7 +246,7 @@ def test_the_network_sees_an_upright_face_and_its_mirrored_twin(head: np.ndarray
 
     strange = Changed(change)
     strange.receptive_radius = SIDE  # the whole image is context
-    expected = strange.lanczos(arrays.to_tensor(head[None]))
+    expected = strange.lanczos(torch.from_numpy(arrays.to_values(head[None])))
     for quarters in (0, 1, 2, 3):
         # numpy turns against the clock.
         restorer = restorer_of(Model("strange", strange, 4), turned(-90 * quarters + 10))

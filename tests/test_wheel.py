@@ -143,7 +143,7 @@ def test_the_wheel_declares_every_plugin_and_the_command(contents: zipfile.ZipFi
     assert "srkit = srkit.cli:main" in text
     named = {line.partition(" = ")[2] for line in text.splitlines() if " = srkit_" in line}
     assert {re.split(r"[ .:]", target)[0] for target in named} == set(PLUGINS)
-    assert named >= {"srkit_spandrel [community]", "srkit_onnx [onnx]"}
+    assert named >= {"srkit_spandrel [community]", "srkit_openvino [openvino]"}
 
 
 def test_what_is_installed_is_what_runs(small_env: Path, here: Path) -> None:

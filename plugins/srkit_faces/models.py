@@ -17,6 +17,7 @@ def faces() -> ReadyModel:
         file=FOLDER / "faces.safetensors",
         sha256="b97a4a9b4ed47ee0b38af08f496fa39fb5da2f19948a88c03c6b44a45b497189",
         card=FOLDER / "faces.md",
+        graph=FOLDER / "faces.graph.json",
     )
 
 
@@ -28,6 +29,7 @@ def faces_clean() -> ReadyModel:
         file=FOLDER / "faces-clean.safetensors",
         sha256="1e9d72a64e0b17e52bbd2f1cbb60e01c65fec50993d990ed87e8cb312164cd3c",
         card=FOLDER / "faces-clean.md",
+        graph=FOLDER / "faces-clean.graph.json",
     )
 
 
@@ -39,5 +41,6 @@ def faces_x8() -> ReadyModel:
         file=FOLDER / "faces-x8.safetensors",
         sha256="0de0d04c182f66596e5908bae97d0a325c7ea10a184805f98243756f48c5a200",
         card=FOLDER / "faces-x8.md",
+        graph=FOLDER / "faces-x8.graph.json",
         scale=8,
     )

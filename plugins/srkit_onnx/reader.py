@@ -32,8 +32,8 @@ def read(file: Path) -> OnnxGenerator | None:
     if file.suffix.lower() != ".onnx":
         return None
     generator = OnnxGenerator(file)
-    _require_image(file, generator.session)
-    meta = generator.session.get_modelmeta()
+    _require_image(file, generator.session.now)
+    meta = generator.session.now.get_modelmeta()
     metadata = dict(meta.custom_metadata_map)
     ours = {key.removeprefix(OURS): metadata[key] for key in metadata if key.startswith(OURS)}
     if "scale" in ours:

@@ -68,10 +68,8 @@ def upscale_dataset(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
-    engine: Annotated[
-        str, typer.Option(help="Inference engine: torch, onnxruntime, openvino.")
-    ] = "torch",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, torch.")] = "auto",
 ) -> None:
     """Upscale a data set of images on many machines, by Ray.
 

@@ -75,7 +75,7 @@ class Work:
         min_face_size: int = 8,
         device: str = "auto",
         precision: str = "auto",
-        engine: str = "torch",
+        engine: str = "auto",
         **values: bool,
     ) -> Work:
         """Return the work that options of ``srkit upscale`` mean; ``values`` are its attributes.
@@ -102,7 +102,7 @@ class Work:
         return {
             "srkit": srkit.__version__,
             "model": self.model.sha256 or self.model.name,
-            "dtype": str(self.model.limits.dtype),
+            "precision": self.model.limits.precision,
             "settings": settings,
             "faces": self.restorer.key() if self.restorer else None,
             "faces_only": self.faces_only,

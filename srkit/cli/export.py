@@ -21,6 +21,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a model as ONNX, for images of any size, checked against torch."""
+    from srkit.inference.conversion import TOLERANCE
     from srkit.models import export as exporting
     from srkit.models.load import find
 
@@ -32,7 +33,7 @@ def export(
     typer.echo(file)
     typer.echo(
         f"srkit: differs from torch by at most {result.difference:.2g} on images of "
-        f"{len(result.sizes)} sizes ({exporting.TOLERANCE:g} is allowed, in units of [0, 1])",
+        f"{len(result.sizes)} sizes ({TOLERANCE:g} is allowed, in units of [0, 1])",
         err=True,
     )
 

@@ -89,10 +89,8 @@ def upscale(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
-    engine: Annotated[
-        str, typer.Option(help="Inference engine: torch, onnxruntime, openvino.")
-    ] = "torch",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, torch.")] = "auto",
 ) -> None:
     """Upscale images. Alpha, 16 bits, profile, EXIF and resolution stay; turned upright."""
     from srkit.batch.jobs import Shard, plan
@@ -182,9 +180,10 @@ def pipes(
 
 def _local(device: str) -> str:
     """Return the CUDA device of this process where torchrun started one for each."""
-    import torch
+    rank = os.environ.get("LOCAL_RANK", "")
+    if device == "auto" and rank.isdecimal():
+        import torch
 
-    rank, count = os.environ.get("LOCAL_RANK", ""), torch.cuda.device_count()
-    if device == "auto" and rank.isdecimal() and count:
-        return f"cuda:{int(rank) % count}"
+        if count := torch.cuda.device_count():
+            return f"cuda:{int(rank) % count}"
     return device

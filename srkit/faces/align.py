@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from skimage.transform import AffineTransform, estimate_transform, warp
 
@@ -41,7 +40,7 @@ FINER = 2
 
 
 def detector(
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
     *,
     min_size: int = 20,
     confidence: float = 0.9,
@@ -58,7 +57,7 @@ def detector(
     result: Detector = registry.build(
         "detectors",
         DETECTOR,
-        device=str(device),
+        device=device,
         min_size=min_size,
         confidence=confidence,
         max_pixels=max_pixels,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from skimage.transform import AffineTransform, warp
 
@@ -24,7 +23,7 @@ from srkit.faces.patches import Patch, Upscaled
 from srkit.hookspecs import Face
 from srkit.imaging.image import to_8_bits
 from srkit.inference import arrays
-from srkit.inference.model import Model
+from srkit.inference.model import Model, Settings
 
 # LR pixels along the longer side of the detector's box. Larger faces lack little, and the benchmark
 # has none.
@@ -72,7 +71,7 @@ class FaceRestorer:
         min_size: int = MIN_SIZE,
         confidence: float = 0.9,
         max_size: int = MAX_SIZE,
-        device: torch.device | None = None,
+        device: str | None = None,
     ) -> None:
         self.model, self.confidence = model, confidence
         self.min_size, self.max_size = min_size, max_size
@@ -159,9 +158,9 @@ class FaceRestorer:
         """Return a frame and its context upscaled; the context ends where the image ends."""
         left, top, right, bottom = frame.bounds(_size(lr_pixels), self.model.context)
         part = lr_pixels[top:bottom, left:right]
-        lr = torch.rot90(arrays.to_tensor(part[None]), frame.quarters, (2, 3))
-        sr = torch.rot90(self.model.upscale(lr, ensemble=True), -frame.quarters, (2, 3))
-        values: Array = sr[0].permute(1, 2, 0).cpu().numpy()
+        lr = np.rot90(arrays.to_values(part[None]), frame.quarters, (2, 3))
+        sr = self.model.upscale_values(np.ascontiguousarray(lr), Settings(ensemble=True))
+        values: Array = np.rot90(sr, -frame.quarters, (2, 3))[0].transpose(1, 2, 0)
         if (part == part[..., :1]).all():  # a grey image stays grey
             values = np.repeat(values.mean(axis=2, keepdims=True), 3, axis=2)
         return Upscaled(values, (left, top), self.model.scale)

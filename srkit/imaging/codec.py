@@ -7,13 +7,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BufferedWriter, BytesIO, FileIO, UnsupportedOperation
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
-import torch
 from PIL import Image, ImageCms
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from srkit.errors import InputError
 from srkit.files import atomic
@@ -22,6 +19,9 @@ from srkit.imaging.decode import read, size_of, unpack
 from srkit.imaging.formats import SUFFIXES, WRITABLE, listed, require_writable
 from srkit.imaging.image import DecodedImage
 from srkit.imaging.xmp import Origin
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "SUFFIXES",
@@ -199,12 +199,16 @@ def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) ->
 
 def to_tensor(image: Image.Image) -> Tensor:
     """Return an RGB image as float32 in [0, 1], shape ``13hw``."""
+    import torch
+
     array = np.asarray(image.convert("RGB"))
     return torch.from_numpy(array.copy()).permute(2, 0, 1)[None].float() / 255
 
 
 def to_uint8(images: Tensor) -> Tensor:
     """Round images in [0, 1] to 8 bits, shape unchanged; values beyond are clamped."""
+    import torch
+
     return images.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
@@ -245,5 +249,30 @@ def bicubic(lr: Tensor, scale: int) -> Tensor:
     Returns:
         ``B3HW``, H = scale * h; edges may overshoot [0, 1].
     """
+    import torch
+    from torch.nn.functional import interpolate
+
+    if torch.compiler.is_exporting():
+        return _by_convolution(lr, scale)
     size = (lr.shape[-2] * scale, lr.shape[-1] * scale)
     return interpolate(lr, size=size, mode="bicubic", align_corners=False, antialias=True)
+
+
+def _by_convolution(lr: Tensor, scale: int) -> Tensor:
+    """Return what `bicubic` does by operators that every reader of ONNX understands alike.
+
+    ONNX's antialiased Resize is computed otherwise by some. At the borders the kernel is cut, and
+    made up for.
+    """
+    import torch
+    from torch.nn.functional import conv2d, pixel_shuffle
+
+    away = np.abs(np.arange(-2, 3) - ((np.arange(scale) + 0.5) / scale - 0.5)[:, None])
+    near, far = 1.5 * away**3 - 2.5 * away**2 + 1, -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2
+    taps = np.where(away < 1, near, np.where(away < 2, far, 0))
+    kernels = np.einsum("ai,bj->abij", taps, taps).reshape(-1, 1, 5, 5).astype(np.float32)
+    kernel = torch.tensor(kernels.tolist())
+    channels = lr.shape[1]
+    sums = conv2d(lr, kernel.repeat(channels, 1, 1, 1), padding=2, groups=channels)
+    whole = conv2d(torch.ones_like(lr[:1, :1]), kernel, padding=2)
+    return pixel_shuffle(sums, scale) / pixel_shuffle(whole, scale)

@@ -1,4 +1,4 @@
-"""Arrays of pixels <-> tensors, and arrays as images."""
+"""Arrays of pixels <-> what networks take and give, and arrays as images."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from srkit.errors import InputError
 from srkit.imaging.codec import DecodedImage
@@ -18,19 +15,17 @@ from srkit.imaging.image import as_image, filled
 Size = tuple[int, int]  # width, height
 
 
-def to_tensor(pixels: np.ndarray) -> Tensor:
+def to_values(pixels: np.ndarray) -> np.ndarray:
     """Return pixels (``Bhw3``, uint8 or uint16) as float32 in [0, 1], ``B3hw``."""
-    values = torch.from_numpy(np.ascontiguousarray(pixels).astype(np.float32, copy=False))
-    return values.div_(np.iinfo(pixels.dtype).max).permute(0, 3, 1, 2)
+    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
+    return np.divide(planes, np.iinfo(pixels.dtype).max, out=planes)
 
 
-def to_pixels(sr: Tensor, dtype: Any) -> np.ndarray:
+def to_pixels(sr: np.ndarray, dtype: Any) -> np.ndarray:
     """Round images (``B3HW``, what leaves [0, 1] is clamped) to pixels, ``BHW3``."""
     top = np.iinfo(dtype).max
-    values = sr.permute(0, 2, 3, 1).mul(top).clamp_(0, top).round_()
-    # torch has few operations on uint16, and 65535 fits its int32.
-    whole = values.to(torch.uint8) if top == 255 else values.to(torch.int32)
-    return whole.cpu().numpy().astype(dtype, copy=False)
+    values = sr.transpose(0, 2, 3, 1) * np.float32(top)
+    return np.rint(values.clip(0, top, out=values), out=values).astype(dtype)
 
 
 def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
@@ -47,13 +42,6 @@ def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
         values = np.asarray(plane.resize(size, Image.Resampling.LANCZOS))
         result[..., band] = values.round().clip(0, top).astype(pixels.dtype)
     return result
-
-
-def resized_tensor(sr: Tensor, size: Size) -> Tensor:
-    """Bring images (``B3HW``) to a height and width by antialiased bicubic, clamped."""
-    if tuple(sr.shape[-2:]) == size:
-        return sr
-    return interpolate(sr, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def wrapped(array: Any) -> tuple[DecodedImage, Callable[[DecodedImage], np.ndarray]]:

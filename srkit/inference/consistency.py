@@ -14,10 +14,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 # LR pixels of context that make a projected tile that of the whole image, to 1e-5: P falls off
 # by a factor of about 3 a pixel.
@@ -26,29 +23,26 @@ ROUNDS = 3  # clamping to [0, 1] undoes a little of each projection
 
 
 @lru_cache(maxsize=16)
-def _operators(length: int, scale: int) -> tuple[Tensor, Tensor]:
+def _operators(length: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the downscaling of an axis of ``length * scale`` pixels and its pseudo-inverse."""
-    identity = torch.eye(length * scale, dtype=torch.float64)[None, None]
-    size = (length, length * scale)
-    reduce = interpolate(identity, size=size, mode="bicubic", antialias=True)[0, 0]
-    back = torch.linalg.solve(reduce @ reduce.T, reduce).T
-    return reduce.float(), back.float()
+    identity = np.eye(length * scale, dtype=np.float32)
+    reduce = _reduced(identity, (length, length * scale)).T.astype(np.float64)
+    back = np.linalg.solve(reduce @ reduce.T, reduce).T
+    return reduce.astype(np.float32), back.astype(np.float32)
 
 
-def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
+def project(sr: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
     """Return the consistent result nearest to ``sr``, clamped to [0, 1].
 
     Args:
-        sr: ``B3HW``, H = scale * h.
-        lr: ``B3hw`` in [0, 1].
+        sr: ``B3HW``, H = scale * h, float32.
+        lr: ``B3hw`` in [0, 1], float32.
         scale: That of the result.
     """
-    (rows, back_rows), (columns, back_columns) = (
-        [matrix.to(sr) for matrix in _operators(side, scale)] for side in lr.shape[-2:]
-    )
+    (rows, back_rows), (columns, back_columns) = (_operators(side, scale) for side in lr.shape[-2:])
     for _ in range(ROUNDS):
         missing = lr - rows @ sr @ columns.T
-        sr = (sr + back_rows @ missing @ back_columns.T).clamp(0, 1)
+        sr = (sr + back_rows @ missing @ back_columns.T).clip(0, 1)
     return sr
 
 

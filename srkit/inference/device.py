@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import ctypes.util
 import gc
-
-import torch
+import os
+import platform
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from srkit.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
 LARGE = 1 << 28  # bytes: blocks of whole images, not of a tile's feature maps
@@ -22,6 +31,8 @@ def device_named(name: str) -> torch.device:
     Raises:
         InputError: There is no such device here.
     """
+    import torch
+
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if name == "auto":
         if torch.cuda.is_available():
@@ -33,6 +44,48 @@ def device_named(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"no device '{name}' here: {str(error).splitlines()[0]}") from error
     return device
+
+
+def may_have_gpu() -> bool:
+    """Return whether torch, which takes seconds to import, has to be asked for a GPU."""
+    if sys.platform == "linux":
+        return any(Path("/dev", name).exists() for name in ("nvidiactl", "kfd", "dxg"))
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    return ctypes.util.find_library("nvcuda") is not None
+
+
+@cache
+def has_bf16() -> bool:
+    """Return whether this CPU multiplies in bfloat16, by AVX-512 or AMX."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # elsewhere than on Linux nobody says
+        return False
+    return re.search(r"^flags.*\b(amx_bf16|avx512_bf16)\b", text, re.MULTILINE) is not None
+
+
+def threads() -> int:
+    """Return how many threads compute: as many as torch uses, or would use."""
+    if torch := _torch():
+        return int(torch.get_num_threads())
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    if stated.isdecimal() and int(stated):
+        return int(stated)
+    import psutil
+
+    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(psutil.cpu_count(logical=False) or 1, free or 1)
+
+
+def _torch() -> Any:
+    return sys.modules.get("torch")
+
+
+def is_tensor(value: object) -> bool:
+    """Return whether a value is one of torch's tensors, without importing torch."""
+    torch = _torch()
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def keep_memory(*, large: bool = True) -> None:
@@ -56,10 +109,10 @@ def keep_memory(*, large: bool = True) -> None:
             libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def release(device: torch.device) -> None:
+def release(device: str) -> None:
     """Give back what a failed attempt has left on a device."""
     gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
+    if device.startswith("cuda"):
+        _torch().cuda.empty_cache()
+    elif device == "mps":
+        _torch().mps.empty_cache()

@@ -1,94 +1,124 @@
-"""What runs a generator: torch, or an engine of a plugin."""
+"""What runs a generator: which engine, in which precision, and why."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
-from srkit import registry
+from srkit import defaults, registry
 from srkit.errors import InputError, OptionError, UnknownNameError
 from srkit.hookspecs import Engine
-from srkit.inference.device import device_named
-from srkit.inference.model import Limits, Model, Run
+from srkit.inference.device import device_named, has_bf16, may_have_gpu
+from srkit.inference.eager import Torch
+from srkit.inference.model import Choice, Limits, Model
 
-TORCH = "torch"
-PRECISIONS = {
-    "auto": None,
-    "fp32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
-}
+AUTO, TORCH = "auto", "torch"
+PRECISIONS = (AUTO, "fp32", "fp16", "bf16")
 
 
-class Torch:
-    """PyTorch, in channels_last."""
+def choose(
+    device: str = AUTO, precision: str = AUTO, engine: str = AUTO, *, graph: bool = True
+) -> Choice:
+    """Return what would run a model here, and why; nothing depends on times or on a cache.
 
-    devices: tuple[str, ...] = ("cpu", "cuda", "mps")
-
-    def __call__(self, model: Model) -> Run:
-        """Return the generator behind a conversion of its input to channels_last."""
-        generator = model.generator.to(memory_format=torch.channels_last)
-
-        def run(lr: Tensor) -> Tensor:
-            sr: Tensor = generator(lr.contiguous(memory_format=torch.channels_last))
-            return sr
-
-        return run
-
-
-def prepared(
-    model: Model, device: str = "auto", precision: str = "auto", engine: str = TORCH
-) -> Model:
-    """Bring a model to a device, and have it run there by an engine.
-
-    Where a GPU computes in half precision, 8-bit images will be: in fp16, whose steps near 1 are
-    an eighth of bf16's.
+    - On a GPU torch, 8-bit images in fp16, whose steps near 1 are an eighth of bf16's.
+    - On a CPU with bfloat16 in hardware OpenVINO, if it is installed, in bf16.
+    - On other CPUs ONNX Runtime, in fp32.
+    - A model without an ONNX graph by torch: making one takes longer than many images.
 
     Args:
-        model: Its generator is moved itself.
         device: See `device_named`; ``auto`` is one that the engine knows.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
-        engine: ``torch``, or one of a plugin.
+        engine: ``auto``, ``torch``, or one of a plugin.
+        graph: Whether the model has an ONNX graph.
 
     Raises:
         UnknownNameError: No such engine.
-        InputError: No such device, or not one of the engine's; the engine can't run the model.
+        InputError: No such device, or not one of the engine's.
         OptionError: Half precision on a CPU, unless the engine states that it computes in it there.
     """
     if precision not in PRECISIONS:
         raise OptionError(f"precision is one of {', '.join(PRECISIONS)}, not '{precision}'")
-    try:
-        runner: Engine = Torch() if engine == TORCH else registry.build("engines", engine)
-    except UnknownNameError as error:
-        raise UnknownNameError(f"{error}; '{TORCH}' is built in") from error
+    why = "as asked"
+    if engine == AUTO:
+        engine, why = _fastest(device, precision, graph)
+    runner = _runner(engine)
     where = _device(device, engine, runner)
-    dtype = PRECISIONS[precision] or (torch.float16 if where.type == "cuda" else torch.float32)
     on_cpu = ("fp32", *getattr(runner, "cpu_precisions", ()))
-    if where.type == "cpu" and precision not in ("auto", *on_cpu):
+    if precision == AUTO:
+        on_gpu = "fp16" if where.startswith("cuda") else "fp32"
+        precision = on_gpu if where != "cpu" else on_cpu[-1] if has_bf16() else "fp32"
+    if where == "cpu" and precision not in on_cpu:
         raise OptionError(
             f"precision {precision} is for GPUs; engine '{engine}' computes in "
             f"{' or '.join(on_cpu)} on this CPU"
         )
-    model.generator.eval().requires_grad_(False).to(where)
-    with registry.blamed("engines", engine):
-        run = runner(model)
-    if engine == TORCH or not callable(run):
-        return replace(model, run=run, limits=Limits(dtype=dtype))
-
-    def named(lr: torch.Tensor) -> torch.Tensor:
-        with registry.blamed("engines", engine):
-            return run(lr)
-
-    return replace(model, run=named, limits=Limits(dtype=dtype))
+    return Choice(engine, where, precision, why)
 
 
-def _device(name: str, engine: str, runner: Engine) -> torch.device:
+def _fastest(device: str, precision: str, graph: bool) -> tuple[str, str]:
+    """Return the engine for a device, and why."""
+    maybe_gpu = may_have_gpu() if device == AUTO else device != "cpu"
+    if maybe_gpu and device_named(device).type != "cpu":
+        return TORCH, "a GPU"
+    if not graph:
+        return TORCH, "the model has no ONNX graph"
+    engines = registry.offers("engines")
+    if has_bf16() and precision in (AUTO, "bf16") and defaults.BF16_ENGINE in engines:
+        return defaults.BF16_ENGINE, "this CPU has bfloat16"
+    if precision in (AUTO, "fp32") and defaults.CPU_ENGINE in engines:
+        return defaults.CPU_ENGINE, "a CPU"
+    return TORCH, f"no other engine computes in {precision} here"
+
+
+def _runner(engine: str) -> Engine:
+    if engine == TORCH:
+        return Torch()
+    try:
+        runner: Engine = registry.build("engines", engine)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error}; '{TORCH}' is built in") from error
+    return runner
+
+
+def _device(name: str, engine: str, runner: Engine) -> str:
     kind = name.partition(":")[0]
     if kind in ("cpu", "cuda", "mps") and kind not in runner.devices:
         raise InputError(
             f"engine '{engine}' computes on {' or '.join(runner.devices)}, not on '{name}'"
         )
+    if name == "cpu" or (name == AUTO and not may_have_gpu()):
+        return runner.devices[0] if "cpu" not in runner.devices else "cpu"
     device = device_named(name)
-    return device if device.type in runner.devices else torch.device(runner.devices[0])
+    return str(device) if device.type in runner.devices else runner.devices[0]
+
+
+def prepared(model: Model, device: str = AUTO, precision: str = AUTO, engine: str = AUTO) -> Model:
+    """Have a model run by an engine; one that the engine can't run is run by torch, with a note.
+
+    Args:
+        model: Its generator is moved itself.
+        device: See `choose`, as ``precision`` and ``engine``.
+        precision: See ``device``.
+        engine: See ``device``.
+
+    Raises:
+        SrkitError: See `choose`.
+    """
+    is_onnx = model.metadata.get("reader") == defaults.READER_OF_ONNX
+    choice = choose(device, precision, engine, graph=model.graph is not None or is_onnx)
+    limits = Limits(precision=choice.precision)
+    runner = _runner(choice.engine)
+    try:
+        if getattr(runner, "takes_onnx", False) and model.graph is None and not is_onnx:
+            from srkit.inference import conversion
+
+            model = replace(model, graph=conversion.graph_of(model))
+        with registry.blamed("engines", choice.engine):
+            run = runner(model, choice.device)
+    except InputError as error:
+        if choice.engine == TORCH:
+            raise
+        choice = replace(choose(device, precision, TORCH), why=str(error))
+        limits = Limits(precision=choice.precision, notes=[f"{error}; torch runs it"])
+        run = Torch()(model, choice.device)
+    return replace(model, run=run, choice=choice, limits=limits)

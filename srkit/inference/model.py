@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import chain, groupby, product
-from typing import Any, overload
+from functools import cached_property
+from itertools import groupby, product
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from srkit import registry
 from srkit.errors import InputError, OptionError, ran_out
 from srkit.imaging.codec import DecodedImage, unpack
 from srkit.imaging.image import canvas
-from srkit.inference import arrays, consistency, tiling
-from srkit.inference.device import release
+from srkit.inference import arrays, consistency, eager, tiling
+from srkit.inference.device import is_tensor, release
+from srkit.inference.eager import Run
+from srkit.inference.graph import Graph
 from srkit.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 TILE = 256  # LR pixels: margins cost a third of the time at a radius of 19
 LEAST_TILE = 2 * tiling.BLEND
@@ -28,7 +31,6 @@ UNKNOWN_RADIUS = 16  # LR pixels of context for a generator that states none
 # maps to stay in their caches.
 BATCH_PIXELS = {"cpu": 1 << 14, "cuda": 1 << 18, "mps": 1 << 16}
 
-Run = Callable[[Tensor], Tensor]
 Progress = Callable[[float], None]
 
 
@@ -66,16 +68,16 @@ class Limits:
     Attributes:
         tile: Largest side of a tile in LR pixels.
         batch: Most tiles at once.
-        dtype: Type in which the network computes images of 8 bits.
+        precision: That in which the network computes images of 8 bits.
         notes: Messages for the user, not yet shown.
     """
 
     tile: int = 1 << 30
     batch: int = 1 << 30
-    dtype: torch.dtype = torch.float32
+    precision: str = "fp32"
     notes: list[str] = field(default_factory=list)
 
-    def shrink(self, device: torch.device, count: int, tile: int) -> bool:
+    def shrink(self, device: str, count: int, tile: int) -> bool:
         """Halve the batch, or else the tile, that did not fit; return False at the smallest."""
         if (count := min(count, self.batch)) > 1:
             self.batch = count // 2
@@ -90,12 +92,29 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What runs a model, and why; see `srkit.inference.engines.choose`.
+
+    Attributes:
+        engine: Name of the engine.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        precision: ``fp32``, ``bf16`` or ``fp16``: that of images of 8 bits.
+        why: One line.
+    """
+
+    engine: str
+    device: str
+    precision: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Model:
     """A generator ready to upscale images, and where it came from.
 
     Attributes:
         name: Name, file or folder that it was loaded by.
-        generator: In evaluation mode, on its device.
+        network: The generator, or what builds it when it is needed.
         scale: Its scale.
         licence: Terms of the weights, as far as known.
         sha256: Checksum of the weights' file; None for a generator without weights.
@@ -103,27 +122,59 @@ class Model:
         metadata: Other metadata of its file.
         trained_on: Framing to keys of the photos it was trained on (`srkit.data.datasets`), if
             its file has them.
+        graph: The network as an ONNX graph, if there is one.
+        stored: Reads the weights as arrays, by name; the generator has them if None.
         run: The generator, run by an engine; the generator itself if None.
+        choice: The engine, and why it was chosen.
         limits: Largest tile and batch that fit on its device.
     """
 
     name: str
-    generator: nn.Module
+    network: nn.Module | Callable[[], nn.Module]
     scale: int
     licence: str = "unknown"
     sha256: str | None = None
     recipe: Recipe | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
-    trained_on: Mapping[str, Tensor] = field(default_factory=dict, compare=False, kw_only=True)
+    trained_on: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False, kw_only=True)
+    graph: Graph | None = field(default=None, kw_only=True)
+    stored: Callable[[], Mapping[str, np.ndarray]] | None = field(default=None, kw_only=True)
     run: Run | None = field(default=None, kw_only=True)
+    choice: Choice | None = field(default=None, kw_only=True)
     limits: Limits = field(default_factory=Limits, kw_only=True)
 
+    @cached_property
+    def generator(self) -> nn.Module:
+        """The network as a module of torch, in evaluation mode."""
+        network: Any = self.network
+        return cast("nn.Module", network if hasattr(network, "forward") else network())
+
+    def onnx(self) -> bytes:
+        """Return the network with its weights as an ONNX file, for an engine.
+
+        Raises:
+            InputError: It has no ONNX graph.
+        """
+        if self.graph is None:
+            raise InputError(f"model '{self.name}' has no ONNX graph")
+        return self.graph.onnx(self.weights())
+
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """Return the network's weights by their names in torch."""
+        if self.stored:
+            return self.stored()
+        return {name: w.cpu().numpy() for name, w in self.generator.state_dict().items()}
+
+    def trait(self, name: str, default: Any) -> Any:
+        """Return an attribute of the generator; see `srkit.hookspecs.Generator`."""
+        if self.graph:
+            return cast("dict[str, Any]", self.graph.traits)[name]
+        return getattr(self.generator, name, default)
+
     @property
-    def device(self) -> torch.device:
+    def device(self) -> str:
         """Where it computes."""
-        tensors = chain(self.generator.parameters(), self.generator.buffers())
-        first = next(tensors, None)
-        return torch.device("cpu") if first is None else first.device
+        return self.choice.device if self.choice else str(eager.device_of(self.generator))
 
     @property
     def generates(self) -> bool:
@@ -133,12 +184,12 @@ class Model:
     @property
     def exact_tiles(self) -> bool:
         """Whether tiles give what the whole image would; if not, they approximate it."""
-        return getattr(self.generator, "receptive_radius", None) is not None
+        return self.trait("receptive_radius", None) is not None
 
     @property
     def context(self) -> int:
         """How many LR pixels around it a part of an image needs; a guess where none is stated."""
-        radius = getattr(self.generator, "receptive_radius", None)
+        radius = self.trait("receptive_radius", None)
         return UNKNOWN_RADIUS if radius is None else int(radius)
 
     def size(self, size: tuple[int, int], settings: Settings) -> tuple[int, int]:
@@ -149,7 +200,8 @@ class Model:
 
     def batch_size(self, size: tuple[int, int]) -> int:
         """Return how many images of one size (width, height) are best computed together."""
-        return max(1, BATCH_PIXELS.get(self.device.type, 1 << 16) // (size[0] * size[1]))
+        kind = self.device.partition(":")[0]
+        return max(1, BATCH_PIXELS.get(kind, 1 << 16) // (size[0] * size[1]))
 
     @overload
     def upscale(self, image: Image.Image, **how: Any) -> Image.Image: ...
@@ -185,11 +237,11 @@ class Model:
         except TypeError as error:
             known = ", ".join(Settings.__dataclass_fields__)
             raise OptionError(f"upscale takes {known}: {error}") from error
-        if isinstance(image, Tensor):
+        if is_tensor(image):
             return self._upscale_tensor(image, settings)
         if not isinstance(image, list | tuple):
             return self.upscale([image], **how)[0]
-        if any(isinstance(each, Tensor) for each in image):
+        if any(map(is_tensor, image)):
             return [self.upscale(each, **how) for each in image]
         wrapped = [
             (unpack(each), DecodedImage.to_image)
@@ -245,10 +297,10 @@ class Model:
         count, height, width, _ = lr.shape
         sr = canvas(count, (width * self.scale, height * self.scale), lr.dtype)
 
-        def read(rows: slice, columns: slice) -> Tensor:
-            return arrays.to_tensor(lr[:, rows, columns])
+        def read(rows: slice, columns: slice) -> np.ndarray:
+            return arrays.to_values(lr[:, rows, columns])
 
-        def write(rows: slice, columns: slice, part: Tensor) -> None:
+        def write(rows: slice, columns: slice, part: np.ndarray) -> None:
             sr[:, rows, columns] = arrays.to_pixels(part, lr.dtype)
 
         half = lr.dtype == np.uint8
@@ -262,25 +314,40 @@ class Model:
             )
         if lr.ndim == 3:
             return self._upscale_tensor(lr[None], settings)[0]
+        import torch
+
+        sr = self.upscale_values(lr.detach().float().cpu().numpy(), settings)
+        result = torch.from_numpy(sr).to(lr)
+        width, height = self.size((lr.shape[-1], lr.shape[-2]), settings)
+        if result.shape[-2:] == (height, width):
+            return result
+        size = (height, width)
+        how: dict[str, Any] = {"size": size, "mode": "bicubic", "antialias": True}
+        return torch.nn.functional.interpolate(result, **how).clamp(0, 1)
+
+    def upscale_values(self, lr: np.ndarray, settings: Settings) -> np.ndarray:
+        """Upscale images (``B3hw``, float32 in [0, 1]) by the model's own scale, clamped.
+
+        Raises:
+            InputError: See `upscale`.
+        """
         count, _, height, width = lr.shape
-        sr = lr.new_empty(count, 3, height * self.scale, width * self.scale)
+        sr = np.empty((count, 3, height * self.scale, width * self.scale), np.float32)
 
-        def read(rows: slice, columns: slice) -> Tensor:
-            return lr[:, :, rows, columns].float()
+        def read(rows: slice, columns: slice) -> np.ndarray:
+            return np.ascontiguousarray(lr[:, :, rows, columns])
 
-        def write(rows: slice, columns: slice, part: Tensor) -> None:
-            sr[:, :, rows, columns] = part
+        def write(rows: slice, columns: slice, part: np.ndarray) -> None:
+            part.clip(0, 1, out=sr[:, :, rows, columns])
 
         self._upscale((count, height, width), read, write, settings)
-        width, height = self.size((width, height), settings)
-        return arrays.resized_tensor(sr.clamp_(0, 1), (height, width))
+        return sr
 
-    @torch.inference_mode()
     def _upscale(
         self,
         shape: tuple[int, int, int],
-        read: Callable[[slice, slice], Tensor],
-        write: Callable[[slice, slice, Tensor], None],
+        read: Callable[[slice, slice], np.ndarray],
+        write: Callable[[slice, slice, np.ndarray], None],
         settings: Settings,
         progress: Progress = lambda images: None,
         *,
@@ -298,7 +365,7 @@ class Model:
         """
         count, height, width = shape
         margin = self.context + (consistency.REACH if settings.consistent else 0)
-        alignment = int(getattr(self.generator, "alignment", 1))
+        alignment = int(self.trait("alignment", 1))
         while True:
             tile, done = min(settings.tile or TILE, self.limits.tile), 0.0
             rows, columns = (
@@ -324,20 +391,22 @@ class Model:
                     f"not enough memory on {self.device}, even with small tiles ({why})"
                 )
 
-    def _result(self, lr: Tensor, settings: Settings, half: bool) -> Tensor:
-        lr = lr.to(self.device)
-        return torch.cat(
-            [self._batch(each, settings, half) for each in lr.split(self.limits.batch)]
-        )
+    def _result(self, lr: np.ndarray, settings: Settings, half: bool) -> np.ndarray:
+        most = self.limits.batch
+        if len(lr) <= most:
+            return self._batch(lr, settings, half)
+        parts = (lr[start : start + most] for start in range(0, len(lr), most))
+        return np.concatenate([self._batch(part, settings, half) for part in parts])
 
-    def _batch(self, lr: Tensor, settings: Settings, half: bool) -> Tensor:
+    def _batch(self, lr: np.ndarray, settings: Settings, half: bool) -> np.ndarray:
         sr = self._forward(lr, half)
         if settings.ensemble:
             views = self._symmetries()
             for turn, mirrored in views[1:]:
-                view = (lr.flip(-1) if mirrored else lr).rot90(turn, (-2, -1))
-                back = self._forward(view, half).rot90(-turn, (-2, -1))
-                sr = sr + (back.flip(-1) if mirrored else back)
+                view = np.rot90(lr[..., ::-1] if mirrored else lr, turn, (-2, -1))
+                back = self._forward(np.ascontiguousarray(view), half)
+                back = np.rot90(back, -turn, (-2, -1))
+                sr = sr + (back[..., ::-1] if mirrored else back)
             sr = sr / len(views)
         return consistency.project(sr, lr, self.scale) if settings.consistent else sr
 
@@ -347,38 +416,39 @@ class Model:
         A network that states nothing has learned from upright images, of which a mirror image is
         one more.
         """
-        stated = getattr(self.generator, "symmetries", ("mirror",))
+        stated = self.trait("symmetries", ("mirror",))
         quarter_turns = range(4 if "rotation" in stated else 1)
         mirrored = (False, True) if "mirror" in stated else (False,)
         return [(turn, mirror) for mirror in mirrored for turn in quarter_turns]
 
-    def _forward(self, lr: Tensor, half: bool) -> Tensor:
+    def _forward(self, lr: np.ndarray, half: bool) -> np.ndarray:
         """Return the network's result in float32; once more in float32 where it isn't finite."""
-        run = self.run or self.generator
-        for dtype in dict.fromkeys((self.limits.dtype if half else torch.float32, torch.float32)):
-            short = dtype != torch.float32
-            autocast = torch.autocast(lr.device.type, dtype) if short else nullcontext()
-            with autocast, registry.blamed(*self._part()):
-                sr: Tensor = run(lr).float()
+        run = self.run or eager.run(self.generator)
+        for precision in dict.fromkeys((self.limits.precision if half else "fp32", "fp32")):
+            with registry.blamed(*self._part()):
+                sr = run(lr, precision)
             self._require_scale(lr, sr)
-            if bool(sr.sum().isfinite()):  # one value that isn't finite makes the sum so, too
-                return sr
-            if short:
-                self.limits.dtype = torch.float32
+            with np.errstate(invalid="ignore", over="ignore"):
+                if np.isfinite(sr.sum()):  # one value that isn't finite makes the sum so, too
+                    return sr
+            if precision != "fp32":
+                self.limits.precision = "fp32"
                 self.limits.notes.append(
-                    f"model '{self.name}' leaves the range of {str(dtype).removeprefix('torch.')}; "
-                    "computing in float32 from here on"
+                    f"model '{self.name}' leaves the range of {precision}; "
+                    "computing in fp32 from here on"
                 )
         raise InputError(f"model '{self.name}' gives values that are not finite for this image")
 
     def _part(self) -> tuple[str, str]:
-        """Return kind and name of what gave the generator, as they are registered."""
+        """Return kind and name of what computes, as they are registered."""
+        if self.choice and self.choice.engine != "torch":
+            return "engines", self.choice.engine
         if "reader" in self.metadata:
             return "readers", str(self.metadata["reader"])
         trained = self.recipe.generator.name if self.recipe else ""
         return "generators", str(self.metadata.get("generator", trained))
 
-    def _require_scale(self, lr: Tensor, sr: Tensor) -> None:
+    def _require_scale(self, lr: np.ndarray, sr: np.ndarray) -> None:
         height, width = lr.shape[-2:]
         if sr.shape != (*lr.shape[:2], height * self.scale, width * self.scale):
             raise InputError(

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-from torch import Tensor
+import numpy as np
 
 BLEND = 8  # LR pixels on each side of a seam
 
@@ -58,16 +57,16 @@ class Span:
         left, right = self.shown
         return slice(left * scale, right * scale)
 
-    def ramp(self, scale: int) -> Tensor:
+    def ramp(self, scale: int) -> np.ndarray:
         """Return the weights along the axis; those of two neighbours add up to one."""
         left, right = self.shown
-        weights = torch.ones((right - left) * scale)
+        weights = np.ones((right - left) * scale, np.float32)
         fade = 2 * BLEND * scale
-        rise = (torch.arange(fade) + 0.5) / fade
+        rise = (np.arange(fade, dtype=np.float32) + 0.5) / fade
         if self.start > 0:
             weights[:fade] = rise
         if not self.last:
-            weights[-fade:] = rise.flip(0)
+            weights[-fade:] = rise[::-1]
         return weights
 
 
@@ -89,8 +88,8 @@ def spans(length: int, tile: int, margin: int, alignment: int = 1) -> list[Span]
 
 
 def parts(
-    results: Iterator[Tensor], rows: list[Span], columns: list[Span], scale: int
-) -> Iterator[tuple[slice, slice, Tensor]]:
+    results: Iterator[np.ndarray], rows: list[Span], columns: list[Span], scale: int
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Yield what tiles have finished of the output: each pixel once, seams blended.
 
     Only the seams wait for a neighbour, so that beside the output no more than one tile and one
@@ -107,17 +106,17 @@ def parts(
         Rows and columns of the output, and their values (B3HW).
     """
     fade = 2 * BLEND * scale
-    above: Tensor | None = None  # the lower seam of the row before, over the whole width
+    above: np.ndarray | None = None  # the lower seam of the row before, over the whole width
     for row in rows:
-        below: Tensor | None = None
-        previous_seam: Tensor | None = None  # the right seam of the tile before
+        below: np.ndarray | None = None
+        previous_seam: np.ndarray | None = None  # the right seam of the tile before
         for column in columns:
             tile = next(results)[..., row.inner(scale), column.inner(scale)]
             # Multiplied only where there is a seam: other values stay as they are, to the bit.
             if len(rows) > 1:
-                tile = tile * row.ramp(scale).to(tile)[:, None]
+                tile = tile * row.ramp(scale)[:, None]
             if len(columns) > 1:
-                tile = tile * column.ramp(scale).to(tile)
+                tile = tile * column.ramp(scale)
             place = column.written(scale)
             if above is not None:
                 # The left seam has this from the tile before.
@@ -126,13 +125,13 @@ def parts(
             if previous_seam is not None:
                 tile[..., :fade] += previous_seam
             if not column.last:
-                previous_seam = tile[..., -fade:].clone()
+                previous_seam = tile[..., -fade:].copy()
                 tile, place = tile[..., :-fade], slice(place.start, place.stop - fade)
             across = row.written(scale)
             if not row.last:
                 if below is None:
                     width = columns[-1].length * scale
-                    below = tile.new_empty(*tile.shape[:2], fade, width)
+                    below = np.empty((*tile.shape[:2], fade, width), tile.dtype)
                 below[..., place] = tile[..., -fade:, :]
                 tile, across = tile[..., :-fade, :], slice(across.start, across.stop - fade)
             yield across, place, tile

@@ -16,15 +16,11 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
 import numpy as np
 import pydantic
 import safetensors
-import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.optim import Optimizer
 from typing_extensions import TypedDict
 
 import srkit
@@ -32,6 +28,10 @@ from srkit import foreign, registry
 from srkit.errors import InputError
 from srkit.files import atomic
 from srkit.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 # The header has one key, since safetensors writes several in an order of its own: equal runs
 # should give equal bytes.
@@ -96,6 +96,8 @@ def parts_of(recipe: Recipe) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Return the versions of what frames, degrades, upscales and scores images."""
+    import torch
+
     libraries = ("kornia", "numpy", "pillow", "scikit-image")
     return {
         "srkit": srkit.__version__,
@@ -117,6 +119,8 @@ def write(
     Raises:
         InputError: The disk is full or the folder can't be written; an older file stays.
     """
+    from safetensors.torch import save_file
+
     about = {
         **(metadata or {}),
         "format": FORMAT,
@@ -135,12 +139,13 @@ def write(
         raise InputError(f"can't write {file}: {error}") from error
 
 
-def read(file: Path, *, only: tuple[str, ...] = ()) -> Checkpoint:
+def read(file: Path, *, only: tuple[str, ...] = (), framework: str = "pt") -> Checkpoint:
     """Read a checkpoint.
 
     Args:
         file: Written by `write`.
         only: Read the tensors of these parts alone (``("generator", "ema")``); all if empty.
+        framework: ``pt`` for tensors of torch, ``np`` for arrays.
 
     Raises:
         InputError: Missing, damaged, or not srkit's.
@@ -149,14 +154,14 @@ def read(file: Path, *, only: tuple[str, ...] = ()) -> Checkpoint:
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
-        with safetensors.safe_open(file, framework="pt") as handle:
+        with safetensors.safe_open(file, framework=framework) as handle:
             header = handle.metadata() or {}
             if KEY not in header:
                 raise InputError(f"{file}: safetensors, but not an srkit checkpoint")
             names = handle.keys()
             keys = [key for key in names if not only or key.partition(".")[0] in only]
             tensors = {key: handle.get_tensor(key) for key in keys}
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, TypeError, safetensors.SafetensorError) as error:  # numpy lacks some types
         raise InputError(f"{file}: not a readable checkpoint ({error})") from error
     values: dict[str, Any] = {**foreign.parse(header[KEY], _Header, "JSON", str(file))}
     del values["format"]
@@ -188,6 +193,8 @@ def restore_optimizer(
     Contiguous moments beside channels_last parameters would go through other kernels, and the
     resumed run would differ in the last bits.
     """
+    import torch
+
     state: dict[int, dict[str, Tensor]] = {}
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for name, value in tensors.items():
@@ -201,6 +208,8 @@ def restore_optimizer(
 
 def rng_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the state of every generator a part could draw from, as tensors and values."""
+    import torch
+
     tensors = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors |= {f"cuda{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
@@ -218,6 +227,8 @@ def rng_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def restore_rng(tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
     """Undo `rng_state`."""
+    import torch
+
     torch.set_rng_state(tensors["torch"])
     numbers = sorted(int(key.removeprefix("cuda")) for key in tensors if key.startswith("cuda"))
     cuda = [tensors[f"cuda{number}"] for number in numbers]

@@ -6,12 +6,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from typing import TYPE_CHECKING, Any
 
 from srkit import defaults, plugins, registry
 from srkit.errors import (
@@ -24,16 +21,19 @@ from srkit.errors import (
 )
 from srkit.files import sha256
 from srkit.hookspecs import ReadyModel
-from srkit.inference.engines import TORCH, prepared
+from srkit.inference import graph
+from srkit.inference.engines import AUTO, prepared
 from srkit.inference.model import Model
 from srkit.models import checkpoint, hub
 from srkit.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 DEFAULT_MODEL = defaults.MODEL
 # The extra of srkit whose plugin reads files of other projects.
 EXTRAS = {
     ".ckpt": "community",
-    ".onnx": "onnx",
     ".pt": "community",
     ".pth": "community",
     ".safetensors": "community",
@@ -43,9 +43,9 @@ EXTRAS = {
 def load(
     name: str | Path | None = None,
     *,
-    device: str = "auto",
-    precision: str = "auto",
-    engine: str = TORCH,
+    device: str = AUTO,
+    precision: str = AUTO,
+    engine: str = AUTO,
 ) -> Model:
     """Return a model, ready to upscale images.
 
@@ -54,20 +54,20 @@ def load(
             ``runs/``, a file that a plugin's reader knows, or ``hf://owner/name``
             (`srkit.models.hub`); the shipped default where None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; see `srkit.inference.engines.prepared`.
-        engine: ``torch``, or one of a plugin (``onnxruntime``, ``openvino``).
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; see `srkit.inference.engines.choose`.
+        engine: ``auto``, ``torch``, ``onnxruntime``, or one of another plugin (``openvino``).
 
     Raises:
         UnknownNameError: Nothing of that name or at that path; no such engine.
         InputError: The file is damaged, not what its checksum says, or no checkpoint; an extra is
-            missing; the engine can't run the model.
+            missing.
         OptionError: A precision that the device hasn't got.
     """
     return prepared(find(str(name or DEFAULT_MODEL)), device, precision, engine)
 
 
 def find(name: str) -> Model:
-    """Return the model that a name means as it was built: on the CPU, in float32, not yet prepared.
+    """Return the model that a name means, not yet prepared; its network is built when needed.
 
     Raises:
         UnknownNameError, InputError: As `load`.
@@ -114,6 +114,10 @@ def _ready(name: str) -> Model:
             f"{ready.file}: the weights of '{name}' are damaged "
             f"(sha256 {model.sha256}, not {ready.sha256}); reinstall the plugin"
         )
+    if ready.graph and model.stored:
+        shapes = {name: values.shape for name, values in model.stored().items()}
+        known = graph.read(ready.graph, graph.network_of(model), shapes)
+        model = replace(model, graph=known)
     if model.scale != ready.scale:
         raise InputError(
             f"{ready.file}: upscales by {model.scale}, not by {ready.scale}, as the plugin of "
@@ -125,25 +129,37 @@ def _ready(name: str) -> Model:
 def _from_file(name: str, file: Path, licence: str) -> Model:
     digest = sha256(file)
     try:
-        stored = checkpoint.read(file, only=("generator", "ema", "trained_on"))
+        stored = checkpoint.read(file, only=("trained_on",), framework="np")
     except InputError as error:
         if foreign := _foreign(name, file, licence, digest):
             return foreign
         raise _refusal(file, error) from error
-    # A training checkpoint carries both; the average is the one that was validated.
-    weights = {
+    recipe = stored.recipe
+
+    @cache
+    def network() -> nn.Module:
+        return _built(recipe, _weights(file, "pt"), file)
+
+    provider = registry.provenance("generators", recipe.generator.name)
+    metadata = {**stored.metadata, "step": stored.step, "provider": provider}
+    arrays = cache(lambda: _weights(file, "np"))
+    trained_on: dict[str, Any] = stored.part("trained_on")
+    keys = {framing: v for framing, v in trained_on.items() if v.dtype == "int64"}
+    return Model(
+        *(name, network, recipe.scale, licence, digest, recipe, metadata),
+        trained_on=keys,
+        stored=arrays,
+    )
+
+
+def _weights(file: Path, framework: str) -> dict[str, Any]:
+    """Return a generator's weights: of a training checkpoint the average, which was validated."""
+    stored = checkpoint.read(file, only=("generator", "ema"), framework=framework)
+    return {
         key.removeprefix("module."): value
         for key, value in stored.part("ema").items()
         if key.startswith("module.")
     } or stored.part("generator")
-    generator = _built(stored.recipe, weights, file)
-    provider = registry.provenance("generators", stored.recipe.generator.name)
-    metadata = {**stored.metadata, "step": stored.step, "provider": provider}
-    keys = {k: v for k, v in stored.part("trained_on").items() if v.dtype == torch.int64}
-    return Model(
-        *(name, generator, stored.recipe.scale, licence, digest, stored.recipe, metadata),
-        trained_on=keys,
-    )
 
 
 def _built(recipe: Recipe, weights: Mapping[str, Tensor], file: Path) -> nn.Module:
@@ -152,6 +168,8 @@ def _built(recipe: Recipe, weights: Mapping[str, Tensor], file: Path) -> nn.Modu
     A recipe can ask for any size, so that shapes are compared first, on a generator that has no
     memory of its own.
     """
+    import torch
+
     try:
         with torch.device("meta"), _at_most(2 * len(weights), file):
             checkpoint.load_weights(checkpoint.generator(recipe), weights, str(file), assign=True)
@@ -164,12 +182,13 @@ def _built(recipe: Recipe, weights: Mapping[str, Tensor], file: Path) -> nn.Modu
             raise InputError(f"{file}: its recipe gives no generator ({why})") from error
     generator = checkpoint.generator(recipe)
     checkpoint.load_weights(generator, weights, str(file))
-    return generator
+    return generator.eval().requires_grad_(False)
 
 
 @contextmanager
 def _at_most(count: int, file: Path) -> Iterator[None]:
     """Refuse to build a module of more parameters than this."""
+    from torch.nn.modules.module import register_module_parameter_registration_hook
 
     def check(*_: object) -> None:
         nonlocal count

@@ -188,9 +188,10 @@ class State:
             buffer.copy_(current)
         self._estimated = False
 
-    def add_trained_on(self, keys: Mapping[str, Tensor]) -> None:
-        """Add keys of photos that the weights have learned from."""
+    def add_trained_on(self, keys: Mapping[str, Any]) -> None:
+        """Add keys of photos that the weights have learned from, tensors or arrays."""
         for framing, more in keys.items():
+            more = torch.as_tensor(more)
             known = self.trained_on.get(framing, more)
             self.trained_on[framing] = torch.cat([known, more]).unique()
 

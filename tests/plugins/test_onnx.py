@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 from srkit_onnx.generator import OnnxGenerator
 from srkit_onnx.reader import read
+from srkit_onnx.session import Session
 
 import srkit
 from srkit import InputError, Model, registry
@@ -232,7 +233,7 @@ def test_threads_follow_torchs(ours: Path) -> None:
         for threads in (1, 2, 1):
             torch.set_num_threads(threads)
             generator(torch.rand(1, 3, 4, 4))
-            assert generator.session.get_session_options().intra_op_num_threads == threads
+            assert generator.session.now.get_session_options().intra_op_num_threads == threads
     finally:
         torch.set_num_threads(before)
 
@@ -258,7 +259,7 @@ def test_any_layout_and_type_is_taken(ours: Path) -> None:
 
 def test_running_out_of_memory_is_told_as_such(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = OnnxGenerator(ours)
-    inputs = generator.session.get_inputs()
+    inputs = generator.session.now.get_inputs()
 
     class Full:
         def get_inputs(self) -> Any:
@@ -267,6 +268,6 @@ def test_running_out_of_memory_is_told_as_such(ours: Path, monkeypatch: pytest.M
         def run(self, *_: object) -> Any:
             raise RuntimeError("Failed to allocate memory for requested buffer of size 10")
 
-    monkeypatch.setattr(OnnxGenerator, "session", Full())
+    monkeypatch.setattr(Session, "now", Full())
     with pytest.raises(MemoryError):
         generator(torch.rand(1, 3, 4, 4))
