@@ -25,7 +25,7 @@ class Upscaler:
         suffix: Format of the results, such as ``png``; the input's if None.
         device: Where to compute.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
-        engine: ``torch``, or one of a plugin.
+        engine: ``auto``, ``torch``, or one of a plugin.
 
     Raises:
         SrkitError: No such model, device, format or engine.
@@ -40,7 +40,7 @@ class Upscaler:
         suffix: str | None = None,
         device: str = "auto",
         precision: str = "auto",
-        engine: str = "torch",
+        engine: str = "auto",
     ) -> None:
         self._suffix = formats.suffix_named(suffix) if suffix else None
         self._work = Work.load(
