@@ -320,10 +320,10 @@ def _check_network(
         _require(same, "in evaluation mode the result depends on earlier calls")
         try:
             with torch.autocast("cpu", torch.bfloat16):
-                half = output(network(images))
+                half = output(network(images[:1]))
         except RuntimeError as error:
             _require(False, f"it fails under bfloat16 autocast: {_line(error)}")
-        _require(half.shape == result.shape, "under bfloat16 autocast the shape differs")
+        _require(half.shape == result[:1].shape, "under bfloat16 autocast the shape differs")
         _require(bool(half.isfinite().all()), "under bfloat16 autocast values are not finite")
         try:  # tensors without memory have a device, too
             with FakeTensorMode(allow_non_fake_inputs=True) as mode:

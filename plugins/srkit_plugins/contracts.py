@@ -70,7 +70,7 @@ def scaled(kind: str, name: str) -> tuple[Any, int]:
 def generator(name: str) -> None:
     """Check a generator, and that it can be exported."""
     part, scale = scaled("generators", name)
-    testing.check_generator(part, scale=scale, side=12)
+    testing.check_generator(part, scale=scale, side=8)
     if "onnx" not in registry.offers("readers") or not list(part.parameters()):
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -216,7 +216,19 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
             if generator is None:
                 continue
             with registry.blamed("readers", reader):
-                return _read(name, file, generator, reader, licence, digest)
+                if not isinstance(generator, nn.Module):
+                    raise TypeError(f"{type(generator).__name__} is no nn.Module")
+                if licence == "unknown":
+                    licence = str(getattr(generator, "licence", licence))
+                metadata = {
+                    **getattr(generator, "metadata", {}),
+                    "reader": reader,
+                    "provider": registry.provenance("readers", reader),
+                }
+                toml = getattr(generator, "recipe", "")
+                recipe = Recipe.from_toml(toml, str(file)) if toml else None
+                scale: Any = generator.scale
+                return Model(name, generator, int(scale), licence, digest, recipe, metadata)
         except (InputError, RecipeError) as error:
             refusals.append(error)
         except Exception as error:  # a stranger's reader must not keep the others from the file
@@ -225,22 +237,6 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
     if refusals:
         raise refusals[0]
     return None
-
-
-def _read(name: str, file: Path, generator: Any, reader: str, licence: str, digest: str) -> Model:
-    """Return the model of a generator that a reader gave."""
-    if not isinstance(generator, nn.Module) or not isinstance(scale := generator.scale, int):
-        raise TypeError(f"{type(generator).__name__} is no nn.Module with a whole scale")
-    if licence == "unknown":
-        licence = str(getattr(generator, "licence", licence))
-    metadata = {
-        **getattr(generator, "metadata", {}),
-        "reader": reader,
-        "provider": registry.provenance("readers", reader),
-    }
-    toml = getattr(generator, "recipe", "")
-    recipe = Recipe.from_toml(toml, str(file)) if toml else None
-    return Model(name, generator, scale, licence, digest, recipe, metadata)
 
 
 def _refusal(file: Path, error: InputError) -> InputError:
