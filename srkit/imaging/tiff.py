@@ -159,7 +159,7 @@ def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any], *, cmyk: boo
     if dpi := info.get("dpi"):
         entries += [entry(282, 5, *_fraction(dpi[0])), entry(283, 5, *_fraction(dpi[1]))]
         entries.append(entry(296, 3, 2))
-    for tag, kind, key in ((700, 1, "xmp"), (33_723, 7, "iptc"), (34_675, 7, "icc_profile")):
+    for tag, kind, key in ((700, 1, "xmp"), (33_723, 1, "iptc"), (34_675, 7, "icc_profile")):
         if info.get(key):
             entries.append(exif.Entry(tag, kind, info[key]))
     mark = {"<": b"II", ">": b"MM"}[tags.order]
