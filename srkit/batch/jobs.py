@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from PIL import Image
@@ -209,12 +210,7 @@ def _of_pattern(
     files.sort()
     if out is None:
         return [_of_file(file, None, label, suffix) for file in files]
-    plain: list[str] = []
-    for part in Path(pattern).parts[:-1]:
-        if glob.has_magic(part):
-            break
-        plain.append(part)
-    base = Path(*plain) if plain else Path()
+    base = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1]))
     return [Job(f, _renamed(out / f.relative_to(base), f, suffix), out) for f in files]
 
 

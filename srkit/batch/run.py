@@ -11,8 +11,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
 
 from srkit.batch.jobs import FOLDER, Job, Shard, real
 from srkit.batch.ledger import Ledger
@@ -164,22 +167,14 @@ def events(
 
 def _grouped(reads: Iterator[Read], work: Work) -> Iterator[list[Read]]:
     """Yield neighbours of one size together, as many as are best computed at once."""
-    group: list[Read] = []
-    for read in reads:
-        if group and not _alike(group[0], read):
+    for kind, alike in groupby(reads, _kind):
+        most = work.batch_size(kind[0]) if kind else 1
+        while group := list(islice(alike, most)):
             yield group
-            group = []
-        group.append(read)
-        if read.image is None or len(group) >= work.batch_size(read.image.size):
-            yield group
-            group = []
-    if group:
-        yield group
 
 
-def _alike(first: Read, second: Read) -> bool:
-    a, b = first.image, second.image
-    return a is not None and b is not None and (a.size, a.pixels.dtype) == (b.size, b.pixels.dtype)
+def _kind(read: Read) -> tuple[tuple[int, int], np.dtype] | None:
+    return (read.image.size, read.image.pixels.dtype) if read.image else None
 
 
 @dataclass

@@ -191,7 +191,8 @@ def _by_mode(image: Image.Image) -> DecodedImage:
     grey = image.mode in ("1", "L", "LA")
     if image.has_transparency_data:
         return replace(split(np.array(image.convert("RGBA")), alpha=True), grey=grey)
-    return DecodedImage(np.array(image.convert("RGB")), None, grey)
+    image = image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    return DecodedImage(np.array(image), None, grey)
 
 
 def _of_cmyk(image: Image.Image) -> DecodedImage:

@@ -63,6 +63,6 @@ def residual(sr: np.ndarray, lr: np.ndarray) -> float:
 
 
 def _reduced(band: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    # A strip at a time would save the copy in 32 bits; one channel of it is what a file costs.
+    # A strip at a time would save the copy in 32 bits, which only --report costs.
     image = Image.fromarray(band.astype(np.float32))
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC))

@@ -19,7 +19,7 @@ from srkit.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8  # of malloc.h
 LARGE = 1 << 28  # bytes: blocks of whole images, not of a tile's feature maps
 
 
@@ -107,6 +107,7 @@ def keep_memory(*, large: bool = True) -> None:
         else:
             libc.mallopt(M_MMAP_THRESHOLD, LARGE)
             libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+            libc.mallopt(M_ARENA_MAX, 1)  # the network uses what a thread that reads has freed
 
 
 def release(device: str) -> None:
