@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import re
 import statistics
 import time
 import warnings
@@ -35,6 +33,7 @@ import openvino
 import skimage.data
 import torch
 from bare import relative
+from machine import processor
 from PIL import Image
 
 import srkit
@@ -149,19 +148,6 @@ def measure(
             },
         }
     return measured
-
-
-def processor() -> dict[str, Any]:
-    """Return the processor's name and which of the flags that matter it has."""
-    file = Path("/proc/cpuinfo")
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
-    flags = re.search(r"^flags\s*: (.*)$", text, re.MULTILINE)
-    known = sorted(set(flags[1].split())) if flags else []
-    return {
-        "processor": name[1] if name else platform.processor() or platform.machine(),
-        "flags": [flag for flag in known if flag.startswith(("avx2", "avx512", "amx"))],
-    }
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,15 @@ def test_the_demo_trains_and_measures(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--train"]) == 0
     assert (tmp_path / "srkit-demo-train.png").is_file()
+
+
+@pytest.mark.long
+def test_memory_grows_by_little_more_than_the_result(tmp_path: Path) -> None:
+    """The command on 12 megapixels: 4/3 of the result, the input, seams; and a margin of .1."""
+    script, file = Path(__file__).parents[1] / "benchmarks/upscale_memory.py", tmp_path / "a.json"
+    how = ("--model", "bicubic", "--megapixels", "12", "--formats", "jpg", "png", "--json", file)
+    subprocess.run([sys.executable, script, *how], check=True, timeout=3600)
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    assert set(rows) == {"jpg, 4000x3000", "png, 4000x3000"}
+    for row in rows.values():
+        assert 1.2 < row["growth_over_result"] < 1.6, row

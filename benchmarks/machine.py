@@ -1,0 +1,21 @@
+"""The processor that figures were measured on; shared by the scripts beside it."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+
+def processor() -> dict[str, Any]:
+    """Return the processor's name and which of the flags that matter it has."""
+    file = Path("/proc/cpuinfo")
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    flags = re.search(r"^flags\s*: (.*)$", text, re.MULTILINE)
+    known = sorted(set(flags[1].split())) if flags else []
+    return {
+        "processor": name[1] if name else platform.processor() or platform.machine(),
+        "flags": [flag for flag in known if flag.startswith(("avx2", "avx512", "amx"))],
+    }
