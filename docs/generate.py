@@ -351,6 +351,17 @@ def upscale_speed() -> str:
     return "\n".join(parts)
 
 
+def roofline() -> str:
+    """Return the committed result of benchmarks/roofline.py: shares of the peak, in percent."""
+    result = committed("roofline")
+    sizes = list(dict.fromkeys(size for rows in result["programs"].values() for size in rows))
+    rows = (
+        (name, *(f"{measured[size]['share']:.0%}" if size in measured else "" for size in sizes))
+        for name, measured in result["programs"].items()
+    )
+    return table((f"share of the peak of one core, {result['processor']}", *sizes), rows)
+
+
 def training_cost() -> str:
     """Return the committed result of benchmarks/training_cost.py: Fig. 7 and what sharing gains."""
 
