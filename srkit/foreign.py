@@ -1,10 +1,12 @@
-"""The one reader of JSON and TOML that others may have written: bounded, and checked by a type."""
+"""The one reader of what others may have written: JSON and TOML, checked by a type, and pickles."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import tomllib
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -84,3 +86,33 @@ def _require_shallow(values: Any) -> None:
         if not level:
             return
     raise RecursionError
+
+
+def tensors(file: Path) -> Any:
+    """Return what a pickle of tensors holds, by torch's reader that calls nothing a file names.
+
+    Raises:
+        InputError: It can't be read, unpacks to much more, or holds more than tensors.
+    """
+    import torch
+
+    try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+            if size > 2 * file.stat().st_size:
+                more = f"{size / 2**20:.0f} MiB, more than twice its size"
+                raise InputError(f"{file}: unpacks to {more}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual pickles
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    # A torn or hostile pickle can raise anything at all.
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"can't read {file}: {error.strerror}") from error
+        raise InputError(
+            f"{file}: damaged, or more than tensors, which only its own code could read; nothing "
+            "of it was run; ask for the weights as .safetensors"
+        ) from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -35,12 +35,18 @@ class Repository:
 
 @dataclass
 class Hub:
-    """The repositories, the requests made so far, and an ETag in the files' own's place."""
+    """The repositories, the requests made so far, and an ETag in the files' own's place.
+
+    Attributes:
+        hostile: Answers in the hub's place where it returns True; called with the handler and
+            ``info`` (of the repository), ``head`` or ``file``, and the answer that is due.
+    """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     url: str = ""
     tag: str = ""
+    hostile: Callable[[Any, str, bytes], bool] = lambda *_: False
 
     def repository(self, name: str) -> Repository:
         return self.repositories.setdefault(name, Repository())
@@ -53,6 +59,10 @@ def running() -> Iterator[Hub]:
 
     class Handler(_Handler):
         its = hub
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # who asks may leave
+                super().handle()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -102,10 +112,15 @@ class _Handler(BaseHTTPRequestHandler):
                 "siblings": [{"rfilename": file} for file in files],
                 "cardData": repository.card,
             }
-            return self._send(json.dumps(about).encode(), commit, body=True)
+            answer = json.dumps(about).encode()
+            if self.its.hostile(self, "info", answer):
+                return None
+            return self._send(answer, commit, body=True)
         content = files.get("/".join(parts[4:]))
         if content is None:
             return self._refuse(404, "EntryNotFound", "Entry not found", commit)
+        if self.its.hostile(self, "file" if body else "head", content):
+            return None
         return self._send(content, commit, body=body)
 
     def _send(self, content: bytes, commit: str, *, body: bool) -> None:

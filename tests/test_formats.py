@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import struct
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import warnings
 import zlib
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 import skimage.data
+import tifffile
 from forks import Fork
 from PIL import Image, features
 
@@ -153,6 +156,31 @@ def test_large_scans_are_read_without_a_warning(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert main(["upscale", str(tmp_path / "a.png"), "--model", "lanczos", "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzma"])
+def test_a_tiff_that_unpacks_to_more_than_its_pixels_is_refused(compression: str) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint16)
+    stream = io.BytesIO()
+    bomb = {"zlib": zlib.compress, "lzma": lzma.compress}[compression](bytes(1 << 26))
+    tifffile.imwrite(
+        stream, iter([bomb]), shape=pixels.shape, dtype=pixels.dtype, photometric="rgb",
+        compression=compression, metadata=None,
+    )  # fmt: skip
+    tracemalloc.start()
+    assert "it unpacks to more than its pixels" in refused(stream.getvalue())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 24
+
+
+def test_a_jpeg_of_many_scans_is_refused() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(stream, "jpeg", progressive=True)
+    content = stream.getvalue()
+    last = content[content.rindex(b"\xff\xda") : -2]
+    assert codec.read("x.jpg", content[:-2] + last * 9 + content[-2:]).size == (16, 16)
+    assert "of more than 250 scans" in refused(content[:-2] + last * 300 + content[-2:])
 
 
 def test_a_bomb_that_pillow_does_not_know_is_refused() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import re
+import resource
 import struct
 import zlib
 from collections.abc import Callable
@@ -21,12 +23,15 @@ from PIL import Image, features
 from profiles import press, wide
 
 from srkit.cli import main
+from srkit.errors import InputError
 from srkit.imaging import codec
 from srkit.imaging.codec import DecodedImage
 
 SIZE = (24, 16)
 SUFFIXES = [".png", ".jpg", ".webp", ".tif", ".bmp", *([".avif"] if features.check("avif") else [])]
-TIMEOUT = 300  # seconds for a folder, of which starting takes about five
+MEMORY = 4 << 30  # bytes beyond what the process had: images of 150 MP are read, two at once
+FORMATS = [*SUFFIXES, ".gif"]  # folders are searched for the others alone
+TIMEOUT = 600  # seconds for a folder, of which starting takes about five
 
 
 def photo() -> np.ndarray:
@@ -90,8 +95,9 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
         ".avif": [encoded(rgb, "avif"), encoded(rgba, "avif", exif=exif.tobytes())]
         if len(SUFFIXES) > 5
         else [],
+        ".gif": [encoded(rgb.quantize(16), "gif"), encoded(rgb.convert("L"), "gif")],
     }
-    return {suffix: every[suffix] for suffix in SUFFIXES}
+    return {suffix: every[suffix] for suffix in FORMATS}
 
 
 def bomb(width: int, height: int, draw: random.Random) -> bytes:
@@ -136,11 +142,11 @@ class Mutations:
     def cases(self, count: int) -> list[Case]:
         made = []
         for number in range(count):
-            suffix = self.draw.choice(SUFFIXES)
+            suffix = self.draw.choice(FORMATS)
             kind = self.draw.choice(self.kinds)
             content, good = kind(self.draw.choice(self.whole[suffix]))
             if self.draw.random() < 0.1:  # what is in a file counts, not what it is called
-                suffix = self.draw.choice(SUFFIXES)
+                suffix = self.draw.choice(FORMATS)
             made.append(Case(f"{number:04d}-{kind.__name__}{suffix}", content, good))
         return made
 
@@ -157,7 +163,7 @@ class Mutations:
 
     def spliced(self, content: bytes) -> tuple[bytes, bool | None]:
         """Go on as another image."""
-        other = self.draw.choice(self.whole[self.draw.choice(SUFFIXES)])
+        other = self.draw.choice(self.whole[self.draw.choice(FORMATS)])
         return content[: self.draw.randrange(len(content))] + other[
             self.draw.randrange(len(other)) :
         ], None
@@ -203,21 +209,35 @@ class Mutations:
         return self.draw.choice(chosen), False
 
 
-def upscale(folder: Path, out: Path) -> tuple[int, str, str]:
-    """Run the real command; a file that hangs it fails the test."""
-    words = ["upscale", str(folder), "-o", str(out), "--model", "bicubic", "--device", "cpu"]
-    return Fork(out.parent, lambda: main(words), NO_COLOR="1").end(timeout=TIMEOUT)
+def run(folder: Path, *words: object) -> tuple[int, str, str]:
+    """Run the real command; a file that hangs it fails the test, and so does one that fills it."""
+
+    def call() -> int:
+        status = main([str(word) for word in words])
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert peak - before < MEMORY >> 10, f"{peak >> 10} MiB"
+        return status
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status, printed, err = Fork(folder, call, NO_COLOR="1").end(timeout=TIMEOUT)
+    assert "Traceback" not in err, err
+    assert "Warning" not in err
+    return status, printed, err
 
 
-def check(folder: Path, out: Path, cases: list[Case]) -> tuple[int, int]:
-    """Upscale a folder; return how many of the broken images were refused, and read."""
+def laid_out(folder: Path, cases: list[Case]) -> None:
     folder.mkdir()
     for case in cases:
         (folder / case.name).write_bytes(case.content)
-    status, printed, err = upscale(folder, out)
-    assert "Traceback" not in err, err
+
+
+def check(folder: Path, out: Path, cases: list[Case], *mode: str) -> tuple[int, int]:
+    """Upscale a folder; return how many of the broken images were refused, and read."""
+    laid_out(folder, cases)
+    others = [folder / case.name for case in cases if case.name.endswith(".gif")]
+    words = ("upscale", folder, *others, "-o", out, "--model", "bicubic", "--device", "cpu")
+    status, printed, err = run(out.parent, *words, *mode)
     assert status == 1, err
-    assert "Warning" not in err
     # libtiff says something by itself, in pieces, which may stand before ours in a line.
     *lines, last = re.findall(r"srkit: .*", err)
     failed = set()
@@ -227,17 +247,20 @@ def check(folder: Path, out: Path, cases: list[Case]) -> tuple[int, int]:
         failed.add(name)
     word = "image" if len(failed) == 1 else "images"
     assert last == f"srkit: {len(failed)} {word} of {len(cases)} failed"
-    written = {Path(line).name for line in printed.splitlines()}
-    assert written == {case.name for case in cases} - failed
-    assert {f.name for f in out.rglob("*") if f.is_file() and f.suffix in SUFFIXES} == written
+    results = {Path(line).stem: Path(line) for line in printed.splitlines()}
+    assert set(results) == {Path(case.name).stem for case in cases if case.name not in failed}
+    there = {f for f in out.rglob("*") if f.is_file() and f.suffix in SUFFIXES}
+    assert there == set(results.values())
     assert not [f.name for f in out.rglob("*") if f.name.endswith(".part")]
     assert {case.name for case in cases if case.good is False} <= failed
-    assert {case.name for case in cases if case.good} <= written
-    for name in written:
-        width, height = codec.size_of(folder / name)
-        if width * height < 10**6:
-            assert codec.read(out / name).size == (4 * width, 4 * height), name
-    return len(failed), len(written)
+    assert not failed & {case.name for case in cases if case.good}
+    for case in cases:
+        if case.name not in failed:
+            width, height = codec.size_of(folder / case.name)
+            if width * height < 10**6:
+                result = codec.read(results[Path(case.name).stem])
+                assert result.size == (4 * width, 4 * height), case.name
+    return len(failed), len(results)
 
 
 def good_ones(count: int) -> tuple[list[Case], list[Image.Image]]:
@@ -276,12 +299,73 @@ def test_whole_images_of_every_kind_are_written(tmp_path: Path) -> None:
     check(tmp_path / "given", tmp_path / "out", [*cases, Case("broken.png", b"", False)])
 
 
+# Of 250 images each: 3,000 in all.
+MODES: dict[str, tuple[str, ...]] = {
+    "plain-1": (),
+    "plain-2": (),
+    "plain-3": (),
+    "png": ("--format", "png", "--report"),
+    "jpg": ("--format", "jpg", "--consistent"),
+    "webp": ("--format", "webp", "--ensemble", "--no-tag"),
+    "tif": ("--format", "tif", "--tile", "16"),
+    "faces": ("--faces", "--face-model", "bicubic"),
+}
+
+
 @pytest.mark.drill
-@pytest.mark.parametrize("part", range(8))
-def test_thousands_of_broken_images_among_good_ones(tmp_path: Path, part: int) -> None:
-    cases = Mutations(seeds(tmp_path), 1 + part).cases(250)
+@pytest.mark.parametrize("mode", MODES)
+def test_thousands_of_broken_images_among_good_ones(tmp_path: Path, mode: str) -> None:
+    cases = Mutations(seeds(tmp_path), 1 + list(MODES).index(mode)).cases(250)
     good, images = good_ones(20)
-    failed, written = check(tmp_path / "given", tmp_path / "out", cases + good)
+    failed, written = check(tmp_path / "given", tmp_path / "out", cases + good, *MODES[mode])
     assert failed > 80
     assert written > 40
-    same_as_before(tmp_path / "out", good, images)
+    if not MODES[mode]:
+        same_as_before(tmp_path / "out", good, images)
+
+
+def named(err: str, cases: list[Case]) -> set[str]:
+    """Return which files of a folder an output names."""
+    text = "".join(err.split())
+    return {case.name for case in cases if case.name in text}
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("verb", ["degrade", "bench", "prepare", "train"])
+def test_broken_images_are_named_by_every_verb(tmp_path: Path, verb: str) -> None:
+    cases = Mutations(seeds(tmp_path), 100 + len(verb)).cases(290)
+    cases = [case for case in cases if not case.name.endswith(".gif")]
+    good, _ = good_ones(20)
+    folder, out = tmp_path / "given", tmp_path / "out"
+    laid_out(folder, [*cases, *good])
+    hopeless = {case.name for case in cases if case.good is False}
+    if verb == "degrade":
+        status, printed, err = run(tmp_path, "degrade", folder, out)
+        written = {Path(line).stem for line in printed.splitlines()}
+        assert status == 1, err
+        assert {file.stem for file in out.rglob("*.png")} == written
+        assert named(err, cases) >= hopeless
+        assert len(named(err, cases)) + len(written) == len(cases) + len(good)
+    elif verb == "bench":
+        report = tmp_path / "report.json"
+        words = ("bench", "bicubic", "--data", folder, "--json", report, "--device", "cpu")
+        status, _, err = run(tmp_path, *words)
+        assert status in (0, 1), err
+        assert {case.name for case in good} <= set(
+            json.loads(report.read_text())["quality"]["images"]
+        )
+    elif verb == "prepare":
+        status, _, err = run(tmp_path, "prepare", folder, out, "--device", "cpu", "--workers", "1")
+        assert status in (0, 1), err
+        lines = [json.loads(line) for line in next(out.rglob("*.jsonl")).read_text().splitlines()]
+        assert len(lines) == len(cases) + len(good)
+    else:
+        words = ("train", "faces-tiny", "--data", folder, "--out", out, "--device", "cpu")
+        status, _, err = run(tmp_path, *words, "--steps", 1, "--set", "data.size=32")
+        assert status == 2, err
+        assert re.search(r"srkit: \d+ of \d+ images are broken", err)
+        for name in named(err, cases) | hopeless:
+            (folder / name).unlink()
+        status, _, err = run(tmp_path, *words, "--steps", 1, "--set", "data.size=32")
+        assert status in (0, 2), err
+    assert not list(tmp_path.rglob("*.part"))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from srkit import InputError
+from srkit import InputError, foreign
+from srkit.files import sha256
 
 PRETRAINED = ("vggface2", "casia-webface")
 SIDE = 160
@@ -27,30 +26,15 @@ AT_ONCE = 32
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], str]:
-    try:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        loaded: Any
-        if file.suffix == ".safetensors":
-            loaded = load_file(file)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of unusual pickles; only tensors are taken
-                loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
+    if not file.is_file():
         raise InputError(
             f"FaceNet weights {file}: no such file; give one, or {' or '.join(PRETRAINED)}"
-        ) from error
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        pickle.UnpicklingError,
-        SafetensorError,
-    ) as error:
-        # Of torch's explanations no more: they go on to advise what would run a stranger's code.
-        first = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
-        raise InputError(f"FaceNet weights {file}: not a readable state_dict ({first})") from error
+        )
+    try:
+        digest = sha256(file)
+        loaded: Any = load_file(file) if file.suffix == ".safetensors" else foreign.tensors(file)
+    except (InputError, OSError, SafetensorError) as error:
+        raise InputError(f"FaceNet weights {file}: not a readable state_dict ({error})") from error
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise InputError(f"FaceNet weights {file}: not a state_dict")
     # The classifier of the training set's people is no part of the embedding.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,10 +13,15 @@ from typing import Any
 
 import safetensors
 import spandrel
-import torch
 from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
-from srkit import InputError
+from srkit import InputError, foreign
 from srkit_spandrel.generator import Community
 
 SAFE = ".safetensors"
@@ -77,37 +83,25 @@ def _pickle(file: Path) -> Any:
         raise InputError(
             f"{file}: TorchScript is a program and isn't run; give its weights or an .onnx file"
         )
-    if (size := sum(entry.file_size for entry in _entries(file))) > 2 * file.stat().st_size:
-        raise InputError(f"{file}: unpacks to {size / 2**20:.0f} MiB, more than twice its size")
-    try:
-        with _silence():
-            return torch.load(file, map_location="cpu", weights_only=True)
-    # A torn or hostile pickle can raise anything at all.
-    except Exception as error:
-        raise InputError(
-            f"{file}: damaged, or more than tensors, which only its own code could read; nothing "
-            "of it was run; ask for the weights as .safetensors"
-        ) from error
+    return foreign.tensors(file)
 
 
 def _is_torchscript(file: Path) -> bool:
-    return any(entry.filename.endswith("/constants.pkl") for entry in _entries(file))
-
-
-def _entries(file: Path) -> list[zipfile.ZipInfo]:
-    """Return what a ``.pth`` that is a zip archive holds; nothing of older ones."""
-    if not zipfile.is_zipfile(file):
-        return []
-    with zipfile.ZipFile(file) as archive:
-        return archive.infolist()
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):  # older ones are no archives
+        return False
 
 
 def _network(file: Path, state: Any) -> Any:
     """Return spandrel's description of a network with its weights, or None if it knows none."""
     if not isinstance(state, Mapping):
         return None
+    if name := next((name for name in state if re.search(r"\d{5}", str(name))), None):
+        raise InputError(f"{file}: spandrel can't build this network: {name:.60} counts too far")
     try:
-        with _silence():
+        with _silence(), _at_most(state):
             return spandrel.ModelLoader(device="cpu").load_from_state_dict(dict(state))
     except spandrel.UnsupportedModelError:
         return None
@@ -132,6 +126,48 @@ def _require_upscaling(file: Path, known: Any) -> None:
             f"{what}maps {channels[0]} channels to {channels[1]}; srkit knows grey (1), "
             "RGB (3) and RGB with opaque alpha (4)"
         )
+
+
+@contextmanager
+def _at_most(state: Mapping[str, Any]) -> Iterator[None]:
+    """Refuse to build more than a file has weights for: names and shapes can claim any number."""
+    tensors = list(_tensors(state))
+    modules = 100 * len(tensors) + 1000
+    bytes_left = 4 * sum(t.untyped_storage().nbytes() for t in tensors) + (1 << 26)
+
+    def count_module(*_: object) -> None:
+        nonlocal modules
+        modules -= 1
+        _require(modules >= 0)
+
+    def count_values(module: object, name: str, value: Tensor | None) -> None:
+        nonlocal bytes_left
+        bytes_left -= value.nbytes if value is not None else 0
+        _require(bytes_left >= 0)
+
+    hooks = [
+        register_module_module_registration_hook(count_module),
+        register_module_parameter_registration_hook(count_values),
+        register_module_buffer_registration_hook(count_values),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _require(few: bool) -> None:
+    if not few:
+        raise ValueError("it would be larger than its file")
+
+
+def _tensors(state: Mapping[str, Any]) -> Iterator[Tensor]:
+    for value in state.values():
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _tensors(value)
 
 
 @contextmanager

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import re
 import tarfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count, islice
+from itertools import count, groupby, islice
 from pathlib import Path
 from typing import Any
 
 import webdataset
 import webdataset.tariterators
+from webdataset.gopen import Pipe
 
 from srkit import InputError
 
 TRIES = 3  # times to open a shard that isn't a local file
+LARGEST = 1 << 28  # bytes of an image in a shard
+LONGEST = 1 << 22  # bytes of what stands before a file: its name and the like
+MOST_TIMES, LEAST = 50, 1 << 28  # a shard unpacks to MOST_TIMES its bytes at most, or to LEAST
+# Of curl: seconds to connect; bytes a second, for how many seconds, that are too few.
+_CURL = ("curl", "--connect-timeout", "20", "--speed-limit", "10000", "--speed-time", "20")
 SUFFIXES = ("avif", "bmp", "heic", "heif", "jpeg", "jpg", "png", "tif", "tiff", "webp")
+_UNPACKERS: dict[bytes, Any] = {
+    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
+# What a broken archive raises; headers before headers nest.
+_BROKEN = (
+    *(OSError, ValueError, EOFError, RecursionError),
+    *(zlib.error, lzma.LZMAError, tarfile.TarError),
+)
+_META = re.compile(r"__[^/]*__($|/)")  # webdataset's own
 _SCHEME = re.compile(r"[a-z][a-z0-9+]+:", re.IGNORECASE)  # a single letter is a drive
 
 
@@ -35,21 +57,22 @@ def read(url: str) -> Iterator[tuple[str, bytes | None]]:
         InputError: It can't be opened, or is no tar archive.
     """
     label = url if url.startswith("pipe:") else Path(url.partition("?")[0]).name
-    where = Path(url).absolute().as_uri() if is_local(url) else url
     done = 0
     for attempt in count(1):
         stream: Any = None
         try:
-            stream = webdataset.gopen(where, "rb")
-            files = webdataset.tariterators.tar_file_expander([{"url": url, "stream": stream}])
-            for sample in islice(webdataset.tariterators.group_by_keys(files), done, None):
-                yield f"{label}/{sample['__key__']}", _image(sample)
+            stream = _opened(url)
+            for key, image in islice(_samples(stream), done, None):
+                yield f"{label}/{key}", image
                 done += 1
+            left = LEAST
             while stream.read(1 << 16):  # a command ends well only if all it says is read
-                pass
+                left -= 1 << 16
+                if left < 0:
+                    raise tarfile.TarError("it goes on after its end")
             stream.close()  # raises if the command failed
             return
-        except (OSError, ValueError, EOFError, tarfile.TarError) as error:
+        except _BROKEN as error:
             if attempt == TRIES or is_local(url):
                 raise InputError(f"can't read shard {url}: {_reason(error)}") from error
             time.sleep(attempt)
@@ -57,6 +80,14 @@ def read(url: str) -> Iterator[tuple[str, bytes | None]]:
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
+
+
+def _opened(url: str) -> Any:
+    if url.startswith(("http:", "https:")):  # webdataset would wait for ever
+        return Pipe(
+            [*_CURL, "-f", "-s", "-L", url], mode="rb", ignore_status=[23]
+        )  # of being closed early
+    return webdataset.gopen(Path(url).absolute().as_uri() if is_local(url) else url, "rb")
 
 
 def _reason(error: Exception) -> str:
@@ -69,12 +100,80 @@ def _reason(error: Exception) -> str:
     return text.split(" @ ")[0]
 
 
-def _image(sample: dict[str, Any]) -> bytes | None:
-    """Return the field that is an image: the only one, or one with a suffix and nothing else.
+class _Raw(io.RawIOBase):
+    """A stream of webdataset's as one of Python's own."""
 
-    webdataset takes a file's name up to its first dot as its sample's: ``a.1.png`` and ``a.2.png``
-    are one sample, of which neither is the image; the user must hear of it.
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.done = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self.done += len(data)
+        return len(data)
+
+
+class _Unpacked:
+    """What a tar archive unpacks to, compressed or not, within bounds.
+
+    Attributes:
+        limit: Bytes by which the next file must have begun.
     """
-    names = sorted(name for name in sample if name.rpartition(".")[2] in SUFFIXES)
-    plain = [name for name in names if "." not in name]
-    return bytes(sample[(plain or names)[0]]) if plain or len(names) == 1 else None
+
+    def __init__(self, stream: Any) -> None:
+        self.raw = _Raw(stream)
+        packed = io.BufferedReader(self.raw)
+        head = packed.peek(6)
+        opener = next((how for magic, how in _UNPACKERS.items() if head.startswith(magic)), None)
+        self.stream: Any = opener(packed) if opener else packed
+        self.done, self.limit = 0, LONGEST
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self.stream.read(size)
+        self.done += len(data)
+        if self.done > max(LEAST, MOST_TIMES * self.raw.done):
+            raise tarfile.TarError(f"it unpacks to more than {MOST_TIMES} times its size")
+        if self.done > self.limit:
+            raise tarfile.TarError(f"more than {LONGEST >> 20} MiB stand before a file in it")
+        return data
+
+
+def _files(stream: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield the sample, the field and the contents of each file; None for what is no image."""
+    unpacked: Any = _Unpacked(stream)
+    archive: Any
+    with tarfile.open(fileobj=unpacked, mode="r|") as archive:
+        for header in archive:
+            unpacked.limit = header.offset_data + header.size + LONGEST
+            key, field = webdataset.tariterators.base_plus_ext(header.name)
+            if header.isreg() and key is not None and not _META.match(header.name):
+                is_image = field.lower().rpartition(".")[2] in SUFFIXES
+                if is_image and header.size > LARGEST:
+                    size = f"{header.size / 2**20:,.0f} MiB"
+                    raise tarfile.TarError(f"an image in it has {size}, more than {LARGEST >> 20}")
+                contents: Any = archive.extractfile(header) if is_image else None
+                yield key, field.lower(), contents and contents.read()
+            archive.members = []  # there may be millions
+
+
+def _samples(stream: Any) -> Iterator[tuple[str, bytes | None]]:
+    """Yield each sample's name and image: the only field that is one, or one without a dot.
+
+    A file's name is its sample's up to its first dot: ``a.1.png`` and ``a.2.png`` are one sample,
+    of which neither is the image; the user must hear of it.
+    """
+    for key, files in groupby(_files(stream), key=lambda file: file[0]):
+        plain: tuple[str, bytes] | None = None
+        image, others = None, 0
+        for _, field, contents in files:
+            if contents is not None and "." not in field:
+                if plain and plain[0] == field:
+                    raise ValueError(f"{key}.{field} stands twice in it")
+                plain = min(plain or (field, contents), (field, contents))
+            elif contents is not None:
+                image, others = contents, others + 1
+        yield key, plain[1] if plain else image if others == 1 else None

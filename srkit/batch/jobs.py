@@ -18,6 +18,7 @@ from srkit.batch.ledger import Ledger
 from srkit.errors import InputError, OptionError
 from srkit.imaging import codec, formats
 
+_SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 FOLDER = ".srkit-upscale"  # of the ledger, in the results' folder
 
 
@@ -60,10 +61,10 @@ class Shard:
         """
         if text is None:
             rank, count = (environment.get(name, "") for name in ("RANK", "WORLD_SIZE"))
-            if rank.isdecimal() and count.isdecimal() and int(rank) < int(count):
+            if (match := _SHARD.fullmatch(f"{rank}/{count}")) and int(match[1]) < int(match[2]):
                 return cls(int(rank), int(count))
             return cls()
-        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        match = _SHARD.fullmatch(text.strip())
         index, size = (int(number) for number in match.groups()) if match else (0, 0)
         if not 1 <= index <= size:
             raise OptionError(f"a shard is written as 2/5, the second of five, not '{text}'")

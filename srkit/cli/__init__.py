@@ -8,7 +8,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -91,13 +90,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):  # a name that its encoding lacks is shown escaped
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        _take_plugins(words)
-        called = next((word for word in words if not word.startswith("-")), "")
-        # Training has a way of its own.
-        with nullcontext() if called == "train" else terminated_as_interrupted():
+        with terminated_as_interrupted():
+            _take_plugins(words)
+            called = next((word for word in words if not word.startswith("-")), "")
             status = _run(called, words)
-        if sys.stdout:
-            sys.stdout.flush()
+            if sys.stdout:
+                sys.stdout.flush()
+            return status
+    except KeyboardInterrupt:
+        show_error("interrupted")
+        return INTERRUPTED
     except PluginError as error:
         show_error(error)
         return error.status
@@ -110,7 +112,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         show_error(f"can't write the output: {error.strerror}")
         return 1
-    return status
 
 
 def _take_plugins(words: list[str]) -> None:
@@ -133,9 +134,6 @@ def _run(called: str, arguments: Sequence[str]) -> int:
         # A library's message may have several lines.
         show_error(" ".join(str(error).split()))
         return error.status
-    except KeyboardInterrupt:
-        show_error("interrupted")
-        return INTERRUPTED
     except Exception as error:
         if (plugin := plugins.author(error)) is None:
             raise

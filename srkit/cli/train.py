@@ -199,7 +199,8 @@ def train(
 
 def _rank() -> int:
     """Return which of the processes launched together this is."""
-    return int(os.environ.get("RANK", "0"))
+    rank = os.environ.get("RANK", "")
+    return int(rank) if rank.isdecimal() and len(rank) < 10 else 0
 
 
 def parse_time(text: str) -> float:

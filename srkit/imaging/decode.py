@@ -23,6 +23,7 @@ from srkit.imaging.image import DecodedImage, filled, split, to_16_bits
 MAX_PIXELS = 150_000_000
 _UNKNOWN = "not a readable image (of no known format)"
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
+MOST_SCANS, _SCAN = 250, b"\xff\xda"  # some ten are usual, in each image of a file
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -95,6 +96,10 @@ def _opened(stream: BinaryIO) -> Any:
     except Image.DecompressionBombError as error:
         raise InputError("its pixels are too many") from error
     _require_still(image)
+    if image.format in ("JPEG", "MPO"):
+        stream.seek(0)
+        if stream.read().count(_SCAN) > MOST_SCANS:  # each costs as much time as a whole image
+            raise InputError(f"a JPEG of more than {MOST_SCANS} scans")
     return image
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import lzma
 import struct
 import sys
 import zlib
@@ -24,6 +25,11 @@ from srkit.imaging import exif, png
 from srkit.imaging.image import DecodedImage, split, to_16_bits
 
 _GREYS, _COLOURS = (0, 1), 2  # photometric interpretations: white or black is zero, RGB
+_INFLATERS: dict[int, Any] = {
+    8: zlib.decompressobj,
+    32_946: zlib.decompressobj,
+    34_925: lzma.LZMADecompressor,
+}
 _CLASSIC = 2**32 - 2**27  # bytes of pixels beyond which offsets of 32 bits may not do
 _STRIP = 2**18  # bytes
 _LEVEL = 4  # of zlib: a quarter of the time that 6 takes, for files 6 % larger
@@ -76,16 +82,25 @@ def read(stream: BinaryIO, most: int) -> DecodedImage:
 
 
 def _require_whole(page: Any) -> None:
-    """See that all parts of an image are there: tifffile would take those that aren't for black.
+    """See that all parts of an image are there, and no larger than its pixels.
+
+    tifffile would take those that aren't there for black.
 
     Raises:
-        InputError: Some aren't.
+        InputError: Some aren't, or are.
     """
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     end = page.parent.filehandle.size
     whole = all(0 < start < end and 0 < length <= end - start for start, length in parts)
     if not whole or len(parts) < np.prod(page.chunked):
         raise InputError("not a readable image (parts of it are missing)")
+    if not (inflater := _INFLATERS.get(int(page.compression))):
+        return
+    most = int(np.prod(page.chunks)) * 8  # bytes; tifffile would unpack any number
+    for start, length in parts:
+        page.parent.filehandle.seek(start)
+        if len(inflater().decompress(page.parent.filehandle.read(length), most + 1)) > most:
+            raise InputError("not a readable image (it unpacks to more than its pixels)")
 
 
 def _of_page(page: Any, stream: BinaryIO) -> np.ndarray:

@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import TypedDict
 
 from srkit.errors import InputError, first_of, nearest
+from srkit.files import sha256
 from srkit.options import validated
 
 PREFIX = "hf://"
@@ -30,11 +34,16 @@ DEFAULT_FILE = "model.safetensors"
 WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".onnx")
 CARD = "README.md"
 TIMEOUT = 20.0  # seconds for the Hub to answer
+PATIENCE, LEAST_SPEED = 20.0, 10_000  # seconds of less than so many bytes a second
+MOST_TEXT, MOST_WEIGHTS = 16 << 20, 16 << 30  # bytes of an answer
+MOST_METADATA = 1 << 16  # characters of a model card
+MOST_COMPRESSED = 1 << 16  # of one that is compressed in spite of what was asked
 _PART = r"[A-Za-z0-9_.-]+"
 _NAME = re.compile(
     rf"(?P<repo>{_PART}/{_PART})(/(?P<file>{_PART}(/{_PART})*))?(@(?P<revision>{_PART}(/{_PART})*))?"
 )
-_COMMIT = re.compile("[0-9a-f]{40}")
+_COMMIT, _SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,7 @@ def download(name: str) -> Download:
         InputError: No such repository, revision or file, several weights to choose from, or no way
             to the Hub.
     """
-    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     reference = parse(name)
     repo, commit, file = reference.repo, reference.revision or "", reference.file or DEFAULT_FILE
@@ -109,19 +118,31 @@ def download(name: str) -> Download:
         card = try_to_load_from_cache(repo, CARD, revision=commit)
         return _download(reference, file, commit, cached, card)
     with _one_line(reference):
-        endpoint = os.environ.get("HF_ENDPOINT") or None
-        info = HfApi(endpoint=endpoint).model_info(
-            repo, revision=reference.revision, timeout=TIMEOUT
-        )
-        commit, names = str(info.sha), [each.rfilename for each in info.siblings or ()]
-        if not _COMMIT.fullmatch(commit):
-            raise InputError(f"{reference}: the Hub names no commit ({commit:.60})")
-        file = _chosen(reference, names)
-        where = {"repo_id": repo, "revision": commit, "endpoint": endpoint}
-        with _checked_names(reference):
-            card = hf_hub_download(filename=CARD, **where) if CARD in names else None
-            path = hf_hub_download(filename=file, **where)
-        return _download(reference, file, commit, path, card)
+        watch = _Watch(reference)
+        return watch.run(lambda: _fetched(reference, watch))
+
+
+def _fetched(reference: Reference, watch: _Watch) -> Download:
+    """Ask the Hub for a file and the model card."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    info = HfApi(endpoint=endpoint).model_info(
+        reference.repo, revision=reference.revision, timeout=TIMEOUT
+    )
+    commit, names = str(info.sha), [each.rfilename for each in info.siblings or ()]
+    if not _COMMIT.fullmatch(commit):
+        raise InputError(f"{reference}: the Hub names no commit ({commit:.60})")
+    file = _chosen(reference, names)
+    where = {"repo_id": reference.repo, "revision": commit, "endpoint": endpoint}
+    card = hf_hub_download(filename=CARD, **where) if CARD in names else None
+    watch.most = MOST_WEIGHTS
+    path = hf_hub_download(filename=file, **where)
+    blob = Path(path).resolve()
+    if _SHA256.fullmatch(blob.name) and sha256(blob) != blob.name:
+        blob.unlink()
+        raise InputError(f"{reference}: {file} isn't what its checksum says; try again")
+    return _download(reference, file, commit, path, card)
 
 
 def _download(reference: Reference, file: str, commit: str, path: str, card: object) -> Download:
@@ -131,10 +152,12 @@ def _download(reference: Reference, file: str, commit: str, path: str, card: obj
 
 def _licence(card: Path) -> str:
     """Return the licence in a model card's metadata."""
-    from huggingface_hub import metadata_load
+    import yaml
 
     try:
-        terms = validated(_Terms, metadata_load(card) or {}, str(card))
+        with card.open(encoding="utf-8") as file:
+            _, metadata, _ = re.split("^---$", file.read(MOST_METADATA), maxsplit=2, flags=re.M)
+        terms = validated(_Terms, yaml.safe_load(metadata), str(card))
     except Exception:  # somebody's YAML
         return "unknown"
     stated = terms.get("license_name") or terms.get("license") or "unknown"
@@ -157,25 +180,102 @@ def _chosen(reference: Reference, names: list[str]) -> str:
     raise InputError(f"{reference}: several weights in it; name one as {FORM}: {first_of(weights)}")
 
 
-@contextmanager
-def _checked_names(reference: Reference) -> Iterator[None]:
-    """Refuse what would lead out of the cache: the library names files in it as the Hub says."""
-    from huggingface_hub import file_download
+class _Watch:
+    """What the Hub sends, in a thread: of safe names, in bounded sizes, and not too slowly."""
 
-    ask = file_download.get_hf_file_metadata
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self.most = MOST_TEXT  # bytes of the next answer
+        self.received = 0
+        self.over = False
 
-    def checked(*arguments: Any, **options: Any) -> Any:
-        metadata = ask(*arguments, **options)
-        for name in (metadata.etag, metadata.commit_hash):
-            if name and not re.fullmatch(r"[\w-]+", name):
-                raise InputError(f"{reference}: the Hub gives no safe name for a file: {name:.60}")
-        return metadata
+    def run(self, work: Callable[[], T]) -> T:
+        """Return a function's result; it asks the Hub as often as it likes.
 
-    file_download.get_hf_file_metadata = checked
-    try:
-        yield
-    finally:
-        file_download.get_hf_file_metadata = ask
+        Raises:
+            InputError: The Hub sends less than `LEAST_SPEED`, measured over `PATIENCE`.
+        """
+        result: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                result.set_result(work())
+            except BaseException as error:
+                result.set_exception(error)
+
+        with self._clients():
+            threading.Thread(target=call, daemon=True).start()
+            left, before, received = PATIENCE, time.monotonic(), 0
+            while not wait([result], 0.1).done:
+                now, total = time.monotonic(), self.received
+                left = min(PATIENCE, left + before - now + (total - received) / LEAST_SPEED)
+                before, received = now, total
+                if left < 0:
+                    speed = f"less than {LEAST_SPEED // 1000} KB/s for {PATIENCE:.0f} s"
+                    raise InputError(f"{self.reference}: the Hub sends {speed}; try again later")
+        return result.result()
+
+    @contextmanager
+    def _clients(self) -> Iterator[None]:
+        """Look into all answers meanwhile; the library makes a new client after some failures."""
+        from huggingface_hub import set_client_factory
+        from huggingface_hub.utils import _http
+
+        factory = _http._GLOBAL_CLIENT_FACTORY
+
+        def watched() -> Any:
+            client = factory()
+            client.event_hooks["request"].append(self._ask)
+            client.event_hooks["response"].append(self._check)
+            return client
+
+        set_client_factory(watched)
+        try:
+            yield
+        finally:
+            self.over = True  # ends a download that goes on
+            set_client_factory(factory)
+
+    def _ask(self, request: Any) -> None:
+        self._count(0)  # no further try, where the Hub was given up
+        request.headers["Accept-Encoding"] = "identity"
+
+    def _check(self, response: Any) -> None:
+        if response.request.method == "HEAD":  # the library names files in its cache by these
+            for key in ("ETag", "X-Linked-ETag", "X-Repo-Commit"):
+                name = response.headers.get(key, "").removeprefix("W/").strip('"')
+                if not re.fullmatch(r"[\w-]{0,128}", name):
+                    raise InputError(
+                        f"{self.reference}: the Hub gives no safe name for a file: {name:.60}"
+                    )
+        # By the first other servers would be asked; for as long as the others say it would sleep.
+        for key in ("X-Xet-Hash", "Retry-After", "RateLimit"):
+            response.headers.pop(key, None)
+        encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+        most = min(self.most, MOST_COMPRESSED) if encoded else self.most
+        stream = response.stream
+        count = self._count
+
+        class Counted(type(stream)):  # type: ignore[misc]  # of httpx, or what it is called next
+            def __init__(self) -> None:
+                pass
+
+            def __iter__(self) -> Iterator[bytes]:
+                left = most
+                for chunk in stream:
+                    left -= len(chunk)
+                    count(len(chunk), left)
+                    yield chunk
+
+            def close(self) -> None:
+                stream.close()
+
+        response.stream = Counted()
+
+    def _count(self, size: int, left: int = 0) -> None:
+        self.received += size
+        if left < 0 or self.over:
+            raise InputError(f"{self.reference}: the Hub sends more than a file of its kind has")
 
 
 @contextmanager

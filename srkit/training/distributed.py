@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import importlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from srkit.inference.device import device_named, keep_memory
 
 T = TypeVar("T")
 
+_LAUNCHED = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
 # While one process decodes a large set or compiles, the others wait; by default for ten minutes.
 TIMEOUT = datetime.timedelta(hours=3)
 
@@ -182,7 +184,7 @@ def start(
     Raises:
         InputError: There is no such device, or it can't compute in that precision.
     """
-    rank, count, local = (int(os.environ.get(name, default)) for name, default in LAUNCHED)
+    rank, count, local = _launched()
     if count > 1:
         where = _own_device(device, local)
         if not dist.is_initialized():
@@ -233,8 +235,13 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(file.read_text(encoding="utf-8").split() if file.is_file() else ())
 
 
-# What torchrun says through the environment, and what holds without it.
-LAUNCHED = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+def _launched() -> list[int]:
+    """Return RANK, WORLD_SIZE and LOCAL_RANK, as torchrun sets them; of one process without."""
+    values = {key: os.environ.get(key) or str(default) for key, default in _LAUNCHED.items()}
+    for key, value in values.items():
+        if not re.fullmatch("[0-9]{1,9}", value):
+            raise InputError(f"{key} is '{value:.20}' in the environment, no number; unset it")
+    return [int(value) for value in values.values()]
 
 
 def _own_device(name: str, local: int) -> torch.device:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pydantic
+from typing_extensions import TypedDict
+
+from srkit import foreign
 from srkit.errors import InputError, RecipeError
 from srkit.files import lock, sweep, write_text
 from srkit.models import checkpoint
@@ -234,38 +238,49 @@ def differences(before: Recipe, after: Recipe) -> list[str]:
     return [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in keys if old.get(k) != new.get(k)]
 
 
+class _Record(TypedDict):
+    """A line of a log, with what else a step has."""
+
+    __pydantic_config__ = pydantic.ConfigDict(extra="allow")  # type: ignore[misc]
+    step: int
+
+
 def read_log(log: Path) -> list[dict[str, Any]]:
     """Return a log's records; a torn last line, of a run that is still writing, is left out.
 
     Raises:
         InputError: There is no log, or a line of it is no record.
     """
-    try:
-        lines = log.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"can't read the log of a run, {log}: {error}") from error
-    records = [_record(line) for line in lines]
-    if records and records[-1] is None:
+    records = list(_records(log))
+    if records and records[-1][1] is None:
         records.pop()
-    if None in records:
-        raise InputError(f"{log}: line {records.index(None) + 1} is no record of a run")
-    return [record for record in records if record]
+    for number, (_, record) in enumerate(records, 1):
+        if record is None:
+            raise InputError(f"{log}: line {number} is no record of a run")
+    return [record for _, record in records if record]
 
 
-def _record(line: str) -> dict[str, Any] | None:
+def _records(log: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yield each line and its record, None where it isn't one.
+
+    Raises:
+        InputError: There is no log.
+    """
     try:
-        record: dict[str, Any] = json.loads(line)
-        record["step"] += 0
-    except (ValueError, KeyError, TypeError):
-        return None
-    return record
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"can't read the log of a run, {log}: {error}") from error
+    for line in lines:
+        try:
+            yield line, {**foreign.parse(line, _Record, "JSON", str(log))}
+        except InputError:
+            yield line, None
 
 
 def cut_log(log: Path, step: int) -> None:
     """Drop the lines of a log that are later than a checkpoint, and a torn last one."""
     kept: list[str] = []
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
-        record = _record(line)
+    for line, record in _records(log) if log.is_file() else ():
         if record is None or record["step"] > step:
             break
         kept.append(line)

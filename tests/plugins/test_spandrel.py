@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import resource
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -324,6 +325,25 @@ def test_an_archive_that_unpacks_to_much_more_is_refused_unread(tmp_path: Path) 
         archive.writestr("net/data/0", bytes(8 << 20))
     with pytest.raises(InputError, match=r"net\.pth: unpacks to 8 MiB, more than twice its size"):
         srkit.load(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model.1.sub.0.RDB999999999.conv1.0.weight": torch.ones(1)},  # of a name that counts
+        {"model.0.weight": torch.empty(10**9, 0, 3, 3)},  # of a shape without values
+        {"model.0.weight": torch.ones(1).expand(10**5, 3, 3, 3)},  # of one value, many times
+        {"model.1.sub.9998.weight": torch.ones(1)},
+    ],
+)
+def test_a_network_larger_than_its_file_is_not_built(
+    change: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    torch.save({**made(NETWORKS["esrgan"]).state_dict(), **change}, tmp_path / "net.pth")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="spandrel can't build this network"):
+        srkit.load(tmp_path / "net.pth")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 18  # KiB
 
 
 @pytest.mark.parametrize("state", [{"weight": torch.ones(3)}, [torch.ones(3)], torch.ones(3), {}])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import functools
+import gzip
 import http.server
 import io
 import itertools
+import lzma
 import pickle
 import tarfile
 import threading
-from collections import Counter
+import tracemalloc
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -360,6 +364,78 @@ def test_a_cut_shard_is_named(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:3000])
     with pytest.raises(InputError, match=r"can't read shard .*train-001\.tar: unexpected end"):
         first(opened(folder), 20)
+
+
+def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.type = size, kind
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+def bombs() -> dict[str, tuple[bytes, str]]:
+    """Archives that unpack to much more, and what is said of them."""
+    image = header("a.png", 1 << 16) + bytes(1 << 16)
+    many = b"".join(header(f"{number}.png", 1 << 22) + bytes(1 << 22) for number in range(10))
+    name = header("././@LongLink", 1 << 30, tarfile.GNUTYPE_LONGNAME)
+    pax = header("pax", 1 << 30, tarfile.XHDTYPE)
+    sparse = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n23 GNU.sparse.name=a.png\n"
+    numbers = header("pax", len(sparse), tarfile.XHDTYPE) + sparse.ljust(512, b"\0")
+    nested = b"".join(header("g", 0, tarfile.XGLTYPE) for _ in range(3000))
+    return {
+        "large.tar": (header("a.png", 5 << 30), "an image in it has 5,120 MiB, more than 256"),
+        "pax.tar": (pax + bytes(1 << 23), "4 MiB stand before a file"),
+        "many.tar.gz": (gzip.compress(many, 1), "unpacks to more than 50 times its size"),
+        "many.tar.bz2": (bz2.compress(many), "unpacks to more than 50 times its size"),
+        "many.tar.xz": (lzma.compress(many, preset=0), "unpacks to more than 50 times"),
+        "names.tar.gz": (gzip.compress(name + bytes(1 << 24)), "4 MiB stand before a file"),
+        "sparse.tar.gz": (
+            gzip.compress(numbers + header("a.png", 1 << 30) + b"999999999\n" + b"1\n" * (1 << 23)),
+            "4 MiB stand before a file",
+        ),
+        "nested.tar": (nested, "maximum recursion"),
+        "torn.tar.gz": (gzip.compress(image)[:200], "ended before the end"),
+        "torn.tar.xz": (lzma.compress(image)[:60], "ended before the end"),
+        "odd.tar.gz": (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 99, "invalid"),
+    }
+
+
+def test_archives_that_unpack_to_much_more_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tars, "LEAST", 1 << 25)
+    for name, (content, why) in bombs().items():
+        (tmp_path / name).write_bytes(content)
+        tracemalloc.start()
+        with pytest.raises(InputError, match=f"can't read shard .*{name}: .*{why}"):
+            deque(tars.read(str(tmp_path / name)), 0)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 32 << 20, name
+
+
+def test_millions_of_files_are_read_in_little_memory(tmp_path: Path) -> None:
+    write(tmp_path / "first.tar", {"a.png": b"image"})
+    assert list(tars.read(str(tmp_path / "first.tar"))) == [("first.tar/a", b"image")]
+    with (tmp_path / "many.tar").open("wb") as out:
+        for number in range(5000):  # one sample, if it comes to that
+            out.write(header(f"a.{number}.json", 0))
+        out.write(header("a.png", 5) + b"image".ljust(512, b"\0") + bytes(1024))
+    tracemalloc.start()
+    assert list(tars.read(str(tmp_path / "many.tar"))) == [("many.tar/a", b"image")]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
+def test_compressed_shards_are_read(tmp_path: Path, suffix: str) -> None:
+    with tarfile.open(tmp_path / f"x.tar.{suffix}", f"w:{suffix}") as tar:  # type: ignore[call-overload]
+        for number in range(3):
+            entry = tarfile.TarInfo(f"{number}.png")
+            entry.size = len(encoded(number))
+            tar.addfile(entry, io.BytesIO(encoded(number)))
+    expected = [(f"x.tar.{suffix}/{number}", encoded(number)) for number in range(3)]
+    assert list(tars.read(str(tmp_path / f"x.tar.{suffix}"))) == expected
 
 
 # --- URLs ---------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srkit import InputError
+from srkit import InputError, foreign
 
 # How torch.hub writes the beginning of a file's SHA-256 into its name.
 _DIGITS = re.compile(r"-([0-9a-f]{8,})\.")
@@ -75,11 +74,10 @@ def find(metric: str, url: str, weights: str = "") -> Weights:
             f"{what} are broken: their SHA-256 begins with {sha256[: len(digits[1])]}, not with "
             f"{digits[1]}; download {url} again"
         )
-    try:  # no pickle is executed
-        state: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise InputError(f"{what}: not a readable state_dict ({first[0]})") from error
+    try:
+        state = foreign.tensors(file)
+    except InputError as error:
+        raise InputError(f"{what}: not a readable state_dict ({error})") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{what}: not a state_dict")
     return Weights(metric, file, sha256, state)
