@@ -17,6 +17,7 @@ from srkit.options import validated
 T = TypeVar("T")
 
 LARGEST = 64 * 2**20  # bytes
+_TOML, _DOTS = 2**20, 500  # characters, and dots of a line: its parser's time grows by their square
 DEEPEST = 64  # tables and lists within each other
 
 _PARSERS: dict[str, Callable[[str], Any]] = {"JSON": json.loads, "TOML": tomllib.loads}
@@ -68,6 +69,8 @@ def parse(
         SrkitError: An ``error``: the text isn't JSON or TOML, is nested too deeply, or
             a value is missing or wrong; one line begins with ``origin``.
     """
+    if form == "TOML" and (len(text) > _TOML or max(map(_dots, text.split("\n"))) > _DOTS):
+        raise error(f"{origin}: too large, or nested more than {DEEPEST} deep")
     try:
         values = _PARSERS[form](text)
         _require_shallow(values)
@@ -76,6 +79,10 @@ def parse(
     except ValueError as failure:  # numbers of thousands of digits among them
         raise error(f"{origin}: not {form}: {failure}") from failure
     return validated(note, values, origin, error=error)
+
+
+def _dots(line: str) -> int:
+    return line.count(".")
 
 
 def _require_shallow(values: Any) -> None:

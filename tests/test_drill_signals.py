@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import shutil
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-import skimage.data
-from forks import Fork
-from PIL import Image
-from training import tiny
-
-from srkit.cli import main
-from srkit.models import checkpoint
+import verbs
+from verbs import CASES, begun, contents, copied
 
 COUNT = 60
 EACH = 10  # after so many the verb is run to its end
@@ -29,116 +18,9 @@ KINDS = ("INT", "TERM", "closed", "full")
 ENDINGS = ("interrupted", "stopped", "can't write the output")
 
 
-@dataclass(frozen=True)
-class Case:
-    """A verb in a folder.
-
-    Attributes:
-        words: Arguments.
-        again: Those of a run that goes on.
-        whole: Files that are the same whenever they are there, by a pattern.
-        result: What the end of an undisturbed run is compared by.
-    """
-
-    words: tuple[str, ...]
-    again: tuple[str, ...]
-    whole: str
-    result: Callable[[Path], object]
-
-
-def contents(pattern: str) -> Callable[[Path], object]:
-    return lambda folder: {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in sorted(folder.rglob(pattern))
-        if file.is_file()
-    }
-
-
-def scores(folder: Path) -> object:
-    return json.loads((folder / "out" / "report.json").read_text())["quality"]["scores"]
-
-
-def weights(folder: Path) -> object:
-    stored = checkpoint.read(folder / "out" / checkpoint.MODEL)
-    return {key: value.tolist() for key, value in stored.tensors.items()}
-
-
-def faces(folder: Path) -> object:
-    return contents("*.png")(folder / "out")
-
-
-UPSCALE = ("upscale", "in", "-o", "out", "--model", "bicubic", "--device", "cpu")
-DEGRADE = ("degrade", "in", "out", "--samples", "3")
-BENCH = ("bench", "bicubic", "--data", "in", "--device", "cpu", "--report", "out")
-TRAIN = ("train", "r.toml", "--data", "in", "--out", "out", "--device", "cpu")
-PREPARE = ("prepare", "portraits", "out", "--device", "cpu", "--workers", "1")
-EXPORT = ("export", "model.safetensors", "--out", "out/x.onnx")
-CASES = {
-    "upscale": Case(UPSCALE, (*UPSCALE, "--skip-existing"), "out/*.png", contents("out/*.png")),
-    "degrade": Case(DEGRADE, DEGRADE, "out/*.png", contents("out/*.png")),
-    "bench": Case(BENCH, BENCH, "out/*.html.none", scores),
-    "train": Case(
-        (*TRAIN, "--checkpoint-every", "3"),
-        (*TRAIN, "--checkpoint-every", "3", "--resume"),
-        "out/none",
-        weights,
-    ),
-    "prepare": Case(PREPARE, PREPARE, "out/*.png", faces),
-    "export": Case(EXPORT, (*EXPORT, "--force"), "out/none", contents("out/none")),
-    "demo": Case(("demo",), ("demo",), "srkit-demo.png", contents("srkit-demo.png")),
-}
-
-
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What verbs read: photos, portraits, a recipe and a model."""
-    folder = tmp_path_factory.mktemp("given")
-    astronaut = np.ascontiguousarray(skimage.data.astronaut()[:300, 80:380])
-    for name, count, side in (("in", 12, 64), ("portraits", 5, 200)):
-        (folder / name).mkdir()
-        for number in range(count):
-            image = Image.fromarray(np.roll(astronaut, 3 * number, 1))
-            image.resize((side, side)).save(folder / name / f"{number:02d}.png")
-    recipe = tiny(steps=12, ema=0.9)
-    (folder / "r.toml").write_text(recipe.to_toml())
-    state = checkpoint.prefixed("generator", checkpoint.generator(recipe).state_dict())
-    checkpoint.write(folder / "model.safetensors", state, recipe, 1)
-    return folder
-
-
-def begun(folder: Path, words: tuple[str, ...], kind: str = "", after: float = 0.0) -> Fork:
-    """Start a verb in a folder; its stdout ends by itself after some seconds, by kind."""
-    ready = folder / "ready"
-    ready.unlink(missing_ok=True)
-
-    def end_stdout(*_: object) -> None:
-        if kind == "full":
-            os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
-        else:
-            reader, writer = os.pipe()
-            os.dup2(writer, 1)
-            os.close(reader)
-
-    def call() -> int:
-        os.chdir(folder)
-        if kind in ("closed", "full"):
-            signal.signal(signal.SIGALRM, end_stdout)
-            signal.setitimer(signal.ITIMER_REAL, max(after, 1e-3))
-        ready.touch()
-        status = main(words)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-            signal.signal(number, signal.SIG_IGN)
-        return status
-
-    fork = Fork(folder, call, NO_COLOR="1")
-    fork.wait_until(ready.exists)
-    return fork
-
-
-def copied(given: Path, folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(given, folder)
-    return folder
+    return verbs.given(tmp_path_factory.mktemp("given"))
 
 
 def drill(name: str, given: Path, tmp_path: Path, count: int) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reports
 
-from srkit import registry
+from srkit import InputError, foreign, registry
 from srkit.cli import main
 from srkit.models import checkpoint
 from srkit.training import run_folder
@@ -190,3 +191,58 @@ def test_an_environment_of_odd_values_gives_no_traceback(
         assert "Traceback" not in err
         assert "\x1b" not in out + err
         assert status == 0 or len(err.splitlines()) == 1, err
+
+
+# --- what others wrote --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["a" + ".a" * 50_000 + " = 1", "[a" + ".a" * 50_000 + "]", " " * 2**21]
+)
+def test_toml_that_would_take_its_parser_minutes_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"^x: too large, or nested more than 64 deep$"):
+        foreign.parse(text, dict[str, Any], "TOML", "x")
+
+
+def test_a_key_of_any_length_is_a_line_of_a_lines_length(tmp_path: Path, cli: Any) -> None:
+    (tmp_path / "r.toml").write_text(
+        f"{'x' * 10_000} = 1\n" + registry.build("recipes", "faces").to_toml()
+    )
+    status, _, err = cli("degrade", tmp_path, tmp_path / "out", "--recipe", tmp_path / "r.toml")
+    assert status == 2
+    assert 1000 < len(err) < 2000
+
+
+def test_a_ledger_that_says_done_without_a_file_is_not_believed(
+    tmp_path: Path, crops: Crops, cli: Any
+) -> None:
+    crops(tmp_path / "in", 2, 8)
+    words = ("upscale", tmp_path / "in", "-o", tmp_path / "out", "--model", "bicubic")
+    assert cli(*words)[0] == 0
+    (ledger,) = (tmp_path / "out").rglob("*.jsonl")
+    rows = [json.loads(line) for line in ledger.read_text().splitlines()]
+    rows[0]["files"] = []
+    rows[1]["files"] = [["nowhere", 0, 0]]
+    ledger.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (tmp_path / "out" / rows[0]["name"]).unlink()
+    status, out, _ = cli(*words, "--skip-existing")
+    assert (status, len(out.splitlines())) == (0, 2)
+
+
+def test_a_report_of_odd_values_is_compared_or_refused(tmp_path: Path, cli: Any) -> None:
+    report = reports.report({"a": 1.0})
+    report.write(tmp_path / "a.json")
+    values = json.loads((tmp_path / "a.json").read_text())
+    values["quality"]["metrics"]["psnr"] |= {"unit": {"x": 1}, "title": 5}
+    values["quality"]["scores"]["a"]["psnr"] = [1e308] * len(values["quality"]["images"])
+    (tmp_path / "b.json").write_text(json.dumps(values))
+    assert cli("compare", tmp_path / "a.json", tmp_path / "b.json")[0] in (0, 2)
+
+
+def test_a_log_that_is_no_log_is_cut_off(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"step": 1}\n{"step": 2}\n' + b"[" * 100_000 + b"\n\xff\n")
+    with pytest.raises(InputError, match="line 3 is no record of a run"):
+        run_folder.read_log(log)
+    run_folder.cut_log(log, 5)
+    assert [row["step"] for row in run_folder.read_log(log)] == [1, 2]

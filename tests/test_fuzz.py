@@ -23,7 +23,6 @@ from PIL import Image, features
 from profiles import press, wide
 
 from srkit.cli import main
-from srkit.errors import InputError
 from srkit.imaging import codec
 from srkit.imaging.codec import DecodedImage
 

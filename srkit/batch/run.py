@@ -210,8 +210,12 @@ class _Files:
 
     def _is_done(self, job: Job, digest: str) -> bool:
         ledger = self._ledger(job)
-        row = ledger.find(ledger.name(job.output)) if ledger else None
-        return bool(row and (row.get("input_sha256"), row.get("key")) == (digest, self.key))
+        name = ledger.name(job.output) if ledger else ""
+        row = ledger.find(name) if ledger else None
+        if row is None or (row.get("input_sha256"), row.get("key")) != (digest, self.key):
+            return False
+        # A photo without a face is done without a file.
+        return self.work.faces_only or name in [file for file, *_ in row["files"]]
 
     def write(self, job: Job, sha256: str, result: Result) -> Output:
         """Write a result, and note it."""

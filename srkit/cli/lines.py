@@ -4,6 +4,8 @@ import sys
 
 from srkit.errors import escaped
 
+_LONGEST = 1500  # characters: names and keys that others chose have any length
+
 
 def show(text: object) -> None:
     """Print a line on standard output, at once."""
@@ -12,7 +14,9 @@ def show(text: object) -> None:
 
 def show_error(text: object) -> None:
     """Print a line on standard error, after the program's name."""
-    print(f"srkit: {escaped(text)}", file=sys.stderr)  # noqa: T201
+    line = escaped(text)
+    line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+    print(f"srkit: {line}", file=sys.stderr)  # noqa: T201
 
 
 def failures(count: int, total: int) -> str:

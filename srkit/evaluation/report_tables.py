@@ -56,7 +56,9 @@ def leader(
 
 def heading(name: str, metric: Mapping[str, Any]) -> str:
     """Return a metric's title and unit."""
-    return ", ".join(filter(None, (metric.get("title") or name, metric.get("unit"))))
+    return ", ".join(
+        str(text) for text in (metric.get("title") or name, metric.get("unit")) if text
+    )
 
 
 def digits(metric: Mapping[str, Any]) -> int:

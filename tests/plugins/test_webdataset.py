@@ -393,7 +393,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
             "4 MiB stand before a file",
         ),
         "nested.tar": (nested, "maximum recursion"),
-        "torn.tar.gz": (gzip.compress(image)[:200], "ended before the end"),
+        "torn.tar.gz": (gzip.compress(image)[:60], "ended before the end"),
         "torn.tar.xz": (lzma.compress(image)[:60], "ended before the end"),
         "odd.tar.gz": (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 99, "invalid"),
     }
@@ -413,18 +413,14 @@ def test_archives_that_unpack_to_much_more_are_refused(
         assert peak < 32 << 20, name
 
 
-def test_millions_of_files_are_read_in_little_memory(tmp_path: Path) -> None:
-    write(tmp_path / "first.tar", {"a.png": b"image"})
-    assert list(tars.read(str(tmp_path / "first.tar"))) == [("first.tar/a", b"image")]
-    with (tmp_path / "many.tar").open("wb") as out:
-        for number in range(5000):  # one sample, if it comes to that
-            out.write(header(f"a.{number}.json", 0))
+def test_what_is_no_image_is_passed_over_unread(tmp_path: Path) -> None:
+    with (tmp_path / "x.tar").open("wb") as out:
+        out.write(header("a.mp4", 1 << 20) + bytes(1 << 20))
         out.write(header("a.png", 5) + b"image".ljust(512, b"\0") + bytes(1024))
-    tracemalloc.start()
-    assert list(tars.read(str(tmp_path / "many.tar"))) == [("many.tar/a", b"image")]
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 1 << 20
+    with (tmp_path / "x.tar").open("rb") as stream:
+        fields = [(field, contents) for _, field, contents in tars._files(stream)]
+    assert fields == [("mp4", None), ("png", b"image")]
+    assert list(tars.read(str(tmp_path / "x.tar"))) == [("x.tar/a", b"image")]
 
 
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
