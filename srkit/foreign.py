@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import tomllib
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,7 +22,23 @@ LARGEST = 64 * 2**20  # bytes
 _TOML, _DOTS = 2**20, 500  # characters, and dots of a line: its parser's time grows by their square
 DEEPEST = 64  # tables and lists within each other
 
-_PARSERS: dict[str, Callable[[str], Any]] = {"JSON": json.loads, "TOML": tomllib.loads}
+MOST = 1e100  # a finite number: sums of larger ones may be none
+
+
+def _bounded(value: float) -> float:
+    if MOST < abs(value) < math.inf:
+        raise ValueError(f"a number beyond {MOST:g}")
+    return value
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "JSON": partial(
+        json.loads,
+        parse_float=lambda text: _bounded(float(text)),
+        parse_int=lambda text: _bounded(int(text)),
+    ),
+    "TOML": tomllib.loads,
+}
 
 
 def read(

@@ -204,7 +204,10 @@ def test_toml_that_would_take_its_parser_minutes_is_refused(text: str) -> None:
         foreign.parse(text, dict[str, Any], "TOML", "x")
 
 
-def test_a_key_of_any_length_is_a_line_of_a_lines_length(tmp_path: Path, cli: Any) -> None:
+def test_a_key_of_any_length_is_a_line_of_a_lines_length(
+    tmp_path: Path, crops: Crops, cli: Any
+) -> None:
+    crops(tmp_path, 1, 8)
     (tmp_path / "r.toml").write_text(
         f"{'x' * 10_000} = 1\n" + registry.build("recipes", "faces").to_toml()
     )

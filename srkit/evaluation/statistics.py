@@ -104,8 +104,7 @@ def interval(
     means = []
     for rows in _rows(DRAWS, count):
         drawn: NDArray[np.intp] = rng.integers(0, count, size=(rows, count))
-        with np.errstate(over="ignore", invalid="ignore"):  # of somebody's report
-            means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+        means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
     low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
