@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from srkit.hookspecs import DiscriminatorOutput
 from srkit.recipe import Recipe
 from srkit.training.parts import build_parts, detached
 from srkit.training.state import optimizer_for
@@ -31,6 +32,7 @@ def bare_step(
     device: torch.device,
     *,
     layout: torch.memory_format = torch.channels_last,
+    dtype: torch.dtype | None = None,
     shared: bool = True,
 ) -> Callable[..., None]:
     """Return ``step(hr, seeds=…)``, or ``step(hr, lr=…)`` of degraded images.
@@ -41,6 +43,7 @@ def bare_step(
         recipe: Trains with simultaneous updates.
         device: Where.
         layout: Of networks and images.
+        dtype: Type in which networks compute under autocast; their own by default.
         shared: Whether D looks at hr and sr once for both networks' losses, or once for each.
     """
     torch.manual_seed(0)
@@ -51,14 +54,21 @@ def bare_step(
         network.to(memory_format=layout)
     optimizers = [optimizer_for(network, recipe.optimizer) for network in networks]
     weights = list(generator.parameters())
+    autocast = torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+    def outputs(image: Tensor) -> DiscriminatorOutput:
+        with autocast:
+            output = critic(image)
+        return DiscriminatorOutput(output.logits.float(), [f.float() for f in output.features])
 
     def step(hr: Tensor, *, seeds: Tensor | None = None, lr: Tensor | None = None) -> None:
         lr = parts.degrade(hr, seeds=seeds) if lr is None else lr
         lr = lr.contiguous(memory_format=layout)
-        sr = generator(lr)
+        with autocast:
+            sr = generator(lr).float()
         given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
         if critic is not None:
-            real, fake = critic(hr), critic(sr)
+            real, fake = outputs(hr), outputs(sr)
             given |= {"real": detached(real), "fake": fake}
         loss = sum(term.weight * term(given) for term in parts.terms.values())
         for optimizer in optimizers:
@@ -68,7 +78,7 @@ def bare_step(
             loss = loss + parts.adversarial_weight * game
             loss.backward(inputs=weights, retain_graph=shared)
             if not shared:
-                real, fake = critic(hr), critic(sr.detach())
+                real, fake = outputs(hr), outputs(sr.detach())
             critic_loss = objective.discriminator(real.logits, fake.logits)
             critic_loss.backward(inputs=list(critic.parameters()))
         else:

@@ -1,9 +1,12 @@
-"""Images a second of one training step, contiguous against channels_last, on one device.
+"""Images a second of one training step by memory layout and precision, on one device.
 
-    python benchmarks/training_step.py [--device cuda] [--json FILE]
+    python benchmarks/training_step.py [--device cuda] [--threads N] [--json FILE]
 
-The same recipe, networks and batch, steps of both layouts taken in turns, so that both see the
-same noise of the machine; the ratio is what counts. `srkit train` uses channels_last.
+The same recipe, networks and batch; the ways take turns, so that all see the same noise of the
+machine: the ratios count. `srkit train` uses channels_last. Where a processor has no bfloat16 in
+hardware, its row says what software costs, and why `--precision auto` takes float32 there. With
+one thread on a CPU the clock is the process's own time, which other programs don't change.
+FILE has an entry a processor; those of others stay.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ import torch
 from bare import bare_step, relative
 
 from srkit import registry
-from srkit.inference.device import device_named
+from srkit.inference.device import device_named, keep_memory
 from srkit.recipe import Recipe
+from srkit.training.distributed import cpu_flags, has_bf16
 
 CASES = {
     "faces": ("faces", {}),
@@ -30,13 +34,19 @@ CASES = {
         {"generator.width": 0.25, "discriminator.width": 0.25},
     ),
 }
+WAYS = {
+    "fp32": (torch.channels_last, None),
+    "fp32, contiguous": (torch.contiguous_format, None),
+    "bf16": (torch.channels_last, torch.bfloat16),
+}
+WARM_UP = 2  # rounds, which pay for allocation and the choice of kernels
 
 
 def stepper(
-    recipe: Recipe, device: torch.device, layout: torch.memory_format
+    recipe: Recipe, device: torch.device, layout: torch.memory_format, dtype: torch.dtype | None
 ) -> Callable[[], None]:
-    """Return a function that takes one training step in a memory format."""
-    take = bare_step(recipe, device, layout=layout)
+    """Return a function that takes one training step."""
+    take = bare_step(recipe, device, layout=layout, dtype=dtype)
     side = recipe.data.size
     hr = torch.rand(recipe.batch_size, 3, side, side, device=device)
     hr = hr.contiguous(memory_format=layout)
@@ -50,41 +60,61 @@ def stepper(
     return step
 
 
+def name_of(device: torch.device) -> str:
+    """Return what a processor or a GPU calls itself."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    return str(torch.cpu.get_capabilities().get("cpu_name", device.type))
+
+
+def measured(recipe: Recipe, device: torch.device, rounds: int, clock: Callable[[], float]) -> dict:
+    """Return images a second of each way, and its speed over the first one's."""
+    steps = {way: stepper(recipe, device, *kind) for way, kind in WAYS.items()}
+    times: dict[str, list[float]] = {way: [] for way in steps}
+    for round_ in range(rounds + WARM_UP):
+        for way, step in steps.items():
+            started = clock()
+            step()
+            if round_ >= WARM_UP:
+                times[way].append(clock() - started)
+    result = {}
+    for way, seconds in times.items():
+        ratio, quartiles = relative(times["fp32"], seconds)
+        speed = round(recipe.batch_size / statistics.median(seconds), 1)
+        result[way] = {"images_per_second": speed, "over_fp32": ratio, "quartiles": quartiles}
+    return result
+
+
 def main() -> None:
     """Time all cases, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     device = device_named(arguments.device)
-    result: dict[str, object] = {
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
+    torch.set_num_threads(arguments.threads)
+    if device.type == "cpu":
+        keep_memory()
+    alone = device.type == "cpu" and arguments.threads == 1
+    clock = time.process_time if alone else time.perf_counter
+    flags = sorted(f for f in cpu_flags() if f.startswith(("avx2", "avx512", "amx")))
+    entry: dict[str, object] = {
+        "flags": flags if device.type == "cpu" else [],
+        "bf16_in_hardware": has_bf16(device),
+        "threads": arguments.threads,
+        "clock": clock.__name__,
         "torch": torch.__version__,
     }
     for case, (name, changes) in CASES.items():
         recipe = registry.build("recipes", name).changed(changes)
-        layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-        steps = {key: stepper(recipe, device, layout) for key, layout in layouts.items()}
-        times: dict[str, list[float]] = {key: [] for key in steps}
-        for round_ in range(arguments.rounds + 3):
-            for key, step in steps.items():
-                started = time.perf_counter()
-                step()
-                if round_ >= 3:  # the first ones pay for allocation and kernel choice
-                    times[key].append(time.perf_counter() - started)
-        middle = {key: statistics.median(values) for key, values in times.items()}
-        speeds = {key: round(recipe.batch_size / value, 1) for key, value in middle.items()}
-        faster, quartiles = relative(times["contiguous"], times["channels_last"])
-        result[case] = {
-            "images_per_second": speeds,
-            "ratio": faster,
-            "ratio_quartiles": quartiles,
-        }
-        print(case, result[case], flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        entry[case] = measured(recipe, device, arguments.rounds, clock)
+        print(case, entry[case], flush=True)
+    if file := arguments.json:
+        results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        text = json.dumps(results | {name_of(device): entry}, indent=1)
+        file.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -58,10 +58,12 @@ def test_float32_is_not_tf32() -> None:
 def test_auto_is_bf16_and_kernels_are_timed_where_shapes_are_fixed() -> None:
     if not torch.cuda.is_bf16_supported(including_emulation=False):
         pytest.skip("needs a GPU with bfloat16")
-    assert distributed.start("cuda", fixed_shapes=True).precision == "bf16"
-    assert torch.backends.cudnn.benchmark
-    distributed.start("cuda")
-    assert not torch.backends.cudnn.benchmark
+    device = distributed.start("cuda")
+    assert device.precision == "bf16"
+    for name, fixed in (("faces-clean", True), ("faces", False)):
+        recipe = registry.build("recipes", name)
+        build_parts(recipe, device.device)
+        assert torch.backends.cudnn.benchmark == fixed == (not recipe.data.extra_sizes)
 
 
 OWN = """

@@ -423,11 +423,6 @@ def test_rows_of_two_processes_make_up_the_batch(some_broken: Path, storage: Sto
         assert torch.equal(batch.seeds, torch.cat([part.seeds for part in parts]))
 
 
-def test_a_batch_that_cant_be_shared_evenly_is_refused() -> None:
-    with pytest.raises(InputError, match=r"batch_size 6 can't be divided evenly among 4 processes"):
-        open_loader("samples", None, recipe(), device=CPU, rank=0, world_size=4)
-
-
 def test_a_feed_draws_nothing_from_the_generator_of_the_networks(some_broken: Path) -> None:
     torch.manual_seed(3)
     expected = torch.rand(4)

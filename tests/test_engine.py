@@ -680,6 +680,7 @@ def test_a_plan_of_pairs_needs_no_degradation_and_one_of_odd_parts_is_refused() 
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        MemoryError(),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         None,
     ],

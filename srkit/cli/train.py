@@ -57,7 +57,7 @@ def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
                 raise
             raise InputError(
                 "the device has not enough memory for this: take a smaller --batch-size, or "
-                f"--set accumulate=2 to compute it in parts ({str(error).splitlines()[0]})"
+                f"--set accumulate=2 to compute it in parts ({str(error).partition(chr(10))[0]})"
             ) from error
 
     return run

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -241,12 +242,13 @@ def open_loader(
         progress: Called with the number of images decoded and of all.
 
     Raises:
-        InputError: No such source, nothing in it, too many broken images, or a batch that can't
-            be divided evenly.
+        InputError: No such source, nothing in it, or too many broken images.
     """
     mine = rows_of_rank(recipe.batch_size, rank, world_size)
+    # As torchrun says it: how many of them share this machine.
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
     if workers is None:
-        workers = max(1, min(MOST_WORKERS, cpus() // world_size))
+        workers = max(1, min(MOST_WORKERS, cpus() // local))
     train, own = find(source, recipe)
     apart = own if val is None else find_held_out(val, recipe)
     held_out = None if apart is None else first_images(apart, recipe)
@@ -262,7 +264,7 @@ def open_loader(
         stream = StreamReader(train, recipe, mine, world_size, max(1, min(workers, most)))
         return _stream(stream, apart, workers, device), held_out
     folder = None if cache is False else cache or default_folder()
-    need, room = train.expected * train.layout.bytes, host_room(world_size)
+    need, room = train.expected * train.layout.bytes, host_room(local)
     if storage == "auto":
         storage = "memory" if need <= room else "stream"
     decoded = decode(train, folder, pixels=storage == "memory", progress=progress)
@@ -360,7 +362,7 @@ def first_images(source: Dataset | StreamSource, recipe: Recipe) -> Images:
                 rows += list(result)
             if len(rows) >= MOST_HELD_OUT or len(broken) > MOST_HELD_OUT:
                 break
-    if len(broken) > MOST_BROKEN * tried or not rows:
+    if not rows or len(broken) > MOST_BROKEN * tried:
         raise TooManyBrokenError(broken, tried)
     return Images.of(torch.from_numpy(np.stack(rows[:MOST_HELD_OUT])), layout, broken)
 

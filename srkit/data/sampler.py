@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from srkit import seeds
-from srkit.errors import InputError
 
 _ORDER, _FLIP, _NOISE = 1, 2, 3  # purposes, so that one seed's uses stay independent
 
@@ -34,16 +33,7 @@ class Batch:
 
 
 def rows_of_rank(batch_size: int, rank: int, world_size: int) -> range:
-    """Return one process's rows of a batch of ``batch_size`` images.
-
-    Raises:
-        InputError: The batch can't be divided evenly.
-    """
-    if batch_size % world_size:
-        raise InputError(
-            f"batch_size {batch_size} can't be divided evenly among {world_size} processes; "
-            f"set it to a multiple of {world_size}"
-        )
+    """Return one process's rows of a batch, whose size is a multiple of ``world_size``."""
     each = batch_size // world_size
     return range(rank * each, (rank + 1) * each)
 

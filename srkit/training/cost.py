@@ -56,8 +56,7 @@ def plan(recipe: Recipe, *, device: str = "auto", compiled: bool = False) -> Pla
     Raises:
         SrkitError: The recipe's parts don't fit together, or the device can't train it.
     """
-    fixed = not recipe.data.extra_sizes
-    processes = distributed.start(device, recipe.precision, fixed_shapes=fixed)
+    processes = distributed.start(device, recipe.precision)
     recipe = recipe.changed({"precision": processes.precision})
     processes.images_at_once(recipe.batch_size, recipe.accumulate)
     torch.manual_seed(recipe.seed)
@@ -100,27 +99,20 @@ def _random_batches(recipe: Recipe, count: int, device: torch.device) -> Iterato
         yield Batch(hr, torch.arange(count, device=device), lr)
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
 def seconds_per_step(state: State, parts: Parts, batches: Iterator[Batch]) -> float:
     """Return the mean time of a step over a few seconds; the state is put back as it was."""
-    device = state.processes.device
+    wait = getattr(torch, state.processes.device.type).synchronize
     before = state.snapshot()
     state.networks["generator"].train()
     for _ in range(WARM_UP):
         step(state, parts, next(batches))
-    _wait(device)
+    wait()
     began, done, going = time.perf_counter(), 0, True
     while going:
         step(state, parts, next(batches))
         done += 1
         if done % MIN_STEPS == 0:
-            _wait(device)
+            wait()
             # Every process must take as many steps as the others.
             going = any(state.processes.collect(time.perf_counter() - began < MIN_SECONDS))
     seconds = (time.perf_counter() - began) / done

@@ -77,12 +77,6 @@ class Processes:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype)
 
-    def notes(self) -> list[str]:
-        """Return what the user should hear of the precision."""
-        if self.precision == "bf16" and not has_bf16(self.device):
-            return [f"this {self.device.type} has no bfloat16 in hardware: fp32 may be faster"]
-        return []
-
     def scale(self, loss: Tensor) -> Tensor:
         """Return a loss scaled up where fp16's gradients would vanish, else as it is."""
         return loss if self.scaler is None else self.scaler.scale(loss)
@@ -169,9 +163,7 @@ def _reached() -> Iterator[None]:
         ) from error
 
 
-def start(
-    device: str = "auto", precision: str = "auto", *, fixed_shapes: bool = False
-) -> Processes:
+def start(device: str = "auto", precision: str = "auto") -> Processes:
     """Join the processes that ``torchrun`` started, or be the only one.
 
     Args:
@@ -179,7 +171,6 @@ def start(
             has a device of its own, whatever the number.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: ``bf16`` where all processes have it
             in hardware, else ``fp32``.
-        fixed_shapes: Whether cuDNN may time its kernels for each new shape.
 
     Raises:
         InputError: There is no such device, or it can't compute in that precision.
@@ -197,10 +188,8 @@ def start(
             dist.init_process_group(backend, timeout=TIMEOUT)
     else:
         where = device_named(device)
-    if where.type == "cuda":
-        if where.index is not None:  # what names no device would allocate on the first one
-            torch.cuda.set_device(where)
-        torch.backends.cudnn.benchmark = fixed_shapes
+    if where.type == "cuda" and where.index is not None:
+        torch.cuda.set_device(where)  # what names no device would allocate on the first one
     if where.type == "cpu":
         keep_memory()
     if precision == "auto":

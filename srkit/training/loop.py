@@ -183,14 +183,13 @@ def train(
         kept = {"steps": time_budget is not None, "precision": recipe.precision == "auto"}
         recipe = recipe.changed({key: getattr(begun, key) for key in kept if kept[key]})
     higher_is_better(best)  # refuses what can't choose
-    fixed = not recipe.data.extra_sizes
-    processes = distributed.start(device, recipe.precision, fixed_shapes=fixed)
+    processes = distributed.start(device, recipe.precision)
     recipe = recipe.changed({"precision": processes.precision})
     processes.images_at_once(recipe.batch_size, recipe.accumulate)
     report = report if processes.main else lambda record: None
     folder = RunFolder(path, processes, report, tensorboard=tensorboard)
     if not resume:
-        folder.require_free()
+        processes.by_main(folder.require_free)
     parts, first = _parts(recipe, processes, path if resume else None, compiled=compiled)
 
     with contextlib.ExitStack() as at_end:  # ends what works in the background, come what may
@@ -216,7 +215,6 @@ def train(
 
         # --- where it starts ---------------------------------------------------------------------
         state = State.of(recipe, parts, processes)
-        processes.broadcast(state.tensors())
         state.fingerprint = loader.fingerprint
         state.add_trained_on(loader.trained_on)
         if first is not None:
@@ -237,7 +235,8 @@ def train(
         unreadable = [*loader.broken, *held_out.broken]
         if not resume:
             left_out = {"broken": unreadable} if unreadable else {}
-            folder.begin(recipe, {"step": 0, **_arithmetic(processes), **left_out})
+            opening_line = {"step": 0, **_arithmetic(processes), **left_out}
+            processes.by_main(lambda: folder.begin(recipe, opening_line))
         baseline = validation.baseline()
         about = {"held_out": len(held_out), "broken": unreadable, "out": str(path), **baseline}
         report(_start_record(state, loader) | about)
@@ -246,7 +245,6 @@ def train(
 
         # --- the loop ----------------------------------------------------------------------------
         batches = _batches(loader, state, folder, stop)
-        parts.generator.train()
         line = start = state.step
         broken = len(loader.broken)
         clock = shown = time.perf_counter()  # the clock stands while a step's results are handled
@@ -331,10 +329,12 @@ def _parts(
     if recipe.init and not (resumed and checkpoint.checkpoints(resumed)):
         first = load(recipe.init, device="cpu")
         checkpoint.load_weights(parts.generator, first.generator.state_dict(), recipe.init)
+    for network in parts.networks:
+        processes.broadcast(network.state_dict().values())
     rehearse(recipe, parts, processes.device)
     if compiled:
         compile_networks(parts, processes.device)
-    if processes.rank:  # equal weights to start from, but random numbers of its own
+    if processes.rank:  # random numbers of its own
         _seed(recipe.seed + processes.rank)
     return parts, first
 
@@ -350,12 +350,15 @@ def _batches_for_statistics(state: State, parts: Parts, loader: Loader) -> list[
 
 
 def _start_record(state: State, loader: Loader) -> dict[str, Any]:
+    precision, device = state.processes.precision, state.processes.device
+    slow = precision == "bf16" and not distributed.has_bf16(device)
+    note = f"this {device.type} has no bfloat16 in hardware: fp32 may be faster"
     return {
         "start": state.step,
         "steps": state.recipe.steps,
         "photos": loader.count,
         "storage": loader.storage,
-        "notes": [*loader.notes, *state.processes.notes()],
+        "notes": [*loader.notes, *[note] * slow],
         "processes": state.processes.count,
         **_arithmetic(state.processes),
     }

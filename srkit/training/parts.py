@@ -81,6 +81,11 @@ class Parts:
             features = tuple(feature.float() for feature in output.features)
             return DiscriminatorOutput(output.logits.float(), features)
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The generator, and the discriminator where there is one."""
+        return [n for n in (self.generator, self.discriminator) if n is not None]
+
     def weight(self, name: str, done: float) -> float:
         """Return a term's weight when ``done``, from 0 to 1, of the run is over."""
         if (term := self.terms.get(name)) is None:
@@ -161,6 +166,7 @@ def build_parts(recipe: Recipe, device: torch.device) -> Parts:
         SrkitError: A part is unknown, or its options are wrong, or it asks for something that
             the recipe doesn't have.
     """
+    torch.backends.cudnn.benchmark = not recipe.data.extra_sizes  # shapes are fixed
     layout = torch.channels_last
     net = checkpoint.generator(recipe).to(device).to(memory_format=layout)
     discriminator = None
@@ -193,9 +199,8 @@ def compile_networks(built: Parts, device: torch.device) -> None:
 
     if hasattr(config, "donated_buffer"):
         config.donated_buffer = False
-    for network in (built.generator, built.discriminator):
-        if network is not None:
-            network.compile()
+    for network in built.networks:
+        network.compile()
 
 
 def preserved_rng(device: torch.device) -> AbstractContextManager[None]:
@@ -213,9 +218,7 @@ def rehearse(recipe: Recipe, built: Parts, device: torch.device) -> None:
         RecipeError: Shapes that don't fit, a value that a part rejects, or a loss that gets
             nothing to work with.
     """
-    networks = [n for n in (built.generator, built.discriminator) if n is not None]
-    was_training = [network.training for network in networks]
-    for network in networks:
+    for network in built.networks:
         network.eval()
     try:
         with preserved_rng(device):
@@ -225,8 +228,8 @@ def rehearse(recipe: Recipe, built: Parts, device: torch.device) -> None:
     except (SrkitError, ValueError) as error:
         raise RecipeError(f"recipe '{recipe.name}': {error}") from error
     finally:
-        for network, mode in zip(networks, was_training, strict=True):
-            network.train(mode)
+        for network in built.networks:
+            network.train()
 
 
 def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:

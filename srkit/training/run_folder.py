@@ -36,7 +36,7 @@ KEPT = 3  # checkpoints
 class RunFolder:
     """Where a run writes.
 
-    All processes call the methods together; the main one alone reads and writes.
+    The main process alone begins it; all call the other methods together, and one reads and writes.
 
     Attributes:
         path: The folder.
@@ -62,9 +62,6 @@ class RunFolder:
         Raises:
             InputError: It does.
         """
-        self.processes.by_main(self._require_free)
-
-    def _require_free(self) -> None:
         if (self.path / LOG).exists() or checkpoint.checkpoints(self.path):
             raise InputError(f"{self.path} already holds a run: use --resume, or another --out")
 
@@ -74,11 +71,8 @@ class RunFolder:
         Raises:
             InputError: The folder already holds a run, or can't be written.
         """
-        self.processes.by_main(lambda: self._begin(recipe, first))
-
-    def _begin(self, recipe: Recipe, first: Mapping[str, Any]) -> None:
         self._locked.enter_context(lock(self.path, LOCK))
-        self._require_free()
+        self.require_free()
         write_text(self.path / RECIPE, recipe.to_toml())
         write_text(self.path / LOG, json.dumps(first) + "\n")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,11 +164,6 @@ class State:
             self.processes.average([b for b in self.average.buffers() if b.is_floating_point()])
             self._estimated = True
         return self.average
-
-    def tensors(self) -> Iterator[Tensor]:
-        """Yield all weights and buffers, those of the average too."""
-        for network in self._modules().values():
-            yield from (*network.parameters(), *network.buffers())
 
     def buffers(self) -> list[Tensor]:
         """Return the networks' buffers, such as batch normalisation's running statistics."""
