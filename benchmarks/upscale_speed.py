@@ -75,11 +75,11 @@ def by_torch(model: str, layout: torch.memory_format) -> Network:
     return run
 
 
-def by_onnxruntime(file: Path) -> Network:
-    """ONNX Runtime, on a file of `srkit export`."""
+def by_onnxruntime(content: bytes) -> Network:
+    """ONNX Runtime, on what `srkit export` writes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda lr: session.run(None, {"lr": lr})[0]  # type: ignore[no-any-return]
 
 
@@ -103,11 +103,10 @@ def candidates(model: str) -> dict[str, Work]:
         f"srkit, {engine}": srkit.load(model, device="cpu", engine=engine)
         for engine in ("torch", "onnxruntime")
     }
-    file: Any = srkits["srkit, onnxruntime"].run
     plain = {
         "torch, contiguous": by_torch(model, torch.contiguous_format),
         "torch, channels_last": by_torch(model, torch.channels_last),
-        "onnxruntime": by_onnxruntime(file.file),
+        "onnxruntime": by_onnxruntime(srkits["srkit, onnxruntime"].onnx()),
     }
     precisions = {"fp32": "f32"}
     if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):

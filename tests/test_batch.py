@@ -538,6 +538,8 @@ def test_json_says_everything_once(tmp_path: Path, crops: Crops, cli: Cli) -> No
     events = [json.loads(line) for line in out.splitlines()]
     assert [e["event"] for e in events] == ["start", "done", "failed", "done", "end"]
     assert events[0]["model"] == "bicubic"
+    chosen = [events[0][key] for key in ("engine", "device", "precision", "why")]
+    assert chosen == ["torch", "cpu", "fp32", "the model has no ONNX graph"]
     assert events[1]["files"] == [str(tmp_path / "out" / files[0].name)]
     assert 0 < events[1]["residual"] < 20
     assert "not a readable image" in events[2]["error"]

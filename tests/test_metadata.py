@@ -551,12 +551,13 @@ def test_a_result_states_its_provenance(
     else:
         Image.new("RGB", (40, 24)).save(tmp_path / "a.jpg")
     wanted = tmp_path / (out if out in DEEP else f"b{out}")
-    origin = Origin("faces", "ab" * 32 if generated else None, "1.2.3", generated)
+    origin = Origin("faces", "ab" * 32 if generated else None, "1.2.3", generated, "torch fp32")
     doubled(tmp_path / "a.jpg", wanted, origin)
     xmp = found(wanted)[1]["xmp"]
     assert values(xmp, "iptc:DigitalSourceType") == [COMPOSITE if generated else ENHANCED]
     assert values(xmp, "xmp:CreatorTool") == ["srkit 1.2.3"]
     assert values(xmp, "srkit:Model") == ["faces"]
+    assert values(xmp, "srkit:Engine") == ["torch fp32"]
     assert values(xmp, "srkit:SHA256") == (["ab" * 32] if generated else [])
     if given:
         assert values(xmp, "xmp:Rating") == ["4"]

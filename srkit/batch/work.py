@@ -122,6 +122,7 @@ class Work:
             sha256=" + ".join(dict.fromkeys(sums)) or None,
             version=srkit.__version__,
             generated=any(model.generates for model in models),
+            engine=" + ".join(dict.fromkeys(str(m.choice) for m in models if m.choice)),
         )
 
     def check(self, output: Path, size: tuple[int, int]) -> None:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -55,9 +55,11 @@ class Reporter:
             model=model.name,
             sha256=model.sha256,
             scale=self.work.settings.scale or model.scale,
-            device=str(model.device),
+            **(asdict(model.choice) if model.choice else {"device": model.device}),
             shard=str(self.shard),
         )
+        if self.work.report and model.choice and not self.as_json:
+            self.note(f"engine {model.choice} ({model.choice.why})")
         if self.shard.count > 1:
             self.note(f"shard {self.shard} of {self.jobs} images")
         if source := model.metadata.get("source"):

@@ -129,7 +129,9 @@ def methods(models: Sequence[Model | Method], protocol: Protocol) -> list[Method
                 raise InputError(
                     f"model '{model.name}' upscales by {model.scale}, the protocol by {scale}"
                 )
-            model = Method(model.name, model.upscale, model.sha256, model.licence, model.metadata)
+            engine = {"engine": str(model.choice)} if model.choice else {}
+            metadata = {**model.metadata, **engine}
+            model = Method(model.name, model.upscale, model.sha256, model.licence, metadata)
         if model.name in (LR, HR, *(method.name for method in all_methods)):
             raise InputError(
                 f"two methods would be called '{model.name}'; rename one, or give its path"

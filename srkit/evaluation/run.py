@@ -124,7 +124,8 @@ def bench(
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
     embeds = _embedder(embedder, embedder_weights, device) if faces else None
     files = photos(data or "celeba", limit) if data or not faces else []
-    loaded = _load(models, device) or ([] if results else [load(DEFAULT_MODEL, device=device)])
+    how = {"device": device, "precision": "fp32"}
+    loaded = _load(models, how) or ([] if results else [load(DEFAULT_MODEL, **how)])
     others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
     compared = methods([*loaded, *others], protocol)
     own = [model for model in loaded if isinstance(model, Model)]
@@ -256,9 +257,9 @@ def _protocol(protocol: str | Path | Protocol) -> Protocol:
     return protocol if isinstance(protocol, Protocol) else Protocol.named(protocol)
 
 
-def _load(models: ModelLike | Sequence[ModelLike], device: str) -> list[Model | Method]:
+def _load(models: ModelLike | Sequence[ModelLike], how: Mapping[str, str]) -> list[Model | Method]:
     models = [models] if isinstance(models, ModelLike) else models
-    return [m if isinstance(m, Model | Method) else load(m, device=device) for m in models]
+    return [m if isinstance(m, Model | Method) else load(m, **how) for m in models]
 
 
 def _embedder(name: str, weights: str | Path | None, device: str) -> Any:
@@ -267,7 +268,11 @@ def _embedder(name: str, weights: str | Path | None, device: str) -> Any:
 
 
 def _about(method: Method, trained_on: Mapping[str, int]) -> dict[str, Any]:
-    about = {k: method.metadata[k] for k in ("provider", "step", "source") if k in method.metadata}
+    about = {
+        k: method.metadata[k]
+        for k in ("provider", "step", "source", "engine")
+        if k in method.metadata
+    }
     if method.sha256 and method.timed:
         about["trained_on"] = trained_on.get(method.name, "not known")
     return {"sha256": method.sha256, "licence": method.licence, **about}

@@ -56,12 +56,14 @@ class Origin:
         sha256: Hash of its weights; None for a model without weights.
         version: Version of srkit.
         generated: Whether it adds detail that it learned from other images.
+        engine: What computed it, and in which precision.
     """
 
     model: str
     sha256: str | None
     version: str
     generated: bool
+    engine: str = ""
 
 
 def orientation(xmp: bytes) -> int:
@@ -138,6 +140,7 @@ def stamp(xmp: bytes | None, origin: Origin) -> bytes:
         ),
         "xmp:CreatorTool": f"srkit {origin.version}",
         "srkit:Model": origin.model,
+        "srkit:Engine": origin.engine,
         "srkit:SHA256": origin.sha256 or "",
     }
     description = root.appendChild(document.createElementNS(_RDF, "rdf:Description"))

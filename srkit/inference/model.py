@@ -107,6 +107,9 @@ class Choice:
     precision: str
     why: str
 
+    def __str__(self) -> str:
+        return f"{self.engine} {self.precision}"
+
 
 @dataclass(frozen=True)
 class Model:
