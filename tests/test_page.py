@@ -464,7 +464,8 @@ def test_a_strangers_report_is_written_and_a_broken_one_is_named(
     assert (tmp_path / "index.html").is_file()
     (line,) = capsys.readouterr().err.splitlines()
     assert "srkit-plain" in line
-    assert "report 'a-broken': KeyError('gone')" in line
+    assert "report 'a-broken' of " in line
+    assert "fails: KeyError: 'gone'" in line
 
 
 # --- in a browser -------------------------------------------------------------------------------

@@ -216,8 +216,8 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
             if generator is None:
                 continue
             with registry.blamed("readers", reader):
-                if not isinstance(generator, nn.Module):
-                    raise TypeError(f"{type(generator).__name__} is no nn.Module")
+                if not callable(generator):
+                    raise TypeError(f"{type(generator).__name__} can't be called")
                 if licence == "unknown":
                     licence = str(getattr(generator, "licence", licence))
                 metadata = {
@@ -227,8 +227,8 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
                 }
                 toml = getattr(generator, "recipe", "")
                 recipe = Recipe.from_toml(toml, str(file)) if toml else None
-                scale: Any = generator.scale
-                return Model(name, generator, int(scale), licence, digest, recipe, metadata)
+                scale = int(generator.scale)
+                return Model(name, generator, scale, licence, digest, recipe, metadata)
         except (InputError, RecipeError) as error:
             refusals.append(error)
         except Exception as error:  # a stranger's reader must not keep the others from the file
