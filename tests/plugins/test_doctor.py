@@ -1,0 +1,84 @@
+"""What ``srkit doctor`` says of a machine that is in order, and of one that isn't."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from pathlib import Path
+
+import pytest
+from srkit_doctor import checks
+
+from srkit import plugins, registry
+from srkit.cli import main
+
+
+def test_a_machine_in_order_is_described_and_nothing_is_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SRKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SRKIT_DATA", str(tmp_path / "nowhere"))
+    status = main(["doctor"])
+    text = capsys.readouterr().out
+    assert status == 0, text
+    assert "!!" not in text
+    for title in checks.SECTIONS:
+        assert title in text.splitlines()
+    assert "faces-x8" in text
+    assert "chosen here" in text
+    assert "set SRKIT_DATA" in text
+
+
+def test_changed_weights_are_broken_and_the_exit_status_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "faces.safetensors"
+    file.write_bytes(b"not the weights")
+    ready = dataclasses.replace(registry.build("models", "faces"), file=file)
+    real = registry.build
+    monkeypatch.setattr(
+        registry,
+        "build",
+        lambda kind, name, **o: ready if name == "faces" else real(kind, name, **o),
+    )
+    monkeypatch.setattr(checks, "SECTIONS", {"Models": checks.models})
+    assert main(["doctor"]) == 1
+    assert "was changed" in capsys.readouterr().out
+
+
+def test_no_connection_is_made_for_weights_that_could_be_downloaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SRKIT_FACENET_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", "/nowhere")
+    real = socket.socket.connect
+    states = {finding.what: finding for finding in checks.weights()}
+    assert socket.socket.connect is real
+    assert "SRKIT_FACENET_WEIGHTS" in states["embedder facenet"].todo
+    assert not states["embedder facenet"].broken
+
+
+def test_plugins_that_are_broken_or_wait_for_an_extra_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry = plugins.Plugin("theirs", "1", "theirs", "theirs")
+    states = [
+        dataclasses.replace(entry, state="broken: ImportError: no"),
+        dataclasses.replace(entry, entry_point="dlib", state="needs srkit[dlib]"),
+    ]
+    monkeypatch.setattr(plugins, "load", lambda: plugins.Loaded(tuple(states), ()))
+    count, broken, waiting = checks.plugin_states()
+    assert count.state == "0 of 2"
+    assert broken.broken
+    assert waiting.todo == "pip install 'srkit[dlib]'"
+    assert not waiting.broken
+
+
+def test_a_cache_that_cannot_be_written_is_broken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SRKIT_CACHE", str(tmp_path / "file"))
+    (finding,) = checks.cache()
+    assert finding.broken
+    assert finding.todo == "set SRKIT_CACHE"
