@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Recovery,
         parse_setting,
     )
-    from srkit.registry import register
+    from srkit.registry import parts, register
     from srkit.training.cost import plan
     from srkit.training.loop import train
 
@@ -48,7 +48,7 @@ _NAMES = {
     "models.export": "export",
     "models.load": "load",
     "recipe": "Adversarial Data Loss Optimizer Part Recipe Recovery parse_setting",
-    "registry": "register",
+    "registry": "parts register",
     "training.cost": "plan",
     "training.loop": "train",
 }
@@ -80,6 +80,7 @@ __all__ = [
     "load",
     "parse_setting",
     "parse_time",
+    "parts",
     "plan",
     "register",
     "train",

@@ -145,7 +145,7 @@ def validated(
     try:
         return cast(T, _adapter(cast(Any, note)).validate_python(values))
     except pydantic.ValidationError as wrong:
-        raise error(f"{origin}: {_explain(wrong, note, values)}") from wrong
+        raise error(f"{origin}: {explain(wrong, note, values)}") from wrong
 
 
 @functools.lru_cache(maxsize=64)
@@ -153,7 +153,8 @@ def _adapter(note: Any) -> pydantic.TypeAdapter[Any]:
     return pydantic.TypeAdapter(note)  # takes milliseconds
 
 
-def _explain(error: pydantic.ValidationError, note: Any, values: Any) -> str:
+def explain(error: pydantic.ValidationError, note: Any, values: Any) -> str:
+    """Return in one line the first thing wrong with values meant for a type."""
     # A misspelt key comes before the one that is therefore missing.
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     kind, context = first["type"], first.get("ctx", {})

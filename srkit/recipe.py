@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pydantic
 import tomli_w
@@ -27,7 +27,24 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class _Frozen(BaseModel):
+if TYPE_CHECKING:  # the metaclass has no public name
+    from pydantic._internal._model_construction import ModelMetaclass as _Metaclass
+else:
+    _Metaclass = type(BaseModel)
+
+
+class _Explained(_Metaclass):
+    """Explains in one line what is wrong where a class is called, ``srkit.Recipe(stepz=1)``."""
+
+    def __call__(cls, **values: Any) -> Any:  # noqa: N805
+        try:
+            return super().__call__(**values)
+        except pydantic.ValidationError as error:
+            why = options.explain(error, cls, values)
+            raise RecipeError(f"srkit.{cls.__name__}: {why}") from error
+
+
+class _Frozen(BaseModel, metaclass=_Explained):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 

@@ -150,6 +150,15 @@ def offers(kind: str) -> Mapping[str, Offer]:
     return dict(sorted(result.items()))
 
 
+def parts(kind: str) -> list[str]:
+    """Return the names of a kind's parts: ``"generators"``, ``"losses"``, ``"models"``...
+
+    Raises:
+        UnknownNameError: No such kind.
+    """
+    return list(offers(kind))
+
+
 def offer(kind: str, name: str) -> Offer:
     """Return who provides a name, or ``distribution:name``.
 

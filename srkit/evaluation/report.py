@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srkit import foreign, plugins, registry
+from srkit import foreign, notebook, plugins, registry
 from srkit.errors import InputError, NameClashError, OptionError
 from srkit.evaluation import statistics
 from srkit.evaluation.methods import BICUBIC, HR, LR, REFERENCES
@@ -327,7 +327,7 @@ class Pairs(Identity):
     sizes: list[SizeScores]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Everything one bench measured.
 
@@ -415,6 +415,58 @@ class Report:
         from srkit.evaluation.report_tables import of_report
 
         return of_report(self)
+
+    def to_frame(self) -> Any:
+        """Return the scores of images as a pandas DataFrame: a row an image, method and metric.
+
+        Its columns are ``image``, ``method``, ``metric`` and ``score``. pandas is the caller's.
+
+        Raises:
+            InputError: pandas isn't installed, or no quality was measured.
+        """
+        try:
+            import pandas  # type: ignore[import-untyped,unused-ignore]
+        except ImportError as error:
+            raise InputError("a data frame needs pandas: pip install pandas") from error
+        if self.quality is None:
+            raise InputError("this report has no scores of images: bench without verify alone")
+        rows = [
+            (image, method, metric, score)
+            for method, scores in self.quality.scores.items()
+            for metric in self.quality.metrics
+            for image, score in zip(self.quality.images, scores[metric], strict=True)
+        ]
+        return pandas.DataFrame(rows, columns=["image", "method", "metric", "score"])
+
+    def __repr__(self) -> str:
+        parts = []
+        if self.quality:
+            metric = next(iter(self.quality.metrics))
+            means = {m: self.quality.mean(m, metric) for m in self.quality.scores}
+            shown = ", ".join(f"{name} {mean:.2f}" for name, mean in means.items())
+            parts.append(f"{len(self.quality.images)} images, {metric}: {shown}")
+        parts += ["distances"] * bool(self.distances) + ["verification"] * bool(self.pairs)
+        parts += [f"{len(self.warnings)} warnings"] * bool(self.warnings)
+        return f"<srkit.Report of {', '.join(self.models)}: {'; '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        warnings = "".join(notebook.paragraph(f"Warning: {text}") for text in self.warnings)
+        return warnings + self.tables()._repr_html_() + self._pictures()
+
+    def _pictures(self) -> str:
+        """Return the image of the median gain by every method."""
+        if not (self.quality and self.render and self.quality.models):
+            return ""
+        metric, first = next(iter(self.quality.metrics)), self.quality.models[0]
+        gains = [
+            (a - b, number)
+            for number, (a, b) in enumerate(
+                zip(*(self.quality.scores[m][metric] for m in (first, BICUBIC)), strict=True)
+            )
+        ]
+        number = sorted(gains)[len(gains) // 2][1]
+        title = f"{self.quality.images[number]}: the median gain of {first} over {BICUBIC}"
+        return notebook.paragraph(title) + notebook.strip(self.render(number))
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from srkit import defaults, registry
 from srkit.data import sources
@@ -40,7 +41,7 @@ from srkit.models.load import DEFAULT_MODEL, load
 PARTIAL = "partial.sqlite"  # in a report's folder until the report is written
 PHOTOS = 3  # a base and two probes, as in section IV-B
 
-ModelLike = str | Path | Model | Method
+ModelLike = str | Path | nn.Module | Model | Method
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ def bench(
     """Measure models.
 
     Args:
-        models: One or several: a model, or what `srkit.load` takes; the shipped default if there
-            are neither these nor ``results``.
+        models: One or several: a model, a network of the protocol's scale, or what `srkit.load`
+            takes; the shipped default if there are neither these nor ``results``.
         data: HR photos for quality: a folder (its ``test`` split, if it has one) or a data set's
             name. None leaves quality out, unless there is no ``verify`` either: then ``celeba``.
         protocol: A registered name, a TOML file, or a `Protocol`.
@@ -124,8 +125,9 @@ def bench(
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
     embeds = _embedder(embedder, embedder_weights, device) if faces else None
     files = photos(data or "celeba", limit) if data or not faces else []
-    how = {"device": device, "precision": "fp32"}
-    loaded = _load(models, how) or ([] if results else [load(DEFAULT_MODEL, **how)])
+    models = [models] if isinstance(models, ModelLike) else models
+    models = models or ([] if results else [DEFAULT_MODEL])
+    loaded = _load(models, device, protocol.scale)
     others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
     compared = methods([*loaded, *others], protocol)
     own = [model for model in loaded if isinstance(model, Model)]
@@ -257,9 +259,15 @@ def _protocol(protocol: str | Path | Protocol) -> Protocol:
     return protocol if isinstance(protocol, Protocol) else Protocol.named(protocol)
 
 
-def _load(models: ModelLike | Sequence[ModelLike], how: Mapping[str, str]) -> list[Model | Method]:
-    models = [models] if isinstance(models, ModelLike) else models
-    return [m if isinstance(m, Model | Method) else load(m, **how) for m in models]
+def _load(models: Sequence[ModelLike], device: str, scale: int) -> list[Model | Method]:
+    """Load what is named, in fp32: a bench has no other precision unless a model was given so."""
+    networks = [
+        Model(type(m).__name__, m, scale) if isinstance(m, nn.Module) else m for m in models
+    ]
+    return [
+        m if isinstance(m, Model | Method) else load(m, device=device, precision="fp32")
+        for m in networks
+    ]
 
 
 def _embedder(name: str, weights: str | Path | None, device: str) -> Any:

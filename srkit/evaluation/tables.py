@@ -12,6 +12,7 @@ from rich import box
 from rich import table as grids
 from rich.text import Text
 
+from srkit import notebook
 from srkit.errors import escaped
 
 if TYPE_CHECKING:
@@ -124,6 +125,20 @@ class Table:
             group = first
         return grid
 
+    def _repr_html_(self) -> str:
+        rows = [
+            [*map(escaped, labels)]
+            + [(notebook.Strong if v.best else str)(_cell(v, " ")) for v in values]
+            for labels, values in self.rows
+        ]
+        headings = [*self.labels, *self.headings]
+        notes = "".join(map(notebook.paragraph, map(escaped, self.notes)))
+        return (
+            notebook.paragraph(notebook.Strong(self.title))
+            + notebook.table(headings, rows, len(self.labels))
+            + notes
+        )
+
     def markdown(self) -> str:
         """Return it as Markdown, without title and notes."""
         rows = [[*self.labels, *self.headings], ["---"] * len(self.labels)]
@@ -157,6 +172,12 @@ class Tables:
         """Show them on a terminal."""
         for part in self._parts():
             yield part if isinstance(part, Table) else Text(part, "dim")
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            part._repr_html_() if isinstance(part, Table) else notebook.paragraph(part)
+            for part in self._parts()
+        )
 
     def markdown(self) -> str:
         """Return them as Markdown."""

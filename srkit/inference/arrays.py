@@ -13,6 +13,7 @@ from srkit.imaging.codec import DecodedImage
 from srkit.imaging.image import as_image, filled
 
 Size = tuple[int, int]  # width, height
+ROUNDING = 1e-3  # beyond 1, of floats
 
 
 def to_values(pixels: np.ndarray) -> np.ndarray:
@@ -26,6 +27,15 @@ def to_pixels(sr: np.ndarray, dtype: Any) -> np.ndarray:
     top = np.iinfo(dtype).max
     values = sr.transpose(0, 2, 3, 1) * np.float32(top)
     return np.rint(values.clip(0, top, out=values), out=values).astype(dtype)
+
+
+def require_range(highest: float) -> None:
+    """Raise InputError where values seem to be those of 0 to 255: clamped, they would be white."""
+    if highest > 1 + ROUNDING:
+        raise InputError(
+            f"floats are in [0, 1], and the highest here is {highest:g}: divide by 255, or give "
+            "uint8; clip what an interpolation made a little larger than 1"
+        )
 
 
 def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
@@ -67,6 +77,7 @@ def wrapped(array: Any) -> tuple[DecodedImage, Callable[[DecodedImage], np.ndarr
     if floats:
         if not np.isfinite(whole).all():
             raise InputError("an array holds values that are not finite")
+        require_range(float(whole.max()))
         whole = (whole.clip(0, 1) * 65535).round().astype(np.uint16)
     grey, channels = whole.shape[2] == 1, whole.shape[2]
     pixels = np.repeat(whole, 3, axis=2) if grey else np.ascontiguousarray(whole[..., :3])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 from PIL import Image
 
-from srkit import registry
+from srkit import notebook, registry
 from srkit.errors import InputError, OptionError, ran_out
 from srkit.imaging.codec import DecodedImage, unpack
 from srkit.imaging.image import canvas
@@ -111,7 +111,7 @@ class Choice:
         return f"{self.engine} {self.precision}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A generator ready to upscale images, and where it came from.
 
@@ -145,6 +145,18 @@ class Model:
     run: Run | None = field(default=None, kw_only=True)
     choice: Choice | None = field(default=None, kw_only=True)
     limits: Limits = field(default_factory=Limits, kw_only=True)
+
+    def __repr__(self) -> str:
+        run = f", {self.choice.engine} in {self.choice.precision}" if self.choice else ""
+        return f"<srkit.Model {self.name}: x{self.scale}{run}>"
+
+    def _repr_html_(self) -> str:
+        facts = [["model", self.name], ["scale", str(self.scale)], ["licence", self.licence]]
+        if self.choice:
+            facts += [["engine", self.choice.engine], ["precision", self.choice.precision]]
+        if self.recipe:
+            facts.append(["recipe", self.recipe.name])
+        return notebook.table((), [*facts, ["sha256", self.sha256 or "no weights"]])
 
     @cached_property
     def generator(self) -> nn.Module:
@@ -207,22 +219,66 @@ class Model:
         return max(1, BATCH_PIXELS.get(kind, 1 << 16) // (size[0] * size[1]))
 
     @overload
-    def upscale(self, image: Image.Image, **how: Any) -> Image.Image: ...
+    def upscale(
+        self,
+        image: Image.Image,
+        *,
+        scale: float | None = ...,
+        ensemble: bool = ...,
+        consistent: bool = ...,
+        tile: int | None = ...,
+    ) -> Image.Image: ...
     @overload
-    def upscale(self, image: np.ndarray, **how: Any) -> np.ndarray: ...
+    def upscale(
+        self,
+        image: np.ndarray,
+        *,
+        scale: float | None = ...,
+        ensemble: bool = ...,
+        consistent: bool = ...,
+        tile: int | None = ...,
+    ) -> np.ndarray: ...
     @overload
-    def upscale(self, image: Tensor, **how: Any) -> Tensor: ...
+    def upscale(
+        self,
+        image: Tensor,
+        *,
+        scale: float | None = ...,
+        ensemble: bool = ...,
+        consistent: bool = ...,
+        tile: int | None = ...,
+    ) -> Tensor: ...
     @overload
-    def upscale(self, image: Sequence[Any], **how: Any) -> list[Any]: ...
+    def upscale(
+        self,
+        image: Sequence[Any],
+        *,
+        scale: float | None = ...,
+        ensemble: bool = ...,
+        consistent: bool = ...,
+        tile: int | None = ...,
+    ) -> list[Any]: ...
 
-    def upscale(self, image: Any, **how: Any) -> Any:
+    def upscale(
+        self,
+        image: Any,
+        *,
+        scale: float | None = None,
+        ensemble: bool = False,
+        consistent: bool = False,
+        tile: int | None = None,
+    ) -> Any:
         """Upscale one image or many; what comes in comes out.
 
         Args:
-            image: A Pillow image of any mode; an array, ``hw``, ``hw1``, ``hw3`` or ``hw4``
-                (RGB, RGBA), of uint8, uint16, or floats in [0, 1]; a tensor, ``3hw`` or ``B3hw``
-                in [0, 1], on any device; or a list of such.
-            **how: The fields of `Settings`.
+            image: A Pillow image of any mode; an array, ``hw``, ``hw1``, ``hw3``, ``hw4`` (RGB,
+                RGBA) or ``Bhw3``, of uint8, uint16, or floats up to 1; a tensor, ``3hw`` or
+                ``B3hw``, of uint8 or floats up to 1, on any device; or a list of such. What is
+                below 0 counts as 0.
+            scale: See `Settings`, as the others.
+            ensemble: See ``scale``.
+            consistent: See ``scale``.
+            tile: See ``scale``.
 
         Returns:
             The same kind, clamped. Of a Pillow image, alpha and greyness are kept, EXIF orientation
@@ -235,22 +291,23 @@ class Model:
             InputError: An array or tensor of another shape or type, not enough memory for the
                 smallest tile, or a network whose result is not finite or of another scale.
         """
-        try:
-            settings = Settings(**how)
-        except TypeError as error:
-            known = ", ".join(Settings.__dataclass_fields__)
-            raise OptionError(f"upscale takes {known}: {error}") from error
+        settings = Settings(scale, ensemble, consistent, tile)
         if is_tensor(image):
             return self._upscale_tensor(image, settings)
-        if not isinstance(image, list | tuple):
-            return self.upscale([image], **how)[0]
-        if any(map(is_tensor, image)):
-            return [self.upscale(each, **how) for each in image]
+        if isinstance(image, list | tuple):
+            if any(map(is_tensor, image)):
+                return [self.upscale(each, **vars(settings)) for each in image]
+            return self._upscale_images(image, settings)
+        if isinstance(image, np.ndarray) and image.ndim == 4 and len(image):
+            return np.stack(self._upscale_images(list(image), settings))
+        return self._upscale_images([image], settings)[0]
+
+    def _upscale_images(self, images: Sequence[Any], settings: Settings) -> list[Any]:
         wrapped = [
             (unpack(each), DecodedImage.to_image)
             if isinstance(each, Image.Image)
             else arrays.wrapped(each)
-            for each in image
+            for each in images
         ]
         results = self.upscale_decoded([decoded for decoded, _ in wrapped], settings)
         return [back(decoded) for decoded, (_, back) in zip(results, wrapped, strict=True)]
@@ -311,14 +368,20 @@ class Model:
         return sr
 
     def _upscale_tensor(self, lr: Tensor, settings: Settings) -> Tensor:
-        if lr.ndim not in (3, 4) or lr.shape[-3] != 3 or not lr.is_floating_point():
+        import torch
+
+        whole = lr.dtype == torch.uint8
+        if lr.ndim not in (3, 4) or lr.shape[-3] != 3 or not (whole or lr.is_floating_point()):
             raise InputError(
-                f"a tensor is 3hw or B3hw of floats in [0, 1], not {tuple(lr.shape)} {lr.dtype}"
+                "a tensor is 3hw or B3hw of floats in [0, 1] or of uint8, "
+                f"not {tuple(lr.shape)} {lr.dtype}"
             )
         if lr.ndim == 3:
             return self._upscale_tensor(lr[None], settings)[0]
-        import torch
-
+        if whole:
+            values = self._upscale_tensor(lr.float() / 255, settings)
+            return (values * 255).round().to(torch.uint8)
+        arrays.require_range(float(lr.max()))
         sr = self.upscale_values(lr.detach().float().cpu().numpy(), settings)
         result = torch.from_numpy(sr).to(lr)
         width, height = self.size((lr.shape[-1], lr.shape[-2]), settings)

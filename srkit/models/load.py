@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from srkit import defaults, plugins, registry
 from srkit.errors import (
@@ -31,6 +31,16 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 DEFAULT_MODEL = defaults.MODEL
+
+
+class Trained(Protocol):
+    """What a training returns: the file of its weights."""
+
+    @property
+    def model(self) -> Path:
+        """The file."""
+
+
 # The extra of srkit whose plugin reads files of other projects.
 EXTRAS = {
     ".ckpt": "community",
@@ -41,7 +51,7 @@ EXTRAS = {
 
 
 def load(
-    name: str | Path | None = None,
+    name: str | Path | Model | Trained | None = None,
     *,
     device: str = AUTO,
     precision: str = AUTO,
@@ -52,7 +62,8 @@ def load(
     Args:
         name: A ready model's name, a checkpoint file, a run's folder, the name of a run under
             ``runs/``, a file that a plugin's reader knows, or ``hf://owner/name``
-            (`srkit.models.hub`); the shipped default where None.
+            (`srkit.models.hub`); what `srkit.train` returned; a model, to have it run otherwise;
+            the shipped default where None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; see `srkit.inference.engines.choose`.
         engine: ``auto``, ``torch``, ``onnxruntime``, or one of another plugin (``openvino``).
@@ -63,7 +74,10 @@ def load(
             missing.
         OptionError: A precision that the device hasn't got.
     """
-    return prepared(find(str(name or DEFAULT_MODEL)), device, precision, engine)
+    if isinstance(name, Model):
+        return prepared(name, device, precision, engine)
+    address = getattr(name, "model", name) or DEFAULT_MODEL
+    return prepared(find(str(address)), device, precision, engine)
 
 
 def find(name: str) -> Model:

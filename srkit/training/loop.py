@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from srkit import registry
+from srkit import notebook, registry
 from srkit.data.jitter import jittered
 from srkit.data.loader import Loader, open_loader
 from srkit.data.sampler import Batch
@@ -61,6 +61,13 @@ class Result:
     checkpoint: Path
     step: int
     scores: Mapping[str, float]
+
+    def _repr_html_(self) -> str:
+        facts = [[name, f"{score:.4g}"] for name, score in self.scores.items()]
+        facts = [["weights", str(self.model)], ["step", f"{self.step:,}"], *facts]
+        folder = self.model.parent
+        drawn = [*sorted(folder.glob("grid-*.png"))[-1:], folder / plot.IMAGE]
+        return notebook.table((), facts) + "".join(map(notebook.picture, drawn))
 
 
 @dataclass
