@@ -35,6 +35,7 @@ from srkit.data.loader import open_loader
 from srkit.data.sampler import Batch
 from srkit.errors import ElsewhereError, Interrupted, RecipeError
 from srkit.files import lock
+from srkit.inference import device
 from srkit.models import card, checkpoint
 from srkit.training import distributed, loop, plot, run_folder
 from srkit.training.cost import plan
@@ -165,10 +166,10 @@ def test_bf16_is_taken_where_the_hardware_has_it_and_stays_the_runs(
 def test_torch_and_linux_agree_about_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     if platform.machine() not in ("x86_64", "AMD64") or not Path("/proc/cpuinfo").is_file():
         pytest.skip("needs Linux on x86")
-    by_torch = distributed.cpu_flags()
+    by_torch = device.cpu_flags()
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    by_linux = distributed.cpu_flags()
-    for flag in ("avx2", *distributed.BF16_FLAGS):
+    by_linux = device.cpu_flags()
+    for flag in ("avx2", *device.BF16_FLAGS):
         assert (flag in by_torch) == (flag in by_linux)
 
 

@@ -8,7 +8,6 @@ import ctypes.util
 import gc
 import os
 import platform
-import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8  # of malloc.h
+BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 LARGE = 1 << 28  # bytes: blocks of whole images, not of a tile's feature maps
 
 
@@ -56,13 +56,22 @@ def may_have_gpu() -> bool:
 
 
 @cache
+def cpu_flags() -> frozenset[str]:
+    """Return what the processor can: by torch if it is imported, else by Linux, else nothing."""
+    torch = sys.modules.get("torch")
+    if capabilities := getattr(getattr(torch, "cpu", None), "get_capabilities", None):
+        return frozenset(name for name, value in capabilities().items() if value is True)
+    with contextlib.suppress(OSError):  # elsewhere than on Linux nobody says
+        return frozenset(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    return frozenset()
+
+
 def has_bf16() -> bool:
-    """Return whether this CPU multiplies in bfloat16, by AVX-512 or AMX."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # elsewhere than on Linux nobody says
-        return False
-    return re.search(r"^flags.*\b(amx_bf16|avx512_bf16)\b", text, re.MULTILINE) is not None
+    """Return whether this CPU multiplies in bfloat16, by AVX-512 or AMX.
+
+    Not asked of ARM and Apple, where it hasn't been measured.
+    """
+    return not cpu_flags().isdisjoint(BF16_FLAGS)
 
 
 def threads() -> int:

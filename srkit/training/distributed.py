@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -19,6 +18,7 @@ from torch import distributed as dist
 
 from srkit.errors import ElsewhereError, InputError, SrkitError
 from srkit.inference.device import device_named, keep_memory
+from srkit.inference.device import has_bf16 as cpu_has_bf16
 
 T = TypeVar("T")
 
@@ -28,7 +28,6 @@ TIMEOUT = datetime.timedelta(hours=3)
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 # What computes bfloat16 in an x86 processor: as torch names it and as Linux does, all the same.
-BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
 @dataclass(frozen=True)
@@ -207,21 +206,10 @@ def start(device: str = "auto", precision: str = "auto") -> Processes:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether a device computes bfloat16 in hardware, by which it is faster.
-
-    Not asked of ARM and Apple, where it hasn't been measured.
-    """
+    """Return whether a device computes bfloat16 in hardware, by which it is faster."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and not cpu_flags().isdisjoint(BF16_FLAGS)
-
-
-def cpu_flags() -> frozenset[str]:
-    """Return what the processor can, by torch or, if that is old, by Linux; else nothing."""
-    if capabilities := getattr(torch.cpu, "get_capabilities", None):
-        return frozenset(name for name, value in capabilities().items() if value is True)
-    file = Path("/proc/cpuinfo")
-    return frozenset(file.read_text(encoding="utf-8").split() if file.is_file() else ())
+    return device.type == "cpu" and cpu_has_bf16()
 
 
 def _launched() -> list[int]:
