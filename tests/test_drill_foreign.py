@@ -229,6 +229,7 @@ def manifests(folder: Path, count: int) -> Iterator[tuple[bytes, Callable[[], in
     photo(folder / "in" / "a.png", side=200)
     out = folder / "out"
     words = ["prepare", str(folder / "in"), str(out), "--device", "cpu", "--workers", "1"]
+    words += ["--width", "64"]
     assert main(words) == 0
     begun = json.loads((out / SETTINGS).read_text())
     (ledger,) = (

@@ -62,7 +62,7 @@ UPSCALE = ("upscale", "in", "-o", "out", "--model", "bicubic", "--device", "cpu"
 DEGRADE = ("degrade", "in", "out", "--samples", "3")
 BENCH = ("bench", "bicubic", "--data", "in", "--device", "cpu", "--report", "out")
 TRAIN = ("train", "r.toml", "--data", "in", "--out", "out", "--device", "cpu")
-PREPARE = ("prepare", "portraits", "out", "--device", "cpu", "--workers", "1")
+PREPARE = ("prepare", "portraits", "out", "--device", "cpu", "--workers", "1", "--width", "64")
 EXPORT = ("export", "model.safetensors", "--out", "out/x.onnx")
 CASES = {
     "upscale": Case(UPSCALE, (*UPSCALE, "--skip-existing"), "out/*.png", contents("out/*.png")),
