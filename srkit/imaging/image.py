@@ -89,7 +89,7 @@ class DecodedImage:
         """
         deep = self.pixels.dtype == np.uint16 and self.channels == 1
         image = Image.fromarray(to_grey(self.pixels)) if deep else self.to_8_bit_image()
-        image.readonly = 0  # its memory is nobody else's
+        image = image.copy() if image.readonly else image  # who gets it may draw on it
         image.info.update(self.info)
         return image
 
@@ -132,7 +132,10 @@ def as_image(pixels: np.ndarray) -> Image.Image:
     if beside or pixels.strides != whole.strides[1:]:
         return Image.fromarray(pixels)
     image = Image.frombuffer("RGBX", (width, height), whole[number], "raw", "RGBX", 0, 1)
-    image.im.setmode("RGB")  # the same bytes, which fewer formats take under the other name
+    # The same bytes, which fewer formats take under the other name.
+    if not hasattr(image.im, "setmode"):  # Pillow 13 and newer; before, arrow crashed here
+        return Image.fromarrow(image, "RGB", image.size)
+    image.im.setmode("RGB")
     image._mode = "RGB"
     return image
 
