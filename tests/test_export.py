@@ -40,6 +40,13 @@ def small(name: str, scale: int = 4) -> Model:
         "face-hourglass": {"widths": [8, 8, 8], "blocks": [1, 1, 1], "tail_width": 8},
         "face-residual": {"width": 8, "blocks": 2},
         "inception-residual": {"width": 0.05},
+        "vdsr": {"width": 8, "depth": 4},
+        "drcn": {"width": 8, "recursions": 3},
+        "srresnet": {"width": 8, "blocks": 2},
+        "edsr": {"width": 8, "blocks": 2},
+        "rrdb": {"width": 8, "blocks": 1, "growth": 4},
+        "urdgn": {"width": 16},
+        "sparnet-light": {"widths": [8, 8], "blocks": 1},
     }
     generator = registry.build_scaled("generators", name, scale, narrow.get(name, {}))
     with torch.no_grad():
@@ -63,7 +70,9 @@ def test_every_generator_exports_and_gives_the_same(name: str, tmp_path: Path) -
             lr = torch.rand(batch, 3, height, width)
             sr = other(lr)
             assert sr.shape == (batch, 3, 4 * height, 4 * width)
-            assert float((sr - model.generator(lr)).abs().max()) < TOLERANCE
+            expected = model.generator(lr)
+            largest = max(1.0, float(expected.abs().max()))  # random weights leave [0, 1]
+            assert float((sr - expected).abs().max()) < TOLERANCE * largest
 
 
 @pytest.mark.parametrize("scale", [3, 8])
