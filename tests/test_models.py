@@ -24,7 +24,7 @@ import srkit
 from srkit import Data, InputError, Loss, Model, Part, Recipe, registry
 from srkit.errors import UnknownNameError
 from srkit.files import sha256
-from srkit.inference import device, graph
+from srkit.inference import graph
 from srkit.models import card, checkpoint
 from srkit.models.load import find, load
 
