@@ -119,7 +119,7 @@ def test_without_a_commit_the_newest_is_taken_and_said(
     assert (first.name, first.scale, first.licence) == (NAME, 4, "mit")
     assert first.sha256 == plain.sha256
     lr = torch.rand(1, 3, 8, 8)
-    assert torch.equal(first.upscale(lr), plain.upscale(lr))
+    assert torch.allclose(first.upscale(lr), plain.upscale(lr), atol=1e-4)  # by two engines
     assert first.metadata["source"] == f"{NAME}/model.safetensors@{commit}"
     assert capsys.readouterr() == ("", "")
     newer = repository.commit({"model.safetensors": other(weights, tmp_path)})
