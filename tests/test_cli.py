@@ -271,7 +271,7 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
     ("arguments", "message"),
     [
         (["train", "inception-gam"], "unknown recipe 'inception-gam' (did you mean 'inception-gan"),
-        (["train", "espcn"], "unknown recipe 'espcn'; known recipes"),  # nothing is like it
+        (["train", "espcn"], "unknown recipe 'espcn'"),
         (["train", "none.toml"], "none.toml"),
         (["list", "generater"], "unknown kind 'generater' (did you mean 'generators'?)"),
         (["info", "face-residul"], "unknown name 'face-residul' (did you mean 'face-resid"),
@@ -566,13 +566,14 @@ def test_a_hard_link_to_an_input_stays_as_it_was(cli: Cli, tmp_path: Path) -> No
     assert a.read_bytes() == before
 
 
-def test_two_inputs_never_share_a_result(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_two_inputs_never_share_a_result(cli: Cli, tmp_path: Path) -> None:
     one, two = save_image(tmp_path / "1" / "a.png"), save_image(tmp_path / "2" / "a.png")
-    for arguments in ([one, two, "-o", tmp_path / "out"], [one, two, "-o", tmp_path / "out.png"]):
-        line = refused("upscale", *arguments, *BICUBIC)
-        assert str(one) in line
-        assert str(two) in line
-    assert not (tmp_path / "out").exists()
+    for out in (tmp_path / "out", tmp_path / "out.png"):
+        status, written, _ = cli("upscale", one, two, "-o", out, *BICUBIC)
+        assert status == 0
+        files = {Path(line) for line in written.splitlines()}
+        assert len(files) == 2
+        assert all(file.is_file() for file in files)
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
@@ -826,7 +827,7 @@ def test_a_toml_file_that_is_no_recipe(
     assert message in line
 
 
-@pytest.mark.parametrize("recipe", [n for n in registry.offers("recipes") if "gan" in n])
+@pytest.mark.parametrize("recipe", [n for n in registry.offers("recipes") if "inception-gan" in n])
 def test_the_papers_recipes_run(cli: Cli, crops: Crops, tmp_path: Path, recipe: str) -> None:
     crops(tmp_path / "photos", 4, 32)
     widths = ["--set", "generator.width=0.05", "--set", "data.size=32"]

@@ -213,6 +213,7 @@ def face_set(
     Raises:
         InputError: It isn't there, or is empty, or an option makes no sense.
     """
+    registry.offer("face_sets", name)  # a misspelt name comes before a folder that isn't there
     place = Path(data or name)
     root = place if place.is_file() else sources.locate(place, purpose=f"face set '{name}'")
     people_of_it = registry.call("face_sets", name, root)
