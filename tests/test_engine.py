@@ -175,7 +175,7 @@ def test_torch_and_linux_agree_about_the_processor(monkeypatch: pytest.MonkeyPat
 
 def test_float32_is_never_tf32() -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
-    load("faces", device="cpu")
+    device.device_named("cpu")
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
 
@@ -433,7 +433,7 @@ def test_the_best_validation_is_kept_by_the_metric_asked_for(
     best = max(scores, key=lambda number: scores[number])
     stored = checkpoint.read(result.best)
     assert (stored.step, stored.metadata["scores"]["ssim"]) == (best, scores[best])
-    assert {name.split(".")[0] for name in stored.tensors} == {"generator"}
+    assert {name.split(".")[0] for name in stored.tensors} == {"generator", "trained_on"}
     assert load(result.best, device="cpu").scale == 4
     with pytest.raises(SrkitError, match=r"unknown metric 'psnrr'.*did you mean 'psnr'"):
         run(recipe, out=tmp_path / "other", best="psnrr")
