@@ -58,7 +58,16 @@ def small(name: str, scale: int = 4) -> Model:
 # --- the same as torch --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", registry.offers("generators"))
+QUICK = ("nearest", "bicubic", "lanczos", "face-hourglass", "inception-residual", "drcn")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.long)
+        for name in registry.offers("generators")
+    ],
+)
 def test_every_generator_exports_and_gives_the_same(name: str, tmp_path: Path) -> None:
     model = small(name)
     done = export.export(model, tmp_path / "model")
