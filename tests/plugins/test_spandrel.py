@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 import srkit
 from srkit import InputError
+from srkit.inference import conversion
 from srkit.models import export
 from srkit.testing import receptive_radius
 
@@ -213,7 +214,7 @@ def test_a_network_of_convolutions_can_be_exported(
     file: Callable[..., Path], tmp_path: Path
 ) -> None:
     model = srkit.load(file(NETWORKS["compact"]), device="cpu")
-    assert export.export(model, tmp_path / "out").difference < export.TOLERANCE
+    assert export.export(model, tmp_path / "out").difference < conversion.TOLERANCE
 
 
 # --- what the file says -------------------------------------------------------------------------

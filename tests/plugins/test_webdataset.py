@@ -25,7 +25,7 @@ from loading import CPU, first, same
 from PIL import Image
 from torch import Tensor
 
-from srkit import InputError
+from srkit import InputError, registry
 from srkit.data import loader as loaders
 from srkit.data import sources, workers
 from srkit.data.cache import TooManyBrokenError
@@ -99,8 +99,9 @@ def opened(folder: Path, **settings: Any) -> Loader:
     ["a/x-{000..009}.tar", "*.TAR", "x.tar.gz", "http://h/x-{0..9}.tar", "https://h/x", "pipe:x"],
 )
 def test_patterns_are_told_from_folders(name: str) -> None:
-    factory = sources._named_by_address(name)
-    assert factory is shards.Shards
+    source = sources._named_by_address(name)
+    assert source is not None
+    assert registry.find("sources", source) is shards.Shards
 
 
 def test_a_folder_whose_name_ends_in_tar_is_a_folder(tmp_path: Path) -> None:
