@@ -161,7 +161,8 @@ for module in (srkit, srkit_faces, srkit_kornia, srkit_inception_gan):
 def test_the_installed_commands_work(run: Run, here: Path) -> None:
     assert run("--version").stdout == f"srkit {srkit.__version__}\n"
     rows = run("plugins").stdout.splitlines()[1:]
-    built_in = {row.split()[3]: row.split()[5] for row in rows if row.startswith("srkit ")}
+    cells = [re.split(r"\s{2,}", row) for row in rows if row.startswith("srkit ")]
+    built_in = {target.partition(" ")[0]: state for _, _, _, target, _, state, *_ in cells}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     points = project["entry-points"]
     targets = [*points["srkit"].values(), *points["srkit.commands"].values()]
