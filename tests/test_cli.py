@@ -271,7 +271,7 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
     ("arguments", "message"),
     [
         (["train", "inception-gam"], "unknown recipe 'inception-gam' (did you mean 'inception-gan"),
-        (["train", "espcn"], "unknown recipe 'espcn'"),
+        (["train", "xyz"], "unknown recipe 'xyz'; known recipes"),  # nothing is like it
         (["train", "none.toml"], "none.toml"),
         (["list", "generater"], "unknown kind 'generater' (did you mean 'generators'?)"),
         (["info", "face-residul"], "unknown name 'face-residul' (did you mean 'face-resid"),

@@ -99,7 +99,7 @@ class SparnetLight(nn.Module):
     """Face attention units at HR's size, down to LR's and up again, after SPARNet.
 
     Chen et al. (2020), "Learning Spatial Attention for Face Super-Resolution", with fewer units and
-    maps than the paper's network, which has 9.9 M parameters. The input is enlarged by bicubic
+    maps than the paper's network, which has 9.9 M parameters. The input is upscaled by bicubic
     interpolation first, as there.
 
     Args:

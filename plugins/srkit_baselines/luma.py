@@ -58,10 +58,10 @@ class Srcnn(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Map ``lr`` (B3hw in [0, 1]) to ``sr`` (B3HW); may leave [0, 1]."""
-        enlarged = bicubic(lr, self.scale)
-        before = luma(enlarged)
+        upscaled = bicubic(lr, self.scale)
+        before = luma(upscaled)
         after: Tensor = self.network(before)
-        return enlarged + (after - before)
+        return upscaled + (after - before)
 
 
 class Fsrcnn(nn.Module):
@@ -139,9 +139,9 @@ class Vdsr(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Map ``lr`` (B3hw in [0, 1]) to ``sr`` (B3HW); may leave [0, 1]."""
-        enlarged = bicubic(lr, self.scale)
-        residual: Tensor = self.last(self.body(luma(enlarged)))
-        return enlarged + residual
+        upscaled = bicubic(lr, self.scale)
+        residual: Tensor = self.last(self.body(luma(upscaled)))
+        return upscaled + residual
 
 
 class Drcn(nn.Module):
@@ -190,8 +190,8 @@ class Drcn(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """Map ``lr`` (B3hw in [0, 1]) to ``sr`` (B3HW); may leave [0, 1]."""
-        enlarged = bicubic(lr, self.scale)
-        state: Tensor = self.embedding(luma(enlarged))
+        upscaled = bicubic(lr, self.scale)
+        state: Tensor = self.embedding(luma(upscaled))
         residuals = []
         for _ in range(self.recursions):
             state = self.recursion(state)
@@ -200,9 +200,9 @@ class Drcn(nn.Module):
         share = self.share / self.share.sum()
         mean = torch.einsum("r,rbchw->bchw", share, predictions)
         if not self.training or self.supervision == 0:
-            return enlarged + mean
+            return upscaled + mean
         count = len(lr)
         drawn = torch.randint(self.recursions, (count,), device=lr.device)
         supervised = torch.rand(count, device=lr.device) < self.supervision
         single = predictions[drawn, torch.arange(count, device=lr.device)]
-        return enlarged + torch.where(supervised[:, None, None, None], single, mean)
+        return upscaled + torch.where(supervised[:, None, None, None], single, mean)

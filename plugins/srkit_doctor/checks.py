@@ -22,10 +22,11 @@ import srkit
 from srkit import files, plugins, registry
 from srkit.data import sources
 from srkit.errors import SrkitError, escaped
+from srkit.inference.device import cpu_flags
 from srkit_doctor import Finding
 
 PACKAGES = ("torch", "torchvision", "onnxruntime", "openvino", "kornia", "timm", "pillow")
-FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+FLAGS = ("avx2", "avx512f", "avx512_f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 SIDE = 64  # pixels of the image that engines are measured with
 ROUNDS = 5
 
@@ -47,8 +48,7 @@ def hardware() -> Iterator[Finding]:
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     name = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
-    words = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
-    flags = [flag for flag in FLAGS if words and flag in words[1].split()]
+    flags = [flag for flag in FLAGS if flag in cpu_flags()]
     cores = psutil.cpu_count(logical=False) or os.cpu_count()
     what = name[1] if name else platform.processor() or platform.machine()
     known = f" ({', '.join(flags)})" if flags else ""

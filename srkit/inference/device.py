@@ -55,17 +55,16 @@ def may_have_gpu() -> bool:
     return ctypes.util.find_library("nvcuda") is not None
 
 
-@cache
 def cpu_flags() -> frozenset[str]:
     """Return what the processor can: by torch if it is imported, else by Linux, else nothing."""
-    torch = sys.modules.get("torch")
-    if capabilities := getattr(getattr(torch, "cpu", None), "get_capabilities", None):
+    if capabilities := getattr(getattr(_torch(), "cpu", None), "get_capabilities", None):
         return frozenset(name for name, value in capabilities().items() if value is True)
     with contextlib.suppress(OSError):  # elsewhere than on Linux nobody says
         return frozenset(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     return frozenset()
 
 
+@cache
 def has_bf16() -> bool:
     """Return whether this CPU multiplies in bfloat16, by AVX-512 or AMX.
 

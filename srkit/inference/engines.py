@@ -45,8 +45,7 @@ def choose(
     where = _device(device, engine, runner)
     on_cpu = ("fp32", *getattr(runner, "cpu_precisions", ()))
     if precision == AUTO:
-        on_gpu = "fp16" if where.startswith("cuda") else "fp32"
-        precision = on_gpu if where != "cpu" else "fp32"
+        precision = "fp16" if where.startswith("cuda") else "fp32"
     if where == "cpu" and precision not in on_cpu:
         raise OptionError(
             f"precision {precision} is for GPUs; engine '{engine}' computes in "

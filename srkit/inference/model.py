@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, product
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast, overload
 
 import numpy as np
 from PIL import Image
@@ -59,6 +59,15 @@ class Settings:
             raise OptionError(f"consistent results need a scale of 1 or more, not {self.scale:g}")
         if self.tile is not None and self.tile < 1:
             raise OptionError(f"tile must be 1 or more, not {self.tile}")
+
+
+class _Options(TypedDict, total=False):
+    """The fields of `Settings`, as keyword arguments."""
+
+    scale: float | None
+    ensemble: bool
+    consistent: bool
+    tile: int | None
 
 
 @dataclass
@@ -219,45 +228,13 @@ class Model:
         return max(1, BATCH_PIXELS.get(kind, 1 << 16) // (size[0] * size[1]))
 
     @overload
-    def upscale(
-        self,
-        image: Image.Image,
-        *,
-        scale: float | None = ...,
-        ensemble: bool = ...,
-        consistent: bool = ...,
-        tile: int | None = ...,
-    ) -> Image.Image: ...
+    def upscale(self, image: Image.Image, **options: Unpack[_Options]) -> Image.Image: ...
     @overload
-    def upscale(
-        self,
-        image: np.ndarray,
-        *,
-        scale: float | None = ...,
-        ensemble: bool = ...,
-        consistent: bool = ...,
-        tile: int | None = ...,
-    ) -> np.ndarray: ...
+    def upscale(self, image: np.ndarray, **options: Unpack[_Options]) -> np.ndarray: ...
     @overload
-    def upscale(
-        self,
-        image: Tensor,
-        *,
-        scale: float | None = ...,
-        ensemble: bool = ...,
-        consistent: bool = ...,
-        tile: int | None = ...,
-    ) -> Tensor: ...
+    def upscale(self, image: Tensor, **options: Unpack[_Options]) -> Tensor: ...
     @overload
-    def upscale(
-        self,
-        image: Sequence[Any],
-        *,
-        scale: float | None = ...,
-        ensemble: bool = ...,
-        consistent: bool = ...,
-        tile: int | None = ...,
-    ) -> list[Any]: ...
+    def upscale(self, image: Sequence[Any], **options: Unpack[_Options]) -> list[Any]: ...
 
     def upscale(
         self,
