@@ -6,6 +6,7 @@ of all. What is noted counts while its files are there, unchanged.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -55,6 +56,7 @@ class Ledger:
         self.root, self.kind = root, kind
         self.file = root / folder / f"{process}.jsonl"
         self.rows: dict[str, Row] = {}
+        self._torn = False  # whether this process's file ends within a line
         for file in sorted((root / folder).glob("*.jsonl")):
             self._read(file)
 
@@ -62,10 +64,12 @@ class Ledger:
         if file.is_symlink():
             raise InputError(f"{file} is a link; a ledger isn't, remove it")
         try:
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            text = file.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise InputError(f"can't read {file}: {error.strerror or error}") from error
-        for line in lines:
+        if file == self.file:
+            self._torn = bool(text) and not text.endswith("\n")
+        for line in text.splitlines():
             # A kill may have cut a line short: what it stood for is done again.
             with suppress(InputError):
                 row = foreign.parse(line, self.kind, "JSON", str(file))
@@ -110,9 +114,12 @@ class Ledger:
                 "written": time.time_ns(),
             }
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with self.file.open("a+b") as handle:
-                torn = handle.tell() and (handle.seek(-1, os.SEEK_END), handle.read(1))[1] != b"\n"
-                handle.write((b"\n" if torn else b"") + json.dumps(row).encode() + b"\n")
+            # One write, and no look at the file: others may be writing it.
+            line = (b"\n" if self._torn else b"") + json.dumps(row).encode() + b"\n"
+            with self.file.open("ab", buffering=0) as handle:
+                self._torn = handle.write(line) < len(line)
+            if self._torn:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise InputError(f"can't write {self.file}: {error.strerror or error}") from error
 
