@@ -17,9 +17,9 @@ from pathlib import Path
 
 import skimage.data
 from PIL import Image
+from srkit_demo.demo import FACE
 
 import srkit
-from srkit.demo import FACE
 from srkit.evaluation.report import Report
 from srkit.files import atomic
 

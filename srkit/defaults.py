@@ -5,7 +5,6 @@ from __future__ import annotations
 MODEL = "faces"
 GENERAL_MODEL = "lanczos"  # stands in for a model of general photographs
 INTERPOLATIONS = ("nearest", "bicubic", "lanczos")  # generators without weights; bench shows them
-DEMO_RECIPE = "faces-tiny"
 DEGRADATION = "faces-x4"
 PROTOCOL = "paper"
 DETECTOR = "mtcnn"

@@ -360,6 +360,23 @@ def srkit_sources() -> Names:  # type: ignore[empty-body]
 
 
 @hookspec
+def srkit_pair_checks() -> Names:  # type: ignore[empty-body]
+    """Pair checks: ``factory(pairs, scale)`` gives lines on what is wrong with real pairs.
+
+    ``pairs`` is a sequence of (lr, hr) files. ``srkit train --pairs`` shows the lines and goes on.
+    """
+
+
+@hookspec
+def srkit_run_reports() -> Names:  # type: ignore[empty-body]
+    """Run reports: ``factory(folder)`` writes what it makes of a finished run into its folder.
+
+    ``log.jsonl`` there has a JSON object a line, with the ``step`` it belongs to. An
+    `srkit.InputError` is shown, and the run is as good as without the report.
+    """
+
+
+@hookspec
 def srkit_detectors() -> Names:  # type: ignore[empty-body]
     """Detectors of faces: ``factory(*, device, min_size, confidence, max_pixels)``.
 

@@ -121,20 +121,28 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(autouse=True)
-def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs draw no image of themselves, which takes longer than some steps; see `curves`."""
-    from srkit.training import loop
+PLOT = "srkit_curves.plot"
 
-    monkeypatch.setattr(loop, "plot", SimpleNamespace(draw=lambda folder: None))
+
+def draw(folder: Path) -> None:
+    """Stand in for the drawing of a run's image."""
+
+
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch: pytest.MonkeyPatch) -> object:
+    """Runs draw no image of themselves, which takes longer than some steps; see `curves`."""
+    plot = sys.modules.get(PLOT)
+    monkeypatch.setitem(sys.modules, PLOT, SimpleNamespace(draw=draw))  # type: ignore[arg-type]
+    return plot
 
 
 @pytest.fixture
-def curves(_no_curves: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def curves(_no_curves: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs draw themselves as ever."""
-    from srkit.training import loop, plot
-
-    monkeypatch.setattr(loop, "plot", plot)
+    if _no_curves:
+        monkeypatch.setitem(sys.modules, PLOT, _no_curves)
+    else:
+        monkeypatch.delitem(sys.modules, PLOT)
 
 
 @pytest.fixture(scope="session")

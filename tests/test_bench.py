@@ -17,12 +17,12 @@ import torch
 from PIL import Image
 from rich.console import Console, RenderableType
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from srkit_compare.comparison import compare
 from torch import Tensor, nn
 
 import srkit
 from srkit import InputError, Model, registry
 from srkit.evaluation import measure as measuring
-from srkit.evaluation.compare import compare
 from srkit.evaluation.measure import TOLERANCE, measure, ordered
 from srkit.evaluation.methods import REFERENCES, Method, methods
 from srkit.evaluation.protocol import Protocol, fingerprint

@@ -139,7 +139,7 @@ def test_the_help_lists_the_verbs_in_the_order_one_needs_them(cli: Cli) -> None:
     _, out, _ = cli("--help")
     words = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
     assert [word for word in words if word in [verb.name for verb in VERBS]] == words[: len(VERBS)]
-    assert words[:4] == ["train", "upscale", "bench", "compare"]
+    assert words[:4] == ["train", "upscale", "bench", "list"]
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)

@@ -25,6 +25,7 @@ import pytest
 import torch
 from forks import Fork
 from rich.console import Console
+from srkit_curves import plot
 from training import lines, same_tensors, same_within_rounding, tiny, tiny_gan
 
 from srkit import InputError, Recipe, SrkitError, load, registry
@@ -37,7 +38,7 @@ from srkit.errors import ElsewhereError, Interrupted, RecipeError
 from srkit.files import lock
 from srkit.inference import device
 from srkit.models import card, checkpoint
-from srkit.training import distributed, loop, plot, run_folder
+from srkit.training import distributed, loop, run_folder
 from srkit.training.cost import plan
 from srkit.training.loop import STATISTICS_OVER
 from srkit.training.objectives import Objective
@@ -550,7 +551,7 @@ def test_an_image_that_cannot_be_drawn_fails_no_run(
     monkeypatch.setattr(plot, "draw", fail)
     records: list[Mapping[str, Any]] = []
     assert run(tiny(), report=records.append).model.is_file()
-    assert records[-1] == {"step": 6, "event": "no training.png: no room"}
+    assert records[-1] == {"step": 6, "event": "no curves: no room"}
 
 
 @pytest.mark.parametrize("how", ["stopped", "failed"])

@@ -246,6 +246,6 @@ def test_nothing_is_written_over(
     ],
 )
 def test_a_file_is_called_as_the_model_is(model: str, stem: str) -> None:
-    from srkit.cli.export import _stem
+    from srkit_onnx.command import _stem
 
     assert _stem(model) == stem

@@ -251,7 +251,5 @@ def test_a_report_of_odd_values_is_compared_or_refused(tmp_path: Path, cli: Any)
 def test_a_log_that_is_no_log_is_cut_off(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'{"step": 1}\n{"step": 2}\n' + b"[" * 100_000 + b"\n\xff\n")
-    with pytest.raises(InputError, match="line 3 is no record of a run"):
-        run_folder.read_log(log)
     run_folder.cut_log(log, 5)
-    assert [row["step"] for row in run_folder.read_log(log)] == [1, 2]
+    assert log.read_bytes() == b'{"step": 1}\n{"step": 2}\n'

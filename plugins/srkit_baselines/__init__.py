@@ -17,15 +17,13 @@ def srkit_generators() -> dict[str, str]:
         "srresnet": "srkit_baselines.residual:SrResNet",
         "edsr": "srkit_baselines.residual:Edsr",
         "rrdb": "srkit_baselines.residual:Rrdb",
-        "urdgn": "srkit_baselines.faces:Urdgn",
-        "sparnet-light": "srkit_baselines.faces:SparnetLight",
     }
 
 
 @srkit.hookimpl
 def srkit_discriminators() -> dict[str, str]:
     """SRGAN's."""
-    return {"srgan": "srkit_baselines.faces:SrganDiscriminator"}
+    return {"srgan": "srkit_baselines.discriminator:SrganDiscriminator"}
 
 
 @srkit.hookimpl

@@ -5,10 +5,12 @@ import srkit
 
 @srkit.hookimpl
 def srkit_generators() -> dict[str, str]:
-    """A compact residual network, and a larger one that sees the whole face."""
+    """A compact residual network, a larger one that sees the whole face, two of the literature."""
     return {
         "face-residual": "srkit_faces.generator:FaceResidual",
         "face-hourglass": "srkit_faces.hourglass:FaceHourglass",
+        "urdgn": "srkit_faces.literature:Urdgn",
+        "sparnet-light": "srkit_faces.literature:SparnetLight",
     }
 
 

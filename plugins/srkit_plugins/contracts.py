@@ -296,6 +296,34 @@ def report(name: str) -> None:
         require(any(Path(folder).iterdir()), "it writes nothing")
 
 
+def pair_check(name: str) -> None:
+    """Check that sound pairs are no reason for a word."""
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = []
+        for number in range(4):
+            hr = _astronaut().crop((number * 64, 0, number * 64 + 192, 192))
+            files = Path(folder, f"lr{number}.png"), Path(folder, f"hr{number}.png")
+            for file, image in zip(files, (hr.reduce(4), hr), strict=True):
+                image.save(file)
+            pairs.append(files)
+        lines = list(registry.call("pair_checks", name, pairs, 4))
+    require(lines == [], f"it says {lines!r:.200} of sound pairs")
+
+
+def run_report(name: str) -> None:
+    """Check that a run report is written, or says in one line why not."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log.jsonl")
+        log.write_text('{"step": 5, "losses": {"l1": 0.5}}\n')
+        registry.call("run_reports", name, Path(folder))
+        require({*Path(folder).iterdir()} != {log}, "it writes nothing")
+        log.write_text("no record\n" * 2)
+        try:
+            registry.call("run_reports", name, Path(folder))
+        except InputError as error:
+            require("\n" not in str(error), "an error has one line")
+
+
 @cache
 def _bench() -> Any:
     folder = Path(_photos().name)
@@ -337,6 +365,8 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "protocols": protocol,
     "reports": report,
     "sources": source,
+    "pair_checks": pair_check,
+    "run_reports": run_report,
     "detectors": detector,
     "embedders": embedder,
     "face_sets": face_set,
@@ -347,7 +377,7 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "commands": command,
 }
 # Kinds whose factories take what there is to be read, not options.
-CALLED = ("reports", "sources", "face_sets", "readers")
+CALLED = ("reports", "sources", "pair_checks", "run_reports", "face_sets", "readers")
 
 
 def check(kind: str, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-USE, MEASURE, LOOK, MORE = "Train and use", "Measure", "Inspect", "More"
+USE, LOOK, MORE = "Train, use and measure", "Inspect", "More"
 
 
 class Verb(NamedTuple):
@@ -35,19 +35,12 @@ VERBS = (
     Verb(
         "bench",
         "bench:bench",
-        MEASURE,
+        USE,
         "Measure models: image quality, and whether faces stay the same person's.",
         (
             "srkit bench faces --data photos/",
             "srkit bench faces --verify imm --verify-data imm/ --report report/",
         ),
-    ),
-    Verb(
-        "compare",
-        "compare:compare",
-        MEASURE,
-        "Compare two reports of bench, image by image.",
-        ("srkit compare before.json after.json", "srkit compare a/ b/ --json difference.json"),
     ),
     Verb(
         "list",
@@ -69,26 +62,5 @@ VERBS = (
         LOOK,
         "List the registered models.",
         ("srkit models", "srkit info faces"),
-    ),
-    Verb(
-        "degrade",
-        "degrade:degrade",
-        MORE,
-        "Degrade images as in training.",
-        ("srkit degrade photo.jpg lr.png", "srkit degrade photo.jpg sheet.png --recipe faces"),
-    ),
-    Verb(
-        "export",
-        "export:export",
-        MORE,
-        "Write a model as ONNX.",
-        ("srkit export faces", "srkit export runs/mine --out mine.onnx"),
-    ),
-    Verb(
-        "demo",
-        "demo:demo",
-        MORE,
-        "Upscale an astronaut's face from 16x16.",
-        ("srkit demo", "srkit demo --train"),
     ),
 )

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from srkit.data.alignment import misaligned
+from srkit import registry
 from srkit.data.cache import (
     MOST_BROKEN,
     Decoded,
@@ -277,7 +277,8 @@ def open_loader(
     keys = decoded.keys[rows]
     notes = [*notes_on(source), *decoded.notes, *_copies(keys, held_out)]
     if isinstance(train, Pairs) and not rank:
-        notes += misaligned(train)
+        for name in registry.offers("pair_checks"):
+            notes += registry.call("pair_checks", name, train.files, train.scale)
     sampler = Sampler(len(rows), recipe.batch_size, recipe.seed)
     subset = Subset(rows, sampler, mine, recipe.data.flips)
     about: dict[str, Any] = {

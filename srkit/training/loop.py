@@ -29,7 +29,7 @@ from srkit.inference.model import Model
 from srkit.models import checkpoint
 from srkit.models.load import load
 from srkit.recipe import Optimizer, Recipe
-from srkit.training import cost, distributed, plot, run_folder
+from srkit.training import cost, distributed, run_folder
 from srkit.training.distributed import Processes
 from srkit.training.parts import METRICS, Parts, build_parts, compile_networks, rehearse
 from srkit.training.recovery import lr_factor, recover
@@ -66,7 +66,8 @@ class Result:
         facts = [[name, f"{score:.4g}"] for name, score in self.scores.items()]
         facts = [["weights", str(self.model)], ["step", f"{self.step:,}"], *facts]
         folder = self.model.parent
-        drawn = [*sorted(folder.glob("grid-*.png"))[-1:], folder / plot.IMAGE]
+        grids = sorted(folder.glob("grid-*.png"))
+        drawn = [*grids[-1:], *sorted({*folder.glob("*.png")} - {*grids})]
         return notebook.table((), facts) + "".join(map(notebook.picture, drawn))
 
 
@@ -315,10 +316,11 @@ def train(
             _validate(state, validation, folder, best, baseline, grid=False)
         model = folder.save_weights(checkpoint.MODEL, state)
         if processes.main:
-            try:
-                plot.draw(path)
-            except SrkitError as error:  # the weights are there; an image is no reason to fail
-                report({"step": state.step, "event": f"no {plot.IMAGE}: {error}"})
+            for name in registry.offers("run_reports"):
+                try:
+                    registry.call("run_reports", name, path)
+                except SrkitError as error:  # the weights are there: no reason to fail
+                    report({"step": state.step, "event": f"no {name}: {error}"})
         processes.collect(None)  # none leaves while another still works
         assert folder.newest is not None
         return Result(model, path / run_folder.BEST, folder.newest, state.step, state.scores)

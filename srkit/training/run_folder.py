@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -233,49 +233,22 @@ def differences(before: Recipe, after: Recipe) -> list[str]:
 
 
 class _Record(TypedDict):
-    """A line of a log, with what else a step has."""
+    """A line of a log, with whatever else a step has."""
 
     __pydantic_config__ = pydantic.ConfigDict(extra="allow")  # type: ignore[misc]
     step: int
 
 
-def read_log(log: Path) -> list[dict[str, Any]]:
-    """Return a log's records; a torn last line, of a run that is still writing, is left out.
-
-    Raises:
-        InputError: There is no log, or a line of it is no record.
-    """
-    records = list(_records(log))
-    if records and records[-1][1] is None:
-        records.pop()
-    for number, (_, record) in enumerate(records, 1):
-        if record is None:
-            raise InputError(f"{log}: line {number} is no record of a run")
-    return [record for _, record in records if record]
-
-
-def _records(log: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield each line and its record, None where it isn't one.
-
-    Raises:
-        InputError: There is no log.
-    """
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise InputError(f"can't read the log of a run, {log}: {error}") from error
-    for line in lines:
-        try:
-            yield line, {**foreign.parse(line, _Record, "JSON", str(log))}
-        except InputError:
-            yield line, None
-
-
 def cut_log(log: Path, step: int) -> None:
     """Drop the lines of a log that are later than a checkpoint, and a torn last one."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     kept: list[str] = []
-    for line, record in _records(log) if log.is_file() else ():
-        if record is None or record["step"] > step:
+    for line in lines:
+        try:
+            record = foreign.parse(line, _Record, "JSON", str(log))
+        except InputError:
+            break
+        if record["step"] > step:
             break
         kept.append(line)
     write_text(log, "".join(f"{line}\n" for line in kept))

@@ -8,10 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from srkit import defaults
-
 if TYPE_CHECKING:
-    from srkit.demo import Demo
+    from srkit_demo.demo import Demo
 
 
 def demo(
@@ -19,8 +17,13 @@ def demo(
         bool, typer.Option("--train", help="Also train and measure a small model.")
     ] = False,
 ) -> None:
-    """Super-resolve the astronaut's face from 16x16; writes srkit-demo.png."""
-    from srkit import demo as demonstration
+    """Super-resolve the astronaut's face from 16x16; writes srkit-demo.png.
+
+    Examples:
+        srkit demo
+        srkit demo --train
+    """
+    from srkit_demo import demo as demonstration
 
     console = Console(highlight=False)
     if not train:
@@ -28,7 +31,7 @@ def demo(
         return
     from srkit.cli.display import Display
 
-    console.print(f"1. training '{defaults.DEMO_RECIPE}' on squares of scikit-image's photographs")
+    console.print(f"1. training '{demonstration.RECIPE}' on squares of scikit-image's photographs")
     with Display(Console(stderr=True)) as display:
         result, shown, report = demonstration.train_and_measure(display)
     gain = result.scores["psnr"] - result.scores["bicubic_psnr"]

@@ -9,20 +9,29 @@ from typing import Any
 
 import matplotlib.style
 import numpy as np
+import pydantic
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from typing_extensions import TypedDict
 
-from srkit.errors import InputError
+from srkit import InputError, foreign
 from srkit.imaging import codec
-from srkit.training import run_folder
 
-IMAGE = "training.png"
+IMAGE, LOG = "training.png", "log.jsonl"
 SIZE, DPI = (13.5, 8.0), 120
 ROWS = 4  # panels below each other
 STATISTICS = ("d_accuracy", "d_real", "d_fake")
 SMOOTHED = 50  # points, from which on a running mean is drawn over what was logged
+
+
+class _Record(TypedDict):
+    """A line of a log, with whatever else a step has."""
+
+    __pydantic_config__ = pydantic.ConfigDict(extra="allow")  # type: ignore[misc]
+    step: int
+
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 Panels = dict[str, dict[str, Values]]
@@ -40,9 +49,9 @@ def draw(folder: Path) -> Path:
     Raises:
         InputError: There is no log, nothing in it, or the folder can't be written.
     """
-    records = run_folder.read_log(folder / run_folder.LOG)
+    records = read_log(folder / LOG)
     if not (curves := panels(records)):
-        raise InputError(f"{folder / run_folder.LOG}: nothing to draw yet")
+        raise InputError(f"{folder / LOG}: nothing to draw yet")
     grids = sorted(folder.glob("grid-*.png"))
     with matplotlib.style.context("default"):  # whatever the user's own style
         figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
@@ -64,6 +73,26 @@ def draw(folder: Path) -> Path:
         canvas.draw()
     codec.write(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), folder / IMAGE)
     return folder / IMAGE
+
+
+def read_log(log: Path) -> list[dict[str, Any]]:
+    """Return a log's records; a torn last line, of a run that is still writing, is left out.
+
+    Raises:
+        InputError: There is no log, or a line of it is no record.
+    """
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise InputError(f"can't read the log of a run, {log}: {error}") from error
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append({**foreign.parse(line, _Record, "JSON", str(log))})
+        except InputError as error:
+            if number < len(lines):
+                raise InputError(f"{log}: line {number} is no record of a run") from error
+    return records
 
 
 def panels(records: Sequence[Mapping[str, Any]]) -> Panels:

@@ -20,7 +20,12 @@ def export(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a model as ONNX, for images of any size, checked against torch."""
+    """Write a model as ONNX, for images of any size, checked against torch.
+
+    Examples:
+        srkit export faces
+        srkit export runs/mine --out mine.onnx
+    """
     from srkit.inference.conversion import TOLERANCE
     from srkit.models import export as exporting
     from srkit.models.load import find

@@ -7,14 +7,16 @@ peak of their phase correlation; added up over all pairs it is sure where blur h
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from srkit.data.datasets import Pairs
-from srkit.errors import InputError, first_of
+from srkit import InputError
+from srkit.errors import first_of
 from srkit.imaging import codec
 from srkit.readahead import read_ahead
 
@@ -29,7 +31,7 @@ CROP = 256  # pixels of lr in which a shift is looked for
 FARTHEST = 8  # pixels of a shift
 SURE, SURE_OF_ALL = 1.5, 1.1  # how many times as high as no shift's a shift's peak must be
 
-Grey = NDArray[np.floating[Any]]
+Grey: TypeAlias = NDArray[np.floating[Any]]
 
 
 class _Compared(NamedTuple):
@@ -41,11 +43,11 @@ class _Compared(NamedTuple):
     shifts: Grey
 
 
-def misaligned(pairs: Pairs) -> list[str]:
+def misaligned(pairs: Sequence[tuple[Path, Path]], scale: int) -> list[str]:
     """Return lines that name pairs of different scenes, and those whose lr is shifted."""
     count = min(SAMPLE, len(pairs))
-    numbers = [number * len(pairs) // count for number in range(count)]
-    compared = [c for c in read_ahead(lambda n: _compared(pairs, n), numbers) if c]
+    sample = [pairs[number * len(pairs) // count] for number in range(count)]
+    compared = [c for c in read_ahead(lambda pair: _compared(*pair, scale), sample) if c]
     if not compared:
         return []
     down, across = _shift(np.mean([c.shifts for c in compared], axis=0), SURE_OF_ALL)
@@ -76,20 +78,20 @@ def _shift(correlation: Grey, sure: float) -> tuple[int, int]:
     return int(down) - FARTHEST, int(across) - FARTHEST
 
 
-def _compared(pairs: Pairs, number: int) -> _Compared | None:
+def _compared(lr_file: Path, hr_file: Path, scale: int) -> _Compared | None:
     """Compare a pair; one that is broken, small or flat isn't: decoding says what is broken."""
     try:
-        lr, hr = (codec.read(file).rgb.convert("L") for file in pairs.files[number])
+        lr, hr = (codec.read(file).rgb.convert("L") for file in (lr_file, hr_file))
     except InputError:
         return None
-    if hr.size != (lr.width * pairs.scale, lr.height * pairs.scale) or min(lr.size) < LEAST_SIDE:
+    if hr.size != (lr.width * scale, lr.height * scale) or min(lr.size) < LEAST_SIDE:
         return None
     hr = hr.resize(lr.size, Image.Resampling.BOX)
     small = [_small(image) for image in (hr, lr)]
     if min(np.linalg.norm(copy) for copy in small) < LEAST_CONTRAST * SIDE:
         return None
     large, little = (copy.ravel() / np.linalg.norm(copy) for copy in small)
-    return _Compared(pairs.name(number), large, little, _correlation(hr, lr))
+    return _Compared(str(hr_file), large, little, _correlation(hr, lr))
 
 
 def _small(image: Image.Image) -> Grey:

@@ -10,9 +10,9 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
+from srkit_degrade.command import Degradation, sheet
 
 from srkit import registry, seeds
-from srkit.cli.degrade import Degradation, sheet
 from srkit.evaluation.protocol import Protocol
 from srkit.imaging import codec
 

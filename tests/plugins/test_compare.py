@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 from reports import distances, pairs, quality, report
 from rich.console import Console
-
-from srkit import InputError
-from srkit.evaluation import statistics
-from srkit.evaluation.compare import (
+from srkit_compare.comparison import (
     Comparison,
     Part,
     ProtocolMismatch,
     compare,
     compared_pairs,
 )
+
+from srkit import InputError
+from srkit.evaluation import statistics
 from srkit.evaluation.report import Report
 
 Cli = Callable[..., tuple[int, str, str]]

@@ -15,16 +15,14 @@ from rich.console import Console
 from rich.progress import track
 from typing_extensions import TypedDict
 
-from srkit import defaults
-from srkit.cli.lines import failures, show, show_error
-from srkit.errors import InputError, OptionError, escaped
+from srkit import InputError, OptionError, Part, Recipe, parse_setting
+from srkit.errors import escaped
 from srkit.files import lock
-from srkit.recipe import Part, Recipe, parse_setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-DEFAULT = defaults.DEGRADATION
+DEFAULT = "faces-x4"
 KIND = "degradations"
 _GAP = 2  # pixels between the images of a sheet
 
@@ -58,7 +56,12 @@ def degrade(
         bool, typer.Option("--compare", help="Add the original, at the same size.")
     ] = False,
 ) -> None:
-    """Degrade images as in training, to see what a network is asked to undo."""
+    """Degrade images as in training, to see what a network is asked to undo.
+
+    Examples:
+        srkit degrade photo.jpg lr.png
+        srkit degrade photo.jpg sheet.png --recipe faces
+    """
     if degradation and recipe:
         raise InputError("--degradation and --recipe both name a degradation; give one of them")
     from srkit.batch.jobs import plan
@@ -82,16 +85,17 @@ def degrade(
             try:
                 note = _degrade(job.input, outputs, chosen, seed, samples, compare)
             except InputError as error:
-                show_error(error)
+                typer.echo(f"srkit: {escaped(error)}", err=True)
                 failed += 1
                 continue
             if note:
                 text = escaped(note)
                 console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
             for file in outputs:
-                show(file)
+                typer.echo(escaped(file))
     if failed:
-        show_error(failures(failed, len(jobs)))
+        word = "image" if failed == 1 else "images"
+        typer.echo(f"srkit: {failed} {word} of {len(jobs)} failed", err=True)
         raise typer.Exit(1)
 
 

@@ -13,9 +13,9 @@ import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
+from srkit_curves import plot
 
 from srkit import InputError
-from srkit.training import plot, run_folder
 
 
 def line(step: int, **terms: float) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def adversarial(step: int) -> dict[str, Any]:
 def run(folder: Path, records: Iterable[dict[str, Any]], rows: int = 0) -> Path:
     folder.mkdir(exist_ok=True)
     text = "".join(f"{json.dumps(record)}\n" for record in records)
-    (folder / run_folder.LOG).write_text(text, encoding="utf-8")
+    (folder / plot.LOG).write_text(text, encoding="utf-8")
     if rows:
         Image.new("RGB", (64, 16 * rows), "red").save(folder / "grid-00000010.png")
         Image.new("RGB", (64, 16 * rows), "blue").save(folder / "grid-00000020.png")
@@ -107,11 +107,18 @@ def test_equal_runs_give_equal_bytes_and_matplotlib_is_left_alone(tmp_path: Path
     assert not list((tmp_path / "run").glob(".*"))
 
 
+def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"step": 1}\n{"step": 2}\n' + b"[" * 100_000 + b"\n\xff\n")
+    with pytest.raises(InputError, match="line 3 is no record of a run"):
+        plot.read_log(log)
+
+
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     run(tmp_path, [line(10), line(20)])
-    with (tmp_path / run_folder.LOG).open("a", encoding="utf-8") as log:
+    with (tmp_path / plot.LOG).open("a", encoding="utf-8") as log:
         log.write('{"step": 30, "los')
-    assert [record["step"] for record in run_folder.read_log(tmp_path / run_folder.LOG)] == [10, 20]
+    assert [record["step"] for record in plot.read_log(tmp_path / plot.LOG)] == [10, 20]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +133,7 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
 )
 def test_no_log_to_draw_is_one_line(tmp_path: Path, text: str | None, words: str) -> None:
     if text is not None:
-        (tmp_path / run_folder.LOG).write_text(text, encoding="utf-8")
+        (tmp_path / plot.LOG).write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=words) as raised:
         plot.draw(tmp_path)
     assert "\n" not in str(raised.value)

@@ -12,20 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from srkit import defaults, registry
+import srkit
+from srkit import registry
 from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.report import Report
-from srkit.evaluation.run import bench
 from srkit.imaging import codec
-from srkit.imaging.codec import bicubic
-from srkit.inference.model import Model
-from srkit.models.load import load
-from srkit.training.loop import Result, train
-from srkit.training.parts import METRICS
 
 # The face of skimage.data.astronaut() (Eileen Collins; NASA, public domain), with the share of
 # hair and chin that CelebA's framing has.
 FACE = (133, 16, 303, 186)
+RECIPE = "faces-tiny"
+METRICS = ("psnr", "ssim")
 SHOWN = 4  # every pixel of the 64x64 images becomes 4x4 in the side-by-side
 
 
@@ -50,18 +46,21 @@ def astronaut() -> Tensor:
     return codec.to_tensor(codec.frame(photo.crop(FACE), "square", Protocol().size))
 
 
-def demo(file: Path = Path("srkit-demo.png"), *, model: Model | None = None) -> Demo:
+def demo(file: Path = Path("srkit-demo.png"), *, model: srkit.Model | None = None) -> Demo:
     """Degrade the astronaut's face, upscale it, and score it and bicubic.
 
     Args:
         file: Where the side-by-side goes.
         model: The shipped default if None.
     """
-    model = model or load()
+    model = model or srkit.load()
     protocol = Protocol(framing="square")
     hr = astronaut()
     lr = protocol.degrade(hr)
-    results = {"bicubic": bicubic(lr, protocol.scale).clamp(0, 1), model.name: model.upscale(lr)}
+    results = {
+        "bicubic": srkit.bicubic(lr, protocol.scale).clamp(0, 1),
+        model.name: model.upscale(lr),
+    }
     scores = {
         method: {m: float(registry.build("metrics", m)(sr, hr)[0]) for m in METRICS}
         for method, sr in results.items()
@@ -74,7 +73,7 @@ def demo(file: Path = Path("srkit-demo.png"), *, model: Model | None = None) -> 
     return Demo(scores, file)
 
 
-def train_and_measure(report: Callable[[Mapping[str, Any]], None]) -> tuple[Result, Demo, Report]:
+def train_and_measure(report: Callable[[Mapping[str, Any]], None]) -> tuple[Any, Demo, Any]:
     """Train a small generator on the sample photographs, upscale the astronaut, bench.
 
     Args:
@@ -85,16 +84,15 @@ def train_and_measure(report: Callable[[Mapping[str, Any]], None]) -> tuple[Resu
         weights and the shipped ones on squares of the sample photographs' held-out parts.
     """
     from srkit.data.sources import SAMPLES, Samples
-    from srkit.recipe import Data
 
     with tempfile.TemporaryDirectory(prefix="srkit-demo-") as folder:
         run = Path(folder) / "run"
-        result = train(defaults.DEMO_RECIPE, data=SAMPLES, out=run, report=report)
-        fresh = load(result.model)
-        fresh = Model(defaults.DEMO_RECIPE, fresh.generator, fresh.scale, recipe=fresh.recipe)
+        result = srkit.train(RECIPE, data=SAMPLES, out=run, report=report)
+        fresh = srkit.load(result.model)
+        fresh = srkit.Model(RECIPE, fresh.generator, fresh.scale, recipe=fresh.recipe)
         shown = demo(Path("srkit-demo-train.png"), model=fresh)
         photos = Path(folder) / "photos"
-        size = Data().size
+        size = srkit.Data().size
         for number, photo in enumerate(Samples(size, count=20, seed=1, validation=True).squares):
             codec.write(codec.frame(photo, "square", size), photos / f"{number:02d}.png")
-        return result, shown, bench([fresh, load()], data=photos, protocol="square")
+        return result, shown, srkit.bench([fresh, srkit.load()], data=photos, protocol="square")

@@ -19,9 +19,14 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B.json", help="The report to compare with A.")],
     json: Annotated[Path | None, typer.Option(help="JSON file of the comparison.")] = None,
 ) -> None:
-    """Compare two reports image by image; refuse different protocols."""
-    from srkit.evaluation.compare import compare
+    """Compare two reports image by image; refuse different protocols.
+
+    Examples:
+        srkit compare before.json after.json
+        srkit compare a/ b/ --json difference.json
+    """
     from srkit.evaluation.report import Report
+    from srkit_compare.comparison import compare
 
     comparison = compare(Report.read(a), Report.read(b), names=(str(a), str(b)))
     Console().print(comparison.tables())

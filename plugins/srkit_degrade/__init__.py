@@ -1,0 +1,1 @@
+"""``srkit degrade``: what a degradation makes of images."""

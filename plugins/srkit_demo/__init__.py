@@ -1,0 +1,1 @@
+"""``srkit demo``: an astronaut's face from 16x16 pixels."""
