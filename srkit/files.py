@@ -64,7 +64,7 @@ def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
     """
     import filelock  # most that write lock nothing
 
-    new = not folder.exists()
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = filelock.FileLock(folder / name).acquire(timeout=0)
@@ -78,8 +78,8 @@ def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
         finally:
             with suppress(OSError):
                 (folder / name).unlink()  # who has opened it meanwhile sees that it's gone
-                if new:
-                    folder.rmdir()  # if nothing came of it
+                for each in new:
+                    each.rmdir()  # if nothing came of it
 
 
 def sweep(folder: Path, *, below: bool = False) -> None:

@@ -1086,14 +1086,18 @@ def test_a_run_whose_every_step_was_skipped_fails(
 def test_a_run_is_trained_by_one_process(tmp_path: Path, run: Callable[..., Any]) -> None:
     run(tiny(steps=2))
     before = (tmp_path / "run" / run_folder.LOG).read_bytes()
+    nowhere = {"data": tmp_path / "nowhere"}  # the folder is looked at before the photos are
     with lock(tmp_path / "run", run_folder.LOCK):
         with pytest.raises(InputError, match="run is being written by another process"):
-            run(tiny(steps=4), resume=True)
+            run(tiny(steps=4), resume=True, **nowhere)
         with (
             pytest.raises(InputError, match="fresh is being written by another process"),
             lock(tmp_path / "fresh", run_folder.LOCK),
         ):
-            run(tiny(steps=4), out=tmp_path / "fresh")
+            run(tiny(steps=4), out=tmp_path / "fresh", **nowhere)
+    with pytest.raises(InputError, match="nowhere"):
+        run(tiny(steps=4), out=tmp_path / "fresh", **nowhere)
+    assert not (tmp_path / "fresh").exists()
     assert (tmp_path / "run" / run_folder.LOG).read_bytes() == before
     assert run(tiny(steps=4), resume=True).step == 4
 

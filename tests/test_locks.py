@@ -48,7 +48,7 @@ def test_a_crash_sets_a_folder_free(tmp_path: Path) -> None:
 
 def test_a_folder_in_which_nothing_was_written_goes(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
-    for name in ("old", "new"):
+    for name in ("old", "new", "new/below"):
         with lock(tmp_path / name):
             pass
     assert [file.name for file in tmp_path.iterdir()] == ["old"]

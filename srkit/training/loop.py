@@ -196,11 +196,11 @@ def train(
     processes.images_at_once(recipe.batch_size, recipe.accumulate)
     report = report if processes.main else lambda record: None
     folder = RunFolder(path, processes, report, tensorboard=tensorboard)
-    if not resume:
-        processes.by_main(folder.require_free)
-    parts, first = _parts(recipe, processes, path if resume else None, compiled=compiled)
-
     with contextlib.ExitStack() as at_end:  # ends what works in the background, come what may
+        at_end.callback(folder.close)
+        folder.claim(recipe, resume=resume)
+        parts, first = _parts(recipe, processes, path if resume else None, compiled=compiled)
+
         # --- data on the device ------------------------------------------------------------------
         opening = partial(
             open_loader,
@@ -230,7 +230,6 @@ def train(
             state.embedders |= {f"init.{loss}": about for loss, about in embedders.items()}
             state.add_trained_on(first.trained_on)
         state.lr_batches = _batches_for_statistics(state, parts, loader)
-        at_end.callback(folder.close)
         if resume:
             newest = folder.resume(recipe, loader.fingerprint)
             if newest is not None:

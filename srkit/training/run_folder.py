@@ -51,28 +51,48 @@ class RunFolder:
         self.path, self.processes, self.report = path, processes, report
         self.newest: Path | None = None
         self._locked = ExitStack()
+        self._resumed: Checkpoint | None = None
         self._tensorboard = tensorboard
         self._writer: SummaryWriter | None = None
         if tensorboard:
             _summary_writer()  # say early if it isn't there
 
-    def require_free(self) -> None:
-        """See that the folder holds no run yet.
+    def claim(self, recipe: Recipe, *, resume: bool) -> None:
+        """Make and lock the folder; see that it holds no run yet, or the one to go on with.
+
+        Args:
+            recipe: The run's; of one that goes on, only the number of steps may differ.
+            resume: Whether a run goes on.
 
         Raises:
-            InputError: It does.
+            InputError: Another process trains here, the folder can't be written, it holds a run
+                already, or none to resume.
+            RecipeError: The run to resume has another recipe.
         """
-        if (self.path / LOG).exists() or checkpoint.checkpoints(self.path):
-            raise InputError(f"{self.path} already holds a run: use --resume, or another --out")
+        self.processes.by_main(lambda: self._claim(recipe, resume=resume))
+
+    def _claim(self, recipe: Recipe, *, resume: bool) -> None:
+        if resume and not (self.path / RECIPE).is_file():
+            raise InputError(f"{self.path} holds no run to resume")
+        self._locked.enter_context(lock(self.path, LOCK))
+        files = checkpoint.checkpoints(self.path)
+        if not resume:
+            if (self.path / LOG).exists() or files:
+                raise InputError(f"{self.path} already holds a run: use --resume, or another --out")
+            return
+        newest = self._resumed = _newest(files)
+        before = newest.recipe if newest else Recipe.from_file(self.path / RECIPE)
+        if changed := differences(before, recipe):
+            raise RecipeError(f"can't resume {self.path} with another recipe: {'; '.join(changed)}")
+        if newest and newest.step > recipe.steps:
+            raise RecipeError(f"{self.path} is at step {newest.step} already, past {recipe.steps}")
 
     def begin(self, recipe: Recipe, first: Mapping[str, Any]) -> None:
-        """Make the folder, lock it, write the recipe and the first line of the log.
+        """Write the recipe and the first line of the log of a new run.
 
         Raises:
-            InputError: The folder already holds a run, or can't be written.
+            InputError: They can't be written.
         """
-        self._locked.enter_context(lock(self.path, LOCK))
-        self.require_free()
         write_text(self.path / RECIPE, recipe.to_toml())
         write_text(self.path / LOG, json.dumps(first) + "\n")
 
@@ -83,7 +103,7 @@ class RunFolder:
         self._locked.close()
 
     def resume(self, recipe: Recipe, fingerprint: str) -> Checkpoint | None:
-        """Lock the folder, find its newest checkpoint and cut the log back to there.
+        """Cut the log of a claimed folder back to its newest checkpoint.
 
         Args:
             recipe: The run's, but for the number of steps.
@@ -93,30 +113,19 @@ class RunFolder:
             None where the run was ended before its first checkpoint.
 
         Raises:
-            InputError: There is no run here, another process trains it, or it was trained on
-                other photos.
-            RecipeError: The recipe is another one, but for the number of steps.
+            InputError: It was trained on other photos.
         """
         self.newest = self.processes.by_main(lambda: self._resume(recipe, fingerprint))
         return checkpoint.read(self.newest) if self.newest else None
 
     def _resume(self, recipe: Recipe, fingerprint: str) -> Path | None:
-        if not (self.path / RECIPE).is_file():
-            raise InputError(f"{self.path} holds no run to resume")
-        self._locked.enter_context(lock(self.path, LOCK))
-        files = checkpoint.checkpoints(self.path)
-        newest = _newest(files)
-        before = newest.recipe if newest else Recipe.from_file(self.path / RECIPE)
-        if changed := differences(before, recipe):
-            raise RecipeError(f"can't resume {self.path} with another recipe: {'; '.join(changed)}")
-        if newest and newest.step > recipe.steps:
-            raise RecipeError(f"{self.path} is at step {newest.step} already, past {recipe.steps}")
+        newest = self._resumed
         if newest and newest.metadata["data"] != fingerprint:
             raise InputError(f"{self.path} was trained on other photos than these")
         sweep(self.path)
         cut_log(self.path / LOG, newest.step if newest else 0)
         write_text(self.path / RECIPE, recipe.to_toml())
-        return files[-1] if files else None
+        return checkpoint.checkpoints(self.path)[-1] if newest else None
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Add a line to the log, on the disk at once, and report it."""
