@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 import tifffile
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -18,7 +19,7 @@ from test_metadata import CAPTION, GAIN_MAP, REGIONS, XMP, exif_of_a_camera, pho
 
 SIZE = (40, 24)
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "AVIF": ".avif"}
-SUFFIXES |= {"BMP": ".bmp", "GIF": ".gif"}
+SUFFIXES |= {"BMP": ".bmp", "GIF": ".gif", "HEIF": ".heic"}
 C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 GUID = b"0123456789ABCDEF0123456789ABCDEF"
 
@@ -74,6 +75,10 @@ def pixels(colour: tuple[int, int, int] = (200, 100, 50)) -> Image.Image:
     return Image.new("RGB", SIZE, colour)
 
 
+def _heif() -> Any:
+    return pytest.importorskip("pillow_heif", reason="its wheels are under the GPL: no dependency")
+
+
 def encoded(source: str, contents: Contents, image: Image.Image | None = None) -> bytes:
     """Return a file of a format with some contents."""
     stream, options = io.BytesIO(), dict(contents.options)
@@ -94,12 +99,14 @@ def encoded(source: str, contents: Contents, image: Image.Image | None = None) -
         options["extra"] = b"".join(
             segment(name[0], content) for name, content in contents.chunks
         ) + options.pop("extra", b"")
+    elif source == "HEIF":
+        _heif().register_heif_opener()
     (image or pixels()).save(stream, source, **options)
     content = stream.getvalue()
     if source == "PNG":
         chunks = b"".join(png_chunk(*each) for each in contents.chunks)
         content = content[:33] + chunks + content[33:]
-    elif source == "AVIF":
+    elif source in ("AVIF", "HEIF"):
         for name, box in contents.chunks:
             content += struct.pack(">I", len(box) + 8) + name + box
     elif source == "WEBP":
@@ -117,6 +124,8 @@ def _texts(**texts: str) -> Contents:
 
 
 def _profile(source: str) -> bytes:
+    if source == "GIF":
+        return _application(b"ICCRGBG1012", wide())
     if source != "BMP":
         return encoded(source, Contents({"icc_profile": wide()}))
     rows = np.asarray(pixels())[::-1, :, ::-1].tobytes()
@@ -126,6 +135,35 @@ def _profile(source: str) -> bytes:
     start = 14 + 124
     size = start + len(rows) + len(wide())
     return b"BM" + struct.pack("<IHHI", size, 0, 0, start) + head + rows + wide()
+
+
+def _application(name: bytes, content: bytes) -> bytes:
+    """A GIF with what an application puts there, and then the usual loop."""
+    image = encoded("GIF", Contents())
+    start = 13 + 3 * 2 ** ((image[10] & 7) + 1)  # behind the palette
+    pieces = [content[at : at + 255] for at in range(0, len(content), 255)]
+    blocks = b"".join(bytes([len(piece)]) + piece for piece in pieces)
+    loop = b"\x21\xff\x0bNETSCAPE2.0\x03\1\0\0\0"
+    return image[:start] + b"\x21\xff\x0b" + name + blocks + b"\0" + loop + image[start:]
+
+
+def _depth(source: str) -> bytes:
+    if source == "JPEG":
+        return encoded(source, Contents({"xmp": DEPTH}))
+    kind = b"auxC\0\0\0\0urn:mpeg:mpegB:cicp:systems:auxiliary:depth\0"
+    box = struct.pack(">I", len(kind) + 4) + kind
+    content = bytearray(encoded(source, Contents()))
+    at = content.index(b"ipco") - 4
+    at += struct.unpack_from(">I", content, at)[0]
+    for place in range(content.index(b"iloc") + 4, content.index(b"iloc") + 40):
+        (offset,) = struct.unpack_from(">I", content, place)
+        if content.index(b"mdat") < offset < len(content):  # of the pixels, which move
+            struct.pack_into(">I", content, place, offset + len(box))
+    for name in (b"ipco", b"iprp", b"meta"):
+        (size,) = struct.unpack_from(">I", content, content.index(name) - 4)
+        struct.pack_into(">I", content, content.index(name) - 4, size + len(box))
+    content[at:at] = box
+    return bytes(content)
 
 
 def _chunk_colours(source: str) -> bytes:
@@ -175,6 +213,11 @@ def _frames(source: str) -> bytes:
 
 def _further(source: str) -> bytes:
     stream = io.BytesIO()
+    if source == "HEIF":
+        heif = _heif().from_pillow(pixels())
+        heif.add_from_pillow(pixels((0, 0, 200)))
+        heif.save(stream)
+        return stream.getvalue()
     pixels().save(stream, "MPO", save_all=True, append_images=[pixels((0, 0, 200))])
     return stream.getvalue()
 
@@ -182,8 +225,7 @@ def _further(source: str) -> bytes:
 def _gain_map(source: str) -> bytes:
     if source == "JPEG":
         return encoded(source, Contents({"xmp": GAIN_MAP % b""}, chunks=[(b"\xe2", ISO_GAIN_MAP)]))
-    content = encoded(source, Contents())
-    return content.replace(b"pitm", b"tmap", 0) + struct.pack(">I4s4x4s", 16, b"meta", b"tmap")
+    return encoded(source, Contents(chunks=[(b"meta", bytes(4) + b"tmap")]))
 
 
 ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0" + bytes(4)
@@ -202,19 +244,18 @@ def _credentials(source: str) -> bytes:
         "PNG": [(b"caBX", b"jumb")],
         "WEBP": [(b"C2PA", b"jumb")],
         "AVIF": [(b"uuid", C2PA + b"jumb")],
+        "HEIF": [(b"uuid", C2PA + b"jumb")],
     }
     tags = {52_545: b"jumb"} if source == "TIFF" else {}
     return encoded(source, Contents({"xmp": MANIFEST}, tags, lies.get(source, [])))
 
 
 def _unknown(source: str) -> bytes:
-    lies = {"JPEG": b"\xe5", "PNG": b"prVt", "WEBP": b"QQQQ", "AVIF": b"qqqq"}
+    lies = {"JPEG": b"\xe5", "PNG": b"prVt", "WEBP": b"QQQQ", "AVIF": b"qqqq", "HEIF": b"qqqq"}
     if source == "TIFF":
         return encoded(source, Contents(tags={65_000: 7}))
     if source == "GIF":
-        content = encoded(source, Contents())
-        start = 13 + 3 * 2 ** ((content[10] & 7) + 1)  # behind the palette
-        return content[:start] + b"\x21\xff\x0bXMP DataXMP\x03abc\0" + content[start:]
+        return _application(b"XMP DataXMP", b"abc")
     return encoded(source, Contents(chunks=[(lies[source], b"unknown")]))
 
 
@@ -268,7 +309,7 @@ MAKERS: dict[str, Callable[[str], bytes]] = {
     "frames": _frames,
     "gain map": _gain_map,
     "video of a motion photo": _video,
-    "depth map": _xmp(DEPTH),
+    "depth map": _depth,
     "further images (MPF), attached files": _further,
     "Content Credentials (C2PA)": _credentials,
     "description of an OME or ImageJ stack": lambda source: _tiff("ImageJ=1.53\nimages=1\n"),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-SOURCES = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "GIF", "BMP")
+SOURCES = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF", "GIF", "BMP")
 TARGETS = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "BMP")
 KEPT, CORRECTED, NOTED, REFUSED = "kept", "corrected", "dropped with a note", "refused"
 
@@ -75,11 +75,12 @@ class Item:
 
 
 _ALL = " ".join(TARGETS)
-_EXIF = "PNG JPEG TIFF WEBP AVIF"  # formats that hold EXIF, XMP and a profile
+_EXIF = "PNG JPEG TIFF WEBP AVIF HEIF"  # formats that hold EXIF, XMP and a profile
 _C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 ITEMS = (
-    Item("colour profile (ICC)", f"{_EXIF} BMP", _EXIF, "BMP", key="icc_profile"),
-    Item("colours by `cICP`, `cHRM`, `gAMA`", "PNG TIFF AVIF", corrected=_ALL),
+    Item("all of it, without `pillow-heif` or `pi-heif`", "HEIF", refused=True),
+    Item("colour profile (ICC)", f"{_EXIF} BMP GIF", _EXIF, "BMP", key="icc_profile"),
+    Item("colours by `cICP`, `cHRM`, `gAMA`", "PNG TIFF AVIF HEIF", corrected=_ALL),
     Item("HDR: `cICP` of PQ or HLG, `mDCV`, `cLLI`", "PNG", "PNG", key="hdr", what="HDR colours"),
     Item("EXIF", _EXIF, corrected=_EXIF, key="exif", what="EXIF"),
     Item(
@@ -135,26 +136,34 @@ ITEMS = (
     Item("frames", "GIF PNG WEBP AVIF", refused=True),
     Item(
         "gain map",
-        "JPEG AVIF",
+        "JPEG AVIF HEIF",
         what="its gain map was",
         xmp=(("http://ns.adobe.com/hdr-gain-map/1.0/", None), (_APPLE + "HDRGainMap/1.0/", None)),
-        parts=(("JPEG", "APP2", b"urn:iso:std:iso:ts:21496"), ("AVIF", "tmap", b"")),
+        parts=(
+            ("JPEG", "APP2", b"urn:iso:std:iso:ts:21496"),
+            ("AVIF", "tmap", b""),
+            ("AVIF", "aux", b"urn:com:apple:photo:2020:aux:hdrgainmap"),
+        ),
     ),
     Item(
         "video of a motion photo",
-        "JPEG AVIF",
+        "JPEG AVIF HEIF",
         what="its video was",
         parts=(("JPEG", "video", b""), ("AVIF", "mpvd", b"")),
     ),
     Item(
         "depth map",
-        "JPEG",
+        "JPEG AVIF HEIF",
         what="its depth map was",
         xmp=((_GOOGLE + "depthmap/", None), (_APPLE + "depthData/1.0/", None)),
+        parts=(
+            ("AVIF", "aux", b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth"),
+            ("AVIF", "aux", b"urn:mpeg:hevc:2015:auxid:2"),
+        ),
     ),
     Item(
         "further images (MPF), attached files",
-        "JPEG",
+        "JPEG HEIF",
         what="all images but the first were",
         xmp=((_GOOGLE + "image/", None), (_GOOGLE + "audio/", None)),
         parts=(("JPEG", "APP2", b"MPF\0"), ("JPEG", "image", b"")),

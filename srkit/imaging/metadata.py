@@ -172,9 +172,6 @@ def _read_parts(about: Metadata, image: Any, contents: Sequence[parts.Part], fam
         about.notes += [item.note for item in items]
         if not items and not parts.is_read(family, (name, content)):
             unread.append(name)
-    kind, *_ = image.info.get("extension") or (b"",)
-    if family == "GIF" and not kind.startswith(b"NETSCAPE"):
-        unread.append(kind.decode("latin-1"))
     about.unknown(unread)
     if family not in (*carried.SOURCES, ""):
         about.notes.append(f"of {family}, only pixels, profile and resolution are read for sure")
@@ -209,6 +206,8 @@ def _read_colours(
     profile, cicp = info.get("icc_profile"), hdr.pop("cICP", None) or info.get("cicp")
     if image.format in ("AVIF", "HEIF") and not profile:
         cicp = parts.cicp(by_name.get("meta", b""))
+    elif image.format == "GIF":
+        profile = by_name.get("ICCRGBG1012")
     elif image.format == "BMP" and stream:
         profile = _bmp_profile(stream)
     elif image.format in ("JPEG", "MPO") and not profile and _is_adobe_rgb(about.info.get("exif")):

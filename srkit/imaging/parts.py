@@ -11,6 +11,8 @@ Part = tuple[str, bytes]  # its name, and what is in it, but for pixels
 IPTC_BLOCK = 0x0404  # of the blocks that Photoshop puts into a file
 _MARKER = re.compile(rb"\xff([^\0\xd0-\xd7\xff])")  # not those within compressed data
 _VIDEO = re.compile(rb"ftyp(mp4|isom|iso\d|qt  |M4V |avc1|MSNV)|MotionPhoto_Data")
+_AUXILIARY = re.compile(rb"auxC\0{4}(urn:[ -~]+)")  # images that belong to another
+_ALPHA = {b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1"}
 _LONGEST = 2**24  # bytes of a part that are read
 _PIXELS = ("IDAT", "fdAT", "VP8 ", "VP8L", "ALPH", "ANMF", "mdat")
 # Parts that are read, or that say how pixels lie; what is in others is left out, and named.
@@ -20,6 +22,7 @@ _READ = {
     "JPEG": "APP0 APP14 COM",
     "WEBP": "VP8 VP8L VP8X ALPH ICCP EXIF XMP",
     "AVIF": "ftyp meta mdat free skip",
+    "GIF": "NETSCAPE2.0 ICCRGBG1012",
 }
 _SEGMENTS = (b"Exif\0", b"http://ns.adobe.com/", b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0")
 
@@ -29,7 +32,7 @@ def of(stream: BinaryIO, format_name: str) -> list[Part]:
 
     A file that ends early has the parts until there.
     """
-    walk = {"PNG": _chunks, "JPEG": _segments, "WEBP": _riff, "AVIF": _boxes}
+    walk = {"PNG": _chunks, "JPEG": _segments, "WEBP": _riff, "AVIF": _boxes, "GIF": _gif}
     stream.seek(0)
     return list(walk[format_name](stream)) if format_name in walk else []
 
@@ -71,6 +74,30 @@ def _boxes(stream: BinaryIO) -> Iterator[Part]:
             yield name, content
             if name == "meta" and b"tmap" in content:
                 yield "tmap", b""
+            for kind in set(_AUXILIARY.findall(content) if name == "meta" else ()) - _ALPHA:
+                yield "aux", kind
+
+
+def _gif(stream: BinaryIO) -> Iterator[Part]:
+    """Yield what applications have put into a GIF (89a, section 26), and what follows it."""
+    stream.seek(10)
+    _skip_palette(stream, 2)
+    while (kind := stream.read(1)) in (b"!", b","):
+        label = stream.read(1) if kind == b"!" else b""
+        if not label:
+            stream.seek(8, 1)
+            _skip_palette(stream, 1)
+        content = b"".join(iter(lambda: stream.read(ord(stream.read(1) or b"\0")), b""))
+        if label == b"\xff":
+            yield content[:11].decode("latin-1"), content[11:]
+    if stream.read(_LONGEST).strip(b"\0"):
+        yield "trailer", b""
+
+
+def _skip_palette(stream: BinaryIO, more: int) -> None:
+    """Skip flags, further bytes, and the palette that the flags may announce."""
+    flags = ord(stream.read(1) or b"\0")
+    stream.seek(more + (3 << (flags & 7) + 1 if flags & 128 else 0), 1)
 
 
 def _content(stream: BinaryIO, name: bytes, length: int, more: int) -> Iterator[Part]:
