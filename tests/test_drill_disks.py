@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import verbs
-from verbs import CASES, begun, contents, copied
+from verbs import CASES, begun, copied, same
 
 pytestmark = pytest.mark.drill
 
@@ -53,31 +53,30 @@ def ended(folder: Path, name: str, before: Callable[[], object] = lambda: None) 
 
 
 @pytest.fixture(scope="module")
-def whole(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], object]:
-    def run(name: str) -> object:
+def whole(
+    given: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], dict[str, object]]:
+    def run(name: str) -> dict[str, object]:
         folder = copied(given, tmp_path_factory.mktemp(name) / "x")
         status, err = ended(folder, name)
         assert status == 0, err
-        return contents(CASES[name].whole)(folder)
+        return CASES[name].whole(folder)
 
     return run
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "demo"])
 def test_a_disk_that_fills_holds_whole_files(
-    name: str, given: Path, whole: Callable[[str], object], tmp_path: Path
+    name: str, given: Path, whole: Callable[[str], dict[str, object]], tmp_path: Path
 ) -> None:
     files = whole(name)
-    assert isinstance(files, dict)
     failed = 0
     for size in SIZES:
         folder = copied(given, tmp_path / str(size))
         (folder / "out").mkdir()
         with disk(folder / "out", f"size={size}k"):
             status, _ = ended(folder, name)
-            there = contents(CASES[name].whole)(folder)
-            assert isinstance(there, dict)
-            assert there.items() <= files.items()
+            assert same(CASES[name].whole(folder), files)
         failed += status != 0
     assert failed
 
@@ -95,13 +94,13 @@ def test_a_disk_that_cannot_be_written_is_one_line(name: str, given: Path, tmp_p
 
 @pytest.mark.parametrize("name", CASES)
 def test_few_files_may_be_open(
-    name: str, given: Path, whole: Callable[[str], object], tmp_path: Path
+    name: str, given: Path, whole: Callable[[str], dict[str, object]], tmp_path: Path
 ) -> None:
     folder = copied(given, tmp_path / "x")
     limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))  # noqa: E731
     status, err = ended(folder, name, before=limit)
     assert status == 0, err
-    assert contents(CASES[name].whole)(folder) == whole(name)
+    assert CASES[name].whole(folder) == whole(name)
 
 
 @pytest.mark.parametrize("name", CASES)

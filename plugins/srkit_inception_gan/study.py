@@ -78,8 +78,8 @@ def paper(
     study = Study(chosen, seeds, changes, data, verify_data, out, device)
     budget = "" if steps else time_budget or "2h"
     study.require_settings()
-    runs = study.runs(study.plan(steps or [], budget))
     with lock(out):
+        runs = study.runs(study.plan(steps or [], budget))
         if seeds == 1:
             _report("one seed: no claim can be decided; --seeds 2 trains everything twice")
         for number, run in enumerate(runs, 1):
@@ -173,9 +173,7 @@ class Study:
             self._bench([], limit=1)
             each = [*steps] * len(self.scenarios) if len(steps) == 1 else steps
             each = each or self._steps_within(budget)
-            with lock(self.out):
-                if not file.is_file():  # another has not begun meanwhile
-                    write_text(file, json.dumps({"options": options, "steps": each}) + "\n")
+            write_text(file, json.dumps({"options": options, "steps": each}) + "\n")
         plan = foreign.read(file, Plan, "JSON")
         for key, value in options.items():
             if (before := plan["options"].get(key)) != value:

@@ -24,6 +24,7 @@ from psutil import pid_exists
 
 from srkit import InputError, OptionError, SrkitError
 from srkit.errors import Interrupted, terminated_as_interrupted
+from srkit.files import lock
 from srkit.imaging import codec
 from srkit.readahead import cpus
 from srkit_ray.plan import Shard, begin, plan, require_empty, summary
@@ -97,7 +98,7 @@ def upscale_dataset(
         on_shard(f"{shard.name}{ending}", outcome, len(planned.shards), before)
 
     try:
-        with cluster(address, workers or 1) as ray, terminated_as_interrupted():
+        with lock(out), cluster(address, workers or 1) as ray, terminated_as_interrupted():
             resources = ray.cluster_resources()
             gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
             if device == "cuda" and not gpus:

@@ -52,6 +52,7 @@ def export(model: Model, file: Path, *, force: bool = False) -> Exported:
     proto, difference = converted(model)
     for key, value in described(model).items():
         proto.metadata_props.add(key=f"srkit.{key}", value=value)
+    require_free(file, force=force)  # another may have written it meanwhile
     try:
         with atomic(file) as temporary:
             temporary.write_bytes(proto.SerializeToString(deterministic=True))
