@@ -179,7 +179,10 @@ def test_files_that_are_no_images_are_named_and_all_images_taken(
     assert sorted(ignored) == ["README", "clip.mov", "clip2.MOV"]
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".gif"])
+PIPED = [pytest.param(suffix, marks=pytest.mark.long) for suffix in (".jpg", ".webp", ".gif")]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", *PIPED])
 def test_an_image_goes_through_a_pipe(
     tmp_path: Path, crops: Crops, cli: Cli, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:

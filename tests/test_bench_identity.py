@@ -807,6 +807,7 @@ def facenet(data_root: Path) -> Any:
     return registry.build("embedders", "facenet", weights=str(weights))
 
 
+@pytest.mark.long
 def test_distances_on_real_faces_are_what_another_implementation_measured(
     data_root: Path, facenet: Any, store: Store
 ) -> None:

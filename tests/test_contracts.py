@@ -67,7 +67,9 @@ def test_every_name_is_importable_and_described(kind: str, name: str) -> None:
     assert all(str(option).startswith(option.name) for option in registry.options(kind, name))
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize(
+    "scale", [4, *(pytest.param(scale, marks=pytest.mark.long) for scale in (2, 8))]
+)
 @pytest.mark.parametrize("name", offered("generators"))
 def test_generators(name: str, scale: int) -> None:
     options = small("generators", name)
@@ -93,6 +95,7 @@ OURS = ("face-hourglass", "face-residual", "inception-residual")
 
 
 @pytest.mark.parametrize("name", OURS)  # others are large: small ones show the same
+@pytest.mark.long
 def test_generators_at_full_size(name: str) -> None:
     testing.check_generator(registry.build("generators", name, scale=4), scale=4, side=8)
 

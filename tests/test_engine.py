@@ -885,6 +885,7 @@ if processes.main:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux")
+@pytest.mark.long
 def test_no_thread_of_the_group_outlives_it() -> None:
     command = [sys.executable, "-c", LEAVING]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)

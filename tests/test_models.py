@@ -467,6 +467,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "graphs"
 
 
+@pytest.mark.long
 def test_by_onnx_runtime_a_network_is_converted_once_and_gives_the_same(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,7 +74,7 @@ LOGS = [
     [{"step": 0, "event": "start"}, *map(adversarial, range(1, 40)), judged(40)],
     [line(50), line(100, l1=math.inf), line(150, l1=math.nan)],
     [line(n, l1=0.0) for n in range(1, 30)],
-    [adversarial(n) | (judged(n) if n % 2 else {}) for n in range(1, 1000)],
+    [adversarial(n) | (judged(n) if n % 2 else {}) for n in range(1, 200)],
     [line(n, **{"$a_very^long" * 3: 1e-9 * n}) for n in range(1, 30)],
 ]
 
@@ -96,6 +96,7 @@ def test_the_newest_grid_is_drawn(tmp_path: Path) -> None:
     assert not (pixels == (255, 0, 0)).all(axis=2).any()
 
 
+@pytest.mark.long
 def test_equal_runs_give_equal_bytes_and_matplotlib_is_left_alone(tmp_path: Path) -> None:
     records = [adversarial(n) for n in range(1, 60)] + [judged(60)]
     first = plot.draw(run(tmp_path / "run", records, rows=6)).read_bytes()

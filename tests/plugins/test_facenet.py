@@ -134,6 +134,7 @@ def test_being_faster_changes_no_embedding(
     assert torch.allclose(ours(images), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.long
 def test_being_faster_changes_no_gradient(
     pair: tuple[FaceNet, nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:

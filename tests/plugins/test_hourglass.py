@@ -65,7 +65,7 @@ def test_another_scale_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-x8"])
 def test_a_short_run_of_each_recipe_trains(name: str, tmp_path: Path) -> None:
-    recipe = registry.build("recipes", name).changed({"steps": 2, "batch_size": 4})
+    recipe = registry.build("recipes", name).changed({"steps": 2, "batch_size": 2})
     result = train(recipe, data="samples", out=tmp_path / "run", device="cpu")
     assert result.scores["psnr"] == pytest.approx(result.scores["bicubic_psnr"], abs=0.5)
 

@@ -334,6 +334,7 @@ def discrepancy(a: np.ndarray, b: np.ndarray) -> float:
     return within / (n * (n - 1)) - 2 * across / n**2
 
 
+@pytest.mark.long
 def test_fid_and_kid_end_to_end_whatever_the_order_and_the_batches(files: dict[type, Path]) -> None:
     sr, hr = random_pair(2, 64)
     sr[1] = sr[1] * 1.4 - 0.2  # leaves [0, 1]

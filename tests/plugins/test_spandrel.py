@@ -59,6 +59,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+SLOW = ("aurasr", "ipt")
+
+
 def made(build: Callable[[], nn.Module]) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of networks that are built here, not by a user
@@ -85,7 +88,10 @@ def taken(file: Path) -> Community:
 # --- the generators' contract -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.long if n in SLOW else ()) for n in NETWORKS],
+)
 def test_a_network_keeps_the_generators_contract(
     name: str, file: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
