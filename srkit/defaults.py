@@ -10,5 +10,11 @@ PROTOCOL = "paper"
 DETECTOR = "mtcnn"
 EMBEDDER = "facenet"
 READER_OF_ONNX = "onnx"
+# Commands in the order in which one needs them, by their group in `srkit --help`.
+COMMANDS = {
+    "compare": "Measure",
+    **dict.fromkeys(("list", "info", "models", "plugins", "doctor"), "Inspect"),
+    **dict.fromkeys(("prepare", "degrade", "export", "demo"), "More"),
+}
 CPU_ENGINE = "onnxruntime"
 BF16_ENGINE = "openvino"  # on CPUs that have bfloat16 in hardware

@@ -17,7 +17,9 @@ def demo(
         bool, typer.Option("--train", help="Also train and measure a small model.")
     ] = False,
 ) -> None:
-    """Super-resolve the astronaut's face from 16x16; writes srkit-demo.png.
+    """Super-resolve an astronaut's face from 16x16.
+
+    Writes LR, bicubic, the result and HR, side by side, into srkit-demo.png.
 
     Examples:
         srkit demo

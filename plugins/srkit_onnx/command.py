@@ -20,7 +20,9 @@ def export(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a model as ONNX, for images of any size, checked against torch.
+    """Write a model as ONNX, for images of any size.
+
+    The file is checked against torch.
 
     Examples:
         srkit export faces

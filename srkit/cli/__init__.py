@@ -65,7 +65,7 @@ def build_app(called: str | None = None) -> typer.Typer:
     if called not in names:
         from srkit.cli import commands
 
-        commands.add(app, taken=names)
+        commands.add(app, names, called or "")
     return app
 
 

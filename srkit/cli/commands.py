@@ -12,14 +12,20 @@ import typer
 import typer.core
 from typer.models import DefaultPlaceholder
 
-from srkit import plugins
+from srkit import defaults, plugins
 from srkit.cli import help  # noqa: A004
 from srkit.cli.verbs import MORE
 from srkit.errors import NameClashError, PluginError
 
 
-def add(app: typer.Typer, taken: Container[str]) -> None:
-    """Register a stand-in for every plugin's command; our own verbs can't be replaced."""
+def add(app: typer.Typer, taken: Container[str], called: str = "") -> None:
+    """Register a stand-in for every plugin's command; our own verbs can't be replaced.
+
+    Args:
+        app: Gets the commands.
+        taken: Names of the verbs.
+        called: The only command whose help is of interest, ``""`` for all.
+    """
     providers_by_name: dict[str, list[tuple[EntryPoint, plugins.Plugin]]] = {}
     for entry_point, plugin in plugins.declared(plugins.COMMANDS_GROUP):
         if not plugins.wanted(plugin.distribution):
@@ -31,13 +37,18 @@ def add(app: typer.Typer, taken: Container[str]) -> None:
             plugins.report(plugin, f"command '{entry_point.name}' is srkit's own")
             continue
         providers_by_name.setdefault(entry_point.name, []).append((entry_point, plugin))
-    for name, providers in providers_by_name.items():
+    order = {name: place for place, name in enumerate(defaults.COMMANDS)}
+    names = sorted(providers_by_name, key=lambda name: order.get(name, len(order)))
+    for name in names if called not in names else [called]:
+        providers = providers_by_name[name]
         entry_point, plugin = providers[0]
         owners = " and ".join(f"{p.distribution} {p.version}" for _, p in providers)
         app.command(
             name,
             help=_summary(entry_point) or f"A command of {owners}.",
-            rich_help_panel=MORE if plugin.built_in else "Commands of other plugins",
+            rich_help_panel=defaults.COMMANDS.get(name, MORE)
+            if plugin.built_in
+            else "Commands of other plugins",
             add_help_option=False,
             context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
         )(_clash(name, owners) if len(providers) > 1 else _stand_in(entry_point, plugin))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-USE, LOOK, MORE = "Train, use and measure", "Inspect", "More"
+USE, MEASURE, MORE = "Train and use", "Measure", "More"
 
 
 class Verb(NamedTuple):
@@ -35,32 +35,11 @@ VERBS = (
     Verb(
         "bench",
         "bench:bench",
-        USE,
+        MEASURE,
         "Measure models: image quality, and whether faces stay the same person's.",
         (
             "srkit bench faces --data photos/",
             "srkit bench faces --verify imm --verify-data imm/ --report report/",
         ),
-    ),
-    Verb(
-        "list",
-        "inspect:list_parts",
-        LOOK,
-        "List what is available, and who provides it.",
-        ("srkit list recipes", "srkit list losses --long"),
-    ),
-    Verb(
-        "info",
-        "inspect:info",
-        LOOK,
-        "Show all that is known of a name or a model.",
-        ("srkit info inception-gan", "srkit info runs/faces-tiny"),
-    ),
-    Verb(
-        "models",
-        "inspect:models",
-        LOOK,
-        "List the registered models.",
-        ("srkit models", "srkit info faces"),
     ),
 )

@@ -28,11 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 class TooManyBrokenError(InputError):
-    """So many images can't be read that something else must be wrong.
-
-    Attributes:
-        broken: One message for each broken image.
-    """
+    """So many images can't be read that something else must be wrong; ``broken`` names them."""
 
     def __init__(self, broken: list[str], tried: int) -> None:
         self.broken = tuple(broken)
@@ -87,13 +83,8 @@ def decode(
 ) -> Decoded:
     """Return a dataset's images from the cache, or decode them and store them there.
 
-    A disk that can't be written, or is full, is a note and no error.
-
-    Args:
-        dataset: Not empty.
-        folder: The cache; None for none.
-        pixels: Whether the pixels are wanted, or only the rest.
-        progress: Called with the number of images done and of all.
+    A disk that can't be written, or is full, is a note and no error. Without ``pixels`` only the
+    rest is wanted. ``progress`` gets the number of images done and of all.
 
     Raises:
         InputError: More than a tenth of the images are broken (`TooManyBrokenError`), they are

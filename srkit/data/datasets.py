@@ -24,12 +24,7 @@ from srkit.recipe import Data
 
 @dataclass(frozen=True)
 class Layout:
-    """How an image lies in memory: its hr, then its lr if the data are pairs; uint8.
-
-    Attributes:
-        size: Side of hr.
-        lr_size: Side of lr; 0 where there is none.
-    """
+    """How an image lies in memory: hr, then lr if the data are pairs; uint8, squares of a side."""
 
     size: int
     lr_size: int = 0
@@ -50,12 +45,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """A source's images, framed.
-
-    Attributes:
-        source: Encoded images.
-        data: Framing and size.
-    """
+    """A source's images, framed."""
 
     source: Source
     data: Data
@@ -99,12 +89,8 @@ class Pairs:
     """Pairs of files, cut into aligned squares; nothing is resampled.
 
     Resampling either image would change the degradation that the pair is there to show, so an
-    hr larger than ``size`` gives a centred grid of squares that touch and don't overlap.
-
-    Attributes:
-        files: (lr, hr), in their order.
-        size: Side of an hr square.
-        scale: Scale of hr to lr.
+    hr larger than ``size`` gives a centred grid of squares that touch and don't overlap. ``files``
+    are (lr, hr).
     """
 
     files: tuple[tuple[Path, Path], ...]
@@ -210,11 +196,6 @@ def photo_keys(photo: Path, framing: str) -> Tensor:
 
 def framed(name: str, image: Path | bytes, data: Data) -> np.ndarray:
     """Decode and frame one image, uint8, 1 x `Layout.bytes`.
-
-    Args:
-        name: What messages call it.
-        image: Its file, or the bytes of one.
-        data: Framing and size.
 
     Raises:
         InputError: It is broken; the message begins with ``name``.

@@ -19,10 +19,8 @@ def jittered(batch: Batch, recipe: Recipe, step: int) -> Batch:
     and the step. A batch of larger images keeps the first of its photos, so that the number of
     pixels stays about the same. Other framings are left as they are.
 
-    Args:
-        batch: Photos as `Batch.hr`, ``b3PP`` with P the recipe's ``photo_size``.
-        recipe: Seed and ``data``.
-        step: Training steps done before.
+    ``batch.hr`` holds photos, ``b3PP`` with P the recipe's ``photo_size``; ``step`` is the number
+    of training steps done before.
     """
     data = recipe.data
     if data.framing != "jitter":

@@ -54,12 +54,9 @@ Storage = Literal["auto", "memory", "stream"]
 
 @dataclass(frozen=True)
 class Images:
-    """HR images as one uint8 stack, with their real LR ones if there are any.
+    """HR images, uint8 ``N3HW``, with their real LR ones (``N3hw``) if there are any.
 
-    Attributes:
-        pixels: uint8, ``N3HW``.
-        broken: A message for each image that can't be read.
-        lr: uint8, ``N3hw``, where the data are pairs.
+    ``broken`` has a message for each image that can't be read.
     """
 
     pixels: Tensor
@@ -172,12 +169,7 @@ def _sent(host: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(kw_only=True)
 class StreamLoader(Loader):
-    """Batches that worker processes decode while the device computes those before.
-
-    Attributes:
-        reader: What the workers do.
-        workers: Number of processes; 0 decodes in this one.
-    """
+    """Batches that worker processes (0: this one) decode while the device computes others."""
 
     reader: Reader
     workers: int

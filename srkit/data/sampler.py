@@ -63,15 +63,9 @@ class Sampler:
         return index[0], keys[0]
 
     def span(self, start: int, batches: int, rows: range) -> tuple[Tensor, Tensor]:
-        """Return (indices, keys) of some rows of the batches from ``start`` on.
+        """Return (indices, keys) of these rows of the batches from ``start``, from 0, on.
 
-        Args:
-            start: The first batch, counted from 0.
-            batches: Their number.
-            rows: Consecutive rows of each.
-
-        Returns:
-            int64, shape ``batches`` x ``len(rows)``.
+        Both are int64, ``batches`` x ``len(rows)``.
         """
         steps = torch.arange(start, start + batches)[:, None]
         places = (steps * self.batch_size + torch.arange(rows.start, rows.stop)).flatten()
@@ -97,13 +91,9 @@ def noise_seeds(keys: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Subset:
-    """Which images of a set train, and how they are drawn into batches.
+    """Which images of a set train (``rows``, int64), and how they are drawn into batches.
 
-    Attributes:
-        rows: int64: places of the training images in the set, in their order.
-        sampler: Sampler over as many images.
-        mine: This process's rows of a batch.
-        flips: Whether half of them are mirrored.
+    ``mine`` are this process's rows of a batch; with ``flips`` half of them are mirrored.
     """
 
     rows: Tensor

@@ -28,12 +28,7 @@ SAMPLE_PHOTOS = ("chelsea", "coffee", "rocket", "retina", "immunohistochemistry"
 
 @dataclass(frozen=True)
 class Files:
-    """Image files.
-
-    Attributes:
-        files: Paths, in their order.
-        held_out: Those to validate on, if there is a split for them.
-    """
+    """Image files, and those to validate on if there is a split for them."""
 
     files: tuple[Path, ...]
     held_out: Source | None = None

@@ -37,10 +37,7 @@ HostBatch: TypeAlias = tuple[Tensor, Tensor, Tensor, list[str]]
 class DatasetReader:
     """Batches of images decoded by number.
 
-    Attributes:
-        dataset: All images.
-        places: int64, rows x 2: which image, and which of its rows, each row is.
-        subset: Which rows train.
+    ``places`` (int64, rows x 2) says which image, and which of its rows, each row is.
     """
 
     dataset: Dataset
@@ -157,11 +154,7 @@ class _Batches(IterableDataset[Any]):
 def in_workers(reader: Reader, start: int, workers: int, *, pin: bool) -> Generator[HostBatch]:
     """Yield batch ``start`` and all after it, made by worker processes; end them when closed.
 
-    Args:
-        reader: What the workers do.
-        start: The first batch, counted from 0.
-        workers: Number of processes; 0 works in this one.
-        pin: Whether batches go into memory from which a GPU copies while it computes.
+    No ``workers`` is this process. ``pin`` puts batches where a GPU copies from while it computes.
 
     Raises:
         InputError: What the reader raises.

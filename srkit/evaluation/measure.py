@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -131,8 +132,7 @@ def measure(
         set_metrics=_about("set_metrics", runs[0].set_metrics),
         set_scores={run.method.name: run.set_scores() for run in runs if run.set_metrics},
         seconds={
-            method.name: sum(scores[image.sha256][method.name]["seconds"] for image in images)
-            / len(images)
+            method.name: fmean(scores[image.sha256][method.name]["seconds"] for image in images)
             for method in methods
             if method.timed
         },
@@ -160,12 +160,7 @@ def rendered(
 ) -> dict[str, Pixels]:
     """Return an image by every method: LR (``hw3``), the methods, HR, uint8, ``HW3``.
 
-    Args:
-        quality: Scores of these methods on these files.
-        methods: All methods.
-        files: All files, in any order.
-        protocol: The protocol of the scores.
-        index: Index of the image in the quality's.
+    ``index`` is the image's in ``quality``, which these methods have on these files.
 
     Raises:
         InputError: The file can't be read any more.
@@ -299,12 +294,7 @@ class Scorer:
         return {name: self._built("set_metrics", name) for name in self.protocol.set_metrics}
 
     def __call__(self, sr: Tensor, hr: Tensor, lr: Tensor) -> list[Scores]:
-        """Return the scores of each image.
-
-        Args:
-            sr: ``B3HW``, 8-bit values in [0, 1].
-            hr: The originals, likewise.
-            lr: ``B3hw``; neither it nor ``redegraded`` loses the border.
+        """Return the scores of each image of 8-bit values; lr keeps its border.
 
         Raises:
             InputError: Images are too small for a metric.

@@ -59,15 +59,11 @@ class Method:
     timed: bool = True
 
     def __call__(self, lr: Tensor, shape: torch.Size | None = None) -> Tensor:
-        """Return sr as a file would hold it: clamped, and rounded to 8 bits.
-
-        Args:
-            lr: ``B3hw`` in [0, 1].
-            shape: The shape that sr must have.
+        """Return sr of lr, ``B3hw`` in [0, 1], as a file would hold it: clamped, of 8 bits.
 
         Raises:
             InputError: It can't upscale images of this size, as a network with windows may, or
-                sr has another shape.
+                sr has another than this ``shape``.
         """
         size = f"{lr.shape[-1]}x{lr.shape[-2]}"
         try:
@@ -85,9 +81,7 @@ class Method:
 def references(scale: int, *, by_pillow: bool = False) -> list[Method]:
     """Return nearest neighbour, bicubic and Lanczos interpolation.
 
-    Args:
-        scale: Upscaling factor.
-        by_pillow: Pillow computes the latter two, in 8 bits.
+    With ``by_pillow`` Pillow computes the latter two, in 8 bits.
     """
     upscalers: dict[str, Callable[[Tensor], Tensor]] = {
         name: registry.build_scaled("generators", name, scale, {}) for name in REFERENCES
@@ -110,11 +104,7 @@ def _by_pillow(lr: Tensor, *, scale: int, kernel: Image.Resampling) -> Tensor:
 
 
 def methods(models: Sequence[Model | Method], protocol: Protocol) -> list[Method]:
-    """Return the methods of a table: the references, then models, by name.
-
-    Args:
-        models: Models, or methods already; a reference among them isn't repeated.
-        protocol: Decides the scale, and how references are computed.
+    """Return the methods of a table: the references, then models; no reference twice.
 
     Raises:
         InputError: A model has another scale than the protocol, or another's name.
@@ -147,16 +137,10 @@ def lr_key(lr: np.ndarray) -> str:
 
 
 def write_lr(images: Iterable[tuple[object, np.ndarray]], folder: Path) -> int:
-    """Write LR images as ``KEY.png``; those that are there already are left alone.
+    """Write LR images (photo, uint8 ``hw3``) as ``KEY.png``; return the number of different ones.
 
-    Beside the folder, where it is in no program's way, ``FOLDER-photos.csv`` lists the photos.
-
-    Args:
-        images: Photo, and its LR image, uint8, ``hw3``.
-        folder: Made if there is none.
-
-    Returns:
-        The number of different images.
+    Those that are there already are left alone. Beside the folder, where it is in no program's way,
+    ``FOLDER-photos.csv`` lists the photos.
 
     Raises:
         InputError: The folder can't be written.

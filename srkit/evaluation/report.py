@@ -24,20 +24,16 @@ if TYPE_CHECKING:
 
 FORMAT = "srkit bench 3"
 REPORT = "report.json"
+PARTS = ("quality", "distances", "everybody", "pairs")
 LARGEST = 2**30  # bytes; 200,000 images by five methods and six metrics are 160 MiB
 NO_NUMBER = {"Infinity": "inf", "-Infinity": "-inf", "NaN": "nan"}  # JSON has no numbers for them
 
 
 @dataclass(frozen=True)
 class Versus:
-    """Two models on the same images or faces.
+    """Model a's scores less b's, on the same images or faces.
 
-    Attributes:
-        metric: The metric they are compared by.
-        a: One model.
-        b: The other.
-        difference: a's scores less b's.
-        p_adjusted: Its p, adjusted for the number of pairs compared by this metric (Holm).
+    ``p_adjusted`` is the difference's p, adjusted for the number of pairs compared by this metric.
     """
 
     metric: str
@@ -53,14 +49,7 @@ def versus(
     scores: Mapping[str, Mapping[str, Sequence[float]]],
     groups: Sequence[str] | None = None,
 ) -> list[Versus]:
-    """Test pairs of methods against each other, by every metric.
-
-    Args:
-        metrics: Names of metrics.
-        pairs: Names of two methods each: the first one's scores less the second one's.
-        scores: Method to metric to one score an image.
-        groups: See `srkit.evaluation.statistics.difference`.
-    """
+    """Test pairs of methods, the first one's scores (method to metric) less the second one's."""
     results = []
     for metric in metrics:
         if not all(scores[method][metric] for pair in pairs for method in pair):
@@ -199,11 +188,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Distances(Identity):
-    """Identity distances of every probe from its person's base.
-
-    Attributes:
-        rows: One a probe, in the order of people and photos; at least one.
-    """
+    """Identity distances of every probe from its person's base, in the order of people."""
 
     rows: list[Row]
 
@@ -293,12 +278,9 @@ class PairScores:
 
 @dataclass(frozen=True)
 class SizeScores:
-    """Verification of probes of one size.
+    """Verification of probes of one size: method to ``auc``, and ``tar`` at FAR 1e-2.
 
-    Attributes:
-        lr_size: Side of LR in pixels.
-        photos: Number of photos it rests on, probes and gallery.
-        scores: Method to ``auc`` and ``tar``, the latter at FAR 1e-2.
+    ``photos`` is the number of probes and gallery photos it rests on.
     """
 
     lr_size: int
@@ -357,16 +339,10 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite decibels become the string ``"inf"``."""
-        parts = {n: getattr(self, n) for n in ("quality", "distances", "everybody", "pairs")}
-        return plain(
-            {
-                "format": FORMAT,
-                "models": self.models,
-                **{name: part and part.as_json() for name, part in parts.items()},
-                "warnings": self.warnings,
-                "run": self.run,
-            }
-        )
+        parts = {name: getattr(self, name) for name in PARTS}
+        plain_parts = {name: part and part.as_json() for name, part in parts.items()}
+        values = {"format": FORMAT, "models": self.models, **plain_parts}
+        return plain({**values, "warnings": self.warnings, "run": self.run})
 
     @classmethod
     def read(cls, file: str | Path) -> Report:
@@ -439,13 +415,11 @@ class Report:
         return pandas.DataFrame(rows, columns=["image", "method", "metric", "score"])
 
     def __repr__(self) -> str:
-        parts = []
+        parts = [name for name in PARTS if getattr(self, name)]
         if self.quality:
             metric = next(iter(self.quality.metrics))
-            means = {m: self.quality.mean(m, metric) for m in self.quality.scores}
-            shown = ", ".join(f"{name} {mean:.2f}" for name, mean in means.items())
-            parts.append(f"{len(self.quality.images)} images, {metric}: {shown}")
-        parts += ["distances"] * bool(self.distances) + ["verification"] * bool(self.pairs)
+            means = [f"{m} {self.quality.mean(m, metric):.2f}" for m in self.quality.scores]
+            parts[0] = f"{len(self.quality.images)} images, {metric}: {', '.join(means)}"
         parts += [f"{len(self.warnings)} warnings"] * bool(self.warnings)
         return f"<srkit.Report of {', '.join(self.models)}: {'; '.join(parts)}>"
 
@@ -458,13 +432,9 @@ class Report:
         if not (self.quality and self.render and self.quality.models):
             return ""
         metric, first = next(iter(self.quality.metrics)), self.quality.models[0]
-        gains = [
-            (a - b, number)
-            for number, (a, b) in enumerate(
-                zip(*(self.quality.scores[m][metric] for m in (first, BICUBIC)), strict=True)
-            )
-        ]
-        number = sorted(gains)[len(gains) // 2][1]
+        columns = zip(*(self.quality.scores[m][metric] for m in (first, BICUBIC)), strict=True)
+        gains = sorted((a - b, number) for number, (a, b) in enumerate(columns))
+        number = gains[len(gains) // 2][1]
         title = f"{self.quality.images[number]}: the median gain of {first} over {BICUBIC}"
         return notebook.paragraph(title) + notebook.strip(self.render(number))
 

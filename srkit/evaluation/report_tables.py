@@ -42,12 +42,9 @@ def of_report(report: Report) -> Tables:
 def leader(
     methods: Sequence[str], score: Callable[[str], float], better: Callable[[str, str], bool]
 ) -> str | None:
-    """Return the method that is better than every other, or None where another may be as good.
+    """Return the method that is better than every other beyond uncertainty; None if there is none.
 
-    Args:
-        methods: To choose from.
-        score: Higher is better.
-        better: Whether one method is better than another beyond uncertainty.
+    Of ``score`` higher is better.
     """
     best = max(methods, key=score, default=None)
     others = [method for method in methods if method != best]

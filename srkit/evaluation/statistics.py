@@ -22,11 +22,8 @@ Array = NDArray[np.float64]
 class Difference:
     """How much more one method has than another, on the same images.
 
-    Attributes:
-        mean: Mean of the differences.
-        low: Lower end of the 95% interval of that mean, paired bootstrap.
-        high: Its upper end.
-        p: Two-sided p of the null hypothesis that the two are interchangeable.
+    Mean of the differences, its 95% interval (paired bootstrap), and the two-sided p of the null
+    hypothesis that the two are interchangeable.
     """
 
     mean: float
@@ -47,10 +44,7 @@ class Estimate:
     def of(cls, value: float, draws: Array) -> Estimate:
         """Return a figure with the percentiles of its resamples.
 
-        Args:
-            value: The measured figure.
-            draws: The same figure of every resample of the bootstrap; those in which it isn't
-                defined (everybody drawn is one person, say) don't count.
+        Those in which it isn't defined (everybody drawn is one person, say) don't count.
         """
         defined = draws[np.isfinite(draws)]
         if not (math.isfinite(value) and len(defined)):

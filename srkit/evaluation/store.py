@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """Bytes by space and key.
+    """Bytes by space and key; `InputError` where the file is damaged, or the disk is full.
 
     Args:
         file: The database; made, with its folder, when something is first stored. None for a
@@ -47,11 +47,7 @@ class Store:
             raise InputError(f"{file}: can't be used ({error}); delete it, or make room") from error
 
     def get(self, space: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the values under these keys; keys without one are left out.
-
-        Raises:
-            InputError: The file is damaged, or can't be read.
-        """
+        """Return the values under these keys; keys without one are left out."""
         values: dict[bytes, bytes] = {}
         if not (self.file and self.file.is_file()):
             return values
@@ -66,11 +62,7 @@ class Store:
         return values
 
     def put(self, space: str, values: Mapping[bytes, bytes]) -> None:
-        """Store values, all of them or none.
-
-        Raises:
-            InputError: The file is damaged, or the disk is full.
-        """
+        """Store values, all of them or none."""
         if self.file is None:
             return
         with self._open(self.file) as connection:
@@ -90,15 +82,8 @@ class Store:
     ) -> dict[bytes, bytes]:
         """Return the value of every item: the stored one, or else a computed one.
 
-        Args:
-            space: Space of the values.
-            items: By key.
-            compute: Items to their values; None for one that has none and isn't stored.
-            batch_size: Items that are computed, and then stored, at a time.
-            progress: Called with how many are computed, and of how many.
-
-        Raises:
-            InputError: See `get` and `put`.
+        ``batch_size`` items are computed, and then stored, at a time. An item whose value is None
+        has none, and isn't stored. ``progress`` gets how many are computed, and of how many.
         """
         values = self.get(space, list(items))
         todo = [key for key in items if key not in values]

@@ -48,11 +48,6 @@ class Plan:
 def plan(recipe: Recipe, *, device: str = "auto", compiled: bool = False) -> Plan:
     """Measure what training a recipe would cost, on random images; nothing is written.
 
-    Args:
-        recipe: Complete.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        compiled: Compile the networks before the time is taken.
-
     Raises:
         SrkitError: The recipe's parts don't fit together, or the device can't train it.
     """
@@ -123,14 +118,9 @@ def seconds_per_step(state: State, parts: Parts, batches: Iterator[Batch]) -> fl
 def steps_within(
     seconds: float, state: State, parts: Parts, batches: Iterator[Batch], validation: Validation
 ) -> int:
-    """Return how many steps fit into a time, validations included.
+    """Return how many steps fit into a time from now, validations included.
 
-    Args:
-        seconds: From now.
-        state: Put back as it was.
-        parts: The recipe's.
-        batches: Batches of the run.
-        validation: Validation of the run.
+    The state is put back as it was.
 
     Raises:
         InputError: Not even one does.

@@ -103,14 +103,7 @@ class RunFolder:
         self._locked.close()
 
     def resume(self, recipe: Recipe, fingerprint: str) -> Checkpoint | None:
-        """Cut the log of a claimed folder back to its newest checkpoint.
-
-        Args:
-            recipe: The run's, but for the number of steps.
-            fingerprint: Fingerprint of the photos there are now.
-
-        Returns:
-            None where the run was ended before its first checkpoint.
+        """Cut the log of a claimed folder back to its newest checkpoint, if there is one.
 
         Raises:
             InputError: It was trained on other photos.

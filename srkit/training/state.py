@@ -33,13 +33,9 @@ def optimizer_for(module: nn.Module, settings: Optimizer) -> torch.optim.Optimiz
 
 @dataclass(frozen=True)
 class Skipped:
-    """Steps that moved nothing, since the last line of the log.
+    """Steps that moved nothing, since the last line of the log: current and longest streak.
 
-    Attributes:
-        count: Number of such steps.
-        streak: Length of the current streak.
-        longest: Length of the longest streak.
-        since: Number of the first step of the longest streak, from 1.
+    ``since`` is the number, from 1, of the longest streak's first step.
     """
 
     count: int
@@ -65,13 +61,7 @@ class Window:
         self.counts = torch.zeros(5, dtype=torch.int64, device=device)
 
     def add(self, values: Mapping[str, Tensor], skipped: Tensor, number: int) -> None:
-        """Count one step.
-
-        Args:
-            values: Scalars, the same names every time.
-            skipped: Whether the step was skipped, a bool scalar; then its values are left out.
-            number: Number of the step, from 1.
-        """
+        """Count a step, of this number from 1; the values of one that is skipped are left out."""
         stacked = torch.where(skipped, 0.0, torch.stack(list(values.values())))
         self.sums = self.sums + stacked if len(self.sums) else stacked
         self.names = tuple(values)
@@ -229,11 +219,7 @@ class State:
         return tensors, metadata
 
     def restore(self, saved: Checkpoint, what: str) -> None:
-        """Go back to where a checkpoint was captured.
-
-        Args:
-            saved: With what `capture` gave.
-            what: Named where weights don't fit.
+        """Go back to where a checkpoint was captured; ``what`` names it in messages.
 
         Raises:
             InputError: Weights don't fit, something is missing, or a loss had another embedder

@@ -107,15 +107,10 @@ def _train_discriminator(
 def _losses(
     parts: Parts, piece: Batch, sr: Tensor | None, state: State, means: Means, *, norms: bool
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Return the losses of G and of D on a part of a batch, and each term's gradient at sr.
+    """Return the losses of G and of D on a part of a batch, and with ``norms`` gradients at sr.
 
-    Args:
-        parts: The recipe's.
-        piece: The part.
-        sr: Its SR images, if they are there already.
-        state: The run's.
-        means: Takes in all losses and statistics.
-        norms: Without it the last result is empty.
+    ``sr`` are the part's SR images, if they are there already; ``means`` takes in all losses and
+    statistics.
     """
     lr, processes = lr_of(parts, piece), state.processes
     sr = _upscale(parts, lr, processes) if sr is None else sr
@@ -163,17 +158,9 @@ def _move(
     skip: Tensor,
     statistics: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Let optimisers step unless the batch is skipped or something isn't finite.
+    """Let optimisers step unless something isn't finite; return whether the batch is skipped.
 
-    Args:
-        names: Names of the optimisers.
-        state: With gradients.
-        losses: The losses that the gradients come from; averaged over the processes.
-        skip: Whether the batch is skipped already, a bool scalar.
-        statistics: What else to average over the processes.
-
-    Returns:
-        Whether the batch is skipped.
+    Gradients, losses and ``statistics`` are averaged over the processes.
     """
     optimizers = [state.optimizers[name] for name in names]
     weights = [w for opt in optimizers for group in opt.param_groups for w in group["params"]]

@@ -77,10 +77,7 @@ class Validation:
     ) -> Tensor:
         """Return sr for all pairs, in evaluation mode; the generator's mode is left as it was.
 
-        Args:
-            generator: On the pairs' device.
-            batch_size: Images at a time.
-            processes: Those that share the work; each gets the whole result.
+        Processes share the work; each gets the whole result.
         """
         lr = self.lr
         if processes is not None and processes.count > 1:

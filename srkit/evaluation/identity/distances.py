@@ -29,12 +29,7 @@ BASES = {
 
 
 def distances(verifier: Verifier, people: Sequence[Person], *, base: Base = "first") -> Distances:
-    """Measure the distances of Table II.
-
-    Args:
-        verifier: What is compared, and how.
-        people: Everybody, or those of `draw`.
-        base: What the first photo of each person is, for the stamp.
+    """Measure the distances of Table II, of everybody or of those of `draw`.
 
     Raises:
         InputError: Nobody has a base and a probe with a face in them.

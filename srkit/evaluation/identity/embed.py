@@ -64,14 +64,14 @@ def _degraded(hr: Tensor, protocol: Protocol) -> Tensor:
 
 
 class Verifier:
-    """Upscales the same probes by every method, and embeds the results.
+    """Upscales the same probes by every method, and embeds the results; adds LR and HR.
 
     Args:
-        methods: What is compared; LR and HR are added.
+        methods: What is compared.
         embedder: A registered embedder, built.
         protocol: Size, scale, degradation, seed; faces are framed by MTCNN.
         store: Stores embeddings and boxes.
-        align: ``hr``: the crop is made once, on the HR photo; ``sr``: anew on each result.
+        align: See `ALIGNED`.
         batch_size: Images upscaled, and embedded, at a time.
         progress: Called with what is done, how much, and of how much.
     """
@@ -105,15 +105,9 @@ class Verifier:
     def embedded(
         self, probes: Sequence[Located], size: int, notes: list[str]
     ) -> Iterator[tuple[str, Array32]]:
-        """Yield names and embeddings, ``BD``: LR, then every method, then HR.
+        """Yield names and embeddings, ``BD``, of probes of ``size`` pixels: LR, every method, HR.
 
-        Args:
-            probes: Faces on photos.
-            size: Side of their HR in pixels.
-            notes: Gets a line on each thing that a reader must know.
-
-        Raises:
-            InputError: A method makes images of another size.
+        ``notes`` gets a line on each thing that a reader must know.
         """
         self._upscaled.update(probe.photo for probe in probes)
         small = sum(probe.pixels() < size for probe in probes)
@@ -149,11 +143,7 @@ class Verifier:
         yield HR, hr
 
     def stamp(self, roles: Roles) -> dict[str, Any]:
-        """Return the protocol's stamp and what comes with faces.
-
-        Args:
-            roles: People and the photos used of each, the base or the gallery's first.
-        """
+        """Return the protocol's stamp and what comes with faces."""
         # The same files with other names on them are other pairs.
         lines = sorted("\0".join([name, *(p.name for p in photos)]) for name, photos in roles)
         stamp = self.protocol.stamp([photo for _, photos in roles for photo in photos])
@@ -174,12 +164,6 @@ class Embeddings:
 
     An embedding is stored under the SHA-256 of the image's shape and bytes and of the embedder:
     its weights, its name, and the source of its module, which decides what the weights are shown.
-
-    Args:
-        embedder: A registered one, built.
-        store: Stores embeddings.
-        batch_size: Images at a time; each batch is stored when it is done.
-        progress: Called with how many are computed.
     """
 
     def __init__(
@@ -194,11 +178,7 @@ class Embeddings:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, name: str = "") -> Array32:
-        """Return embeddings, ``BD``, of images, uint8, ``B3HW`` of one size.
-
-        Args:
-            images: Any size; the embedder scales them.
-            name: What they are, for the progress.
+        """Return embeddings, ``BD``, of images, uint8, ``B3HW`` of any one size.
 
         Raises:
             InputError: An embedding isn't finite: the weights are damaged.

@@ -69,12 +69,7 @@ class Located:
 
 
 class Finder:
-    """Finds faces and crops them.
-
-    Args:
-        store: Stores boxes.
-        progress: Called with ``"faces"``, how many photos are searched, and of how many.
-    """
+    """Finds faces, stores their boxes, and crops them."""
 
     def __init__(self, store: Store, progress: Progress = ignore) -> None:
         self.store, self.progress = store, progress
@@ -162,9 +157,6 @@ class Finder:
         searched as well as large ones. The crop is widened as that of the photo was, and has the
         result's size; where it reaches beyond the result, the border's pixels are repeated.
 
-        Args:
-            results: uint8, ``B3SS``.
-
         Returns:
             The crops, uint8, ``B3SS``; a result on which no face is found stays as it is. And the
             number of such results.
@@ -174,9 +166,8 @@ class Finder:
         settings = f"result, counted {COPY} {COPY_MIN_SIZE} {CONFIDENCE}"
         keys = [_key(each, settings) for each in hashes]
         images = [Image.fromarray(array) for array in arrays]
-        boxes = [
-            box for _, box in self._searched(keys, images, self._on_copies, "faces on results")
-        ]
+        found = self._searched(keys, images, self._on_copies, "faces on results")
+        boxes = [box for _, box in found]
         crops = [
             _tensor(image if box is None else align.crop(image, Face(box, 1.0), image.width))
             for image, box in zip(images, boxes, strict=True)

@@ -36,12 +36,7 @@ def pairs(
 ) -> Pairs:
     """Measure verification; see `srkit.evaluation.identity.people.draw_pairs` for the draw.
 
-    Args:
-        verifier: What is compared, and how.
-        people: A face set.
-        count: Number of same pairs drawn.
-        lr_sizes: Sides of LR, in pixels, for the curve over sizes, which rests on the first
-            `SIZE_PAIRS` pairs; none leaves it out.
+    The curve over sizes rests on the first `SIZE_PAIRS` pairs; no ``lr_sizes`` leave it out.
 
     Raises:
         InputError: Fewer than two people can make a pair.

@@ -72,12 +72,6 @@ def draw(people: Sequence[Person], count: int, photos: int, seed: int) -> list[P
     Only people with as many photos are drawn; where they are too few, those with two or more. The
     order in which people and photos are listed makes no difference: both are sorted first.
 
-    Args:
-        people: A face set.
-        count: Number of people; all there are if more.
-        photos: Photos of each: a base, and probes.
-        seed: Seed of the draw.
-
     Raises:
         InputError: No person has two photos.
     """
@@ -173,13 +167,8 @@ def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) 
     missing, there is a second probe of each, and so on: no person with hundreds of photos decides
     the result alone. Photos are searched for faces as they are needed.
     People with one photo can make no pair, and aren't used as impostors either: the gallery is of
-    those who have a probe, so that a search in it has an answer.
-
-    Args:
-        people: In any order; neither that nor the order of their photos makes a difference.
-        count: Number of pairs; fewer if there aren't as many.
-        seed: Seed of the draw.
-        finder: Finds faces.
+    those who have a probe, so that a search in it has an answer. In which order people and photos
+    are listed makes no difference. Of too few photos there are fewer than ``count`` pairs.
 
     Raises:
         InputError: Fewer than two people can make a pair.

@@ -102,11 +102,9 @@ class Matching:
         return _rates(genuine.astype(np.float64), self._impostors(drawn))
 
     def draws(self, weights: Array, targets: Sequence[float]) -> Draws:
-        """Return the figures of every draw, ``D``; not a number where one isn't defined.
+        """Return the figures of every draw, with TAR at some FARs; not a number where undefined.
 
-        Args:
-            weights: How often each person was drawn in each, ``DxG``.
-            targets: FARs to state TAR at.
+        ``weights`` says how often each person was drawn in each, ``DxG``.
         """
         rows = []
         for drawn in weights:
@@ -129,9 +127,6 @@ class Matching:
 
         In the interval people are drawn anew as probes; the gallery stays whole. One with fewer
         people in it, as a draw has, would be easier.
-
-        Args:
-            weights: As in `draws`.
         """
         others = self.distances.copy()
         others[np.arange(len(self.owner)), self.owner] = np.inf

@@ -28,14 +28,19 @@ def list_parts(
         bool, typer.Option("--long", "-l", help="Also options, defaults and what it is.")
     ] = False,
 ) -> None:
-    """List what is available, and who provides it."""
+    """List what is available, and who provides it.
+
+    Examples:
+        srkit list recipes
+        srkit list losses --long
+    """
     rows = []
     for each in [registry.kind_named(kind)] if kind else kinds():
         for name, offer in registry.offers(each).items():
             row = [registry.singular(each), name, _owner(offer)]
             rows.append([*row, _long(each, name)] if long else row)
     headings = ("kind", "name", "provided by", "description and options")
-    _print(headings if long else headings[:-1], rows)
+    show(headings if long else headings[:-1], rows)
 
 
 def _owner(offer: registry.Offer) -> str:
@@ -51,7 +56,7 @@ def _long(kind: str, name: str) -> str:
     return "\n".join(lines)
 
 
-def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def show(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; one line a row where no terminal limits the width."""
     from rich.console import Console
     from rich.table import Table
@@ -60,7 +65,7 @@ def _print(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = Console()
     table = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(escaped(cell)) for cell in row))
     if not console.is_terminal:
         console.width = UNBROKEN
     for column in table.columns:
@@ -80,7 +85,14 @@ def info(
         bool, typer.Option("--schema", help="Print the JSON Schema of recipes instead.")
     ] = False,
 ) -> None:
-    """Show all that is known of a name: owner, options, documentation; of a model, its cost."""
+    """Show all that is known of a name or a model.
+
+    Owner, options and documentation; of a model, what it costs and where it comes from.
+
+    Examples:
+        srkit info inception-gan
+        srkit info runs/faces-tiny
+    """
     if schema == (name is not None):
         raise SrkitError("info wants a name (srkit list shows them), or --schema alone")
     if name is None:
@@ -145,7 +157,12 @@ def _facts(name: str, more: Sequence[tuple[str, str]] = ()) -> str:
 
 
 def models() -> None:
-    """List the models that have a name."""
+    """List the models that have a name.
+
+    Examples:
+        srkit models
+        srkit info faces
+    """
     rows = []
     for name, offer in registry.offers("models").items():
         try:
@@ -155,7 +172,7 @@ def models() -> None:
             continue
         row = (name, str(ready.scale), _size(ready.file), ready.licence, ready.description)
         rows.append((*row, _owner(offer)))
-    _print(("name", "scale", "size", "licence", "description", "provided by"), rows)
+    show(("name", "scale", "size", "licence", "description", "provided by"), rows)
 
 
 def _size(file: Path | None) -> str:
