@@ -142,10 +142,6 @@ def test_a_time_budget_is_shared_and_fixes_the_steps(
     ("options", "message"),
     [
         (("--steps", "5", "--time-budget", "1h"), "exclude each other"),
-        (
-            ("--steps", "5", "--steps", "6"),
-            "--steps is given once, or once for each of 4 scenarios",
-        ),
         (("--set", "seed=3"), "--set seed: the study decides that"),
         (
             ("--scenario", "1", "--set", "losses.psnr.weight=2"),

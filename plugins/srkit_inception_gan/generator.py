@@ -36,12 +36,9 @@ def _branch(inputs: int, outputs: int, size: int, asymmetric: bool) -> nn.Sequen
 
 
 class Branches(nn.Module):
-    """3x3 and 5x5 convolutions side by side, concatenated (P2).
+    """3x3 and 5x5 convolutions side by side, ``each`` kernels of either, concatenated (P2).
 
-    Args:
-        inputs: Feature maps in.
-        each: Kernels of either size; ``2 * each`` feature maps come out.
-        asymmetric: 1xk and then kx1 in place of each kxk.
+    With ``asymmetric`` 1xk and then kx1 stand in place of each kxk.
     """
 
     def __init__(self, inputs: int, each: int, asymmetric: bool = False) -> None:
@@ -59,11 +56,6 @@ class InceptionResidualBlock(nn.Module):
 
     Concatenate, project linearly, add and only then rectify: the order of Inception-ResNet-v2
     (Szegedy et al., 2017, figures 16 to 19), which the paper names as its parent.
-
-    Args:
-        channels: Feature maps in and out.
-        each: Kernels of either size.
-        asymmetric: See `Branches`.
     """
 
     rectify = False  # ReLU after the 1x1 convolution, too
@@ -82,12 +74,8 @@ class InceptionResidualBlock(nn.Module):
 class UpscalingBlock(nn.Module):
     """Branches and a linear 1x1 convolution, after or before the upscaling by 2 (P2, P3).
 
-    Args:
-        inputs: Feature maps.
-        outputs: Feature maps; also the kernels of each branch.
-        upscale: ``resize``: nearest-neighbour upscaling, then branches on four times the
-            pixels. ``shuffle``: branches at the input's size, then pixel shuffle.
-        asymmetric: See `Branches`.
+    ``resize`` is nearest-neighbour upscaling, then branches on four times the pixels; ``shuffle``
+    branches at the input's size, then pixel shuffle.
     """
 
     rectify = False  # ReLU after the 1x1 convolution

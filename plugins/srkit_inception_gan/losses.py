@@ -36,11 +36,7 @@ class FeatureLoss(nn.Module):
     """
 
     def forward(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
-        """Return the distance between the discriminator's last features of hr and of sr.
-
-        Raises:
-            SrkitError: The discriminator gives no features.
-        """
+        """Return the distance between the discriminator's last features of hr and of sr."""
         if not fake.features or not real.features:
             raise SrkitError("loss 'feature' needs a discriminator that gives features")
         return distance(fake.features[-1], real.features[-1].detach())

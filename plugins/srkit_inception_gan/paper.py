@@ -34,16 +34,10 @@ DISTANCES = {
 
 
 class Claim(NamedTuple):
-    """A statement of the paper: a measure is higher in one scenario than in another.
+    """A statement of the paper: measures are higher in one scenario (0: bicubic) than in another.
 
-    Attributes:
-        text: The statement.
-        source: Where it stands.
-        measures: Metrics, ``distance`` or ``speed``; all must agree, since the paper doesn't say
-            whether it means RGB or luma.
-        higher: Scenario; 0 for bicubic.
-        lower: Scenario.
-        published: The difference that the paper states; of speeds their ratio less 1.
+    All measures must agree, since the paper doesn't say whether it means RGB or luma. Published is
+    the difference that the paper states; of speeds their ratio less 1.
     """
 
     text: str
@@ -76,8 +70,3 @@ CLAIMS = [
         published=(sum(DISTANCES[1]) - sum(DISTANCES[4])) / 10,
     ),
 ]
-
-OPINIONS = (
-    "scenario 3 mends the nose of scenario 2 (Fig. 5), or whether scenario 4 has more real and "
-    "less noisy hair, beards and wrinkles (Fig. 6) and is the most pleasant"
-)

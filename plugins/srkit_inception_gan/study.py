@@ -47,10 +47,7 @@ def paper(
     scenario: Annotated[
         list[int] | None, typer.Option(min=1, max=4, help="1 to 4; repeatable.", show_default="all")
     ] = None,
-    steps: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Training steps; repeat it for one a scenario."),
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps a scenario.")] = None,
     time_budget: Annotated[
         str | None, typer.Option(help="Time of all trainings, in equal shares.", show_default="2h")
     ] = None,
@@ -70,16 +67,12 @@ def paper(
     chosen = sorted(set(scenario or SCENARIOS))
     if steps and time_budget:
         raise srkit.InputError("--steps and --time-budget exclude each other")
-    if steps and len(steps) not in (1, len(chosen)):
-        raise srkit.InputError(
-            f"--steps is given once, or once for each of {len(chosen)} scenarios"
-        )
     changes = dict(srkit.parse_setting(text) for text in settings or ())
     study = Study(chosen, seeds, changes, data, verify_data, out, device)
     budget = "" if steps else time_budget or "2h"
     study.require_settings()
     with lock(out):
-        runs = study.runs(study.plan(steps or [], budget))
+        runs = study.runs(study.plan(steps, budget))
         if seeds == 1:
             _report("one seed: no claim can be decided; --seeds 2 trains everything twice")
         for number, run in enumerate(runs, 1):
@@ -152,7 +145,7 @@ class Study:
         }
         return whole.changed(own | {k: v for k, v in self.settings.items() if _fits(whole, k)})
 
-    def plan(self, steps: Sequence[int], budget: str) -> list[int]:
+    def plan(self, steps: int | None, budget: str) -> list[int]:
         """Return the steps of each scenario; those of an earlier start, if any.
 
         Raises:
@@ -165,14 +158,13 @@ class Study:
         if budget and srkit.parse_time(budget) < LEAST * trainings:
             raise srkit.InputError(
                 f"--time-budget {budget} is too short for {trainings} trainings of a minute or "
-                f"more: give {_minutes(LEAST * trainings)} at least"
+                f"more: give {math.ceil(LEAST * trainings / 60)}m at least"
             )
         file = self.out / "study.json"
         if not file.is_file():
             _report("a short bench, to see that all it needs is there")
             self._bench([], limit=1)
-            each = [*steps] * len(self.scenarios) if len(steps) == 1 else steps
-            each = each or self._steps_within(budget)
+            each = [steps] * len(self.scenarios) if steps else self._steps_within(budget)
             write_text(file, json.dumps({"options": options, "steps": each}) + "\n")
         plan = foreign.read(file, Plan, "JSON")
         for key, value in options.items():
@@ -199,29 +191,26 @@ class Study:
         if seconds < needed(1):
             raise srkit.InputError(
                 f"--time-budget {budget} is too short: a step takes {max(times):.1f} s; give "
-                f"{_minutes(needed(1))} at least"
+                f"{math.ceil(needed(1) / 60)}m at least"
             )
         if seconds < (enough := needed(results.LEAST_STEPS)):
-            _report(
-                f"claims need {results.LEAST_STEPS:,} steps of each scenario, here a time budget "
-                f"of {_minutes(enough)}"
-            )
+            minutes, least = math.ceil(enough / 60), f"{results.LEAST_STEPS:,} steps"
+            _report(f"claims need {least} of each scenario, here a time budget of {minutes}m")
         share = seconds * MARGIN / trainings - START
         return [int(share / a_step) for a_step in times]
 
     def train(self, run: Run) -> None:
         """Train, or go on; a finished training is only validated again."""
-        every = max(1, run.recipe.steps // 50)
-        begun = (run.folder / "recipe.toml").is_file()
-        options = {"checkpoint_every": every, "resume": begun, "report": _report_validation}
+        options: dict[str, Any] = {
+            "checkpoint_every": max(1, run.recipe.steps // 50),
+            "resume": (run.folder / "recipe.toml").is_file(),
+            "report": _report_validation,
+        }
         try:
-            self._train(run.recipe, run.folder, **options)
+            srkit.train(run.recipe, out=run.folder, data=self.data, device=self.device, **options)
         except Interrupted as error:
             what = f"{run.label}: {str(error).partition(',')[0]}"
             raise Interrupted(f"{what}; the same command goes on") from error
-
-    def _train(self, recipe: srkit.Recipe, out: Path, **options: Any) -> None:
-        srkit.train(recipe, out=out, data=self.data, device=self.device, **options)
 
     def measure(self, runs: Sequence[Run]) -> results.Measured:
         """Bench all trained models, with the page."""
@@ -246,10 +235,6 @@ class Study:
             command=shlex.join(["srkit", *sys.argv[1:]]),
             **options,
         )
-
-
-def _minutes(seconds: float) -> str:
-    return f"{math.ceil(seconds / 60)}m"
 
 
 def _fits(recipe: srkit.Recipe, path: str) -> bool:

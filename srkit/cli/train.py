@@ -110,9 +110,6 @@ def train(
         int | None,
         typer.Option(min=0, help="Processes that decode a stream.", show_default="by cores"),
     ] = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Don't store decoded photos.")
-    ] = False,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 1000,
     best: Annotated[
         str, typer.Option(metavar="METRIC", help="Keep the best validation by this metric.")
@@ -179,7 +176,6 @@ def train(
             device=device,
             storage=cast(Any, storage),
             workers=workers,
-            cache=False if no_cache else None,
             time_budget=seconds,
             checkpoint_every=checkpoint_every,
             best=best,

@@ -27,7 +27,6 @@ _LAUNCHED = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
 TIMEOUT = datetime.timedelta(hours=3)
 
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-# What computes bfloat16 in an x86 processor: as torch names it and as Linux does, all the same.
 
 
 @dataclass(frozen=True)
