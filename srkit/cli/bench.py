@@ -11,73 +11,54 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from rich.console import Console
+from typer import Argument, Option
 
 from srkit import defaults
 from srkit.cli.lines import show_error
 from srkit.errors import InputError, Interrupted
 
-quality = partial(typer.Option, rich_help_panel="Quality")
-identity = partial(typer.Option, rich_help_panel="Identity")
-output = partial(typer.Option, rich_help_panel="What is written")
-others = partial(typer.Option, rich_help_panel="Other programs")
+quality = partial(Option, rich_help_panel="Quality")
+identity = partial(Option, rich_help_panel="Identity")
+output = partial(Option, rich_help_panel="What is written")
+others = partial(Option, rich_help_panel="Other programs")
+MODELS = f"Models' names, checkpoint files, runs. [{defaults.MODEL}]"
+DATA = "A folder of photos, or celeba. [celeba, unless --verify]"
+METRIC = "Further metric: lpips, dists, fid, kid; repeatable."
+VERIFY_DATA = "Folder or file of the face set. [its name under SRKIT_DATA]"
+WEIGHTS = "Weights of the embedder. [SRKIT_FACENET_WEIGHTS, vggface2]"
+PAIRS = "Genuine pairs sampled. [1000; none of imm]"
+WRITE_LR = "Only write the LR images, for another program."
+RESULTS = "Score another program's results; repeatable."
 
 
 def bench(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(help="Models' names, checkpoint files, runs.", show_default=defaults.MODEL),
-    ] = None,
-    data: Annotated[
-        str | None,
-        quality(help="A folder of photos, or celeba.", show_default="celeba, unless --verify"),
-    ] = None,
+    models: Annotated[list[str] | None, Argument(help=MODELS)] = None,
+    data: Annotated[str | None, quality(help=DATA)] = None,
     protocol: Annotated[
         str, quality(help="A protocol's name, or a .toml file.")
     ] = defaults.PROTOCOL,
-    metric: Annotated[
-        list[str] | None,
-        quality(metavar="NAME", help="Further metric: lpips, dists, fid, kid; repeatable."),
-    ] = None,
+    metric: Annotated[list[str] | None, quality(metavar="NAME", help=METRIC)] = None,
     limit: Annotated[int | None, quality(min=1, help="Use only the first N images.")] = None,
     verify: Annotated[str | None, identity(help="A face set: imm, lfw, folders or csv.")] = None,
-    verify_data: Annotated[
-        str | None,
-        identity(help="Folder or file of the face set.", show_default="its name under SRKIT_DATA"),
-    ] = None,
+    verify_data: Annotated[str | None, identity(help=VERIFY_DATA)] = None,
     embedder: Annotated[str, identity(help="Registered embedder.")] = defaults.EMBEDDER,
-    embedder_weights: Annotated[
-        Path | None,
-        identity(help="Weights of the embedder.", show_default="SRKIT_FACENET_WEIGHTS, vggface2"),
-    ] = None,
+    embedder_weights: Annotated[Path | None, identity(help=WEIGHTS)] = None,
     align: Annotated[str, identity(help="Find faces on hr, or anew on each sr.")] = "hr",
     people: Annotated[
-        int | None,
-        identity(min=0, help="People sampled for the distances.", show_default="5"),
+        int | None, identity(min=0, help="People sampled for the distances. [5]")
     ] = None,
-    pairs: Annotated[
-        int | None, identity(min=0, help="Genuine pairs sampled.", show_default="1000; none of imm")
-    ] = None,
+    pairs: Annotated[int | None, identity(min=0, help=PAIRS)] = None,
     lr_sizes: Annotated[str, identity(help="Face sizes of the curve, LR.")] = "8,12,16,24",
     report: Annotated[
-        Path | None,
-        output(metavar="DIR", help="Write a page, charts, JSON and CSV."),
+        Path | None, output(metavar="DIR", help="Write a page, charts, JSON and CSV.")
     ] = None,
     json: Annotated[Path | None, output(help="JSON file of everything measured.")] = None,
-    write_lr: Annotated[
-        Path | None,
-        others(metavar="DIR", help="Only write the LR images, for another program."),
-    ] = None,
-    results: Annotated[
-        list[str] | None,
-        others(metavar="NAME=DIR", help="Score another program's results; repeatable."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of noise and sampling.", show_default="0")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images upscaled at once.")] = 64,
+    write_lr: Annotated[Path | None, others(metavar="DIR", help=WRITE_LR)] = None,
+    results: Annotated[list[str] | None, others(metavar="NAME=DIR", help=RESULTS)] = None,
+    seed: Annotated[int | None, Option(min=0, help="Seed of noise and sampling. [0]")] = None,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    batch_size: Annotated[int, Option(min=1, help="Images upscaled at once.")] = 64,
 ) -> None:
     """Measure models beside interpolation: quality, and whether faces stay the same person's."""
     needs_verify = {"verify-data": verify_data, "embedder-weights": embedder_weights}

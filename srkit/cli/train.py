@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import typer
 from rich.console import Console
 from rich.table import Table
+from typer import Argument, Option
 
 from srkit.cli.display import Display
 from srkit.errors import (
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # Errors that all processes of a run have alike.
 COMMON = (RecipeError, UnknownNameError, NameClashError, OptionError, Interrupted)
 SOURCES = "Training images: a folder, samples, hf:OWNER/NAME, shards."
+PRECISION = "fp32, bf16, fp16, or auto: bf16 in hardware, else fp32. [the recipe's, usually auto]"
+SET = Option("--set", metavar="PART.OPTION=VALUE", help="Change a value; repeatable.")
 
 
 def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
@@ -73,61 +75,33 @@ def _leave() -> None:
 
 @_reported_once
 def train(
-    recipe: Annotated[str, typer.Argument(help="A registered recipe, or a TOML file.")],
-    data: Annotated[str, typer.Option(help=SOURCES)] = "celeba",
-    val: Annotated[str | None, typer.Option(help="Validation images, as --data.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run's folder.", show_default="runs/RECIPE")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
+    recipe: Annotated[str, Argument(help="A registered recipe, or a TOML file.")],
+    data: Annotated[str, Option(help=SOURCES)] = "celeba",
+    val: Annotated[str | None, Option(help="Validation images, as --data.")] = None,
+    out: Annotated[Path | None, Option(help="The run's folder. [runs/RECIPE]")] = None,
+    steps: Annotated[int | None, Option(min=1, help="Training steps.")] = None,
     time_budget: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Train for this long: 2h, 1h30m..."),
+        str | None, Option(metavar="TIME", help="Train for 2h, 1h30m...")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images per step.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
-    init: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Start from this model's weights.")
-    ] = None,
-    pairs: Annotated[
-        bool, typer.Option("--pairs", help="Train on real pairs, in folders lr and hr.")
-    ] = False,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            help="fp32, bf16, fp16, or auto: bf16 where the hardware has it, else fp32.",
-            show_default="the recipe's, usually auto",
-        ),
-    ] = None,
+    batch_size: Annotated[int | None, Option(min=1, help="Images per step.")] = None,
+    seed: Annotated[int | None, Option(min=0, help="Seed of everything random.")] = None,
+    init: Annotated[str | None, Option(metavar="MODEL", help="Start from its weights.")] = None,
+    pairs: Annotated[bool, Option("--pairs", help="Train on real pairs, in lr and hr.")] = False,
+    precision: Annotated[str | None, Option(help=PRECISION)] = None,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the networks: slower start, faster steps.")
+        bool, Option("--compile", help="Compile the networks: faster steps.")
     ] = False,
-    storage: Annotated[
-        str,
-        typer.Option(help="memory, stream, or auto: what fits."),
-    ] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes that decode a stream.", show_default="by cores"),
-    ] = None,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 1000,
-    best: Annotated[
-        str, typer.Option(metavar="METRIC", help="Keep the best validation by this metric.")
-    ] = "psnr",
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Log for TensorBoard too, into the run's folder.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PART.OPTION=VALUE", help="Change a value; repeatable."),
-    ] = None,
+    storage: Annotated[str, Option(help="memory, stream, or auto: what fits.")] = "auto",
+    workers: Annotated[int | None, Option(min=0, help="Processes that decode a stream.")] = None,
+    checkpoint_every: Annotated[int, Option(min=1, help="Steps between checkpoints.")] = 1000,
+    best: Annotated[str, Option(metavar="METRIC", help="Keep the best weights by it.")] = "psnr",
+    tensorboard: Annotated[bool, Option("--tensorboard", help="Log for TensorBoard, too.")] = False,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    settings: Annotated[list[str] | None, SET] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the newest checkpoint.")
+        bool, Option("--resume", help="Continue from the newest checkpoint.")
     ] = False,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Print size, memory and speed; don't train.")
-    ] = False,
+    plan: Annotated[bool, Option("--plan", help="Print size, memory, speed; don't train.")] = False,
 ) -> None:
     """Train a recipe; weights, log and image grids go to the run's folder."""
     from srkit import registry

@@ -12,85 +12,61 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, TextIO
 
 import typer
+from typer import Argument, Option
 
 from srkit import defaults
 from srkit.errors import OptionError
 
+INPUTS = "Images, folders, patterns like 'in/**/*.jpg'; - is a pipe."
+MODEL = "A name, a file, a run, or hf://OWNER/NAME. [faces]"
+CONSISTENT = "Back-project, so that the downscaled result equals the input."
+ENSEMBLE = "Average over the model's symmetries, such as mirroring."
+FORMAT = Option("--format", help="Format of results: png, jpg, webp... [the input's]")
+
 
 def upscale(
-    inputs: Annotated[
-        list[str], typer.Argument(help="Images, folders, patterns like 'in/**/*.jpg'; - is a pipe.")
-    ],
+    inputs: Annotated[list[str], Argument(help=INPUTS)],
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="A file or - for one image, else a folder."),
+        Path | None, Option("--out", "-o", help="A file or - for one image, else a folder.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="A name, a file, a run, or hf://OWNER/NAME.", show_default="faces"),
-    ] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="Scale of the results.", show_default="the model's")
-    ] = None,
+    model: Annotated[str | None, Option(help=MODEL)] = None,
+    scale: Annotated[float | None, Option(help="Scale of the results. [the model's]")] = None,
     faces: Annotated[
-        bool, typer.Option("--faces", help="Find faces and restore them by --face-model.")
+        bool, Option("--faces", help="Find faces and restore them by --face-model.")
     ] = False,
     faces_only: Annotated[
-        bool, typer.Option("--faces-only", help="Write the restored faces, not the image.")
+        bool, Option("--faces-only", help="Write the restored faces, not the image.")
     ] = False,
-    face_model: Annotated[
-        str, typer.Option(help="Model of the faces, as --model.")
-    ] = defaults.MODEL,
+    face_model: Annotated[str, Option(help="Model of the faces, as --model.")] = defaults.MODEL,
     min_face_size: Annotated[
-        int, typer.Option(min=8, help="Smallest face to find, in input pixels.")
+        int, Option(min=8, help="Smallest face to find, in input pixels.")
     ] = 8,
-    consistent: Annotated[
-        bool,
-        typer.Option(
-            "--consistent", help="Back-project, so that the downscaled result equals the input."
-        ),
-    ] = False,
-    ensemble: Annotated[
-        bool,
-        typer.Option("--ensemble", help="Average over the model's symmetries, such as mirroring."),
-    ] = False,
+    consistent: Annotated[bool, Option("--consistent", help=CONSISTENT)] = False,
+    ensemble: Annotated[bool, Option("--ensemble", help=ENSEMBLE)] = False,
     report: Annotated[
-        bool, typer.Option("--report", help="Measure how far each result is from its input.")
+        bool, Option("--report", help="Measure how far each result is from its input.")
     ] = False,
-    suffix: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help="Format of results: png, jpg, webp...", show_default="the input's"
-        ),
-    ] = None,
+    suffix: Annotated[str | None, FORMAT] = None,
     no_tag: Annotated[
-        bool, typer.Option("--no-tag", help="Don't embed provenance (IPTC source type, model).")
+        bool, Option("--no-tag", help="Don't embed provenance (IPTC source type, model).")
     ] = False,
     keep_time: Annotated[
-        bool, typer.Option("--keep-time", help="Give results the modification time of inputs.")
+        bool, Option("--keep-time", help="Give results the modification time of inputs.")
     ] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Skip images that are done and unchanged.")
+        bool, Option("--skip-existing", help="Skip images that are done and unchanged.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list what would be written.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only list what would be written.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print events as JSON lines.")] = False,
     shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N", help="Process only the I-th of N parts.", show_default="torchrun's"
-        ),
+        str | None, Option(metavar="I/N", help="Only the I-th of N parts. [torchrun's]")
     ] = None,
     tile: Annotated[
-        int | None,
-        typer.Option(
-            min=16, help="Side of a tile, in input pixels.", show_default="256 if it fits"
-        ),
+        int | None, Option(min=16, help="Side of a tile, in input pixels. [256 if it fits]")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto",
-    engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, torch.")] = "auto",
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[str, Option(help="auto, fp32, bf16, fp16.")] = "auto",
+    engine: Annotated[str, Option(help="auto, onnxruntime, openvino, torch.")] = "auto",
 ) -> None:
     """Upscale images. Alpha, 16 bits, profile, EXIF and resolution stay; turned upright."""
     from srkit.batch.jobs import Shard, plan
