@@ -3,8 +3,9 @@
 python .ci/graphs.py
 """
 
+from srkit_onnx.conversion import without_weights
+
 from srkit import registry
-from srkit.inference.conversion import without_weights
 from srkit.models.load import find
 
 

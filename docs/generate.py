@@ -20,8 +20,9 @@ import tomli_w
 import typer.main
 from pydantic import BaseModel
 from srkit_inception_gan import results
+from srkit_inspect.schema import section
 
-from srkit import options, plugins, recipe, registry
+from srkit import plugins, recipe, registry
 from srkit.cli import build_app, main
 from srkit.evaluation.protocol import Protocol
 from srkit.imaging import carried
@@ -60,7 +61,7 @@ def carried_table() -> str:
 
 def attributes(documented: type) -> dict[str, str]:
     """Return the section ``Attributes:`` of a class's docstring, by name."""
-    return options.section(documented, "Attributes")
+    return section(documented, "Attributes")
 
 
 def summary(documented: Any) -> str:
@@ -141,9 +142,9 @@ def recipe_keys() -> str:
     """Return a table of every key of a recipe, and one for each of its sections."""
     heading = ("key", "default", "what it is")
     parts = [table(heading, _keys(recipe.Recipe))]
-    for section, model in SECTIONS.items():
-        parts.append(f"\n`[{section}]`: {summary(model)}\n\n")
-        parts.append(table(heading, _keys(model, f"{section}.")))
+    for name, model in SECTIONS.items():
+        parts.append(f"\n`[{name}]`: {summary(model)}\n\n")
+        parts.append(table(heading, _keys(model, f"{name}.")))
     parts.append(f"\n`[losses.NAME]`: {summary(recipe.Loss)}\n\n")
     parts.append(table(heading, _keys(recipe.Loss, "losses.NAME.")))
     return "".join(parts)

@@ -11,29 +11,35 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from srkit.batch.memory import Upscaler
-    from srkit.cli.train import parse_time
-    from srkit.errors import InputError, OptionError, SrkitError
-    from srkit.evaluation.run import bench
-    from srkit.evaluation.statistics import difference
-    from srkit.hookspecs import DiscriminatorOutput, Metric, Person, ReadyModel, SetMetric, hookimpl
-    from srkit.imaging.codec import bicubic
-    from srkit.inference.model import Model
-    from srkit.models.export import export
-    from srkit.models.load import load
-    from srkit.recipe import (
-        Adversarial,
-        Data,
-        Loss,
-        Optimizer,
-        Part,
-        Recipe,
-        Recovery,
-        parse_setting,
-    )
-    from srkit.registry import parts, register
-    from srkit.training.cost import plan
-    from srkit.training.loop import train
+    from srkit.batch.memory import Upscaler as Upscaler
+    from srkit.cli.train import parse_time as parse_time
+    from srkit.errors import InputError as InputError
+    from srkit.errors import OptionError as OptionError
+    from srkit.errors import SrkitError as SrkitError
+    from srkit.evaluation.run import bench as bench
+    from srkit.evaluation.statistics import difference as difference
+    from srkit.hookspecs import DiscriminatorOutput as DiscriminatorOutput
+    from srkit.hookspecs import Metric as Metric
+    from srkit.hookspecs import Person as Person
+    from srkit.hookspecs import ReadyModel as ReadyModel
+    from srkit.hookspecs import SetMetric as SetMetric
+    from srkit.hookspecs import hookimpl as hookimpl
+    from srkit.imaging.codec import bicubic as bicubic
+    from srkit.inference.engines import export as export
+    from srkit.inference.model import Model as Model
+    from srkit.models.load import load as load
+    from srkit.recipe import Adversarial as Adversarial
+    from srkit.recipe import Data as Data
+    from srkit.recipe import Loss as Loss
+    from srkit.recipe import Optimizer as Optimizer
+    from srkit.recipe import Part as Part
+    from srkit.recipe import Recipe as Recipe
+    from srkit.recipe import Recovery as Recovery
+    from srkit.recipe import parse_setting as parse_setting
+    from srkit.registry import parts as parts
+    from srkit.registry import register as register
+    from srkit.training.cost import plan as plan
+    from srkit.training.loop import train as train
 
 # Public names by the module that they come from.
 _NAMES = {
@@ -44,8 +50,8 @@ _NAMES = {
     "evaluation.statistics": "difference",
     "hookspecs": "DiscriminatorOutput Metric Person ReadyModel SetMetric hookimpl",
     "imaging.codec": "bicubic",
+    "inference.engines": "export",
     "inference.model": "Model",
-    "models.export": "export",
     "models.load": "load",
     "recipe": "Adversarial Data Loss Optimizer Part Recipe Recovery parse_setting",
     "registry": "parts register",
@@ -53,38 +59,7 @@ _NAMES = {
     "training.loop": "train",
 }
 
-__all__ = [
-    "Adversarial",
-    "Data",
-    "DiscriminatorOutput",
-    "InputError",
-    "Loss",
-    "Metric",
-    "Model",
-    "Optimizer",
-    "OptionError",
-    "Part",
-    "Person",
-    "ReadyModel",
-    "Recipe",
-    "Recovery",
-    "SetMetric",
-    "SrkitError",
-    "Upscaler",
-    "__version__",
-    "bench",
-    "bicubic",
-    "difference",
-    "export",
-    "hookimpl",
-    "load",
-    "parse_setting",
-    "parse_time",
-    "parts",
-    "plan",
-    "register",
-    "train",
-]
+__all__ = sorted(["__version__", *" ".join(_NAMES.values()).split()])
 
 
 def __getattr__(name: str) -> Any:

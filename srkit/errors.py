@@ -18,8 +18,7 @@ _CONTROL = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate (not UTF-8), line and 
 class SrkitError(Exception):
     """The caller's mistake, or something missing on this machine, in one line.
 
-    Attributes:
-        status: Exit status of a command that ends with it.
+    ``status`` is the exit status of a command that ends with it.
     """
 
     status = 2

@@ -59,8 +59,7 @@ def atomic(file: Path) -> Iterator[Path]:
 def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Make a folder and keep other processes from writing it meanwhile; a crash sets it free.
 
-    Raises:
-        InputError: Another process writes it, or it can't be written.
+    InputError: another process writes it, or it can't be written.
     """
     import filelock  # most that write lock nothing
 
@@ -83,13 +82,9 @@ def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
 
 
 def sweep(folder: Path, *, below: bool = False) -> None:
-    """Delete temporary files of `atomic` that killed processes have left in a folder.
+    """Delete temporary files of `atomic` that killed processes have left in a folder, or below it.
 
     Those of a process that runs stay, and so do young ones of other machines.
-
-    Args:
-        folder: Folder whose files are looked at; it need not exist.
-        below: Whether those in its subfolders are looked at too.
     """
     from psutil import pid_exists  # most that write files never sweep
 
@@ -111,11 +106,7 @@ def host() -> str:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a text file as `atomic` does, UTF-8.
-
-    Raises:
-        InputError: It can't be written, or the disk is full.
-    """
+    """Write a text file as `atomic` does, UTF-8; InputError if that can't be."""
     try:
         with atomic(file) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -49,18 +49,9 @@ def read(
     error: type[SrkitError] = InputError,
     largest: int = LARGEST,
 ) -> T:
-    """Return what a file holds, as the type it is meant for.
+    """Return what a file (UTF-8) holds, as the type it is meant for; see `parse`.
 
-    Args:
-        file: UTF-8.
-        note: A pydantic model, a TypedDict, or any other type that pydantic knows.
-        form: How the file is written.
-        error: Class of the exception for content that is wrong.
-        largest: Bytes that it may have; 64 MiB if not stated.
-
-    Raises:
-        InputError: The file can't be read.
-        SrkitError: See `parse`.
+    InputError: the file can't be read, or is larger than ``largest`` bytes.
     """
     try:
         if (size := file.stat().st_size) > largest:
@@ -81,11 +72,10 @@ def parse(
     *,
     error: type[SrkitError] = InputError,
 ) -> T:
-    """Return what a text says, as the type it is meant for; see `read`.
+    """Return what a text says, as the type it is meant for, any that pydantic knows.
 
-    Raises:
-        SrkitError: An ``error``: the text isn't JSON or TOML, is nested too deeply, or
-            a value is missing or wrong; one line begins with ``origin``.
+    An ``error`` begins with ``origin`` and says in one line that the text isn't JSON or TOML or is
+    nested too deeply, or which value is missing or wrong.
     """
     if form == "TOML" and (len(text) > _TOML or max(map(_dots, text.split("\n"))) > _DOTS):
         raise error(f"{origin}: too large, or nested more than {DEEPEST} deep")
@@ -116,8 +106,7 @@ def _require_shallow(values: Any) -> None:
 def tensors(file: Path) -> Any:
     """Return what a pickle of tensors holds, by torch's reader that calls nothing a file names.
 
-    Raises:
-        InputError: It can't be read, unpacks to much more, or holds more than tensors.
+    InputError: it can't be read, unpacks to much more, or holds more than tensors.
     """
     import torch
 

@@ -121,7 +121,7 @@ class ReadyModel:
         scale: Upscaling factor, checked at load.
         card: The model card, a Markdown file.
         graph: The network as an ONNX graph without weights, written by
-            `srkit.inference.conversion`: engines run it without torch.
+            ``.ci/graphs.py``: engines run it without torch.
     """
 
     description: str
@@ -412,6 +412,16 @@ def srkit_recipes() -> Names:  # type: ignore[empty-body]
 @hookspec
 def srkit_models() -> Names:  # type: ignore[empty-body]
     """Ready models: ``factory()`` gives a `ReadyModel`."""
+
+
+@hookspec
+def srkit_hubs() -> Names:  # type: ignore[empty-body]
+    """Hubs of models: ``factory(address)`` gives a `ReadyModel` of a file on this disk.
+
+    A name is what its addresses begin with (``"hf://"``). The model's description is the address
+    of the same file for ever, with its version; the scale is the file's. What isn't there is an
+    ``srkit.InputError`` with one line for the user.
+    """
 
 
 @hookspec

@@ -21,12 +21,9 @@ class Strong(str):
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], labels: int = 1) -> str:
-    """Return a table of texts.
+    """Return a table of texts; without headings it is a list of facts.
 
-    Args:
-        headings: Of the columns; none for a list of facts.
-        rows: Cells of each row.
-        labels: Number of columns at the left that name the rows.
+    ``labels`` is the number of columns at the left that name the rows.
     """
 
     def row(cells: Sequence[str], tag: str) -> str:
@@ -52,11 +49,7 @@ def _text(text: str) -> str:
 
 
 def strip(images: Mapping[str, np.ndarray]) -> str:
-    """Return images beside each other, each beneath its name.
-
-    Args:
-        images: Name to uint8, ``HW3``.
-    """
+    """Return images (name to uint8, ``HW3``) beside each other, each beneath its name."""
     cells = []
     for name, pixels in images.items():
         stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""A factory's signature as a type; the one explanation of wrong values; both as JSON Schema."""
+"""A factory's signature as a type, and the one explanation of wrong values."""
 
 from __future__ import annotations
 
@@ -22,14 +22,11 @@ from typing import (
 )
 
 import pydantic
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import PydanticSerializationError, core_schema, to_jsonable_python
 from typing_extensions import TypedDict, is_typeddict
 
 from srkit.errors import InputError, SrkitError, nearest
 
 T = TypeVar("T")
-Schema = dict[str, Any]
 
 _KEYWORD = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _WRAPPERS = (Annotated, NotRequired, Required)
@@ -80,31 +77,30 @@ def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def table_of(factory: Callable[..., Any]) -> Any:
-    """Return a factory's options as a TypedDict, which pydantic validates and describes."""
-    described = section(factory, "Args")
-    fields: dict[str, Any] = {}
-    for option in options_of(factory):
-        field = pydantic.Field(
-            description=described.get(option.name), json_schema_extra=_default(option)
-        )
-        note: Any = Annotated[_usable(option.annotation), field]
-        fields[option.name] = Required[note] if option.required else NotRequired[note]
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in _parameters(factory))
-    return typed_dict(fields, more=takes_any, description=documentation(factory).partition("\n")[0])
+    """Return a factory's options as a TypedDict, by which pydantic validates them."""
+    fields = {o.name: field(o, usable(o.annotation)) for o in options_of(factory)}
+    return typed_dict(fields, more=takes_any(factory))
 
 
-def typed_dict(fields: Mapping[str, Any], *, more: bool = False, description: str = "") -> Any:
+def field(option: Option, note: Any) -> Any:
+    """Return an option's type as a TypedDict states it."""
+    return Required[note] if option.required else NotRequired[note]
+
+
+def takes_any(factory: Callable[..., Any]) -> bool:
+    """Return whether a factory takes options that its signature doesn't name."""
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in _parameters(factory))
+
+
+def typed_dict(fields: Mapping[str, Any], *, more: bool = False, **config: Any) -> Any:
     """Return a TypedDict of these fields; ``more``: with any other keys beside them."""
     table: Any = cast(Any, TypedDict)("table", dict(fields))
-    table.__pydantic_config__ = pydantic.ConfigDict(
-        extra="allow" if more else "forbid",
-        arbitrary_types_allowed=True,
-        json_schema_extra={"description": _markdown(description)} if description else None,
-    )
+    known: Any = {"extra": "allow" if more else "forbid", "arbitrary_types_allowed": True}
+    table.__pydantic_config__ = known | config
     return table
 
 
-def _usable(annotation: Any) -> Any:
+def usable(annotation: Any) -> Any:
     """Return an annotation, or Any for one that pydantic can't use."""
     if annotation is inspect.Parameter.empty or isinstance(annotation, str):
         return Any
@@ -119,28 +115,13 @@ def _usable(annotation: Any) -> Any:
     return annotation
 
 
-def _default(option: Option) -> Schema:
-    if option.required or option.default is None:  # TOML has no null
-        return {}
-    try:
-        return {"default": to_jsonable_python(option.default)}
-    except PydanticSerializationError:
-        return {}
-
-
 def validated(
     note: type[T], values: Any, origin: str, *, error: type[SrkitError] = InputError
 ) -> T:
-    """Return plain values as the type they are meant for.
+    """Return plain values, as read from TOML or JSON, as the type they are meant for.
 
-    Args:
-        note: A pydantic model, a TypedDict, or any other type that pydantic knows.
-        values: As read from TOML or JSON.
-        origin: File or part, for the message.
-        error: Class of the exception.
-
-    Raises:
-        SrkitError: An ``error``; one line names the first wrong value and where it is.
+    ``note`` is any type that pydantic knows. An ``error`` says in one line where the first wrong
+    value is: in ``origin``, a file or part.
     """
     try:
         return cast(T, _adapter(cast(Any, note)).validate_python(values))
@@ -239,77 +220,8 @@ def _below(note: Any, step: int | str) -> list[Any]:
     return list(get_args(note))  # of a dict the key's type too, which has no fields
 
 
-class Documented(GenerateJsonSchema):
-    """JSON Schema with models' docstrings as descriptions, without null, which TOML lacks."""
-
-    def model_schema(self, schema: core_schema.ModelSchema) -> Schema:  # noqa: D102
-        generated = super().model_schema(schema)
-        described = section(schema["cls"], "Attributes")
-        for key, field in generated.get("properties", {}).items():
-            if key in described:
-                field["description"] = described[key]
-        first = documentation(schema["cls"]).partition("\n\n")[0]
-        return generated | {"description": _markdown(first)}
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> Schema:  # noqa: D102
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> Schema:  # noqa: D102
-        generated = super().default_schema(schema)
-        return {key: value for key, value in generated.items() if (key, value) != ("default", None)}
-
-    def function_before_schema(  # noqa: D102
-        self, schema: core_schema.BeforeValidatorFunctionSchema
-    ) -> Schema:
-        # Such a validator is there to take more than the type does, and seldom says what.
-        inner = super().function_before_schema(schema)
-        return inner if "json_schema_input_schema" in schema else {"anyOf": [inner, {}]}
-
-    def handle_invalid_for_json_schema(  # noqa: D102
-        self, schema: core_schema.CoreSchema, error_info: str
-    ) -> Schema:
-        return {}  # anything goes where JSON can't express a type
-
-
-def json_schema(note: Any) -> Schema:
-    """Return the JSON Schema of a type with everything in place, for editors of TOML.
-
-    Editors complete from what is written out, but seldom follow references.
-    """
-    generated = pydantic.TypeAdapter(note).json_schema(schema_generator=Documented)
-    return cast(Schema, _inlined(generated, generated.pop("$defs", {})))
-
-
-def _inlined(node: Any, definitions: Mapping[str, Any]) -> Any:
-    if isinstance(node, list):
-        return [_inlined(each, definitions) for each in node]
-    if not isinstance(node, dict):
-        return node
-    if name := node.get("$ref", "").removeprefix("#/$defs/"):
-        # Within itself a definition isn't known: a type without end becomes any value there.
-        others = {key: value for key, value in definitions.items() if key != name}
-        siblings = {key: value for key, value in node.items() if key != "$ref"}
-        return _inlined({**definitions.get(name, {}), **siblings}, others)
-    titled = isinstance(node.get("title"), str)  # else an option of that name
-    items = ((key, value) for key, value in node.items() if not (titled and key == "title"))
-    return {key: _inlined(value, definitions) for key, value in items}
-
-
 def documentation(documented: Any) -> str:
     """Return a docstring; that of the function within a `functools.partial`."""
     while isinstance(documented, functools.partial):
         documented = documented.func
     return inspect.getdoc(documented) or ""
-
-
-def section(documented: Any, heading: str) -> dict[str, str]:
-    """Return what a docstring's section (``Attributes``, ``Args``) says of each name."""
-    text = documentation(documented)
-    match = re.search(rf"^{heading}:\n((?:(?: .*)?(?:\n|\Z))+)", text, re.MULTILINE)
-    entries = re.split(r"\n(?=    \S)", match[1].rstrip()) if match else []
-    pairs = (entry.strip().partition(": ") for entry in entries)
-    return {name: _markdown(words) for name, colon, words in pairs if colon}
-
-
-def _markdown(text: str) -> str:
-    return " ".join(text.split()).replace("``", "`")

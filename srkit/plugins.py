@@ -41,24 +41,14 @@ SLOW = 2.0  # seconds that a plugin may take without a word: every command waits
 
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point of the group ``srkit``, or a file of ``SRKIT_PLUGINS_DIR``.
+    """One entry point of the group ``srkit``, or a file of ``SRKIT_PLUGINS_DIR``."""
 
-    Attributes:
-        distribution: Name of the distribution that declares it, or of the file.
-        version: Version of that distribution; the start of the file's SHA-256.
-        entry_point: Its name in the group.
-        target: The module or object it names.
-        state: ``"ok"``, ``"off"`` (left out by ``SRKIT_PLUGINS``), ``"needs NAME[extra]"``, or
-            ``"broken: …"`` with the reason.
-        seconds: Time that loading it took.
-    """
-
-    distribution: str
-    version: str
-    entry_point: str
-    target: str
-    state: str = "ok"
-    seconds: float = 0.0
+    distribution: str  # that declares it, or the file's name
+    version: str  # of that distribution; the start of the file's SHA-256
+    entry_point: str  # its name in the group
+    target: str  # the module or object it names
+    state: str = "ok"  # or "off", by SRKIT_PLUGINS; "needs NAME[extra]"; "broken: ..."
+    seconds: float = 0.0  # that loading it took
 
     @property
     def built_in(self) -> bool:
@@ -71,24 +61,15 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The plugins of this process, and what they offer.
-
-    Attributes:
-        plugins: All of them, broken ones too.
-        offers: Kind of parts, who offers them, name to factory.
-    """
+    """The plugins of this process, and what they offer."""
 
     plugins: tuple[Plugin, ...]
-    offers: tuple[tuple[str, Plugin, dict[str, Any]], ...]
+    offers: tuple[tuple[str, Plugin, dict[str, Any]], ...]  # kind, whose, name to factory
 
 
 @cache
 def load() -> Loaded:
-    """Load every plugin once for this process, in the order of distribution and name.
-
-    Raises:
-        PluginError: A plugin is broken and ``SRKIT_STRICT=1``.
-    """
+    """Load every plugin once for this process, in the order of distribution and name."""
     manager = pluggy.PluginManager("srkit")
     manager.add_hookspecs(hookspecs)
     plugins: list[Plugin] = []
@@ -140,11 +121,7 @@ def _files() -> list[Path]:
 
 
 def add_file(name: str) -> None:
-    """Have a plugin of one file loaded, in this process and in those that it starts.
-
-    Raises:
-        PluginError: There is no such file, or its name can't be imported.
-    """
+    """Have a plugin of one file loaded, in this process and in those that it starts."""
     file = Path(name).resolve()
     if file.suffix != ".py" or not file.stem.isidentifier() or not file.is_file():
         raise PluginError(f"a plugin is a file NAME.py, NAME of letters, digits, _; not {name}")
@@ -212,8 +189,7 @@ def _load_one(
 def examined(entry_point: EntryPoint, plugin: Plugin) -> Plugin:
     """Return a plugin with what is known of its state before it is imported.
 
-    Raises:
-        ValueError: Its distribution requires another version of srkit.
+    ValueError: its distribution requires another version of srkit.
     """
     if not wanted(plugin.distribution):
         return replace(plugin, state="off")
@@ -267,10 +243,9 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def contained() -> Iterator[None]:
-    """Quiet a plugin's code, and turn whatever it raises into one line.
+    """Quiet a plugin's code, and turn whatever it raises, SystemExit too, into a PluginError.
 
-    Raises:
-        PluginError: It raises anything, SystemExit too; a Ctrl-C of the user goes through.
+    A Ctrl-C of the user goes through.
     """
     try:
         with quiet():
@@ -347,8 +322,7 @@ def acceptable(name: object, factory: object) -> bool:
 def report(plugin: Plugin, problem: str) -> Plugin:
     """Say once on standard error that a plugin is broken, and return it so marked.
 
-    Raises:
-        PluginError: Instead, under ``SRKIT_STRICT=1``.
+    PluginError: instead, under ``SRKIT_STRICT=1``.
     """
     problem = " ".join(problem.split())
     line = f"plugin {plugin} skipped: {problem}"

@@ -33,15 +33,9 @@ def read_ahead(
     """Yield ``work(item)`` of each item, in order, while threads work on the next ones.
 
     Threads go on while the caller computes. Closing the generator, or an exception in it, starts
-    no further work and waits for what is running.
-
-    Args:
-        work: Runs in a thread. Its exception is raised in place of its result, and is the end.
-        items: Items of the work; they are taken when it is started.
-        threads: Number of threads; one a processor if None, at most `MOST_THREADS`.
-        ahead: No work is started while finished results of this total cost wait; ``threads`` if
-            None.
-        cost: Cost of a result.
+    no further work and waits for what is running. An exception of ``work`` is raised in
+    place of its result, and is the end. Items are taken when their work is started; none is started
+    while finished results of a total ``cost`` of ``ahead`` wait (of ``threads`` if None).
     """
     threads = threads or min(MOST_THREADS, cpus())
     most = ahead or threads

@@ -36,27 +36,16 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class Offer:
-    """A name of some kind, who provides it, and its factory, imported or not.
-
-    Attributes:
-        kind: ``"generators"``, ``"losses"``…
-        name: As it is asked for.
-        plugins: Who provides it; more than one is a clash.
-        factory: The first provider's, a callable or ``"module:Name"``.
-    """
+    """A name of some kind, who provides it, and its factory, imported or not."""
 
     kind: str
     name: str
-    plugins: tuple[Plugin, ...]
-    factory: Factory
+    plugins: tuple[Plugin, ...]  # who provides it; more than one is a clash
+    factory: Factory  # the first provider's
 
     @property
     def plugin(self) -> Plugin:
-        """The only provider.
-
-        Raises:
-            NameClashError: Two plugins provide this name.
-        """
+        """The only provider; two are a NameClashError."""
         if len(self.plugins) > 1:
             owners = " and ".join(map(str, self.plugins))
             choices = " or ".join(f"'{_qualified(plugin, self.name)}'" for plugin in self.plugins)
@@ -77,11 +66,7 @@ def singular(kind: str) -> str:
 
 
 def kind_named(name: str) -> str:
-    """Return the kind that a word stands for: ``generator``, ``face-set``, ``face_sets``.
-
-    Raises:
-        UnknownNameError: No such kind.
-    """
+    """Return the kind that a word stands for: ``generator``, ``face-set``, ``face_sets``."""
     word = name.replace("-", "_").replace(" ", "_")
     for kind in kinds():
         if word in (kind, singular(kind).replace(" ", "_")):
@@ -129,9 +114,6 @@ def offers(kind: str) -> Mapping[str, Offer]:
 
     A name belongs to the built-in plugin that provides it; another plugin's part of that name is
     ``distribution:name``.
-
-    Raises:
-        UnknownNameError: No such kind.
     """
     kind = kind_named(kind)
     providers: dict[str, list[tuple[Plugin, Factory]]] = {}
@@ -162,8 +144,7 @@ def parts(kind: str) -> list[str]:
 def offer(kind: str, name: str) -> Offer:
     """Return who provides a name, or ``distribution:name``.
 
-    Raises:
-        UnknownNameError: Nobody does; the message says what is known and the nearest name.
+    UnknownNameError: nobody does; the message says what is known and the nearest name.
     """
     if entry := _known(kind, name):
         return entry
@@ -193,10 +174,8 @@ def _elsewhere() -> str:
 def find(kind: str, name: str) -> Callable[..., Any]:
     """Return the factory behind a name, importing it if need be.
 
-    Raises:
-        UnknownNameError: Nobody provides the name.
-        NameClashError: Two plugins do.
-        OptionError: The plugin's ``"module:Name"`` can't be imported or called.
+    It is an UnknownNameError where nobody provides the name, a NameClashError where two plugins do,
+    an OptionError where the plugin's ``"module:Name"`` can't be imported or called.
     """
     entry = offer(kind, name)
     owner = entry.plugin
@@ -216,11 +195,7 @@ def find(kind: str, name: str) -> Callable[..., Any]:
 
 
 def call(kind: str, name: str, *arguments: Any) -> Any:
-    """Return what a part's factory gives for arguments; for kinds that have no options.
-
-    Raises:
-        UnknownNameError, NameClashError, OptionError: See `find` and `blamed`.
-    """
+    """Return what a part's factory gives for arguments; for kinds that have no options."""
     factory = find(kind, name)
     with blamed(kind, name):
         return factory(*arguments)
@@ -245,10 +220,8 @@ def describe(kind: str, name: str) -> str:
 def build(kind: str, name: str, /, **values: Any) -> Any:
     """Build a part by kind and name with options as keyword arguments.
 
-    Raises:
-        UnknownNameError, NameClashError: See `find`.
-        OptionError: An option that the factory doesn't take, a missing one, a value of the wrong
-            type or one that the factory rejects.
+    It raises as `find`, and OptionError for an option that the factory doesn't take or that is
+    missing, and a value of the wrong type or one that the factory rejects.
     """
     from srkit.options import table_of, validated
     from srkit.recipe import Recipe, reserved
@@ -277,10 +250,8 @@ def build(kind: str, name: str, /, **values: Any) -> Any:
 def blamed(kind: str, name: str) -> Iterator[None]:
     """Name the part, whose it is and what it should do, in whatever another plugin's part raises.
 
-    Our own bugs keep their traceback; where memory runs out, the caller may try less.
-
-    Raises:
-        OptionError: The part fails, or exits.
+    That is an OptionError then. Our own bugs keep their traceback; where memory runs out, the
+    caller may try less.
     """
     try:
         yield

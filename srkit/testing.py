@@ -78,13 +78,8 @@ def receptive_radius(generator: nn.Module, *, scale: int, least: int = 16) -> in
     """Measure how far, in LR pixels, an input pixel can reach in the output.
 
     By the gradient of one block of ``scale`` x ``scale`` output pixels, in double precision so
-    that distant traces aren't rounded away, at random weights and inputs.
-
-    Args:
-        generator: In evaluation mode.
-        scale: Upscaling factor.
-        least: Half the side of the image tried, less a margin; what reaches further is
-            reported as this plus the margin.
+    that distant traces aren't rounded away, at random weights and inputs. ``least`` is half the
+    side of the image tried, less a margin; what reaches further is reported as their sum.
     """
     network = copy.deepcopy(generator).double().eval()
     with torch.no_grad():

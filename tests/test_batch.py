@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +29,7 @@ from srkit.batch.work import Work
 from srkit.cli import main
 from srkit.cli.upscale import _local
 from srkit.errors import OptionError
-from srkit.imaging import codec
+from srkit.imaging import codec, decode
 from srkit.inference.model import Model
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -49,6 +51,50 @@ def names(folder: Path) -> list[str]:
         for file in folder.rglob("*")
         if file.is_file() and not any(p.startswith(".") for p in file.relative_to(folder).parts)
     )
+
+
+# --- an image's way -----------------------------------------------------------------------------
+
+
+def test_an_image_goes_the_way_that_is_written_down(
+    tmp_path: Path, crops: Crops, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
+    (way,) = re.findall(r"\*An image to its result:\*(.*?)\n- ", page, re.DOTALL)
+    modules = [name.removeprefix("srkit.") for name in re.findall(r"`([\w.]+)`", way)]
+    (photo,) = crops(tmp_path, 1, 8)
+    visited: set[str] = set()
+    deepest = opened = 0
+    first = decode._opened
+
+    def open_image(stream: Any) -> Any:
+        nonlocal opened
+        opened += 1
+        return first(stream)
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        nonlocal deepest
+        name = frame.f_globals.get("__name__", "")
+        if event == "call" and name.startswith("srkit"):
+            visited.add(name.removeprefix("srkit."))
+            stack = {name}
+            while frame := frame.f_back:
+                stack.add(frame.f_globals.get("__name__", ""))
+            deepest = max(deepest, sum(each.startswith("srkit") for each in stack))
+
+    monkeypatch.setattr(decode, "_opened", open_image)
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        status, _, _ = cli("upscale", photo, "--out", tmp_path / "large.png", "--device", "cpu")
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    assert status == 0
+    assert set(modules) <= visited
+    assert len(modules) <= 12
+    assert deepest <= 12
+    assert opened == 1
 
 
 # --- what goes where ----------------------------------------------------------------------------

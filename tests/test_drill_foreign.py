@@ -23,12 +23,13 @@ import tomli_w
 from forks import Fork
 from mutations import Documents, as_json
 from PIL import Image
+from srkit_hub import hub
 from training import tiny
 
 import srkit
 from srkit.cli import main
 from srkit.evaluation.protocol import Protocol
-from srkit.models import checkpoint, hub
+from srkit.models import checkpoint
 from srkit.recipe import Recipe
 from srkit.training import run_folder
 

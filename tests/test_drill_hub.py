@@ -14,10 +14,10 @@ from typing import Any
 import hub
 import huggingface_hub.constants
 import pytest
+from srkit_hub import hub as client
 
 import srkit
 from srkit import InputError, registry
-from srkit.models import hub as client
 
 NAME = "hf://somebody/faces"
 MOST_SECONDS = 30.0

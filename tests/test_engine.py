@@ -26,6 +26,7 @@ import torch
 from forks import Fork
 from rich.console import Console
 from srkit_curves import plot
+from srkit_inspect import card
 from training import lines, same_tensors, same_within_rounding, tiny, tiny_gan
 
 from srkit import InputError, Recipe, SrkitError, load, registry
@@ -37,7 +38,7 @@ from srkit.data.sampler import Batch
 from srkit.errors import ElsewhereError, Interrupted, RecipeError
 from srkit.files import lock
 from srkit.inference import device
-from srkit.models import card, checkpoint
+from srkit.models import checkpoint
 from srkit.training import distributed, loop, run_folder
 from srkit.training.cost import plan
 from srkit.training.loop import STATISTICS_OVER

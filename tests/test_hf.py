@@ -17,12 +17,12 @@ import torch
 from huggingface_hub import utils
 from huggingface_hub.utils import logging
 from safetensors.torch import load_file, save, save_file
+from srkit_hub.hub import Reference, parse
 
 import srkit
 from srkit import InputError, registry
 from srkit.files import sha256
 from srkit.imaging import codec
-from srkit.models.hub import Reference, parse
 
 Cli = Callable[..., tuple[int, str, str]]
 NAME = "hf://somebody/faces"

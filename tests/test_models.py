@@ -18,6 +18,7 @@ import torch
 from conftest import forget_plugins
 from PIL import Image
 from safetensors.torch import save_file
+from srkit_inspect import card
 from torch import Tensor, nn
 
 import srkit
@@ -25,7 +26,7 @@ from srkit import Data, InputError, Loss, Model, Part, Recipe, registry
 from srkit.errors import UnknownNameError
 from srkit.files import sha256
 from srkit.inference import graph
-from srkit.models import card, checkpoint
+from srkit.models import checkpoint
 from srkit.models.load import find, load
 
 Install = Callable[..., Path]

@@ -10,9 +10,9 @@ import jsonschema
 import pydantic
 import pytest
 import torch
+from srkit_inspect import schema as schemas
 
-from srkit import Recipe, cli, options, recipe, registry
-from srkit import schema as schemas
+from srkit import Recipe, cli, recipe, registry
 from srkit.errors import OptionError
 
 
@@ -149,7 +149,7 @@ class Tree(pydantic.BaseModel):
 
 
 def test_a_type_within_itself_is_any_value_there() -> None:
-    schema = options.json_schema(Tree)
+    schema = schemas.json_schema(Tree)
     assert schema["properties"] == {"inner": {}}
 
 
@@ -157,7 +157,7 @@ def test_options_that_json_cannot_express_may_be_anything() -> None:
     def factory(*, device: torch.device, other: Unknown = None) -> None:  # type: ignore[name-defined] # noqa: F821
         """Do it."""
 
-    schema = options.json_schema(options.table_of(factory))
+    schema = schemas.json_schema(schemas.described_table(factory))
     assert schema["properties"] == {"device": {}, "other": {}}
 
 
@@ -174,9 +174,9 @@ def test_sections_of_docstrings() -> None:
             third: Not an argument.
         """
 
-    described = options.section(documented, "Args")
+    described = schemas.section(documented, "Args")
     assert described == {"first": "One `word` and more: of it.", "second": "Two."}
-    assert options.section(documented, "Raises") == {}
+    assert schemas.section(documented, "Raises") == {}
 
 
 def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:

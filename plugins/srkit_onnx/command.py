@@ -28,9 +28,8 @@ def export(
         srkit export faces
         srkit export runs/mine --out mine.onnx
     """
-    from srkit.inference.conversion import TOLERANCE
-    from srkit.models import export as exporting
     from srkit.models.load import find
+    from srkit_onnx import export as exporting
 
     file = out or Path(f"{_stem(model)}.onnx")
     if Path(model).is_file() and file.exists() and file.samefile(model):
@@ -40,7 +39,7 @@ def export(
     typer.echo(file)
     typer.echo(
         f"srkit: differs from torch by at most {result.difference:.2g} on images of "
-        f"{len(result.sizes)} sizes ({TOLERANCE:g} is allowed, in units of [0, 1])",
+        f"{len(result.sizes)} sizes ({exporting.TOLERANCE:g} is allowed, in units of [0, 1])",
         err=True,
     )
 

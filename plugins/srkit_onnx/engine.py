@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from srkit import Model
+from srkit.inference.graph import Graph
 from srkit_onnx.session import Session
+
+if TYPE_CHECKING:
+    from srkit_onnx.export import Exported
 
 Run = Callable[[np.ndarray, str], np.ndarray]
 
@@ -31,3 +36,19 @@ class OnnxRuntime:
         else:
             session = Session(model.onnx(), model.name)
         return lambda lr, precision: session.run(lr)
+
+    def graph(self, model: Model) -> Graph:
+        """Return a model's graph, for this and other engines: converted once, then cached.
+
+        Raises:
+            InputError: The network can't be converted.
+        """
+        from srkit_onnx.conversion import graph_of
+
+        return graph_of(model)
+
+    def export(self, model: Model, file: Path, *, force: bool) -> Exported:
+        """Write a model as an ONNX file; see `srkit.export`."""
+        from srkit_onnx.export import export
+
+        return export(model, file, force=force)

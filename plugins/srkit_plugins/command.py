@@ -13,7 +13,6 @@ import typer
 from srkit import plugins, registry
 from srkit.errors import InputError, PluginError, UnknownNameError, escaped, nearest
 from srkit.hookspecs import kinds
-from srkit_plugins.inspect import show
 
 COMMANDS = "commands"
 HEADINGS = ("distribution", "version", "entry point", "target", "seconds", "state", "provides")
@@ -32,12 +31,22 @@ def main(context: typer.Context) -> None:
 
 
 def _show_table() -> None:
-    rows = []
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*HEADINGS, box=None, pad_edge=False, header_style="bold")
     for plugin, parts in _provided():
         text = "; ".join(f"{kind.replace('_', ' ')} {', '.join(n)}" for kind, n in parts.items())
         about = (plugin.distribution, plugin.version, plugin.entry_point, plugin.target)
-        rows.append((*about, f"{plugin.seconds:.2f}", plugin.state, text))
-    show(HEADINGS, rows)
+        row = (*about, f"{plugin.seconds:.2f}", plugin.state, text)
+        table.add_row(*(Text(escaped(cell)) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 2000  # a line a plugin where programs read it
+    for column in table.columns:
+        column.overflow = "fold"
+    console.print(table)
 
 
 def _provided() -> Iterator[tuple[plugins.Plugin, dict[str, list[str]]]]:

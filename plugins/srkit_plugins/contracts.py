@@ -43,9 +43,7 @@ class LackingError(Exception):
 def built(kind: str, name: str, scale: int = 4, **options: Any) -> Any:
     """Return a part.
 
-    Raises:
-        LackingError: Its factory refuses: something is missing on this machine, or its options
-            have no usable defaults.
+    LackingError: something is missing on this machine, or its options have no usable defaults.
     """
     try:
         return registry.build_scaled(kind, name, scale, options)
@@ -223,6 +221,16 @@ def model(name: str) -> None:
     require(image.size == (5 * part.scale, 7 * part.scale), "the result has another size")
 
 
+def hub(name: str) -> None:
+    """Check that a hub refuses an address that is none, in one line."""
+    try:
+        registry.call("hubs", name, name)
+    except InputError as error:
+        require("\n" not in str(error), "an error has one line")
+    else:
+        require(False, "an address that leads nowhere raises srkit.InputError")
+
+
 class Trap:
     """What a reader must not execute: unpickled, it makes a folder."""
 
@@ -372,20 +380,19 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "face_sets": face_set,
     "recipes": recipe,
     "models": model,
+    "hubs": hub,
     "readers": reader,
     "engines": engine,
     "commands": command,
 }
 # Kinds whose factories take what there is to be read, not options.
-CALLED = ("reports", "sources", "pair_checks", "run_reports", "face_sets", "readers")
+CALLED = ("reports", "sources", "pair_checks", "run_reports", "face_sets", "hubs", "readers")
 
 
 def check(kind: str, name: str) -> None:
     """Check a registered part, or a command.
 
-    Raises:
-        AssertionError: A promise is broken.
-        LackingError: It can't be built here.
+    AssertionError: a promise is broken. LackingError: it can't be built here.
     """
     if kind != "commands":
         require(bool(registry.describe(kind, name)), "its docstring says what it is")

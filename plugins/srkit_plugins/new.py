@@ -63,11 +63,7 @@ class Names:
 
 
 def names_of(asked: str, kind: str) -> Names:
-    """Return a plugin's names.
-
-    Raises:
-        InputError: No module can have such a name, or another has it.
-    """
+    """Return a plugin's names; InputError: no module can have such a name, or another has it."""
     plain = unicodedata.normalize("NFKD", asked).encode("ascii", "ignore").decode().lower()
     distribution = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     if not distribution[:1].isalpha():
@@ -103,18 +99,10 @@ def _require_free(names: Names, kind: str) -> None:
 
 
 def write(folder: Path, kind: str) -> list[Path]:
-    """Write a distribution that provides one part.
+    """Write a distribution that provides one part of a kind, or ``"commands"``; return the files.
 
-    Args:
-        folder: Its last name becomes the distribution's; nothing may be in it.
-        kind: ``"generators"`` or another, or ``"commands"``.
-
-    Returns:
-        The files.
-
-    Raises:
-        InputError: The name can't be a plugin's, or the folder holds something.
-        OSError: It can't be written.
+    The folder's last name becomes the distribution's; nothing may be in it.
+    InputError: the name can't be a plugin's, or the folder holds something. OSError: of the disk.
     """
     names = names_of(folder.name, kind)
     folder = folder.with_name(names.distribution)

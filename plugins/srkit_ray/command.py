@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from srkit import InputError
-from srkit.errors import escaped
-
-if TYPE_CHECKING:
-    from srkit_ray.worker import Outcome
 
 
 class Kind(StrEnum):
@@ -81,17 +76,7 @@ def upscale_dataset(
     """
     if find_spec("ray") is None or find_spec("pyarrow") is None:
         raise InputError("upscale-dataset needs Ray: pip install 'srkit[ray]'")
-    from srkit_ray.run import upscale_dataset as run
-
-    shown = 0
-
-    def on_shard(name: str, outcome: Outcome, of: int, before: bool) -> None:
-        nonlocal shown
-        shown += 1
-        if outcome.error:
-            note(outcome.error)
-        elif not before:
-            print(f"{escaped(out / name)} ({shown} of {of})", flush=True)  # noqa: T201
+    from srkit_ray.run import run
 
     totals = run(
         source,
@@ -101,27 +86,20 @@ def upscale_dataset(
         column=column,
         workers=workers,
         address=address,
-        device=device,
-        on_shard=on_shard,
-        on_note=note,
-        model=model,
-        scale=scale,
-        faces=faces,
-        suffix=suffix,
-        precision=precision,
-        engine=engine,
+        options={
+            "model": model,
+            "scale": scale,
+            "faces": faces,
+            "suffix": suffix,
+            "device": device,
+            "precision": precision,
+            "engine": engine,
+        },
     )
     before = f" ({totals['before']} done before)" if totals["before"] else ""
     done = totals["shards"] - totals["lost"]
     lost = f", {totals['lost']} shards failed" if totals["lost"] else ""
-    failed = (
-        f"{totals['failed']} failed, named in the manifests" if totals["failed"] else "0 failed"
-    )
+    failed = f"{totals['failed']} failed" + ", named in the manifests" * bool(totals["failed"])
     print(f"{done} shards{before}{lost}; {totals['images']} images, {failed}")  # noqa: T201
     if totals["failed"] or totals["lost"]:
         raise typer.Exit(1)
-
-
-def note(text: str) -> None:
-    """Show a line beside the results."""
-    print(f"srkit: {escaped(text)}", file=sys.stderr)  # noqa: T201

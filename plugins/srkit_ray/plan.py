@@ -29,19 +29,12 @@ LAST_LINE = 1 << 16  # bytes of a manifest's end that hold its last line
 
 @dataclass(frozen=True)
 class Shard:
-    """A part of a data set that is done as a whole.
+    """A part of a data set that is done as a whole."""
 
-    Attributes:
-        name: Name of its result below the folder of results, without a suffix.
-        source: The archive or Parquet file; the folder of ``files``.
-        state: Changes with the source.
-        files: Images below ``source``, and their keys; empty for an archive.
-    """
-
-    name: str
-    source: str
-    state: str
-    files: tuple[tuple[str, str], ...] = ()
+    name: str  # of its result below the folder of results, without a suffix
+    source: str  # the archive or Parquet file; the folder of ``files``
+    state: str  # changes with the source
+    files: tuple[tuple[str, str], ...] = ()  # below ``source``, and keys; empty for an archive
 
 
 @dataclass(frozen=True)
@@ -79,9 +72,7 @@ def plan(source: str, out: Path, shard_size: int) -> Plan:
     """Find the shards of a folder of images, tar archives or Parquet files, or of a pattern.
 
     ``out`` is left out; a folder of images is divided into shards of at most ``shard_size``.
-
-    Raises:
-        InputError: There is nothing, or there are several kinds of it, or two results would meet.
+    InputError: there is nothing, or there are several kinds of it, or two results would meet.
     """
     if Path(source).is_dir():
         base, files = Path(source), _archives(Path(source))
@@ -181,12 +172,7 @@ def keys(names: Sequence[str]) -> list[str]:
 
 
 def begin(out: Path, planned: Plan, written: str, settings: dict[str, Any]) -> None:
-    """Begin in a folder, or see that it was begun with the same data set and settings.
-
-    Raises:
-        InputError: It holds something else, or can't be written.
-        OptionError: It was begun with others.
-    """
+    """Begin in a folder, or raise where it was begun with another data set or settings."""
     source = {"kind": planned.kind, "images": planned.identity, "written as": written}
     now = {"format": FORMAT, "input": source, "settings": settings}
     file = out / SETTINGS
@@ -206,11 +192,7 @@ def begin(out: Path, planned: Plan, written: str, settings: dict[str, Any]) -> N
 
 
 def require_empty(out: Path) -> None:
-    """See that a folder holds nothing else, or what an earlier run has begun.
-
-    Raises:
-        InputError: It holds something else.
-    """
+    """Raise InputError where a folder holds something else than what an earlier run has begun."""
     if (out / SETTINGS).is_file() or not out.exists():
         return
     if not out.is_dir() or any(p.name[0] != "." for p in out.iterdir()):

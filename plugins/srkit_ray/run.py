@@ -6,6 +6,7 @@ through it, so that its store stays empty, and a shard is done exactly once: whe
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import secrets
@@ -23,9 +24,9 @@ from typing import Any
 from psutil import pid_exists
 
 from srkit import InputError, OptionError, SrkitError
-from srkit.errors import Interrupted, terminated_as_interrupted
+from srkit.errors import Interrupted, escaped, terminated_as_interrupted
 from srkit.files import lock
-from srkit.imaging import codec
+from srkit.imaging import formats
 from srkit.readahead import cpus
 from srkit_ray.plan import Shard, begin, plan, require_empty, summary
 from srkit_ray.worker import Outcome, Worker
@@ -42,44 +43,32 @@ _ENVIRONMENT = {
 }
 
 
-def upscale_dataset(
+def run(
     source: str,
     out: Path,
     *,
-    suffix: str | None = None,
-    to: str | None = None,
-    shard_size: int = 1000,
-    column: str | None = None,
-    workers: int | None = None,
-    address: str | None = None,
-    device: str = "auto",
-    on_shard: Callable[[str, Outcome, int, bool], None] = lambda *of: None,
-    on_note: Callable[[str], None] = lambda text: None,
-    **options: Any,
+    to: str | None,
+    shard_size: int,
+    column: str | None,
+    workers: int | None,
+    address: str | None,
+    options: dict[str, Any],
 ) -> Counter[str]:
-    """Upscale a data set; one shard that fails leaves the others alone.
+    """Upscale a data set, and print the results; one shard that fails leaves the others alone.
 
-    Args are the options of the command, and ``options`` those that `srkit.Upscaler` takes.
-    ``on_shard`` is called with each result's name, what became of it, the number of all, and
-    whether an earlier run did it; ``on_note`` with remarks.
-
-    Returns:
-        Numbers of ``shards``, ``before`` (done by an earlier run), ``images``, ``failed`` (images)
-        and ``lost`` (shards without a result).
-
-    Raises:
-        SrkitError: Nothing could be started.
-        Interrupted: SIGINT or SIGTERM; what is done stays.
+    ``options`` are those that `srkit.Upscaler` takes, the rest are the command's. Returned are the
+    numbers of ``shards``, ``before`` (done by an earlier run), ``images``, ``failed`` (images) and
+    ``lost`` (shards without a result). Interrupted: SIGINT or SIGTERM; what is done stays.
     """
-    if suffix and f".{suffix.lower().removeprefix('.')}" not in codec.WRITABLE:
-        known = ", ".join(each[1:] for each in sorted(codec.WRITABLE))
-        raise OptionError(f"can't write '{suffix}', only {known}")
+    if suffix := options["suffix"]:
+        formats.suffix_named(suffix)
     require_empty(out)
     planned = plan(source, out, shard_size)
     written = to or ("tar" if planned.kind == "folder" else planned.kind)
     ending = f".{written}"
     totals: Counter[str] = Counter(shards=len(planned.shards))
     reasons: list[str] = []
+    numbers = itertools.count(1)
 
     def left(key: dict[str, Any]) -> Iterator[Shard]:
         begin(out, planned, written, key)
@@ -88,32 +77,33 @@ def upscale_dataset(
             if done is None:
                 yield shard
             else:
-                totals["before"] += 1
-                report(shard, Outcome(done["images"], done["failed"]), before=True)
+                next(numbers)
+                totals.update(before=1, images=done["images"], failed=done["failed"])
 
-    def report(shard: Shard, outcome: Outcome, *, before: bool = False) -> None:
+    def report(shard: Shard, outcome: Outcome) -> None:
         totals.update(images=outcome.images, failed=outcome.failed, lost=bool(outcome.error))
+        number = next(numbers)
         if outcome.error:
             reasons.append(outcome.error)
-        on_shard(f"{shard.name}{ending}", outcome, len(planned.shards), before)
+            note(outcome.error)
+        else:
+            name = escaped(out / f"{shard.name}{ending}")
+            print(f"{name} ({number} of {len(planned.shards)})", flush=True)  # noqa: T201
 
     try:
         with lock(out), cluster(address, workers or 1) as ray, terminated_as_interrupted():
             resources = ray.cluster_resources()
-            gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
-            if device == "cuda" and not gpus:
+            gpus = int(resources.get("GPU", 0)) if options["device"] != "cpu" else 0
+            if options["device"] == "cuda" and not gpus:
                 raise InputError("no GPU in this Ray cluster")
             count = workers or gpus or max(1, int(resources.get("CPU", 1)))
-            device = "cuda" if gpus else "cpu"
+            options = options | {"device": "cuda" if gpus else "cpu"}
             remote = ray.remote(num_cpus=1, num_gpus=int(bool(gpus)))(Worker)
-
-            options |= {"suffix": suffix, "device": device}
 
             def start() -> Any:
                 return remote.remote(str(out.absolute()), ending, column, options)
 
-            pool = Pool(ray, start, min(count, len(planned.shards)), on_note)
-            for shard, outcome in pool.work(left):
+            for shard, outcome in Pool(ray, start, min(count, len(planned.shards))).work(left):
                 report(shard, outcome)
     except KeyboardInterrupt:
         done = sum(summary(out, shard, ending) is not None for shard in planned.shards)
@@ -124,6 +114,11 @@ def upscale_dataset(
     if totals["lost"] == len(planned.shards):
         raise InputError(f"none of {totals['lost']} shards could be done; the first: {reasons[0]}")
     return totals
+
+
+def note(text: str) -> None:
+    """Show a line beside the results."""
+    print(f"srkit: {escaped(text)}", file=sys.stderr)  # noqa: T201
 
 
 @contextmanager
@@ -214,10 +209,8 @@ class Pool:
     machine that may never come back.
     """
 
-    def __init__(
-        self, ray: Any, start: Callable[[], Any], count: int, on_note: Callable[[str], None]
-    ) -> None:
-        self.ray, self.start, self.on_note = ray, start, on_note
+    def __init__(self, ray: Any, start: Callable[[], Any], count: int) -> None:
+        self.ray, self.start = ray, start
         self.starting: dict[Any, Any] = {}
         self.busy: dict[Any, tuple[Any, Shard]] = {}
         self.idle: list[Any] = []
@@ -236,8 +229,7 @@ class Pool:
     ) -> Iterator[tuple[Shard, Outcome]]:
         """Yield what becomes of each shard; ``shards`` gets the first `srkit.Upscaler.key`.
 
-        Raises:
-            SrkitError: No worker can start, or they would give different results.
+        SrkitError: no worker can start, or they would give different results.
         """
         left: deque[Shard] = deque()
         tries: Counter[str] = Counter()
@@ -250,7 +242,7 @@ class Pool:
                 ready, _ = self.ray.wait([*self.starting, *self.busy], timeout=1.0)
                 waited = 0.0 if ready or self.busy else waited + 1.0
                 if waited == PATIENCE:
-                    self.on_note("no worker has started yet: has the cluster a CPU or GPU free?")
+                    note("no worker has started yet: has the cluster a CPU or GPU free?")
                 for reference in ready:
                     if reference in self.starting:
                         first = self.key is None
@@ -259,21 +251,12 @@ class Pool:
                             left.extend(shards(self.key))
                         continue
                     shard, outcome = self._done(reference)
-                    if (
-                        outcome is None
-                        and (tries.update([shard.name]) or tries[shard.name]) < TRIES
-                    ):
-                        assert left is not None
+                    tries[shard.name] += outcome is None
+                    if outcome is None and tries[shard.name] < TRIES:
                         left.append(shard)
                         continue
-                    yield (
-                        shard,
-                        outcome
-                        or Outcome(
-                            error=f"{shard.name}: ended its worker {TRIES} times, maybe for want "
-                            "of memory"
-                        ),
-                    )
+                    why = f"{shard.name}: ended its worker {TRIES} times, maybe for want of memory"
+                    yield shard, outcome or Outcome(error=why)
         finally:
             busy = [worker for worker, _ in self.busy.values()]
             for worker in [*self.idle, *self.starting.values(), *busy]:

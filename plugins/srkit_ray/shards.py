@@ -16,10 +16,9 @@ from typing import Any
 
 import pyarrow
 import pyarrow.parquet
-from PIL import Image
 
 from srkit.errors import InputError
-from srkit.imaging import codec
+from srkit.imaging import codec, formats
 from srkit_ray.plan import Shard, kind_of
 
 ROWS, BYTES = 1000, 64 << 20  # of a row group, whichever is reached first
@@ -43,8 +42,7 @@ class Sample:
 def samples(shard: Shard, column: str | None) -> Iterator[Sample]:
     """Yield a shard's samples; one that can't be read has an error.
 
-    Raises:
-        InputError: The shard can't be read at all, or ``column`` has no images.
+    InputError: the shard can't be read at all, or ``column`` has no images.
     """
     if shard.files:
         return _of_files(shard)
@@ -61,9 +59,6 @@ def _of_files(shard: Shard) -> Iterator[Sample]:
         except OSError as error:
             sample.error = f"{name}: can't be read ({error.strerror or error})"
         yield sample
-
-
-# --- tar ------------------------------------------------------------------------------------------
 
 
 def _of_tar(shard: Shard) -> Iterator[Sample]:
@@ -135,9 +130,6 @@ class TarWriter:
         return name
 
 
-# --- Parquet --------------------------------------------------------------------------------------
-
-
 def _of_parquet(shard: Shard, column: str | None) -> Iterator[Sample]:
     name, row = Path(shard.source).name, 0
     try:
@@ -168,26 +160,14 @@ def _of_cell(cell: Any, label: str, shard: Shard, row: int, rest: Any) -> Sample
         sample.error = f"{label}: no image in this row"
         return sample
     suffix = PurePosixPath(path).suffix.lower()
-    sample.label += suffix if suffix in codec.SUFFIXES else _suffix(cell)
+    sample.label += suffix if suffix in codec.SUFFIXES else formats.suffix_of(cell)
     return sample
-
-
-def _suffix(encoded: bytes) -> str:
-    """Return the suffix of an image's format, which no name states."""
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            suffix = Image.registered_extensions()
-            names = [each for each, name in suffix.items() if name == image.format]
-    except Exception:  # Pillow raises nearly any kind of error; who decodes it says what is wrong
-        return ".png"
-    return next((each for each in (".jpg", *names) if each in names), ".png")
 
 
 def image_column(schema: Any, column: str | None, name: str) -> str:
     """Return the column that holds images: bytes, or a struct with ``bytes``, as of Hugging Face.
 
-    Raises:
-        InputError: There is none, or it isn't clear which.
+    InputError: there is none, or it isn't clear which.
     """
     columns = [field.name for field in schema if _holds_bytes(field.type)]
     chosen = column or ("image" if "image" in columns else None)

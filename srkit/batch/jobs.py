@@ -24,18 +24,11 @@ FOLDER = ".srkit-upscale"  # of the ledger, in the results' folder
 
 @dataclass(frozen=True)
 class Job:
-    """One image and where its result goes.
-
-    Attributes:
-        input: The image.
-        output: Its result.
-        root: The folder that keeps the batch's ledger; None where the result of a single
-            image lies beside it.
-    """
+    """One image and where its result goes."""
 
     input: Path
     output: Path
-    root: Path | None = None
+    root: Path | None = None  # keeps the ledger; None: a single result beside its image
 
 
 @dataclass(frozen=True)
@@ -54,11 +47,7 @@ class Shard:
 
     @classmethod
     def of(cls, text: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
-        """Return the shard that a user writes as ``2/5``, or else that of torchrun's process.
-
-        Raises:
-            OptionError: It is no shard.
-        """
+        """Return the shard that a user writes as ``2/5``, or else that of torchrun's process."""
         if text is None:
             rank, count = (environment.get(name, "") for name in ("RANK", "WORLD_SIZE"))
             if (match := _SHARD.fullmatch(f"{rank}/{count}")) and int(match[1]) < int(match[2]):
@@ -118,8 +107,7 @@ def plan(
 def _apart(jobs: list[Job]) -> list[Job]:
     """Give results that would meet names of their own; the others keep theirs.
 
-    Raises:
-        InputError: A result would be written over an input.
+    InputError: a result would be written over an input.
     """
     places = [real(job.output) for job in jobs]
     count, taken = Counter(places), {real(job.input) for job in jobs}

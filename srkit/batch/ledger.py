@@ -23,18 +23,12 @@ from srkit.errors import InputError
 
 
 class Row(TypedDict):
-    """A line; whoever adds it has keys of their own beside these.
-
-    Attributes:
-        name: The result's name in the folder.
-        files: Each file's name in the folder, size in bytes, and time of change in ns.
-        written: When the line was added, in ns since 1970.
-    """
+    """A line; whoever adds it has keys of their own beside these."""
 
     __pydantic_config__ = pydantic.ConfigDict(extra="allow")  # type: ignore[misc]
-    name: str
-    files: list[tuple[str, int, int]]
-    written: int
+    name: str  # the result's, in the folder
+    files: list[tuple[str, int, int]]  # name, bytes, and time of change in ns, of each
+    written: int  # in ns since 1970
 
 
 class Ledger:
@@ -96,15 +90,9 @@ class Ledger:
         return {self.root / name for row in rows for name, *_ in row["files"]}
 
     def add(self, name: str, files: Sequence[Path], **values: Any) -> None:
-        """Note what has just been done.
+        """Note what has just been done: a name to find it by, what was written, and other values.
 
-        Args:
-            name: What to find it by.
-            files: What was written.
-            **values: What else to note, as JSON can hold it.
-
-        Raises:
-            InputError: The disk is full, or the folder can't be written.
+        InputError: the disk is full, or the folder can't be written.
         """
         try:
             row = {

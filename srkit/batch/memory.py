@@ -59,8 +59,7 @@ class Upscaler:
     def __call__(self, files: Iterable[tuple[str, bytes]]) -> Generator[Event]:
         """Yield each file's outcome, in order: ``encoded``, or in one line an ``error``.
 
-        Args:
-            files: Names, as messages call them, and contents; taken a little ahead.
+        ``files`` are names, as messages call them, and contents; they are taken a little ahead.
         """
         return events(files, self._work, self._read, self._write)
 

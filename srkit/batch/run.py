@@ -37,25 +37,15 @@ BEHIND_BYTES = 1 << 29  # of results that wait to be written
 
 @dataclass(frozen=True)
 class Event:
-    """The outcome of one image.
+    """The outcome of one image."""
 
-    Attributes:
-        kind: ``done``, ``skipped`` or ``failed``.
-        job: The image and its result's place.
-        files: Files that were written.
-        encoded: The result's file where it stays in memory.
-        error: One line, where it failed.
-        result: The result without its pixels, where it is done.
-        seconds: Time of computing it.
-    """
-
-    kind: str
+    kind: str  # done, skipped or failed
     job: Job
-    files: tuple[Path, ...] = ()
-    encoded: bytes = b""
-    error: str = ""
-    result: Result | None = None
-    seconds: float = 0.0
+    files: tuple[Path, ...] = ()  # that were written
+    encoded: bytes = b""  # the result's file where it stays in memory
+    error: str = ""  # one line, where it failed
+    result: Result | None = None  # without its pixels, where it is done
+    seconds: float = 0.0  # of computing it
 
 
 Output = tuple[list[Path], bytes, list[str]]  # files, or one in memory; notes

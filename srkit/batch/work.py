@@ -27,43 +27,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """One image's outcome, before it is written.
+    """One image's outcome, before it is written."""
 
-    Attributes:
-        images: What to write: the whole image, or its faces.
-        residual: Difference from the input when downscaled (RMS), in 255ths; None unless
-            measured.
-        faces: Numbers of faces restored and detected; None without faces.
-        notes: What the user should know.
-    """
-
-    images: tuple[DecodedImage, ...]
-    residual: float | None = None
-    faces: tuple[int, int] | None = None
-    notes: tuple[str, ...] = ()
+    images: tuple[DecodedImage, ...]  # to write: the whole image, or its faces
+    residual: float | None = None  # RMS from the input when downscaled, in 255ths, if measured
+    faces: tuple[int, int] | None = None  # restored and detected
+    notes: tuple[str, ...] = ()  # what the user should know
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is done to each image.
-
-    Attributes:
-        model: Upscales the whole image.
-        settings: How.
-        restorer: Finds and restores faces; None without.
-        faces_only: Write the restored faces instead of the image.
-        report: Measure the residual.
-        tag: Embed provenance in each result.
-        keep_time: Give each result the modification time of its input.
-    """
+    """What is done to each image."""
 
     model: Model
     settings: Settings = field(default_factory=Settings)
-    restorer: FaceRestorer | None = None
-    faces_only: bool = False
-    report: bool = False
-    tag: bool = True
-    keep_time: bool = False
+    restorer: FaceRestorer | None = None  # of faces
+    faces_only: bool = False  # write the restored faces instead of the image
+    report: bool = False  # measure the residual
+    tag: bool = True  # embed provenance in each result
+    keep_time: bool = False  # give each result the modification time of its input
 
     @classmethod
     def load(
@@ -78,11 +60,7 @@ class Work:
         engine: str = "auto",
         **values: bool,
     ) -> Work:
-        """Return the work that options of ``srkit upscale`` mean; ``values`` are its attributes.
-
-        Raises:
-            SrkitError: See `srkit.load`.
-        """
+        """Return the work that options of ``srkit upscale`` mean; ``values`` are its attributes."""
         how = {"device": device, "precision": precision, "engine": engine}
         name = model or (defaults.GENERAL_MODEL if face_model else defaults.MODEL)
         general, restorer = load(name, **how), None
@@ -126,11 +104,7 @@ class Work:
         )
 
     def check(self, output: Path, size: tuple[int, int]) -> None:
-        """See that a result can be written, before it is computed.
-
-        Raises:
-            InputError: It can't.
-        """
+        """See that a result can be written, before it is computed; raise InputError if not."""
         if not self.faces_only:
             formats.require_writable(output, self.model.size(size, self.settings))
 
@@ -143,8 +117,7 @@ class Work:
     ) -> list[Result]:
         """Do one image, or several of one size.
 
-        Raises:
-            InputError: Not enough memory, or a network whose result makes no sense.
+        InputError: not enough memory, or a network whose result makes no sense.
         """
         if self.faces_only:
             return [self._only_faces(image) for image in images]
@@ -186,16 +159,8 @@ class Work:
     ) -> tuple[list[Path], list[str]]:
         """Write a result; of several faces each under a number.
 
-        Args:
-            result: From `do`.
-            output: Its file.
-            taken: Files that a number must not lead to: inputs, and other images' results.
-
-        Returns:
-            The files, and what their format has no place for, a line each.
-
-        Raises:
-            InputError: The disk is full, or the folder can't be written.
+        Numbers lead to none of the files ``taken``: inputs, and other images' results. Returned are
+        the files, and what their format has no place for, a line each.
         """
         files = [output]
         if len(result.images) > 1:

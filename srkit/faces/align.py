@@ -46,13 +46,9 @@ def detector(
     confidence: float = 0.9,
     max_pixels: int | None = None,
 ) -> Detector:
-    """Return the detector of faces that srkit uses, a plugin's.
+    """Return the detector of faces that srkit uses, a plugin's, on a device.
 
-    Args:
-        device: Where it computes.
-        min_size: Smallest face to find, in pixels.
-        confidence: Faces of a lower probability are left out.
-        max_pixels: Bound on the detector's work; see `srkit.hookspecs.srkit_detectors`.
+    ``max_pixels`` bounds its work; see `srkit.hookspecs.srkit_detectors`, as for the others.
     """
     result: Detector = registry.build(
         "detectors",
@@ -66,16 +62,10 @@ def detector(
 
 
 def crop(image: Image.Image, face: Face, size: int, *, margin: float = MARGIN) -> Image.Image:
-    """Return a face as a square image, by Pillow's bicubic.
+    """Return a face as a square image, ``size`` pixels a side, by Pillow's bicubic.
 
     The square has the longer side of the box times ``margin`` and its centre; where it reaches
     beyond the image, the border's pixels are repeated.
-
-    Args:
-        image: The image the face was found in.
-        face: Face of a detector.
-        size: Side of the result in pixels.
-        margin: Factor by which the box is widened.
     """
     left, top, right, bottom = face.box
     side = max(1, round(max(right - left, bottom - top) * margin))
@@ -89,38 +79,22 @@ def crop(image: Image.Image, face: Face, size: int, *, margin: float = MARGIN) -
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an aligned crop lies in its image.
+    """Where an aligned crop lies in its image."""
 
-    Attributes:
-        size: Width and height of the crop in pixels.
-        scale: Pixels of the crop to one of the image, along a line; above 1 the crop shows
-            less than its size promises.
-        outside: Share of the crop that lies outside of the image, in [0, 1].
-        transform: scikit-image's similarity from places in the image to places in the crop.
-    """
-
-    size: tuple[int, int]
-    scale: float
-    outside: float
-    transform: Any = field(compare=False)
+    size: tuple[int, int]  # width and height of the crop in pixels
+    scale: float  # pixels of the crop to one of the image; above 1 it shows less than its size says
+    outside: float  # share of the crop outside of the image, in [0, 1]
+    transform: Any = field(compare=False)  # scikit-image's similarity from the image to the crop
 
 
 def place(landmarks: Sequence[Point], image: tuple[int, int], width: int) -> Placement | None:
-    """Return the place of the crop that frames a face as CelebA does.
+    """Return the place of the crop that frames a face as CelebA does, or None for no face.
 
     It is the similarity (turn, scale, shift) that brings both eyes and the middle of the mouth
     closest to CelebA's (least squares; Umeyama, 1991). The nose and the mouth's width follow the
     head's turn and a smile more than the frame: with all five landmarks, CelebA's own images
     come back with their corners 6.9 pixels away on average, with these three 4.9, with the eyes
-    alone 10.5.
-
-    Args:
-        landmarks: `Face.landmarks`.
-        image: Width and height of the image.
-        width: Width of the crop in pixels; its height follows by CelebA's ratio.
-
-    Returns:
-        None if the landmarks are in one place, as no face has them.
+    alone 10.5. ``image`` is its width and height; the crop's height follows from its ``width``.
     """
     size = (width, round(width * CELEBA_SIZE[1] / CELEBA_SIZE[0]))
     goal = np.array(_anchors(CELEBA_LANDMARKS)) * (width / CELEBA_SIZE[0])
@@ -143,10 +117,6 @@ def align(image: Image.Image, placement: Placement) -> Image.Image:
 
     What has to shrink is shrunk first, antialiased (Pillow's bicubic), to `FINER` times the
     crop's scale; then it is turned (scikit-image's bicubic), and brought to its size (Pillow's).
-
-    Args:
-        image: The image the face was found in.
-        placement: From `place`.
     """
     fine = placement.size[0] * FINER, placement.size[1] * FINER
     to_image = AffineTransform(scale=1 / FINER) + placement.transform.inverse

@@ -30,19 +30,12 @@ Bounds = tuple[int, int, int, int]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Frame:
-    """CelebA's centre square around a face, in LR pixels; (0, 0) is the image's upper left.
+    """CelebA's centre square around a face, in LR pixels; (0, 0) is the image's upper left."""
 
-    Attributes:
-        x: Column of its centre.
-        y: Row of its centre.
-        side: Its length.
-        angle: By which the face is turned clockwise, in radians.
-    """
-
-    x: float
+    x: float  # of its centre
     y: float
     side: float
-    angle: float
+    angle: float  # by which the face is turned clockwise, in radians
 
     @property
     def quarters(self) -> int:
@@ -56,11 +49,9 @@ class Frame:
         )
 
     def bounds(self, size: tuple[int, int], margin: int = 0) -> Bounds:
-        """Return left, top, right, bottom of whole pixels around it, cut at the image's borders.
+        """Return left, top, right, bottom of whole pixels around it, cut at an image's borders.
 
-        Args:
-            size: Width and height of the image.
-            margin: LR pixels more on each side.
+        ``size`` is the image's width and height; ``margin`` LR pixels are added on each side.
         """
         reach = self.side / 2 * (abs(math.cos(self.angle)) + abs(math.sin(self.angle))) + margin
         low = [math.floor(c - reach) for c in (self.x, self.y)]
@@ -70,12 +61,7 @@ class Frame:
         return left, top, max(right, left + 1), max(bottom, top + 1)
 
     def mask(self, columns: Array, rows: Array) -> Array:
-        """Return the weight of the face at each place, in [0, 1].
-
-        Args:
-            columns: Places in LR pixels along x.
-            rows: Along y.
-        """
+        """Return the weight of the face, in [0, 1], at places in LR pixels along x and y."""
         x, y = (columns - self.x)[None, :] / self.side, (rows - self.y)[:, None] / self.side
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         # A superellipse of the fourth degree: the frame with its corners rounded off.
@@ -85,12 +71,7 @@ class Frame:
 
 
 def framed(face: Face, size: tuple[int, int]) -> Frame:
-    """Return the frame of a face: by its landmarks, or by its box where they make no sense.
-
-    Args:
-        face: Face of a detector.
-        size: Width and height of the image.
-    """
+    """Return the frame of a face: by its landmarks, or by its box where they make no sense."""
     left, top, right, bottom = face.box
     longer = longer_side(face)
     placement = place(face.landmarks, size, CELEBA_SIZE[0]) if face.landmarks else None

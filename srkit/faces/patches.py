@@ -19,17 +19,11 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Upscaled:
-    """A part of an LR image, upscaled.
+    """A part of an LR image, upscaled."""
 
-    Attributes:
-        values: ``HW3`` in [0, 1].
-        origin: Left and top of the part, in LR pixels.
-        scale: SR pixels to one LR pixel.
-    """
-
-    values: Array
-    origin: tuple[int, int]
-    scale: int
+    values: Array  # HW3 in [0, 1]
+    origin: tuple[int, int]  # left and top of the part, in LR pixels
+    scale: int  # SR pixels to one LR pixel
 
     def within(self, box: Box, shape: tuple[int, ...]) -> Array:
         """Return a box, in LR pixels, as float32 ``HW3`` of a shape."""
@@ -41,13 +35,8 @@ class Upscaled:
 class Patch:
     """A face whose low frequencies are those of the general result, in its levels.
 
-    The difference of both, smoothed, is added to the face.
-
-    Args:
-        face: From the model of faces.
-        sr_pixels: The general result, ``HW3``, without this face; only the frame is used.
-        frame: Frame of the face.
-        size: Width and height of the LR image.
+    The difference of both, smoothed, is added to the face. Of the general result, ``HW3`` without
+    this face, only the frame is used; ``size`` is the LR image's.
     """
 
     def __init__(
@@ -74,12 +63,9 @@ def _times(box: Box, x: float, y: float) -> Box:
 
 
 def sampled(pixels: np.ndarray, box: Box, shape: tuple[int, ...]) -> Array:
-    """Return a box of an image at another size, by antialiased bicubic (Pillow's).
+    """Return a box of an image (``HW3`` of any type) at another size, by Pillow's bicubic.
 
-    Args:
-        pixels: ``HW3`` of any type; only what the kernel reaches is converted.
-        box: In its pixels; cut at its borders, to which it may be beyond only by rounding.
-        shape: Shape of the result.
+    The box is in pixels and cut at the image's borders, to which it may be beyond only by rounding.
     """
     low = np.maximum(0.0, box[:2])
     high = np.minimum((pixels.shape[1], pixels.shape[0]), box[2:])

@@ -36,21 +36,15 @@ STRIP = 256  # rows of SR pixels that are blended at once, so that large results
 
 @dataclass(frozen=True)
 class FaceResult:
-    """A detected face, and whether it was restored.
+    """A detected face, and whether it was restored."""
 
-    Attributes:
-        box: The detector's: left, top, right, bottom in LR pixels; may reach beyond the image.
-        probability: The detector's, in [0, 1].
-        size: The box's longer side in LR pixels.
-        restored: Whether it was restored.
-        note: Why it was left as it is; empty where it was restored.
-    """
-
-    box: tuple[float, float, float, float]
-    probability: float
-    size: float
+    box: tuple[
+        float, float, float, float
+    ]  # the detector's, in LR pixels; may reach beyond the image
+    probability: float  # the detector's, in [0, 1]
+    size: float  # longer side of the box
     restored: bool
-    note: str = ""
+    note: str = ""  # why it was left as it is
 
 
 class FaceRestorer:
@@ -91,21 +85,11 @@ class FaceRestorer:
     def restore(
         self, lr_pixels: np.ndarray, sr_pixels: np.ndarray, *, scale: float
     ) -> list[FaceResult]:
-        """Restore the faces of an image in its upscaled result, in place.
+        """Restore the faces of an image (``hw3``) in its upscaled result (``HW3``), in place.
 
-        Nothing outside of the faces' frames is touched, and neither image is copied as a whole.
-        Large faces come first: where two meet, the smaller one lies over the larger.
-
-        Args:
-            lr_pixels: The image, ``hw3``, uint8 or uint16.
-            sr_pixels: Its result, ``HW3``, of the same type; changed in place.
-            scale: Scale of the result; any factor.
-
-        Returns:
-            Every detected face, the largest first.
-
-        Raises:
-            ValueError: The arrays don't fit each other.
+        Both are uint8 or uint16, else it is a ValueError. Nothing outside of the faces' frames is
+        touched, and neither image is copied as a whole. Large faces come first: where two meet, the
+        smaller one lies over the larger. All detected faces are returned.
         """
         expected = [side * scale for side in lr_pixels.shape[:2]]
         apart = [abs(a - b) for a, b in zip(expected, sr_pixels.shape[:2], strict=True)]
@@ -123,16 +107,10 @@ class FaceRestorer:
         return results
 
     def crops(self, lr_pixels: np.ndarray) -> list[np.ndarray]:
-        """Return the faces of an image, upright, framed, and upscaled by the model's scale.
+        """Return the faces of an image (``hw3``), upright, framed, upscaled by the model's scale.
 
-        Beyond the image, its border's pixels are repeated.
-
-        Args:
-            lr_pixels: The image, ``hw3``, uint8 or uint16.
-
-        Returns:
-            Squares, ``SS3`` of the same type, the largest first; those that `restore` would leave
-            as they are aren't among them.
+        They are squares of the same type, the largest first; those that `restore` would leave as
+        they are aren't among them. Beyond the image, its border's pixels are repeated.
         """
         framed_faces = self._framed(lr_pixels)
         return [self._upright(frame, lr_pixels) for _, frame, note in framed_faces if not note]

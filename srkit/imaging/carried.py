@@ -1,62 +1,43 @@
-"""What a file can carry beside its pixels, and what becomes of it in each format.
-
-Reading, writing and the page "Upscaling" follow this one table.
-"""
+"""What a file can carry beside its pixels, and what becomes of it in each format: a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 SOURCES = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF", "GIF", "BMP")
 TARGETS = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "BMP")
 KEPT, CORRECTED, NOTED, REFUSED = "kept", "corrected", "dropped with a note", "refused"
 
-# Namespaces of XMP.
-_GOOGLE = "http://ns.google.com/photos/1.0/"
-_APPLE = "http://ns.apple.com/"
-EXIF = "http://ns.adobe.com/exif/1.0/"
-TIFF = "http://ns.adobe.com/tiff/1.0/"
-XMP = "http://ns.adobe.com/xap/1.0/"
-NOTE = "http://ns.adobe.com/xmp/note/"
-IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-_PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
-_LAYOUT = ("BitsPerSample", "Compression", "PhotometricInterpretation", "SamplesPerPixel")
+_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+NAMESPACES: dict[str, str] = _TABLE["namespaces"]
 
-Properties = tuple[tuple[str, str | None], ...]  # namespaces and a name, or all names of one
+Properties = tuple[tuple[str, str | None], ...]  # namespaces of XMP and a name, or all names
 
 
-@dataclass(frozen=True)
+def _properties(names: Iterable[str]) -> Properties:
+    pairs = (name.split(":") for name in names)
+    return tuple((NAMESPACES[space], None if name == "*" else name) for space, name in pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Item:
-    """Something that a file can carry.
+    """Something that a file can carry: a table of ``carried.toml``."""
 
-    Attributes:
-        name: In the page's table.
-        sources: Formats that it is read from, or recognised in.
-        kept: Formats that keep it as it is.
-        corrected: Formats in which it, or what it is for, stays true of the new image. In other
-            formats it is left out, with a note.
-        refused: Whether files with it aren't read.
-        key: Its key in `srkit.imaging.image.DecodedImage.info`, if it has one of its own.
-        within: The key of what it is a part of.
-        what: What a note calls it.
-        xmp: Properties that go with it: they would promise what is gone, or be false.
-        turned: Whether these go only where the image is turned.
-        parts: Beginnings of the parts of a file that it lies in, by format and name.
-    """
-
-    name: str
-    sources: str
-    kept: str = ""
-    corrected: str = ""
-    refused: bool = False
-    key: str = ""
-    within: str = ""
-    what: str = ""
-    xmp: Properties = ()
-    turned: bool = False
-    parts: tuple[tuple[str, str, bytes], ...] = ()
+    name: str  # on the page "Upscaling"
+    sources: str  # formats that it is read from, or recognised in
+    kept: str = ""  # formats that keep it as it is
+    corrected: str = ""  # formats in which it, or what it is for, stays true of the new image
+    refused: bool = False  # files with it aren't read; else other formats leave it out, with a note
+    key: str = ""  # in `srkit.imaging.image.DecodedImage.info`, if it has one of its own
+    what: str = ""  # what a note calls it
+    within: str = ""  # the key of what it is a part of
+    xmp: Properties = ()  # that go with it: they would promise what is gone, or be false
+    turned: bool = False  # these go only where the image is turned
+    parts: tuple[tuple[str, ...], ...] = ()  # that it lies in: format, name and beginning of each
 
     def outcome(self, source: str, target: str) -> str:
         """Return what becomes of it between two formats; "" where it can't come from the first."""
@@ -74,126 +55,15 @@ class Item:
         return f"{self.what} left out" if self.what and not self.key else ""
 
 
-_ALL = " ".join(TARGETS)
-_EXIF = "PNG JPEG TIFF WEBP AVIF HEIF"  # formats that hold EXIF, XMP and a profile
-_C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
-ITEMS = (
-    Item("all of it, without `pillow-heif` or `pi-heif`", "HEIF", refused=True),
-    Item("colour profile (ICC)", f"{_EXIF} BMP GIF", _EXIF, "BMP", key="icc_profile"),
-    Item("colours by `cICP`, `cHRM`, `gAMA`", "PNG TIFF AVIF HEIF", corrected=_ALL),
-    Item("HDR: `cICP` of PQ or HLG, `mDCV`, `cLLI`", "PNG", "PNG", key="hdr", what="HDR colours"),
-    Item("EXIF", _EXIF, corrected=_EXIF, key="exif", what="EXIF"),
-    Item(
-        "maker's note, with its offsets", _EXIF, _EXIF, within="exif", what="its maker's note was"
-    ),
-    Item("place (GPS)", _EXIF, _EXIF, within="exif"),
-    Item("orientation", _EXIF, corrected=_ALL),
-    Item(
-        "thumbnails",
-        _EXIF,
-        corrected=_ALL,
-        xmp=((XMP, "Thumbnails"), (EXIF, "SubjectArea"), (EXIF, "SubjectLocation")),
-    ),
-    Item(
-        "XMP",
-        _EXIF,
-        corrected=_EXIF,
-        key="xmp",
-        what="XMP",
-        xmp=(
-            ("http://ns.adobe.com/xap/1.0/mm/", "InstanceID"),
-            (_PHOTOSHOP, "ICCProfile"),
-            (_PHOTOSHOP, "ColorMode"),
-            *((TIFF, name) for name in _LAYOUT),
-            (NOTE, "HasExtendedXMP"),
-        ),
-    ),
-    Item("extended XMP", "JPEG", corrected=_EXIF, within="xmp", what="its extended XMP was"),
-    Item(
-        "regions, such as faces",
-        _EXIF,
-        corrected=_EXIF,
-        within="xmp",
-        what="its regions were",
-        xmp=(
-            ("http://www.metadataworkinggroup.com/schemas/regions/", "Regions"),
-            ("http://ns.microsoft.com/photo/1.2/", "RegionInfo"),
-            (IPTC, "ImageRegion"),
-        ),
-        turned=True,
-    ),
-    Item(
-        "panorama (GPano)",
-        _EXIF,
-        what="its panorama's geometry was",
-        xmp=((_GOOGLE + "panorama/", None),),
-    ),
-    Item("IPTC", "JPEG TIFF PNG", "JPEG TIFF PNG", key="iptc", what="IPTC"),
-    Item("comment", "JPEG PNG GIF", "JPEG PNG", key="comment", what="comment"),
-    Item("text chunks", "PNG", "PNG", key="text", what="PNG text"),
-    Item("resolution", "PNG JPEG TIFF BMP", "PNG JPEG TIFF BMP", key="dpi", what="resolution"),
-    Item("pages", "TIFF", what="all pages but the first were"),
-    Item("frames", "GIF PNG WEBP AVIF", refused=True),
-    Item(
-        "gain map",
-        "JPEG AVIF HEIF",
-        what="its gain map was",
-        xmp=(("http://ns.adobe.com/hdr-gain-map/1.0/", None), (_APPLE + "HDRGainMap/1.0/", None)),
-        parts=(
-            ("JPEG", "APP2", b"urn:iso:std:iso:ts:21496"),
-            ("AVIF", "tmap", b""),
-            ("AVIF", "aux", b"urn:com:apple:photo:2020:aux:hdrgainmap"),
-        ),
-    ),
-    Item(
-        "video of a motion photo",
-        "JPEG AVIF HEIF",
-        what="its video was",
-        parts=(("JPEG", "video", b""), ("AVIF", "mpvd", b"")),
-    ),
-    Item(
-        "depth map",
-        "JPEG AVIF HEIF",
-        what="its depth map was",
-        xmp=((_GOOGLE + "depthmap/", None), (_APPLE + "depthData/1.0/", None)),
-        parts=(
-            ("AVIF", "aux", b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth"),
-            ("AVIF", "aux", b"urn:mpeg:hevc:2015:auxid:2"),
-        ),
-    ),
-    Item(
-        "further images (MPF), attached files",
-        "JPEG HEIF",
-        what="all images but the first were",
-        xmp=((_GOOGLE + "image/", None), (_GOOGLE + "audio/", None)),
-        parts=(("JPEG", "APP2", b"MPF\0"), ("JPEG", "image", b"")),
-    ),
-    Item(
-        "Content Credentials (C2PA)",
-        _EXIF,
-        what="its Content Credentials (C2PA) were",
-        xmp=(("http://purl.org/dc/terms/", "provenance"),),
-        parts=(
-            ("JPEG", "APP11", b"JP"),
-            ("PNG", "caBX", b""),
-            ("WEBP", "C2PA", b""),
-            ("AVIF", "uuid", _C2PA),
-        ),
-    ),
-    Item("description of an OME or ImageJ stack", "TIFF", what="its description of a stack was"),
-    Item("place on a map (GeoTIFF)", "TIFF", what="its place on the map (GeoTIFF) was"),
-    Item("Photoshop's layers, paths, settings", "JPEG TIFF", what="Photoshop's data were"),
-    Item("unknown parts", f"{_EXIF} GIF", what="parts that srkit doesn't know were"),
-    Item("modification time, by `--keep-time`", " ".join(SOURCES), _ALL),
-)
+def _item(values: dict[str, Any]) -> Item:
+    parts = tuple((*part.split(" ", 2), "")[:3] for part in values.pop("parts", ()))
+    return Item(xmp=_properties(values.pop("xmp", ())), parts=parts, **values)
+
+
+ITEMS = tuple(_item(values) for values in _TABLE["items"])
 BY_NAME = {item.name: item for item in ITEMS}
 BY_KEY = {item.key: item for item in ITEMS if item.key}
-# What only leads to parts that other items name.
-LINKS: Properties = (
-    (_GOOGLE + "container/", None),
-    (_GOOGLE + "camera/", None),
-    ("http://ns.google.com/photos/dd/1.0/device/", None),
-)
+LINKS = _properties(_TABLE["links"])
 
 
 def holds(target: str, key: str) -> bool:
@@ -201,16 +71,11 @@ def holds(target: str, key: str) -> bool:
     return target in f"{BY_KEY[key].kept} {BY_KEY[key].corrected}".split()
 
 
-def note(name: str) -> str:
-    """Return the note on an item that is left out in reading."""
-    return BY_NAME[name].note
-
-
 def found(format_name: str, part: str, content: bytes) -> Iterator[Item]:
     """Yield the items that lie in a part of a file."""
     for item in ITEMS:
         if any(
-            (format_name, part) == (source, name) and content.startswith(start)
+            (format_name, part) == (source, name) and content.startswith(start.encode("latin-1"))
             for source, name, start in item.parts
         ):
             yield item

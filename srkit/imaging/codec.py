@@ -69,9 +69,9 @@ def save(image: DecodedImage, file: Path, *, origin: Origin | None = None) -> li
         A note for each thing that the format has no place for.
 
     Raises:
-        InputError: See `require_writable`; or the disk is full, or the memory.
+        InputError: It doesn't hold this size, or no such; or the disk is full, or the memory.
     """
-    require_writable(file, image.size)
+    formats.require_encodable(file, image.size)
     with _errors_of(file), atomic(file) as temporary, _Whole(FileIO(temporary, "w")) as out:
         return _encode(image, out, formats.format_of(file), origin)
 
@@ -79,11 +79,7 @@ def save(image: DecodedImage, file: Path, *, origin: Origin | None = None) -> li
 def encode(
     image: DecodedImage, file: Path, *, origin: Origin | None = None
 ) -> tuple[bytes, list[str]]:
-    """Return the bytes that `save` would write to such a file, and its notes.
-
-    Raises:
-        InputError: The image is too large for the format, or the memory.
-    """
+    """Return the bytes that `save` would write to such a file, and its notes; raises as it does."""
     with _errors_of(file), BytesIO() as out:
         lost = _encode(image, out, formats.format_of(file), origin)
         return out.getvalue(), lost
@@ -184,16 +180,7 @@ def _in_srgb_where_needed(image: Image.Image, name: str, info: dict[str, Any]) -
 
 
 def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) -> None:
-    """Write an upright Pillow image as `save` does.
-
-    Args:
-        image: An image of any mode.
-        file: Where to.
-        info: Its metadata; see `DecodedImage`.
-
-    Raises:
-        InputError: See `save`.
-    """
+    """Write an upright Pillow image of any mode as `save` does; ``info`` as in `DecodedImage`."""
     save(replace(unpack(image), info=info or {}), file)
 
 
@@ -220,14 +207,10 @@ def to_image(image: Tensor) -> Image.Image:
 
 
 def frame(image: Image.Image, framing: Framing, size: int) -> Image.Image:
-    """Bring an RGB image to ``size`` x ``size`` by Pillow's bicubic.
+    """Bring an RGB image to ``size`` x ``size`` pixels by Pillow's bicubic.
 
-    Args:
-        image: Any shape.
-        framing: ``squash`` takes the whole image; ``square`` (and ``jitter``, which crops it
-            later) its largest centred square, cut at whole pixels (``(long - short) // 2`` off
-            the near side).
-        size: Side in pixels.
+    ``squash`` takes the whole image; ``square`` (and ``jitter``, which crops it later) its largest
+    centred square, cut at whole pixels (``(long - short) // 2`` off the near side).
     """
     if framing != "squash":
         side = min(image.size)

@@ -48,18 +48,13 @@ _CURVES = {
 class Separation:
     """The inks that an image's RGB came from, and how to get back to them.
 
-    Attributes:
-        profile: Profile of the press; without one, ink takes light away as in an ideal one.
+    Without a press's ``profile``, ink takes light away as in an ideal one.
     """
 
     profile: bytes | None = None
 
     def to_rgb(self, image: Image.Image) -> Image.Image:
-        """Return a CMYK image as sRGB.
-
-        Raises:
-            ImageCms.PyCMSError, OSError: littlecms can't use the profile.
-        """
+        """Return a CMYK image as sRGB; littlecms raises what it can't do."""
         if self.profile is None:
             return image.convert("RGB")
         return _converted(image, self.profile, srgb(), "RGB")
@@ -102,11 +97,7 @@ def misfit(profile: Any, *spaces: str) -> str:
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Return an image of mode RGB, RGBA, L or LA as sRGB: RGB, or RGBA with the same alpha.
-
-    Raises:
-        ImageCms.PyCMSError: littlecms can't use the profile.
-    """
+    """Return an image of mode RGB, RGBA, L or LA as sRGB: RGB, or RGBA with the same alpha."""
     result = _converted(image.convert(image.mode.rstrip("A")), profile, srgb(), "RGB")
     if image.mode.endswith("A"):
         result.putalpha(image.getchannel("A"))
@@ -116,16 +107,11 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 def of_png(
     cicp: bytes | None, gamma: float | None, corners: tuple[float, ...] | None, grey: bool
 ) -> bytes | None:
-    """Return the profile of what the chunks of a PNG say; None for sRGB.
+    """Return the profile of what the chunks of a PNG say, or None for sRGB.
 
-    Args:
-        cicp: ``cICP``, which goes before the others.
-        gamma: ``gAMA``; without it, values lie on sRGB's curve.
-        corners: ``cHRM``: x and y of white, red, green and blue; without it, sRGB's.
-        grey: Whether the image is.
-
-    Raises:
-        ValueError: No profile says that: HDR, or numbers that make no sense.
+    ``cicp`` (``cICP``) goes before the others. Without ``gamma`` (``gAMA``) values lie on sRGB's
+    curve; ``corners`` (``cHRM``) are x and y of white, red, green and blue, sRGB's if None.
+    ValueError: no profile says that (HDR, or numbers that make no sense).
     """
     curve = _SRGB_CURVE
     if cicp:

@@ -48,8 +48,7 @@ def read(file: Path | str, encoded: bytes | None = None) -> DecodedImage:
 def size_of(file: Path | str, encoded: bytes | None = None) -> tuple[int, int]:
     """Return the width and height that `read` would give, from a file's first bytes.
 
-    Raises:
-        InputError: See `read`; what is broken further on is only found there.
+    It raises as `read`; what is broken further on is only found there.
     """
     with _open(file, encoded) as (image, _):
         if image is not None:

@@ -35,14 +35,7 @@ _TYPES |= {11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q", 129: "s"}
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of a directory.
-
-    Attributes:
-        tag: What it says.
-        kind: Type of its values.
-        value: All of them, as bytes.
-        at: Where they lie; 0 if that is of no matter.
-    """
+    """An entry of a directory: its values as bytes, and where they lie (0 if it doesn't matter)."""
 
     tag: int
     kind: int
@@ -53,13 +46,12 @@ class Entry:
 class Directories:
     """The directories of EXIF, a TIFF or a BigTIFF: the first one and those of EXIF below it.
 
+    ValueError: it is something else, or cut off.
+
     Attributes:
         order: Order of bytes, as `struct` calls it.
         below: Entries by the tag that points to their directory, 0 for the first.
         following: Where the next page or the thumbnail is; 0 if there is none.
-
-    Raises:
-        ValueError: It is something else, or cut off.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -103,8 +95,7 @@ class Directories:
     def _read(self, name: int, at: int) -> tuple[list[Entry], int]:
         """Return the directory at a place and where the next one is; broken entries are left out.
 
-        Raises:
-            ValueError: It is cut off, or another one overlaps it: to edit both would break them.
+        ValueError: it is cut off, or another one overlaps it: to edit both would break them.
         """
         count_size, room, row = (8, 8, 20) if self._wide else (2, 4, 12)
         count = self.number(self._bytes(at, count_size))
@@ -149,8 +140,7 @@ class Directories:
     def edit(self, size: tuple[int, int] | None = None) -> int | None:
         """Remove what is wrong for a new, upright image, and set that image's size.
 
-        Returns:
-            The orientation that was stated, 1 (upright) to 8; None if none was.
+        The orientation that was stated is returned, 1 (upright) to 8, or None.
         """
         stated = self.find(ORIENTATION)
         number = self.number(stated.value) if stated and stated.kind in (1, 3, 4) else 0
@@ -177,12 +167,9 @@ class Directories:
     def rows(
         self, entries: Iterable[Entry], place: Callable[[Entry], int], *, wide: bool = False
     ) -> bytes:
-        """Return a directory as a file holds it.
+        """Return a directory as a file (``wide``: a BigTIFF) holds it.
 
-        Args:
-            entries: In any order.
-            place: Returns where the values of an entry lie that don't fit into it.
-            wide: Whether for a BigTIFF.
+        ``place`` says where the values of an entry lie that don't fit into it.
         """
         room, number = (8, "Q") if wide else (4, "I")
         result = b""
@@ -219,11 +206,7 @@ class Directories:
 
 
 def parsed(exif: bytes) -> Directories:
-    """Return the directories of EXIF, with or without the six bytes that it begins with in a JPEG.
-
-    Raises:
-        ValueError: It isn't EXIF, or is cut off.
-    """
+    """Return the directories of EXIF, with or without the six bytes that it begins with in JPEG."""
     return Directories(BytesIO(_bare(exif)))
 
 
@@ -241,11 +224,7 @@ def empty() -> Directories:
 def edited(exif: bytes, size: tuple[int, int] | None = None) -> tuple[bytes, int | None]:
     """Remove from EXIF what is wrong for a new, upright image, and set that image's size.
 
-    Returns:
-        EXIF, or nothing if no entry is left; and the orientation that it stated, if any.
-
-    Raises:
-        ValueError: It isn't EXIF, or is cut off.
+    The orientation that it stated is returned too. ValueError: it isn't EXIF, or is cut off.
     """
     data, directories = bytearray(_bare(exif)), parsed(exif)
     thumbnail = directories.drop_thumbnail()
@@ -260,11 +239,7 @@ def edited(exif: bytes, size: tuple[int, int] | None = None) -> tuple[bytes, int
 
 
 def of_tiff(directories: Directories) -> tuple[bytes, bool]:
-    """Return EXIF of the entries of a TIFF, and whether a maker's note could not stay in its place.
-
-    Args:
-        directories: Edited, with what isn't EXIF left out.
-    """
+    """Return EXIF of a TIFF's edited entries, and whether a maker's note had to leave its place."""
     note = directories.find(MAKER_NOTE, EXIF)
     moved = note is not None and not 8 <= note.at < _FURTHEST_NOTE
     out = BytesIO()

@@ -51,11 +51,7 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 
 
 def format_of(file: Path) -> str:
-    """Return what Pillow calls the format of a file to be written.
-
-    Raises:
-        InputError: The suffix is of no format that can be written.
-    """
+    """Return what Pillow calls the format of a file to be written, or raise InputError."""
     suffix = file.suffix.lower()
     if suffix not in WRITTEN:
         raise InputError(f"{file}: can't write '{suffix}', only {', '.join(sorted(WRITTEN))}")
@@ -73,11 +69,7 @@ def suffix_of(content: bytes) -> str:
 
 
 def suffix_named(name: str) -> str:
-    """Return the suffix of a format's name, ``png`` or ``.png``.
-
-    Raises:
-        OptionError: It is of no format that can be written.
-    """
+    """Return the suffix of a format's name, ``png`` or ``.png``, or raise OptionError."""
     suffix = f".{name.lower().removeprefix('.')}"
     if suffix not in WRITABLE:
         known = ", ".join(each[1:] for each in sorted(WRITABLE))
@@ -86,15 +78,9 @@ def suffix_named(name: str) -> str:
 
 
 def require_writable(file: Path, size: tuple[int, int]) -> None:
-    """Check that an image can be written, before it is computed.
+    """Check that an image of a width and height can be written, before it is computed.
 
-    Args:
-        file: Need not exist, nor its folder.
-        size: Width and height in pixels.
-
-    Raises:
-        InputError: See `require_encodable`; or the name is too long, or the folder can't be
-            written.
+    InputError: see `require_encodable`; or the name is too long, or the folder can't be written.
     """
     require_encodable(file, size)
     try:
@@ -111,11 +97,7 @@ def require_writable(file: Path, size: tuple[int, int]) -> None:
 
 
 def require_encodable(file: Path, size: tuple[int, int]) -> None:
-    """Check that the format of a file's suffix holds an image of this width and height.
-
-    Raises:
-        InputError: It doesn't, or the suffix is of no format that can be written.
-    """
+    """Raise InputError where the format of a file's suffix can't hold this width and height."""
     name = format_of(file)
     longest = LONGEST.get(name, 2**32 - 1)
     width, height = size
@@ -138,11 +120,7 @@ def listed(folder: Path, others: list[Path] | None = None) -> list[Path]:
     """Return the image files below a folder, sorted by path, but for hidden ones.
 
     Links to folders are followed, each folder once. Links to nothing are listed too: who reads
-    them says that they are broken.
-
-    Args:
-        folder: Where to look.
-        others: Takes files that are no images by their suffix.
+    them says that they are broken. ``others`` takes files that are no images by their suffix.
 
     Raises:
         InputError: There is no such folder, no image in it, or a folder that can't be read.

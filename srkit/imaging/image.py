@@ -55,13 +55,8 @@ class DecodedImage:
     def upscaled(self, pixels: np.ndarray) -> DecodedImage:
         """Return an image of other pixels with this one's metadata, and its alpha at their size.
 
-        Where this one's three channels are equal, so are the result's.
-
-        Args:
-            pixels: ``HW3`` of any size, of the same type as this image's; they are taken over.
-
-        Raises:
-            ValueError: They are something else.
+        Where this one's three channels are equal, so are the result's. ``pixels``, ``HW3`` of any
+        size, are of this image's type, else it is a ValueError; they are taken over.
         """
         if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise ValueError(f"pixels are HW3, not {pixels.shape}")
@@ -84,8 +79,7 @@ class DecodedImage:
     def to_image(self) -> Image.Image:
         """Return an image of mode RGB, RGBA, L, LA or I;16, with ``info``.
 
-        Pillow has no other mode of more than 8 bits; where there are colours or alpha, 16 bits
-        are rounded to 8.
+        Pillow has no other mode of more than 8 bits: 16 are rounded, but for grey without alpha.
         """
         deep = self.pixels.dtype == np.uint16 and self.channels == 1
         image = Image.fromarray(to_grey(self.pixels)) if deep else self.to_8_bit_image()
@@ -110,14 +104,10 @@ class DecodedImage:
 
 
 def canvas(count: int, size: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    """Return room for images, ``BHW3``, which Pillow's encoders read where they lie.
+    """Return room for images of a width and height, ``BHW3``, uint8 or uint16.
 
-    They want four bytes for an RGB pixel of 8 bits; a copy would take more than the pixels do.
-
-    Args:
-        count: Number of images.
-        size: Width and height.
-        dtype: uint8 or uint16.
+    Pillow's encoders read it where it lies: they want four bytes for an RGB pixel of 8 bits, and a
+    copy would take more than the pixels do.
     """
     return np.empty((count, *size[::-1], 4 if dtype == np.uint8 else 3), dtype)[..., :3]
 
@@ -157,14 +147,7 @@ def filled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Replace the colours of fully transparent pixels by those of the nearest visible ones.
 
     What lies under transparency is often black, white or left over; a network would draw it into
-    the edges.
-
-    Args:
-        pixels: ``HW3``, uint8 or uint16.
-        alpha: ``HW``, of the same type.
-
-    Returns:
-        ``pixels`` itself if none is hidden or none visible; else a copy.
+    the edges. ``pixels`` (``HW3``) are returned themselves if none is hidden or none visible.
     """
     if alpha.all() or not alpha.any():
         return pixels
@@ -176,14 +159,10 @@ def filled(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def upscaled_alpha(alpha: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize transparency by Lanczos, without halos.
+    """Resize transparency (``HW``, uint8 or uint16) to a width and height by Lanczos, no halos.
 
     Lanczos overshoots beside an edge: what was opaque would shine through, and what was clear
     would show. A larger result stays within the 2x2 input pixels around each of its own.
-
-    Args:
-        alpha: ``HW``, uint8 or uint16.
-        size: Width and height of the result, which is of the same type.
     """
     from scipy.ndimage import maximum_filter, minimum_filter
 

@@ -54,23 +54,20 @@ class Metadata:
 
     def left_out(self, name: str) -> None:
         """Note an item that is left out."""
-        self.notes.append(carried.note(name))
+        self.notes.append(carried.BY_NAME[name].note)
 
     def unknown(self, names: Sequence[str]) -> None:
         """Note parts that are left out because nothing here knows them."""
         if names := [name for name in dict.fromkeys(names) if name]:
-            note = carried.note("unknown parts")
+            note = carried.BY_NAME["unknown parts"].note
             self.notes.append(f"{note}: {', '.join(names)}")
 
 
 def of(image: Any, stream: BinaryIO | None = None, *, grey: bool = False) -> Metadata:
     """Return the metadata of an image; what is broken is left out, and noted.
 
-    Args:
-        image: A Pillow image, loaded, since some formats keep metadata behind the pixels; None
-            for a TIFF that Pillow doesn't know.
-        stream: Its file, if it has one.
-        grey: Whether its channels are equal.
+    The image is loaded, since some formats keep metadata behind the pixels; it is None for a TIFF
+    that Pillow doesn't know. ``stream`` is its file, ``grey`` whether its channels are equal.
     """
     about = Metadata()
     extended: list[bytes] = []
@@ -123,12 +120,7 @@ def _upright(about: Metadata, image: Any, stated: int | None, extended: Sequence
 
 
 def fitted(info: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-    """Return ``info`` with the sizes in EXIF and XMP brought up to date.
-
-    Args:
-        info: See `srkit.imaging.image.DecodedImage`.
-        size: Width and height of the new image.
-    """
+    """Return ``info`` with the sizes in EXIF and XMP brought to a new width and height."""
     info = dict(info)
     if content := info.pop("exif", None):
         with suppress(ValueError):  # nor is it whole in an image of somebody else's

@@ -32,14 +32,10 @@ def is_deep(image: Any) -> bool:
 
 
 def read(image: Any, stream: BinaryIO) -> DecodedImage:
-    """Decode a PNG of 16 bits.
+    """Decode a PNG of 16 bits that Pillow has opened; it is loaded, for its metadata's sake.
 
     Pillow takes the upper byte of each sample. Told that the samples have the other order of
     bytes, it takes the lower; so two passes give all of it.
-
-    Args:
-        image: As Pillow opened it; it is loaded, so that its metadata is complete.
-        stream: The file.
     """
     layout = str(image.tile[0].args)
     if layout.startswith("LA"):  # their four bytes have the place of another layout's channels
@@ -82,13 +78,7 @@ def chunks(info: dict[str, Any]) -> PngInfo:
 
 
 def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any]) -> None:
-    """Write an image of 16 bits, or of 8 where its colours are HDR.
-
-    Args:
-        samples: ``HWC``, uint8 or uint16.
-        out: Where to.
-        info: See `DecodedImage`.
-    """
+    """Write samples, ``HWC``, of 16 bits, or of 8 where their colours are HDR."""
     height, width, depth = samples.shape
     mode, kind = _MODES[depth]
     step = depth * samples.itemsize
@@ -130,15 +120,10 @@ def _of_pillow(mode: str, info: dict[str, Any]) -> Iterator[tuple[bytes, bytes]]
 
 
 def _filtered(lines: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
-    """Apply the Paeth filter: of all, it packs photographs best.
+    """Apply the Paeth filter, which packs photographs best, to rows of bytes, ``HB``.
 
-    Args:
-        lines: Rows of bytes, ``HB``.
-        above: The row before, ``B``.
-        step: Bytes of a pixel.
-
-    Returns:
-        ``H(1+B)``: each row's filter and what it leaves.
+    ``above`` is the row before, ``step`` the bytes of a pixel. The result, ``H(1+B)``, has each
+    row's filter before what it leaves.
     """
     up = np.vstack([above[None], lines[:-1]])
     left, corner = np.zeros_like(lines), np.zeros_like(lines)

@@ -43,12 +43,7 @@ def bits(image: Any) -> int:
 def read(stream: BinaryIO, most: int) -> DecodedImage:
     """Decode the first page of a TIFF, not yet turned upright, without metadata.
 
-    Args:
-        stream: The file.
-        most: Pixels.
-
-    Raises:
-        InputError: It has too many pixels, or is of a kind that nothing here decodes.
+    InputError: it has more than ``most`` pixels, or is of a kind that nothing here decodes.
     """
     import tifffile
 
@@ -82,12 +77,9 @@ def read(stream: BinaryIO, most: int) -> DecodedImage:
 
 
 def _require_whole(page: Any) -> None:
-    """See that all parts of an image are there, and no larger than its pixels.
+    """Raise InputError where parts of an image are missing, or larger than its pixels.
 
     tifffile would take those that aren't there for black.
-
-    Raises:
-        InputError: Some aren't, or are.
     """
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     end = page.parent.filehandle.size
@@ -136,15 +128,9 @@ def _by_libtiff(stream: BinaryIO) -> np.ndarray:
 
 
 def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any], *, cmyk: bool = False) -> None:
-    """Write an image, deflated, of 8 or 16 bits.
+    """Write samples (``HWC``: grey or RGB, with or without alpha, or CMYK), deflated.
 
     EXIF begins the file, so that all of it lies where it did: a maker's note may say where.
-
-    Args:
-        samples: ``HWC``: grey or RGB, with or without alpha, or CMYK.
-        out: Where to.
-        info: See `DecodedImage`.
-        cmyk: Whether four channels are CMYK.
     """
     if not out.seekable():  # a pipe
         with TemporaryFile() as whole:

@@ -14,8 +14,9 @@ from xml.etree import ElementTree
 from xml.parsers.expat import ExpatError
 
 from srkit.imaging import carried
-from srkit.imaging.carried import EXIF, IPTC, NOTE, TIFF, XMP, Item
+from srkit.imaging.carried import NAMESPACES, Item
 
+EXIF, IPTC, NOTE, TIFF, XMP = (NAMESPACES[n] for n in ("exif", "iptc", "note", "tiff", "xmp"))
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMLNS = "http://www.w3.org/2000/xmlns/"
 _META = "adobe:ns:meta/"
@@ -76,13 +77,7 @@ def orientation(xmp: bytes) -> int:
 def upright(xmp: bytes, turned: bool, extended: Sequence[bytes] = ()) -> tuple[bytes, list[Item]]:
     """Return a packet for the upright image alone, and the items that were left out.
 
-    Args:
-        xmp: As it came.
-        turned: Whether the image is turned.
-        extended: Its extension, in the segments of a JPEG.
-
-    Raises:
-        ValueError: It is broken.
+    ``extended`` are the segments of a JPEG with its extension. ValueError: it is broken.
     """
     document = _parsed(xmp)
     if document is None:
@@ -116,16 +111,10 @@ def fitted(xmp: bytes, size: tuple[int, int]) -> bytes:
 
 
 def stamp(xmp: bytes | None, origin: Origin) -> bytes:
-    """State in an XMP packet what made an image.
+    """State in an XMP packet what made an image; one that is not XMP, or has entities, is replaced.
 
-    Args:
-        xmp: The packet that came with the input; one that is not XMP, or that defines entities,
-            is replaced.
-        origin: What made it.
-
-    Returns:
-        The packet, UTF-8. ``Iptc4xmpExt:DigitalSourceType`` is by `Origin.generated`, or what the
-        input stated if that is stronger: a fully generated image stays one.
+    ``Iptc4xmpExt:DigitalSourceType`` is by `Origin.generated`, or what the input stated if that is
+    stronger: a fully generated image stays one.
     """
     document = _parsed(xmp or b"") or minidom.parseString(_EMPTY)
     root = _root(document)

@@ -57,11 +57,7 @@ def resized(pixels: np.ndarray, size: Size) -> np.ndarray:
 def wrapped(array: Any) -> tuple[DecodedImage, Callable[[DecodedImage], np.ndarray]]:
     """Return an array as a decoded image, and the function from a result to an array like it.
 
-    Args:
-        array: ``hw``, ``hw1``, ``hw3`` or ``hw4``; uint8, uint16, or floats in [0, 1].
-
-    Raises:
-        InputError: Something else.
+    InputError: it isn't ``hw``, ``hw1``, ``hw3`` or ``hw4`` of uint8, uint16, or floats in [0, 1].
     """
     if not isinstance(array, np.ndarray):
         raise InputError(

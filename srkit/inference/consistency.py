@@ -34,10 +34,7 @@ def _operators(length: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
 def project(sr: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
     """Return the consistent result nearest to ``sr``, clamped to [0, 1].
 
-    Args:
-        sr: ``B3HW``, H = scale * h, float32.
-        lr: ``B3hw`` in [0, 1], float32.
-        scale: That of the result.
+    ``sr`` (``B3HW``) is ``scale`` times as large as ``lr`` (``B3hw`` in [0, 1]); both are float32.
     """
     (rows, back_rows), (columns, back_columns) = (_operators(side, scale) for side in lr.shape[-2:])
     for _ in range(ROUNDS):
@@ -49,9 +46,7 @@ def project(sr: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
 def residual(sr: np.ndarray, lr: np.ndarray) -> float:
     """Return how far a downscaled result is from its input: RMS, in 255ths.
 
-    Args:
-        sr: Pixels, HW3, of 8 or 16 bits.
-        lr: Pixels, hw3, of the same kind; the ratio of sizes may be any.
+    ``sr`` (``HW3``) and ``lr`` (``hw3``) are pixels of one type, in any ratio of sizes.
     """
     size = (lr.shape[1], lr.shape[0])
     unit = 255 / np.iinfo(lr.dtype).max

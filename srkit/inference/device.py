@@ -97,15 +97,12 @@ def is_tensor(value: object) -> bool:
 
 
 def keep_memory(*, large: bool = True) -> None:
-    """Let glibc keep what is freed, for the rest of this process.
+    """Let glibc keep what is freed, for the rest of this process; elsewhere nothing happens.
 
     A network asks for the same large blocks again and again. By default each is given back to the
     system and comes back as new pages, to be filled with zeros one fault at a time: up to a
-    quarter of a training step on a CPU. Elsewhere than on glibc nothing happens.
-
-    Args:
-        large: Keep blocks of 256 MiB and more, too. Not where a large image should not stay in
-            memory after it has been written.
+    quarter of a training step on a CPU. ``large``: blocks of 256 MiB and more are kept, too; not
+    where a large image should not stay in memory after it has been written.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)

@@ -20,11 +20,7 @@ Run = Callable[[np.ndarray, str], np.ndarray]
 
 
 class Torch:
-    """PyTorch, in float32, or under autocast.
-
-    Attributes:
-        cpu_precisions: ``("bf16",)`` where this CPU has it in hardware.
-    """
+    """PyTorch, in float32, or under autocast: in bfloat16 on CPUs that have it in hardware."""
 
     devices: tuple[str, ...] = ("cpu", "cuda", "mps")
 

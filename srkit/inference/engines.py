@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from srkit import defaults, registry
 from srkit.errors import InputError, OptionError, UnknownNameError
@@ -69,14 +71,13 @@ def _fastest(device: str, precision: str, graph: bool) -> tuple[str, str]:
     return TORCH, f"no other engine computes in {precision} here"
 
 
-def _runner(engine: str) -> Engine:
+def _runner(engine: str) -> Any:
     if engine == TORCH:
         return Torch()
     try:
-        runner: Engine = registry.build("engines", engine)
+        return registry.build("engines", engine)
     except UnknownNameError as error:
         raise UnknownNameError(f"{error}; '{TORCH}' is built in") from error
-    return runner
 
 
 def _device(name: str, engine: str, runner: Engine) -> str:
@@ -94,14 +95,7 @@ def _device(name: str, engine: str, runner: Engine) -> str:
 def prepared(model: Model, device: str = AUTO, precision: str = AUTO, engine: str = AUTO) -> Model:
     """Have a model run by an engine; one that the engine can't run is run by torch, with a note.
 
-    Args:
-        model: Its generator is moved itself.
-        device: See `choose`, as ``precision`` and ``engine``.
-        precision: See ``device``.
-        engine: See ``device``.
-
-    Raises:
-        SrkitError: See `choose`.
+    See `choose`. The model's generator is moved itself.
     """
     is_onnx = model.metadata.get("reader") == defaults.READER_OF_ONNX
     choice = choose(device, precision, engine, graph=model.graph is not None or is_onnx)
@@ -109,9 +103,7 @@ def prepared(model: Model, device: str = AUTO, precision: str = AUTO, engine: st
     runner = _runner(choice.engine)
     try:
         if getattr(runner, "takes_onnx", False) and model.graph is None and not is_onnx:
-            from srkit.inference import conversion
-
-            model = replace(model, graph=conversion.graph_of(model))
+            model = replace(model, graph=_runner(defaults.CPU_ENGINE).graph(model))
         with registry.blamed("engines", choice.engine):
             run = runner(model, choice.device)
     except InputError as error:
@@ -121,3 +113,26 @@ def prepared(model: Model, device: str = AUTO, precision: str = AUTO, engine: st
         limits = Limits(precision=choice.precision, notes=[f"{error}; torch runs it"])
         run = Torch()(model, choice.device)
     return replace(model, run=run, choice=choice, limits=limits)
+
+
+def export(model: Model, file: Path, *, force: bool = False) -> Any:
+    """Write a model as ONNX; batch, height and width stay free.
+
+    It is run on images of several sizes first, and has to agree with torch. Input ``lr`` and output
+    ``sr`` are float32 RGB in [0, 1], ``B3hw`` and ``B3HW``; as within srkit, sr may leave [0, 1].
+    The file's metadata say, under ``srkit.*``, scale, name, licence, receptive radius, recipe, the
+    sha256 of the weights and srkit's version.
+
+    Args:
+        model: From `srkit.load`.
+        file: To write.
+        force: Write over a file of that name.
+
+    Returns:
+        An object with ``file``, the largest ``difference`` from torch, and the ``sizes`` compared.
+
+    Raises:
+        InputError: The file exists, the extra is missing, the model is an ONNX file, its network
+            can't be exported for images of all sizes, or the result isn't the same.
+    """
+    return _runner(defaults.CPU_ENGINE).export(model, file, force=force)

@@ -1,7 +1,7 @@
 """A network as an ONNX graph without weights: what engines run without torch.
 
 A graph is a few kilobytes and fits all weights of one architecture. Files of it say what it was
-made of, so that a broken or foreign one is noticed; see `srkit.inference.conversion`.
+made of, so that a broken or foreign one is noticed; see `srkit_onnx.conversion`.
 """
 
 from __future__ import annotations
@@ -46,26 +46,15 @@ class _File(TypedDict):
 
 @dataclass(frozen=True)
 class Graph:
-    """An ONNX graph without weights.
+    """An ONNX graph without weights."""
 
-    Attributes:
-        network: What it was made of, as JSON: a generator, its options and its scale.
-        traits: The generator's attributes.
-        weights: Names and shapes of the weights that it lacks.
-        content: ONNX, without initializers of these names.
-    """
-
-    network: str
+    network: str  # what it was made of, as JSON: a generator, its options and its scale
     traits: Traits
-    weights: Shapes
-    content: bytes
+    weights: Shapes  # that it lacks
+    content: bytes  # ONNX, without initializers of these names
 
     def onnx(self, weights: Mapping[str, np.ndarray]) -> bytes:
-        """Return a whole ONNX file, in float32.
-
-        Args:
-            weights: All that the graph lacks; others are left out.
-        """
+        """Return a whole ONNX file, in float32; weights that it doesn't lack are left out."""
         pieces = [piece for name in self.weights for piece in _initializer(name, weights[name])]
         # Protocol buffers are merged by writing one behind the other.
         return b"".join([self.content, *_message(7, pieces)])
@@ -90,10 +79,7 @@ class Graph:
 def read(file: Path, network: str, weights: Shapes) -> Graph | None:
     """Return the graph in a file, or None where it is missing, broken, or another network's.
 
-    Args:
-        file: Written by `Graph.write`.
-        network: `Graph.network` as it must be.
-        weights: Names and shapes of the weights that are at hand.
+    ``network`` is `Graph.network` as it must be, ``weights`` what is at hand.
     """
     try:
         values = foreign.read(file, _File, "JSON")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, product
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -32,6 +32,7 @@ UNKNOWN_RADIUS = 16  # LR pixels of context for a generator that states none
 BATCH_PIXELS = {"cpu": 1 << 14, "cuda": 1 << 18, "mps": 1 << 16}
 
 Progress = Callable[[float], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,30 +62,14 @@ class Settings:
             raise OptionError(f"tile must be 1 or more, not {self.tile}")
 
 
-class _Options(TypedDict, total=False):
-    """The fields of `Settings`, as keyword arguments."""
-
-    scale: float | None
-    ensemble: bool
-    consistent: bool
-    tile: int | None
-
-
 @dataclass
 class Limits:
-    """Largest tile and batch that fit on a model's device; they only shrink.
+    """Largest tile and batch that fit on a model's device; they only shrink."""
 
-    Attributes:
-        tile: Largest side of a tile in LR pixels.
-        batch: Most tiles at once.
-        precision: That in which the network computes images of 8 bits.
-        notes: Messages for the user, not yet shown.
-    """
-
-    tile: int = 1 << 30
-    batch: int = 1 << 30
-    precision: str = "fp32"
-    notes: list[str] = field(default_factory=list)
+    tile: int = 1 << 30  # side in LR pixels
+    batch: int = 1 << 30  # tiles at once
+    precision: str = "fp32"  # in which the network computes images of 8 bits
+    notes: list[str] = field(default_factory=list)  # for the user, not yet shown
 
     def shrink(self, device: str, count: int, tile: int) -> bool:
         """Halve the batch, or else the tile, that did not fit; return False at the smallest."""
@@ -102,19 +87,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Choice:
-    """What runs a model, and why; see `srkit.inference.engines.choose`.
-
-    Attributes:
-        engine: Name of the engine.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: ``fp32``, ``bf16`` or ``fp16``: that of images of 8 bits.
-        why: One line.
-    """
+    """What runs a model, and why; see `srkit.inference.engines.choose`."""
 
     engine: str
-    device: str
-    precision: str
-    why: str
+    device: str  # cpu, cuda, cuda:1, mps
+    precision: str  # fp32, bf16 or fp16: that of images of 8 bits
+    why: str  # one line
 
     def __str__(self) -> str:
         return f"{self.engine} {self.precision}"
@@ -176,8 +154,7 @@ class Model:
     def onnx(self) -> bytes:
         """Return the network with its weights as an ONNX file, for an engine.
 
-        Raises:
-            InputError: It has no ONNX graph.
+        InputError: it has no ONNX graph.
         """
         if self.graph is None:
             raise InputError(f"model '{self.name}' has no ONNX graph")
@@ -227,24 +204,15 @@ class Model:
         kind = self.device.partition(":")[0]
         return max(1, BATCH_PIXELS.get(kind, 1 << 16) // (size[0] * size[1]))
 
-    @overload
-    def upscale(self, image: Image.Image, **options: Unpack[_Options]) -> Image.Image: ...
-    @overload
-    def upscale(self, image: np.ndarray, **options: Unpack[_Options]) -> np.ndarray: ...
-    @overload
-    def upscale(self, image: Tensor, **options: Unpack[_Options]) -> Tensor: ...
-    @overload
-    def upscale(self, image: Sequence[Any], **options: Unpack[_Options]) -> list[Any]: ...
-
     def upscale(
         self,
-        image: Any,
+        image: T,
         *,
         scale: float | None = None,
         ensemble: bool = False,
         consistent: bool = False,
         tile: int | None = None,
-    ) -> Any:
+    ) -> T:
         """Upscale one image or many; what comes in comes out.
 
         Args:
@@ -253,9 +221,9 @@ class Model:
                 ``B3hw``, of uint8 or floats up to 1, on any device; or a list of such. What is
                 below 0 counts as 0.
             scale: See `Settings`, as the others.
-            ensemble: See ``scale``.
-            consistent: See ``scale``.
-            tile: See ``scale``.
+            ensemble: Average over the model's symmetries.
+            consistent: Back-project.
+            tile: Side of a tile in LR pixels.
 
         Returns:
             The same kind, clamped. Of a Pillow image, alpha and greyness are kept, EXIF orientation
@@ -269,11 +237,14 @@ class Model:
                 smallest tile, or a network whose result is not finite or of another scale.
         """
         settings = Settings(scale, ensemble, consistent, tile)
+        return cast(T, self._upscale_any(image, settings))
+
+    def _upscale_any(self, image: Any, settings: Settings) -> Any:
         if is_tensor(image):
             return self._upscale_tensor(image, settings)
         if isinstance(image, list | tuple):
             if any(map(is_tensor, image)):
-                return [self.upscale(each, **vars(settings)) for each in image]
+                return [self._upscale_any(each, settings) for each in image]
             return self._upscale_images(image, settings)
         if isinstance(image, np.ndarray) and image.ndim == 4 and len(image):
             return np.stack(self._upscale_images(list(image), settings))
@@ -297,15 +268,8 @@ class Model:
     ) -> list[DecodedImage]:
         """Upscale decoded images; alpha, greyness, depth and metadata are kept.
 
-        Neighbours of one size are computed together while that pays.
-
-        Args:
-            images: From `srkit.imaging.codec.read`.
-            settings: How.
-            progress: Called with the number of images done since it was last called, in fractions.
-
-        Raises:
-            InputError: See `upscale`.
+        Neighbours of one size are computed together while that pays. ``progress`` is called with
+        the number of images done since it was last called, in fractions. It raises as `upscale`.
         """
         settings = settings or Settings()
         results: list[DecodedImage] = []
@@ -369,11 +333,7 @@ class Model:
         return torch.nn.functional.interpolate(result, **how).clamp(0, 1)
 
     def upscale_values(self, lr: np.ndarray, settings: Settings) -> np.ndarray:
-        """Upscale images (``B3hw``, float32 in [0, 1]) by the model's own scale, clamped.
-
-        Raises:
-            InputError: See `upscale`.
-        """
+        """Upscale images (``B3hw``, float32 in [0, 1]) by the model's own scale, clamped."""
         count, _, height, width = lr.shape
         sr = np.empty((count, 3, height * self.scale, width * self.scale), np.float32)
 
@@ -398,13 +358,8 @@ class Model:
     ) -> None:
         """Upscale tile by tile; where memory runs out, once more in smaller parts.
 
-        Args:
-            shape: Number of images, height and width.
-            read: Gives rows and columns of the input, ``B3hw``.
-            write: Takes rows and columns of the output with their values, ``B3HW``.
-            settings: How; ``scale`` is left to others.
-            progress: See `upscale_decoded`.
-            half: Whether half precision is allowed.
+        ``shape`` is number, height and width; ``read`` gives rows and columns of the input
+        (``B3hw``), ``write`` takes those of the output (``B3HW``); ``half``: in half precision.
         """
         count, height, width = shape
         margin = self.context + (consistency.REACH if settings.consistent else 0)

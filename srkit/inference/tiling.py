@@ -71,13 +71,9 @@ class Span:
 
 
 def spans(length: int, tile: int, margin: int, alignment: int = 1) -> list[Span]:
-    """Cut an axis into equal spans of about ``tile`` pixels, or one if that is nearly enough.
+    """Cut an axis into equal spans of about ``tile`` LR pixels, or one if that is nearly enough.
 
-    Args:
-        length: LR pixels of the axis.
-        tile: LR pixels of a span, about.
-        margin: LR pixels of context on each side.
-        alignment: What is read begins at a multiple of this many LR pixels.
+    Each has a margin of context on both sides, and is read from a multiple of ``alignment``.
     """
     tile = max(tile, 2 * BLEND)  # no pixel may lie under more than one seam
     if length <= tile + 2 * margin:
@@ -98,8 +94,8 @@ def parts(
     Args:
         results: The network's results (B3HW) of the `Span.read` of each row and column, row by
             row from the left.
-        rows: From `spans`, as ``columns``.
-        columns: See ``rows``.
+        rows: From `spans`.
+        columns: From `spans`.
         scale: SR pixels to one LR pixel, along a line.
 
     Yields:

@@ -116,8 +116,7 @@ def write(
 ) -> None:
     """Write a checkpoint; the file appears under its name only when it is whole.
 
-    Raises:
-        InputError: The disk is full or the folder can't be written; an older file stays.
+    InputError: the disk is full or the folder can't be written; an older file stays.
     """
     from safetensors.torch import save_file
 
@@ -140,16 +139,11 @@ def write(
 
 
 def read(file: Path, *, only: tuple[str, ...] = (), framework: str = "pt") -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint that `write` wrote.
 
-    Args:
-        file: Written by `write`.
-        only: Read the tensors of these parts alone (``("generator", "ema")``); all if empty.
-        framework: ``pt`` for tensors of torch, ``np`` for arrays.
-
-    Raises:
-        InputError: Missing, damaged, or not srkit's.
-        RecipeError: Its recipe is damaged.
+    ``only`` names the parts whose tensors are read (``("generator", "ema")``), all if empty;
+    ``framework`` is ``pt`` for tensors of torch, ``np`` for arrays. InputError: missing, damaged,
+    or not srkit's; RecipeError: its recipe is damaged.
     """
     if not file.is_file():
         raise InputError(f"{file}: no such file")
@@ -248,14 +242,8 @@ def load_weights(
 ) -> None:
     """Load weights strictly, in place, so that the module's memory format stays.
 
-    Args:
-        module: On any device.
-        tensors: Its state.
-        origin: File, for the message.
-        assign: Take the tensors as they are instead, as a module on torch's meta device has to.
-
-    Raises:
-        InputError: Names or shapes differ; names the first.
+    ``assign``: tensors are taken as they are instead, as a module on torch's meta device has to.
+    InputError: names or shapes differ; one line names the ``origin`` and the first.
     """
     try:
         module.load_state_dict(dict(tensors), strict=True, assign=assign)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from srkit import defaults, plugins, registry
 from srkit.errors import (
@@ -24,34 +24,23 @@ from srkit.hookspecs import ReadyModel
 from srkit.inference import graph
 from srkit.inference.engines import AUTO, prepared
 from srkit.inference.model import Model
-from srkit.models import checkpoint, hub
+from srkit.models import checkpoint
 from srkit.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from srkit.training.loop import Result
+
 DEFAULT_MODEL = defaults.MODEL
 
 
-class Trained(Protocol):
-    """What a training returns: the file of its weights."""
-
-    @property
-    def model(self) -> Path:
-        """The file."""
-
-
-# The extra of srkit whose plugin reads files of other projects.
-EXTRAS = {
-    ".ckpt": "community",
-    ".pt": "community",
-    ".pth": "community",
-    ".safetensors": "community",
-}
+# Suffixes of files of other projects, which a plugin reads.
+COMMUNITY = (".ckpt", ".pt", ".pth", ".safetensors")
 
 
 def load(
-    name: str | Path | Model | Trained | None = None,
+    name: str | Path | Model | Result | None = None,
     *,
     device: str = AUTO,
     precision: str = AUTO,
@@ -61,8 +50,8 @@ def load(
 
     Args:
         name: A ready model's name, a checkpoint file, a run's folder, the name of a run under
-            ``runs/``, a file that a plugin's reader knows, or ``hf://owner/name``
-            (`srkit.models.hub`); what `srkit.train` returned; a model, to have it run otherwise;
+            ``runs/``, a file that a plugin's reader knows, or an address of a plugin's hub
+            (``hf://owner/name``); what `srkit.train` returned; a model, to have it run otherwise;
             the shipped default where None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; see `srkit.inference.engines.choose`.
@@ -81,15 +70,12 @@ def load(
 
 
 def find(name: str) -> Model:
-    """Return the model that a name means, not yet prepared; its network is built when needed.
-
-    Raises:
-        UnknownNameError, InputError: As `load`.
-    """
-    if name.startswith(hub.PREFIX):
-        downloaded = hub.download(name)
-        model = _from_file(name, downloaded.file, downloaded.licence)
-        return replace(model, metadata={**model.metadata, "source": downloaded.name})
+    """Return the model that a name means, not yet prepared; its network is built when needed."""
+    hub = "".join(name.partition("://")[:2])
+    if hub in registry.offers("hubs"):
+        ready: ReadyModel = registry.call("hubs", hub, name)
+        model = _from_file(name, Path(ready.file or ""), ready.licence)
+        return replace(model, metadata={**model.metadata, "source": ready.description})
     if name in registry.offers("models"):
         return _ready(name)
     runs = (Path(name), checkpoint.default_folder(name))
@@ -220,8 +206,7 @@ def _at_most(count: int, file: Path) -> Iterator[None]:
 def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
     """Ask the plugins' readers, one by one, whether a file is theirs.
 
-    Raises:
-        SrkitError: It is one's, and can't be used, and no other takes it.
+    SrkitError: it is one's, and can't be used, and no other takes it.
     """
     refusals: list[SrkitError] = []
     for reader in registry.offers("readers"):
@@ -255,8 +240,9 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
 
 def _refusal(file: Path, error: InputError) -> InputError:
     """Return why a file that no reader takes is no model, and what might help."""
-    extra = EXTRAS.get(file.suffix.lower())
-    if not any(plugin.state == f"needs srkit[{extra}]" for plugin in plugins.load().plugins):
+    suffix, extra = file.suffix.lower(), "srkit[community]"
+    waits = any(plugin.state == f"needs {extra}" for plugin in plugins.load().plugins)
+    if suffix not in COMMUNITY or not waits:
         return error
-    what = str(error) if file.suffix.lower() == ".safetensors" else f"{file}: no srkit checkpoint"
-    return InputError(f"{what}; for other projects' networks, pip install 'srkit[{extra}]'")
+    what = str(error) if suffix == ".safetensors" else f"{file}: no srkit checkpoint"
+    return InputError(f"{what}; for other projects' networks, pip install '{extra}'")

@@ -15,13 +15,13 @@ import skimage.data
 import torch
 from onnx import TensorProto, helper
 from PIL import Image
+from srkit_onnx import export
 from srkit_onnx.generator import OnnxGenerator
 from srkit_onnx.reader import read
 from srkit_onnx.session import Session
 
 import srkit
 from srkit import InputError, Model, registry
-from srkit.models import export
 
 Cli = Callable[..., tuple[int, str, str]]
 

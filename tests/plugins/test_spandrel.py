@@ -31,14 +31,13 @@ from spandrel.architectures import (
     LaMa,
     SwinIR,
 )
+from srkit_onnx import conversion, export
 from srkit_spandrel.generator import Community
 from srkit_spandrel.reader import read
 from torch import Tensor, nn
 
 import srkit
 from srkit import InputError
-from srkit.inference import conversion
-from srkit.models import export
 from srkit.testing import receptive_radius
 
 Cli = Callable[..., tuple[int, str, str]]

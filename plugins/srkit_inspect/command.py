@@ -40,7 +40,7 @@ def list_parts(
             row = [registry.singular(each), name, _owner(offer)]
             rows.append([*row, _long(each, name)] if long else row)
     headings = ("kind", "name", "provided by", "description and options")
-    show(headings if long else headings[:-1], rows)
+    _show(headings if long else headings[:-1], rows)
 
 
 def _owner(offer: registry.Offer) -> str:
@@ -56,7 +56,7 @@ def _long(kind: str, name: str) -> str:
     return "\n".join(lines)
 
 
-def show(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _show(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; one line a row where no terminal limits the width."""
     from rich.console import Console
     from rich.table import Table
@@ -96,7 +96,7 @@ def info(
     if schema == (name is not None):
         raise SrkitError("info wants a name (srkit list shows them), or --schema alone")
     if name is None:
-        from srkit.schema import schema as recipe_schema
+        from srkit_inspect.schema import schema as recipe_schema
 
         typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
         return
@@ -143,13 +143,13 @@ def _text(file: Path) -> str:
 
 def _leads_to_a_model(name: str) -> bool:
     """Return whether a name that isn't registered is a model's all the same; imports no torch."""
-    return name.startswith("hf://") or Path(name).exists() or Path("runs", name).is_dir()
+    return "://" in name or Path(name).exists() or Path("runs", name).is_dir()
 
 
 def _facts(name: str, more: Sequence[tuple[str, str]] = ()) -> str:
     """Build a model and say what it costs and where it comes from."""
-    from srkit.models import card
     from srkit.models.load import find
+    from srkit_inspect import card
 
     rows = [*more, *card.rows(find(name))]
     width = max(len(what) for what, _ in rows)
@@ -172,7 +172,7 @@ def models() -> None:
             continue
         row = (name, str(ready.scale), _size(ready.file), ready.licence, ready.description)
         rows.append((*row, _owner(offer)))
-    show(("name", "scale", "size", "licence", "description", "provided by"), rows)
+    _show(("name", "scale", "size", "licence", "description", "provided by"), rows)
 
 
 def _size(file: Path | None) -> str:

@@ -25,16 +25,10 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one forward pass.
-
-    Attributes:
-        parameters: Parameters of the generator.
-        flops: Floating-point operations for an image of `SIDE` x `SIDE` LR pixels, counted
-            as `COUNTED` says.
-    """
+    """Cost of one forward pass."""
 
     parameters: int
-    flops: int
+    flops: int  # for an image of `SIDE` x `SIDE` LR pixels, counted as `COUNTED` says
 
 
 def cost(model: Model) -> Cost | None:

@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import srkit
-from srkit import registry
-from srkit.errors import InputError
+from srkit import InputError, Model, registry
 from srkit.files import cache_folder
-from srkit.inference import eager, graph
+from srkit.inference import graph
 from srkit.inference.graph import Graph, Traits
-from srkit.inference.model import Model
+from srkit_onnx.session import Session
 
 if TYPE_CHECKING:
     from torch import nn
@@ -119,7 +118,7 @@ def converted(model: Model) -> tuple[Any, float]:
     with _one_line(f"'{model.name}' can't be exported to onnx"):
         proto = _exported(generator)
     with _one_line(f"'{model.name}', exported to onnx, doesn't run"):
-        difference = _difference(eager.run(generator), runtime(proto.SerializeToString()))
+        difference = _difference(generator, Session(proto.SerializeToString(), model.name))
     if not difference <= TOLERANCE:
         raise InputError(
             f"'{model.name}', exported to onnx, differs from torch by {difference:.3g} "
@@ -128,23 +127,17 @@ def converted(model: Model) -> tuple[Any, float]:
     return proto, difference
 
 
-def runtime(content: bytes) -> eager.Run:
-    """Return an ONNX file run by ONNX Runtime."""
-    import onnxruntime
+def _difference(generator: nn.Module, session: Session) -> float:
+    """Return the largest difference between both on random images of all sizes."""
+    import torch
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised anyway
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return lambda lr, precision: session.run(None, {"lr": lr})[0]
-
-
-def _difference(ours: eager.Run, theirs: eager.Run) -> float:
-    """Return the largest difference between two networks on random images of all sizes."""
     random = np.random.default_rng(0)
     worst = 0.0
     for batch, height, width in SIZES:
         lr = random.random((batch, 3, height, width), np.float32)
-        expected, sr = ours(lr, "fp32"), theirs(lr, "fp32")
+        with torch.inference_mode():
+            expected = generator(torch.from_numpy(lr)).numpy()
+        sr = session.run(lr)
         if sr.shape != expected.shape:
             raise RuntimeError(f"it makes {sr.shape} of {lr.shape}")
         worst = float(np.maximum(worst, np.abs(expected - sr).max()))  # keeps nan

@@ -22,11 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from typing_extensions import TypedDict
-
-from srkit.errors import InputError, first_of, nearest
+from srkit import InputError, ReadyModel
+from srkit.errors import first_of, nearest
 from srkit.files import sha256
-from srkit.options import validated
 
 PREFIX = "hf://"
 FORM = "hf://OWNER/NAME[/FILE][@REVISION]"
@@ -65,28 +63,6 @@ class Reference:
         return f"{PREFIX}{self.repo}{file}" + (f"@{self.revision}" if self.revision else "")
 
 
-class _Terms(TypedDict, total=False):
-    """What a model card's metadata state of the licence."""
-
-    license: str | list[str]
-    license_name: str
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file from the Hub.
-
-    Attributes:
-        file: In the Hub's cache.
-        name: Its whole name, with file and commit.
-        licence: As the model card's metadata state it, or ``unknown``.
-    """
-
-    file: Path
-    name: str
-    licence: str
-
-
 def parse(name: str) -> Reference:
     """Take a name apart.
 
@@ -99,7 +75,7 @@ def parse(name: str) -> Reference:
     return Reference(match["repo"], match["file"], match["revision"])
 
 
-def download(name: str) -> Download:
+def download(name: str) -> ReadyModel:
     """Return the file that a name means, from the Hub's cache if it is there.
 
     Args:
@@ -116,13 +92,13 @@ def download(name: str) -> Download:
     cached = _COMMIT.fullmatch(commit) and try_to_load_from_cache(repo, file, revision=commit)
     if isinstance(cached, str):
         card = try_to_load_from_cache(repo, CARD, revision=commit)
-        return _download(reference, file, commit, cached, card)
+        return _ready(reference, file, commit, cached, card)
     with _one_line(reference):
         watch = _Watch(reference)
         return watch.run(lambda: _fetched(reference, watch))
 
 
-def _fetched(reference: Reference, watch: _Watch) -> Download:
+def _fetched(reference: Reference, watch: _Watch) -> ReadyModel:
     """Ask the Hub for a file and the model card."""
     from huggingface_hub import HfApi, hf_hub_download
 
@@ -142,12 +118,13 @@ def _fetched(reference: Reference, watch: _Watch) -> Download:
     if _SHA256.fullmatch(blob.name) and sha256(blob) != blob.name:
         blob.unlink()
         raise InputError(f"{reference}: {file} isn't what its checksum says; try again")
-    return _download(reference, file, commit, path, card)
+    return _ready(reference, file, commit, path, card)
 
 
-def _download(reference: Reference, file: str, commit: str, path: str, card: object) -> Download:
+def _ready(reference: Reference, file: str, commit: str, path: str, card: object) -> ReadyModel:
     name = str(Reference(reference.repo, file, commit))
-    return Download(Path(path), name, _licence(Path(card)) if isinstance(card, str) else "unknown")
+    licence = _licence(Path(card)) if isinstance(card, str) else "unknown"
+    return ReadyModel(name, licence, Path(path))
 
 
 def _licence(card: Path) -> str:
@@ -157,11 +134,13 @@ def _licence(card: Path) -> str:
     try:
         with card.open(encoding="utf-8") as file:
             _, metadata, _ = re.split("^---$", file.read(MOST_METADATA), maxsplit=2, flags=re.M)
-        terms = validated(_Terms, yaml.safe_load(metadata), str(card))
+        terms = yaml.safe_load(metadata)
+        stated = terms.get("license_name") or terms["license"]
+        if isinstance(stated, list):
+            stated = ", ".join(stated)
     except Exception:  # somebody's YAML
         return "unknown"
-    stated = terms.get("license_name") or terms.get("license") or "unknown"
-    return stated if isinstance(stated, str) else ", ".join(stated)
+    return stated if isinstance(stated, str) else "unknown"
 
 
 def _chosen(reference: Reference, names: list[str]) -> str:

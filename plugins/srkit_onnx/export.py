@@ -1,4 +1,4 @@
-"""A model -> an ONNX file that other software runs, checked against torch."""
+"""`srkit.export`: a model as an ONNX file that other software runs, checked against torch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import srkit
-from srkit import defaults
-from srkit.errors import InputError
+from srkit import InputError, Model
 from srkit.files import atomic
-from srkit.inference.conversion import SIZES, converted
-from srkit.inference.model import Model
+from srkit_onnx.conversion import SIZES, TOLERANCE, converted
+
+__all__ = ["TOLERANCE", "Exported", "described", "export", "require_free"]
 
 
 @dataclass(frozen=True)
@@ -25,28 +25,12 @@ class Exported:
 
     file: Path
     difference: float
-    sizes: tuple[tuple[int, int, int], ...] = SIZES
+    sizes: tuple[tuple[int, int, int], ...]
 
 
 def export(model: Model, file: Path, *, force: bool = False) -> Exported:
-    """Write a model as ONNX; batch, height and width stay free.
-
-    It is run on images of `SIZES` first, and has to agree with torch; see
-    `srkit.inference.conversion`. Input ``lr`` and output ``sr`` are float32 RGB in [0, 1],
-    ``B3hw`` and ``B3HW``; as within srkit, sr may leave [0, 1]. The file's metadata say, under
-    ``srkit.*``, scale, name, licence, receptive radius, recipe, the sha256 of the weights and
-    srkit's version.
-
-    Args:
-        model: From `srkit.load`.
-        file: To write.
-        force: Write over a file of that name.
-
-    Raises:
-        InputError: The file exists, the extra is missing, the model is an ONNX file, its network
-            can't be exported for images of all sizes, or the result isn't the same.
-    """
-    if model.metadata.get("reader") == defaults.READER_OF_ONNX:
+    """Write a model as ONNX; see `srkit.export`."""
+    if model.metadata.get("reader") == "onnx":
         raise InputError(f"'{model.name}' is an ONNX file already; export the original model")
     require_free(file, force=force)
     proto, difference = converted(model)
@@ -58,15 +42,11 @@ def export(model: Model, file: Path, *, force: bool = False) -> Exported:
             temporary.write_bytes(proto.SerializeToString(deterministic=True))
     except OSError as error:
         raise InputError(f"can't write {file}: {error}") from error
-    return Exported(file, difference)
+    return Exported(file, difference, SIZES)
 
 
 def require_free(file: Path, *, force: bool) -> None:
-    """Check that a file may be written.
-
-    Raises:
-        InputError: It exists, and ``force`` is False.
-    """
+    """Raise InputError where a file may not be written."""
     if file.is_dir():
         raise InputError(f"{file} is a folder; give a file's name")
     if file.exists() and not force:
