@@ -97,7 +97,7 @@ def without_weights(model: Model) -> Graph:
 def converted(model: Model) -> tuple[Any, float]:
     """Return a model's network as ONNX; batch, height and width stay free.
 
-    Nothing is folded: weights keep the names that they have in torch.
+    A graph that the model has is taken; else one is made. Nothing is folded: weights keep the names that they have in torch.
 
     Returns:
         onnx's ModelProto, and its largest difference from torch on images of `SIZES`.
@@ -106,17 +106,18 @@ def converted(model: Model) -> tuple[Any, float]:
         InputError: The extra is missing, the network can't be exported for images of all sizes, or
             it doesn't give the same within `TOLERANCE`.
     """
-    import torch
-
     for name in ("onnx", "onnxscript"):
         try:
             importlib.metadata.version(name)
         except PackageNotFoundError as error:
             raise InputError("ONNX needs srkit[onnx]: pip install 'srkit[onnx]'") from error
+    import onnx
+    import torch
+
     generator = copy.deepcopy(model.generator).cpu().float().eval()
     generator.requires_grad_(False).to(memory_format=torch.contiguous_format)
     with _one_line(f"'{model.name}' can't be exported to onnx"):
-        proto = _exported(generator)
+        proto = onnx.load_from_string(model.onnx()) if model.graph else _exported(generator)
     with _one_line(f"'{model.name}', exported to onnx, doesn't run"):
         difference = _difference(generator, Session(proto.SerializeToString(), model.name))
     if not difference <= TOLERANCE:
