@@ -97,7 +97,8 @@ def without_weights(model: Model) -> Graph:
 def converted(model: Model) -> tuple[Any, float]:
     """Return a model's network as ONNX; batch, height and width stay free.
 
-    A graph that the model has is taken; else one is made. Nothing is folded: weights keep the names that they have in torch.
+    A graph that the model has is taken; else one is made, in which nothing is folded: weights keep
+    the names that they have in torch.
 
     Returns:
         onnx's ModelProto, and its largest difference from torch on images of `SIZES`.
