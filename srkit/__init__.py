@@ -6,11 +6,13 @@ Importing this package imports neither torch nor any plugin; names come when the
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # true for type checkers; `typing` takes longer than all of this module
 if TYPE_CHECKING:
+    from typing import Any
+
     from srkit.batch.memory import Upscaler as Upscaler
     from srkit.cli.train import parse_time as parse_time
     from srkit.errors import InputError as InputError

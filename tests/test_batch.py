@@ -257,7 +257,30 @@ def test_a_pipe_is_for_one_image_that_can_be_read(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"no image")))
     status, out, err = cli("upscale", "-", *BICUBIC)
     assert (status, out) == (1, "")
-    assert "not a readable image" in err
+    assert err.startswith("srkit: -: not a readable image")
+    with Image.open(files[0]) as image:
+        image.save(tmp_path / "a.gif")
+    content = (tmp_path / "a.gif").read_bytes()
+    for words in (("--json", "-o", tmp_path / "b.bmp"), ("--dry-run", "-o", "-")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        status, out, err = cli("upscale", "-", *words, *BICUBIC)
+        assert status == 0
+        assert "srkit-" not in out + err
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp"])
+def test_a_named_pipe_is_written_to(tmp_path: Path, crops: Crops, cli: Cli, suffix: str) -> None:
+    (file,) = crops(tmp_path / "in", 1, 8)
+    place = tmp_path / f"a{suffix}"
+    os.mkfifo(place)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(place.read_bytes()), daemon=True)
+    reader.start()
+    assert cli("upscale", file, "-o", place, *BICUBIC)[0] == 0
+    reader.join(30)
+    assert place.is_fifo()
+    assert cli("upscale", file, "-o", tmp_path / f"b{suffix}", *BICUBIC)[0] == 0
+    assert received == [(tmp_path / f"b{suffix}").read_bytes()]
 
 
 def test_a_link_to_a_folder_above_gives_no_image_twice(tmp_path: Path, crops: Crops) -> None:

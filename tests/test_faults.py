@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import reports
+from training import tiny
 
+import srkit.__main__
 from srkit import InputError, foreign, registry
 from srkit.cli import main
 from srkit.models import checkpoint
@@ -253,3 +258,74 @@ def test_a_log_that_is_no_log_is_cut_off(tmp_path: Path) -> None:
     log.write_bytes(b'{"step": 1}\n{"step": 2}\n' + b"[" * 100_000 + b"\n\xff\n")
     run_folder.cut_log(log, 5)
     assert log.read_bytes() == b'{"step": 1}\n{"step": 2}\n'
+
+
+# --- names --------------------------------------------------------------------------------------
+
+ESCAPES = "\x1b[31m\nsrkit: \x07"
+NAMED: dict[str, tuple[str, ...]] = {
+    "upscale": ("in", "-o", "out", "--model", "bicubic"),
+    "degrade": ("in", "out"),
+    "bench": ("bicubic", "--data", "in", "--report", "out", "--device", "cpu"),
+    "bench --write-lr": ("--write-lr", "out", "--data", "in"),
+    "prepare": ("in", "out", "--device", "cpu", "--workers", "1"),
+    "train": ("r.toml", "--data", "in", "--out", "out", "--device", "cpu"),
+    "info": ("model.safetensors",),
+}
+
+
+@pytest.mark.parametrize(
+    "verb", [pytest.param(v, marks=[pytest.mark.long] * (v == "prepare")) for v in NAMED]
+)
+def test_names_that_steer_a_terminal_are_shown_escaped(
+    tmp_path: Path, crops: Crops, cli: Any, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "500")
+    crops(Path(f"in{ESCAPES}"), 12, 64)
+    (Path(f"in{ESCAPES}") / f"broken{ESCAPES}.png").write_bytes(b"no image")
+    recipe = tiny(steps=1)
+    Path(f"r{ESCAPES}.toml").write_text(recipe.to_toml())
+    state = checkpoint.prefixed("generator", checkpoint.generator(recipe).state_dict())
+    checkpoint.write(Path(f"model{ESCAPES}.safetensors"), state, recipe, 1)
+
+    def named(word: str) -> str:
+        stem, dot, suffix = word.partition(".")
+        place = word in ("in", "out") or dot
+        return f"{stem}{ESCAPES}{dot}{suffix}" if place else word
+
+    words = (*verb.split(), *map(named, NAMED[verb]))
+    status, out, err = cli(*words)
+    shown = out + err
+    if status == 2:  # of a bench: no image may be left out
+        (Path(f"in{ESCAPES}") / f"broken{ESCAPES}.png").unlink()
+        status, out, err = cli(*words)
+    assert status in (0, 1), err
+    shown = (shown + out + err).replace(r"\n", " ")
+    assert not {*shown} & {"\x1b", "\x07"}
+    escaped = r"\x1b[31m srkit: \x07"
+    assert escaped in shown
+    if verb != "info":
+        assert f"broken{escaped}.png" in shown
+
+
+def test_an_interrupt_while_modules_are_imported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Slow(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "srkit.cli", Slow("srkit.cli"))
+    assert srkit.__main__.main() == 130
+    assert capsys.readouterr() == ("", "srkit: interrupted\n")
+
+
+def test_an_interrupt_while_python_ends_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srkit.cli.main", lambda: 0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert srkit.__main__.main() == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -349,10 +349,17 @@ def test_broken_images_are_named_by_every_verb(tmp_path: Path, verb: str) -> Non
         report = tmp_path / "report.json"
         words = ("bench", "bicubic", "--data", folder, "--json", report, "--device", "cpu")
         status, _, err = run(tmp_path, *words)
-        assert status in (0, 1), err
-        assert {case.name for case in good} <= set(
-            json.loads(report.read_text())["quality"]["images"]
-        )
+        assert status == 2, err  # a mean is over all images or over none
+        (first,) = named(err, cases)
+        _, _, err = run(tmp_path, "degrade", folder, out)
+        broken = named(err, cases)
+        assert first in broken
+        for name in broken:
+            (folder / name).unlink()
+        status, _, err = run(tmp_path, *words)
+        assert status == 0, err
+        measured = set(json.loads(report.read_text())["quality"]["images"])
+        assert measured == {case.name for case in [*cases, *good]} - broken
     elif verb == "prepare":
         status, _, err = run(tmp_path, "prepare", folder, out, "--device", "cpu", "--workers", "1")
         assert status in (0, 1), err

@@ -140,7 +140,7 @@ def test_the_wheel_holds_the_weights_their_card_and_their_terms(contents: zipfil
 def test_the_wheel_declares_every_plugin_and_the_command(contents: zipfile.ZipFile) -> None:
     (file,) = (name for name in contents.namelist() if name.endswith("entry_points.txt"))
     text = contents.read(file).decode()
-    assert "srkit = srkit.cli:main" in text
+    assert "srkit = srkit.__main__:main" in text
     named = {line.partition(" = ")[2] for line in text.splitlines() if " = srkit_" in line}
     assert {re.split(r"[ .:]", target)[0] for target in named} == set(PLUGINS)
     assert named >= {"srkit_spandrel [community]", "srkit_openvino [openvino]"}

@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 
 import srkit
 from srkit import foreign
-from srkit.errors import Interrupted
+from srkit.errors import Interrupted, escaped
 from srkit.files import lock, write_text
 from srkit_inception_gan import results
 from srkit_inception_gan.paper import SCENARIOS
@@ -82,7 +82,7 @@ def paper(
         summary = results.summary(study.measure(runs))
         write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
         write_text(out / "summary.md", results.markdown(summary))
-    typer.echo(f"{out / 'summary.md'}\n{out / 'report' / 'index.html'}")
+    typer.echo(f"{escaped(out / 'summary.md')}\n{escaped(out / 'report' / 'index.html')}")
 
 
 class Plan(TypedDict):
@@ -259,4 +259,4 @@ def _report_validation(record: Mapping[str, Any]) -> None:
 
 
 def _report(text: str) -> None:
-    typer.echo(text, err=True)
+    typer.echo(escaped(text), err=True)

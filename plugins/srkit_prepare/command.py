@@ -98,7 +98,7 @@ def prepare(
     if not summary.written and "too small" in summary.rejected:
         hint = "a smaller --width or a larger --max-upscale admits smaller faces"
         print(f"srkit: {hint}", file=sys.stderr)  # noqa: T201
-    print(_line(summary))  # noqa: T201
+    print(escaped(_line(summary)))  # noqa: T201
     if summary.unreadable or not summary.written:
         raise typer.Exit(1)
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from typer import Argument, Option
 
 from srkit import defaults
-from srkit.cli.lines import show_error
+from srkit.cli.lines import show, show_error
 from srkit.errors import InputError, Interrupted
 
 quality = partial(Option, rich_help_panel="Quality")
@@ -85,7 +85,7 @@ def bench(
     }
     if write_lr:
         count = write_images(run.lr_images(**selection), write_lr)
-        print(f"{write_lr}: {count} images to be upscaled by {chosen.scale}")  # noqa: T201
+        show(f"{write_lr}: {count} images to be upscaled by {chosen.scale}")
         return
     try:
         with _progress() as progress:
@@ -112,7 +112,7 @@ def bench(
         result.write(json)
     Console().print(result.tables())
     if report:
-        print(report / "index.html")  # noqa: T201
+        show(report / "index.html")
 
 
 def by_name(results: Sequence[str]) -> dict[str, Path]:

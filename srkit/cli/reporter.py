@@ -35,6 +35,7 @@ class Reporter:
         shard: Whose part it is.
         jobs: How many images there are in all.
         as_json: For programs.
+        names: What the user calls files that stand for standard input and output.
         console: For people.
         shown: Notes that needn't be repeated.
     """
@@ -43,6 +44,7 @@ class Reporter:
     shard: Shard
     jobs: int
     as_json: bool
+    names: dict[str, str] = field(default_factory=dict)
     console: Console = field(default_factory=lambda: Console(stderr=True))
     shown: set[str] = field(default_factory=set)
 
@@ -79,6 +81,7 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """Show a remark on the results, once."""
+        text = self._named(text)
         if text in self.shown:
             return
         self.shown.add(text)
@@ -107,7 +110,7 @@ class Reporter:
         if self.as_json:
             self._print(event.kind, input=str(event.job.input), **_values(event))
         elif event.kind == "failed":
-            show_error(event.error)
+            show_error(self._named(event.error))
         elif event.kind == "skipped":
             show(f"{event.job.output} (done before)")
         else:
@@ -143,7 +146,7 @@ class Reporter:
                 )
                 text = f"{size[0]}x{size[1]} to {result[0]}x{result[1]}"
             if not self.as_json:
-                show(f"{job.input} -> {job.output}  ({text})")
+                show(self._named(f"{job.input} -> {job.output}  ({text})"))
 
     def end(self, totals: Counter[str]) -> None:
         """Show how many images had each outcome."""
@@ -153,7 +156,13 @@ class Reporter:
 
     def _print(self, event: str, **values: Any) -> None:
         if self.as_json:
-            print(json.dumps({"event": event, **values}), flush=True)  # noqa: T201
+            print(self._named(json.dumps({"event": event, **values})), flush=True)  # noqa: T201
+
+    def _named(self, text: str) -> str:
+        """Return a text with the names that the user knows."""
+        for file, name in self.names.items():
+            text = text.replace(file, name) if file != name else text
+        return text
 
     @contextmanager
     def progress(self, count: int) -> Iterator[Callable[[float], None]]:

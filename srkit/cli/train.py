@@ -16,6 +16,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from srkit.cli.display import Display
+from srkit.cli.lines import show
 from srkit.errors import (
     ElsewhereError,
     InputError,
@@ -161,7 +162,7 @@ def train(
     if _rank():
         return  # one process speaks for all
     scores = result.scores
-    print(  # noqa: T201
+    show(
         f"{result.model}  step {result.step}  PSNR {scores['psnr']:.2f} dB "
         f"({scores['psnr'] - scores['bicubic_psnr']:+z.2f} over bicubic)  SSIM {scores['ssim']:.4f}"
     )

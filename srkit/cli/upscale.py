@@ -92,11 +92,14 @@ def upscale(
     )
     label, ending = f"x{scale or work.model.scale:g}", suffix_named(suffix) if suffix else None
     shown_elsewhere = sys.stderr if as_json or dry_run else io.StringIO()
-    with pipes(inputs, out, ending, shown_elsewhere) as (inputs, out):
+    with pipes(inputs, out, ending, shown_elsewhere) as (files, target):
         others: list[Path] = []
-        jobs = plan(inputs, out, label, ending, others)
+        jobs = plan(files, target, label, ending, others)
         own = [job for number, job in enumerate(jobs) if number in part]
-        reporter = Reporter(work, part, len(jobs), as_json)
+        shown_as = dict(zip(files, inputs, strict=True))
+        if target is not out:
+            shown_as[str(target)] = "-"
+        reporter = Reporter(work, part, len(jobs), as_json, shown_as)
         reporter.begin(general=faces and not faces_only and model is None)
         reporter.ignored(others)
         if dry_run:

@@ -21,7 +21,7 @@ import skimage.data
 from forks import Fork
 from PIL import Image
 from srkit_prepare.command import prepare as verb
-from srkit_prepare.run import Settings, plan, prepare
+from srkit_prepare.run import Settings, Summary, plan, prepare
 from srkit_prepare.worker import Worker
 
 from srkit.cli import main
@@ -511,3 +511,17 @@ def test_the_command_and_the_function_have_the_same_defaults() -> None:
     given = {name: its.default for name, its in inspect.signature(verb).parameters.items()}
     settings = dataclasses.asdict(Settings())
     assert {name: given[name] for name in settings} == settings
+
+
+def test_names_that_steer_a_terminal_are_shown_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command itself; a whole run with such names is `long`."""
+    bad = "\x1b[31m\nsrkit: \x07"
+    done = Summary(2, 0, 1, {}, 0, (f"{bad}.png: not a readable image",), 0, tmp_path / bad / "x")
+    monkeypatch.setattr("srkit_prepare.run.prepare", lambda *args, **options: done)
+    assert main(["prepare", str(tmp_path), str(tmp_path / bad)]) == 1
+    out, err = capsys.readouterr()
+    assert err == r"srkit: \x1b[31m\nsrkit: \x07.png: not a readable image" + "\n"
+    assert len(out.splitlines()) == 1
+    assert out.endswith(r"\x1b[31m\nsrkit: \x07/x" + "\n")
