@@ -33,12 +33,13 @@ import torch
 from faces_picture import GENERAL, MODEL, NOISES, SCALE, astronaut, degraded
 from faces_ways import ways
 from PIL import Image
+from srkit_restore import restore
+from srkit_restore.frames import longer_side
 
 from srkit import registry
 from srkit.evaluation.protocol import fingerprint
 from srkit.evaluation.statistics import interval
-from srkit.faces import align, restore
-from srkit.faces.frames import longer_side
+from srkit.faces import align
 from srkit.hookspecs import Face
 from srkit.imaging import codec
 from srkit.inference import arrays

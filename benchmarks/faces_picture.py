@@ -17,9 +17,9 @@ import numpy as np
 import skimage.data
 import torch
 from PIL import Image
+from srkit_restore.restore import FaceRestorer
 
 from srkit import registry
-from srkit.faces.restore import FaceRestorer
 from srkit.imaging import codec
 from srkit.inference import arrays
 from srkit.inference.model import Model

@@ -12,11 +12,11 @@ import torch
 from faces_picture import SCALE
 from PIL import Image
 from skimage.transform import AffineTransform, SimilarityTransform, warp
+from srkit_restore.frames import Frame, framed
+from srkit_restore.patches import Upscaled
+from srkit_restore.restore import FaceRestorer
 
 from srkit.faces import align
-from srkit.faces.frames import Frame, framed
-from srkit.faces.patches import Upscaled
-from srkit.faces.restore import FaceRestorer
 from srkit.imaging import codec
 from srkit.inference.model import Model
 

@@ -8,6 +8,7 @@ INTERPOLATIONS = ("nearest", "bicubic", "lanczos")  # generators without weights
 DEGRADATION = "faces-x4"
 PROTOCOL = "paper"
 DETECTOR = "mtcnn"
+RESTORER = "blend"
 EMBEDDER = "facenet"
 READER_OF_ONNX = "onnx"
 # Commands in the order in which one needs them, by their group in `srkit --help`.

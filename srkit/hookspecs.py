@@ -158,6 +158,45 @@ class Face:
     landmarks: tuple[Point, ...] = ()
 
 
+class FaceResult(NamedTuple):
+    """A detected face, and whether it was restored.
+
+    Attributes:
+        box: As of `Face`.
+        probability: The detector's, in [0, 1].
+        size: Longer side of the box in pixels.
+        restored: Whether it was restored.
+        note: Why it was left as it is; empty where it was restored.
+    """
+
+    box: tuple[float, float, float, float]
+    probability: float
+    size: float
+    restored: bool
+    note: str = ""
+
+
+class Restorer(Protocol):
+    """Restores the faces of an image; pixels are uint8 or uint16."""
+
+    model: Model
+
+    def restore(self, lr: np.ndarray, sr: np.ndarray, *, scale: float) -> list[FaceResult]:
+        """Restore the faces of ``lr`` (``hw3``) in its result ``sr`` (``HW3``), in place.
+
+        All faces that were detected are returned, the largest first.
+        """
+        ...
+
+    def crops(self, lr: np.ndarray) -> list[np.ndarray]:
+        """Return the restored faces of an image as squares, ``SS3``, upright."""
+        ...
+
+    def key(self) -> dict[str, Any]:
+        """Return everything that decides a result, except the images, as JSON can hold it."""
+        ...
+
+
 class Detector(Protocol):
     """Finds faces.
 
@@ -383,6 +422,15 @@ def srkit_detectors() -> Names:  # type: ignore[empty-body]
     It gives a `Detector`. Faces smaller than ``min_size`` pixels need not be found, those of a
     probability below ``confidence`` are left out. ``max_pixels``, or None, bounds the work: a
     larger image is searched in a reduced copy, and small faces in it may be missed.
+    """
+
+
+@hookspec
+def srkit_restorers() -> Names:  # type: ignore[empty-body]
+    """Restorers of faces: ``factory(*, model, min_size, device)`` gives a `Restorer`.
+
+    ``model`` is a `srkit.Model` of faces, whose scale need not be that of the image's result. Faces
+    smaller than ``min_size`` LR pixels are left as they are. A detector computes on ``device``.
     """
 
 

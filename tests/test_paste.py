@@ -12,12 +12,12 @@ import skimage.data
 import torch
 from PIL import Image
 from skimage.filters import gaussian
+from srkit_restore.frames import USUAL_SIDE, Frame, framed, outside
+from srkit_restore.restore import FaceRestorer
 from torch import nn
 
 from srkit import registry
 from srkit.faces.align import CELEBA_LANDMARKS, detector
-from srkit.faces.frames import USUAL_SIDE, Frame, framed, outside
-from srkit.faces.restore import FaceRestorer
 from srkit.hookspecs import Face
 from srkit.imaging import codec
 from srkit.inference import arrays

@@ -136,6 +136,21 @@ def detector(name: str) -> None:
     require(bool(part.faces(_astronaut())), "it finds no face in scikit-image's astronaut")
 
 
+def restorer(name: str) -> None:
+    """Check that a restorer changes nothing but faces, and gives their crops."""
+    lanczos = srkit.load("lanczos", device="cpu", engine="torch")
+    part = registry.find("restorers", name)(model=lanczos, min_size=8, device="cpu")
+    require(part.model is lanczos and bool(part.key()), "a restorer has a model and a key")
+    for image, count in ((_astronaut(), 1), (Image.new("RGB", (64, 64)), 0)):
+        lr = np.asarray(image.resize((128, 128)))
+        sr = np.asarray(image.resize((256, 256))).copy()
+        before = sr.copy()
+        restored = [face for face in part.restore(lr, sr, scale=2) if face.restored]
+        require(len(restored) == count, f"{len(restored)} faces are restored, not {count}")
+        require(np.array_equal(sr[:, :20], before[:, :20]), "it changes more than the face")
+        require(len(part.crops(lr)) == count, f"crops are those of {count} faces")
+
+
 def source(name: str) -> None:
     """Check that a source refuses an address that leads nowhere, in one line.
 
@@ -376,6 +391,7 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "pair_checks": pair_check,
     "run_reports": run_report,
     "detectors": detector,
+    "restorers": restorer,
     "embedders": embedder,
     "face_sets": face_set,
     "recipes": recipe,
@@ -396,7 +412,9 @@ def check(kind: str, name: str) -> None:
     """
     if kind != "commands":
         require(bool(registry.describe(kind, name)), "its docstring says what it is")
-        for option in registry.options(kind, name) if kind not in (*CALLED, "detectors") else ():
+        for option in (
+            registry.options(kind, name) if kind not in (*CALLED, "detectors", "restorers") else ()
+        ):
             if option.required and option.name != "scale":
                 raise LackingError(f"it needs option '{option.name}'")
     CHECKS[kind](name)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from srkit import InputError
 
@@ -19,52 +20,30 @@ class Kind(StrEnum):
     PARQUET = "parquet"
 
 
+IN = "Folder of images, tar archives or Parquet; or 'in/*.tar'."
+MODEL = "A name, a file, a run, or hf://OWNER/NAME. [faces]"
+FACES = Option("--faces", help="Find faces and restore only them by a network.")
+FORMAT = Option("--format", help="Format of results: png, jpg, webp... [the input's]")
+TO = Option(help="Kind of shards: tar or parquet. [the input's, or tar]")
+SIZE = Option(min=1, help="Images of a shard, of a folder of images.")
+ADDRESS = Option(help="Ray cluster: auto, HOST:PORT. [RAY_ADDRESS, or this machine]")
+
+
 def upscale_dataset(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="IN", help="Folder of images, tar archives or Parquet; or 'in/*.tar'."
-        ),
-    ],
-    out: Annotated[Path, typer.Argument(help="Folder for shards and their manifests.")],
-    model: Annotated[
-        str | None,
-        typer.Option(help="A name, a file, a run, or hf://OWNER/NAME.", show_default="faces"),
-    ] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="Scale of the results.", show_default="the model's")
-    ] = None,
-    faces: Annotated[
-        bool, typer.Option("--faces", help="Find faces and restore only them by a network.")
-    ] = False,
-    suffix: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help="Format of results: png, jpg, webp...", show_default="the input's"
-        ),
-    ] = None,
-    to: Annotated[
-        Kind | None,
-        typer.Option(help="Kind of shards: tar or parquet.", show_default="the input's, or tar"),
-    ] = None,
-    shard_size: Annotated[
-        int, typer.Option(min=1, help="Images of a shard, of a folder of images.")
-    ] = 1000,
-    column: Annotated[
-        str | None, typer.Option(help="Parquet column of images.", show_default="image")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes.", show_default="one a GPU, or a CPU")
-    ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Ray cluster: auto, HOST:PORT.", show_default="RAY_ADDRESS, or this machine"
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto",
-    engine: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, torch.")] = "auto",
+    source: Annotated[str, Argument(metavar="IN", help=IN)],
+    out: Annotated[Path, Argument(help="Folder for shards and their manifests.")],
+    model: Annotated[str | None, Option(help=MODEL)] = None,
+    scale: Annotated[float | None, Option(help="Scale of the results. [the model's]")] = None,
+    faces: Annotated[bool, FACES] = False,
+    suffix: Annotated[str | None, FORMAT] = None,
+    to: Annotated[Kind | None, TO] = None,
+    shard_size: Annotated[int, SIZE] = 1000,
+    column: Annotated[str | None, Option(help="Parquet column of images. [image]")] = None,
+    workers: Annotated[int | None, Option(min=1, help="Processes. [one a GPU, or a CPU]")] = None,
+    address: Annotated[str | None, ADDRESS] = None,
+    device: Annotated[str, Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, Option(help="auto, fp32, bf16, fp16.")] = "auto",
+    engine: Annotated[str, Option(help="auto, onnxruntime, openvino, torch.")] = "auto",
 ) -> None:
     """Upscale a data set of images on many machines, by Ray.
 
@@ -78,23 +57,17 @@ def upscale_dataset(
         raise InputError("upscale-dataset needs Ray: pip install 'srkit[ray]'")
     from srkit_ray.run import run
 
+    options: dict[str, Any] = {"model": model, "scale": scale, "faces": faces, "suffix": suffix}
+    options |= {"device": device, "precision": precision, "engine": engine}
     totals = run(
         source,
         out,
-        to=to.value if to else None,
+        to=to and to.value,
         shard_size=shard_size,
         column=column,
         workers=workers,
         address=address,
-        options={
-            "model": model,
-            "scale": scale,
-            "faces": faces,
-            "suffix": suffix,
-            "device": device,
-            "precision": precision,
-            "engine": engine,
-        },
+        options=options,
     )
     before = f" ({totals['before']} done before)" if totals["before"] else ""
     done = totals["shards"] - totals["lost"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -160,14 +161,12 @@ def keys(names: Sequence[str]) -> list[str]:
     result = []
     for name in names:
         path = PurePosixPath(name)
-        key = str(path.with_name(path.stem.replace(".", "_")))
-        if key.casefold() in taken:
-            key = f"{key}-{path.suffix[1:]}"
-        number, first = 2, key
-        while key.casefold() in taken:
-            key, number = f"{first}-{number}", number + 1
-        taken.add(key.casefold())
-        result.append(key)
+        plain = str(path.with_name(path.stem.replace(".", "_")))
+        full = f"{plain}-{path.suffix[1:]}"
+        more = (f"{full}-{number}" for number in itertools.count(2))
+        known = itertools.chain([plain, full], more)
+        result.append(next(key for key in known if key.casefold() not in taken))
+        taken.add(result[-1].casefold())
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import json
 import re
 import tarfile
@@ -78,20 +79,16 @@ def _of_tar(shard: Shard) -> Iterator[Sample]:
 
 def _grouped(archive: tarfile.TarFile) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     """Yield neighbours of one key together."""
-    current, members = "", list[tuple[str, bytes]]()
-    for member in archive:
-        match = _KEY.fullmatch(member.name)
-        if match is None or not member.isreg():
-            continue
-        content = archive.extractfile(member)
-        assert content is not None  # of a regular file
-        if match[1] != current and members:
-            yield current, members
-            members = []
-        current = match[1]
-        members.append((match[2], content.read()))
-    if members:
-        yield current, members
+    files = ((_KEY.fullmatch(member.name), member) for member in archive if member.isreg())
+    named = ((match[1], match[2], member) for match, member in files if match)
+    for key, group in itertools.groupby(named, key=lambda each: each[0]):
+        yield key, [(name, _content(archive, member)) for _, name, member in group]
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file is not None  # of a regular file
+    return file.read()
 
 
 def _sample(label: str, key: str, members: list[tuple[str, bytes]], seen: set[str]) -> Sample:

@@ -6,23 +6,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import srkit
-from srkit import defaults
+from srkit import defaults, registry
 from srkit.batch.jobs import real
 from srkit.errors import InputError
+from srkit.hookspecs import Restorer
 from srkit.imaging import carried, codec, formats
 from srkit.imaging.codec import DecodedImage, Origin
 from srkit.inference import consistency
 from srkit.inference.device import keep_memory
 from srkit.inference.model import Model, Progress, Settings
 from srkit.models.load import load
-
-if TYPE_CHECKING:
-    from srkit.faces.restore import FaceRestorer
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Work:
 
     model: Model
     settings: Settings = field(default_factory=Settings)
-    restorer: FaceRestorer | None = None  # of faces
+    restorer: Restorer | None = None  # of faces
     faces_only: bool = False  # write the restored faces instead of the image
     report: bool = False  # measure the residual
     tag: bool = True  # embed provenance in each result
@@ -65,10 +63,10 @@ class Work:
         name = model or (defaults.GENERAL_MODEL if face_model else defaults.MODEL)
         general, restorer = load(name, **how), None
         if face_model:
-            from srkit.faces.restore import FaceRestorer
-
             by = load(face_model, **how)
-            restorer = FaceRestorer(by, min_size=min_face_size, device=by.device)
+            part = "restorers", defaults.RESTORER
+            with registry.blamed(*part):
+                restorer = registry.find(*part)(model=by, min_size=min_face_size, device=by.device)
         keep_memory(large=False)
         return cls(general, settings, restorer, **values)
 

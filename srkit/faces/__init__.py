@@ -1,1 +1,1 @@
-"""Faces: aligned, restored, and put back."""
+"""Faces: found, cropped and aligned."""

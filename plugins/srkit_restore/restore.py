@@ -10,7 +10,6 @@ SR pixel.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,12 @@ from PIL import Image
 from skimage.transform import AffineTransform, warp
 
 from srkit.faces.align import detector
-from srkit.faces.frames import Array, Frame, framed, longer_side, outside
-from srkit.faces.patches import Patch, Upscaled
-from srkit.hookspecs import Face
+from srkit.hookspecs import Face, FaceResult
 from srkit.imaging.image import to_8_bits
 from srkit.inference import arrays
 from srkit.inference.model import Model, Settings
+from srkit_restore.frames import Array, Frame, framed, longer_side, outside
+from srkit_restore.patches import Patch, Upscaled
 
 # LR pixels along the longer side of the detector's box. Larger faces lack little, and the benchmark
 # has none.
@@ -32,19 +31,6 @@ MIN_SIZE, MAX_SIZE = 8, 256
 MAX_SEARCHED = 4_000_000
 MAX_OUTSIDE = 0.5  # share of a face's box beyond the image's borders
 STRIP = 256  # rows of SR pixels that are blended at once, so that large results need little memory
-
-
-@dataclass(frozen=True)
-class FaceResult:
-    """A detected face, and whether it was restored."""
-
-    box: tuple[
-        float, float, float, float
-    ]  # the detector's, in LR pixels; may reach beyond the image
-    probability: float  # the detector's, in [0, 1]
-    size: float  # longer side of the box
-    restored: bool
-    note: str = ""  # why it was left as it is
 
 
 class FaceRestorer:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from skimage.filters import gaussian
 
-from srkit.faces.frames import Array, Frame
+from srkit_restore.frames import Array, Frame
 
 # Standard deviation of the Gaussian in LR pixels. It averages most of the noise; 2 and 3 are no
 # better on the portraits of ``benchmarks/faces.py``.
