@@ -45,9 +45,7 @@ def _mixed(x: int) -> int:
 def derive(seeds: Tensor, *keys: int | Tensor) -> Tensor:
     """Return new int64 seeds from seeds and keys (an epoch, an image's index, a purpose).
 
-    Args:
-        seeds: int64, any shape.
-        keys: Whole numbers, or int64 tensors that broadcast with ``seeds``.
+    Keys are whole numbers, or int64 tensors that broadcast with ``seeds``, which has any shape.
     """
     for key in keys:
         if isinstance(key, Tensor):
@@ -60,11 +58,8 @@ def derive(seeds: Tensor, *keys: int | Tensor) -> Tensor:
 def of_images(images: Tensor, seed: int) -> Tensor:
     """Return a seed for each image, int64, shape ``B``, from ``seed`` and its own pixels.
 
-    Neither other images, nor their order, nor a file's name change what an image becomes.
-
-    Args:
-        images: ``B3HW`` in [0, 1]; their 8-bit values count.
-        seed: From 0 up.
+    Neither other images, nor their order, nor a file's name change what an image becomes. Of
+    ``images``, ``B3HW`` in [0, 1], the 8-bit values count.
     """
     pixels = images.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
     arrays = pixels.contiguous().cpu().numpy()
@@ -75,15 +70,9 @@ def of_images(images: Tensor, seed: int) -> Tensor:
 
 
 def uniform(seeds: Tensor, shape: Sequence[int], stream: int = 0) -> Tensor:
-    """Return uniform noise in (0, 1), float32.
+    """Return uniform noise in (0, 1), float32, shape ``(B, *shape)``, on the device of ``seeds``.
 
-    Args:
-        seeds: int64, shape ``B``.
-        shape: Shape of one image's noise.
-        stream: Different streams of one seed are independent.
-
-    Returns:
-        Shape ``(B, *shape)``, on the device of ``seeds``.
+    ``seeds`` are int64, shape ``B``; different streams of one seed are independent.
     """
     count = math.prod(shape)
     counter = torch.arange(count, device=seeds.device, dtype=torch.int64)

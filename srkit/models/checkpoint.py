@@ -61,19 +61,15 @@ class _Header(TypedDict):
 class Checkpoint:
     """The contents of a checkpoint file.
 
-    Attributes:
-        tensors: By dotted name: ``generator.*``, and in a training checkpoint
-            ``discriminator.*``, ``ema.*``, ``optimizer_g.*``, ``optimizer_d.*``, ``rng.*``,
-            ``window.*``; in both ``trained_on.*``, keys of the training photos by framing.
-        recipe: Recipe of the run that made it.
-        step: Training steps done.
-        metadata: Everything else: ``parts``, ``versions``, scores, the optimisers' scalars.
+    Tensors are called ``generator.*``, and in a training checkpoint ``discriminator.*``, ``ema.*``,
+    ``optimizer_g.*``, ``optimizer_d.*``, ``rng.*`` and ``window.*``; in both ``trained_on.*`` are
+    keys of the training photos by framing.
     """
 
     tensors: dict[str, Tensor]
     recipe: Recipe
-    step: int
-    metadata: dict[str, Any]
+    step: int  # training steps done
+    metadata: dict[str, Any]  # parts, versions, scores, the optimisers' scalars
 
     def part(self, name: str) -> dict[str, Tensor]:
         """Return the tensors below ``name.``, without that prefix."""
