@@ -42,7 +42,7 @@ from srkit.inference.device import keep_memory
 Images = list[np.ndarray]
 Work = Callable[[Images], Images]
 Network = Callable[[np.ndarray], np.ndarray]  # B3hw to B3HW, float32 in [0, 1]
-SIZES = ((1, 16), (64, 16), (1, 64), (1, 256))  # how many images, and their sides
+SIZES = ((1, 16), (64, 16), (1, 64), (1, 256), (1, 512))  # how many images, and their sides
 REFERENCE = "torch, channels_last"
 
 

@@ -12,7 +12,7 @@ import inspect
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from srkit import plugins, recipe, registry
 from srkit.cli import build_app, main
 from srkit.evaluation.protocol import Protocol
 from srkit.imaging import carried
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 SECTIONS = {
     "adversarial": recipe.Adversarial,
@@ -152,8 +154,8 @@ def recipe_keys() -> str:
 
 def committed(benchmark: str) -> dict[str, Any]:
     """Return the committed result of a benchmark."""
-    file = Path(__file__).parents[1] / "benchmarks" / "results" / f"{benchmark}.json"
-    result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    text = (RESULTS / f"{benchmark}.json").read_text(encoding="utf-8")
+    result: dict[str, Any] = json.loads(text)
     return result
 
 
@@ -323,33 +325,40 @@ def loop_overhead() -> str:
 
 
 def upscale_speed() -> str:
-    """Return the committed result of benchmarks/upscale_speed.py, a table for each model."""
-    result = committed("upscale_speed")
+    """Return the committed results of benchmarks/upscale_speed.py, a table a model and machine."""
+    results = sorted(file.stem for file in RESULTS.glob("upscale_speed*.json"))
+    parts = [part for name in results for part in _speeds(committed(name))]
+    return "\n".join(parts)
+
+
+def _speeds(result: dict[str, Any]) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     flags = {"avx512f": "AVX-512", "amx_bf16": "AMX"}
     extensions = " and ".join(name for flag, name in flags.items() if flag in result["flags"])
-    parts = [
+    yield (
         f"Measured on: {result['processor']} with {extensions or 'neither AVX-512 nor AMX'}, "
         f"threads: {result['threads']}, {versions}.\n"
-    ]
+    )
     for model, sizes in result["models"].items():
         rows = []
         for name in next(iter(sizes.values())):
             cells = [size[name] for size in sizes.values()]
             shown = (f"{c['ms_per_image']:.1f} ({c['speed_over_reference']:.2f})" for c in cells)
             rows.append((name, *shown))
-        parts.append(table((f"`{model}`, ms per image", *sizes), rows))
+        yield table((f"`{model}`, ms per image", *sizes), rows)
+    half = "srkit, openvino, bf16"
     levels = [
-        size["srkit, openvino, bf16"]["levels_from_reference"]
+        size[half]["levels_from_reference"]
         for sizes in result["models"].values()
         for size in sizes.values()
+        if half in size
     ]
-    mean, largest = (max(level[of] for level in levels) for of in ("mean", "largest"))
-    parts.append(
-        f"In bf16, results differ from torch's by up to {mean:.2f} levels of 255 on average over "
-        f"an image size, and at most by {largest}.\n"
-    )
-    return "\n".join(parts)
+    if levels:
+        mean, largest = (max(level[of] for level in levels) for of in ("mean", "largest"))
+        yield (
+            f"In bf16, results differ from torch's by up to {mean:.2f} levels of 255 on average "
+            f"over an image size, and at most by {largest}.\n"
+        )
 
 
 def roofline() -> str:

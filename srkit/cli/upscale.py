@@ -62,7 +62,7 @@ def upscale(
         str | None, Option(metavar="I/N", help="Only the I-th of N parts. [torchrun's]")
     ] = None,
     tile: Annotated[
-        int | None, Option(min=16, help="Side of a tile, in input pixels. [256 if it fits]")
+        int | None, Option(min=16, help="Side of a tile, in input pixels. [256 to 512, if it fits]")
     ] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, Option(help="auto, fp32, bf16, fp16.")] = "auto",

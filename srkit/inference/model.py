@@ -24,7 +24,9 @@ from srkit.recipe import Recipe
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-TILE = 256  # LR pixels: margins cost a third of the time at a radius of 19
+# LR pixels: the side of a tile, from the least to the most, is that many times the radius, so that
+# margins cost at most half of the time where memory allows.
+TILE, TIMES = (256, 512), 9
 LEAST_TILE = 2 * tiling.BLEND
 UNKNOWN_RADIUS = 16  # LR pixels of context for a generator that states none
 # LR pixels of small images computed at once: enough to keep the cores busy, few enough for feature
@@ -45,7 +47,8 @@ class Settings:
         ensemble: Average over the symmetries that the model states.
         consistent: Back-project, so that the downscaled result equals the input; see
             `srkit.inference.consistency`.
-        tile: Side of a tile in LR pixels, without its margins, at least 16; `TILE` if None.
+        tile: Side of a tile in LR pixels, without its margins, at least 16; if None, 256 to 512, by
+            the model's receptive radius.
     """
 
     scale: float | None = None
@@ -365,7 +368,8 @@ class Model:
         margin = self.context + (consistency.REACH if settings.consistent else 0)
         alignment = int(self.trait("alignment", 1))
         while True:
-            tile, done = min(settings.tile or TILE, self.limits.tile), 0.0
+            wanted = settings.tile or min(max(TILE[0], TIMES * self.context), TILE[1])
+            tile, done = min(wanted, self.limits.tile), 0.0
             rows, columns = (
                 tiling.spans(side, tile, margin, alignment) for side in (height, width)
             )
