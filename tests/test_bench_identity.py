@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -344,17 +344,25 @@ def test_people_who_make_no_pair_are_counted_and_so_are_photos_without_a_face(
     ]
 
 
-def test_copies_are_left_out_and_named(tmp_path: Path) -> None:
+def test_copies_are_left_out_and_named(
+    tmp_path: Path, crops: Callable[[Path, int, int], list[Path]]
+) -> None:
     photos = {
-        "ann": ("1.png", "2.png", "3.png", "4.png"),
+        "ann": ("1.png", "2.png", "3.png", "4.png", "5.webp", "6.jpg"),
         "bob": ("1.png", "2.png", "3.png"),
     }
+    different = iter(crops(tmp_path / "all", 7, 96))
     for person, names in photos.items():
         (tmp_path / person).mkdir()
         for name in names:
-            (tmp_path / person / name).write_bytes(f"{person} {name}".encode())
+            if name.endswith("png"):
+                next(different).rename(tmp_path / person / name)
     shutil.copy(tmp_path / "ann" / "1.png", tmp_path / "ann" / "3.png")
-    shutil.copy(tmp_path / "ann" / "2.png", tmp_path / "bob" / "2.png")
+    with Image.open(tmp_path / "ann" / "4.png") as image:
+        image.resize((64, 64)).save(tmp_path / "ann" / "5.webp", quality=75)
+        image.convert("L").resize((150, 150)).save(tmp_path / "ann" / "6.jpg", quality=40)
+    with Image.open(tmp_path / "ann" / "2.png") as image:
+        image.save(tmp_path / "bob" / "2.png", compress_level=0)
     for name in ("gone.png", "gone-2.png"):  # said to be missing by who reads them
         (tmp_path / "bob" / name).symlink_to(tmp_path / "nothing")
     for name in ("folder.png", "folder-2.png"):  # nor can these be read
@@ -366,9 +374,18 @@ def test_copies_are_left_out_and_named(tmp_path: Path) -> None:
         ["1.png", "3.png", "folder-2.png", "folder.png", "gone-2.png", "gone.png"],
     ]
     assert warning.startswith(
-        "photos left out, which are copies of others: 3 (ann/2.png, ann/3.png, b"
+        "photos left out, which are copies of others: 5 (ann/2.png, ann/3.png, ann/5.webp, ann/6"
     )
     assert without_copies(kept) == (kept, [])
+
+
+def test_shots_of_one_sitting_are_no_copies(data_root: Path) -> None:
+    """The nearest photos that differ: a person who hardly moves, before one camera and wall."""
+    files = sorted((data_root / "imm-frontal").glob("*.jpg"))
+    shots = [Person(str(n), tuple(files[10 * n : 10 * n + 10])) for n in (4, 6, 9)]
+    kept, warnings = without_copies(shots)
+    assert warnings == []
+    assert sum(len(person.photos) for person in kept) == 30
 
 
 def test_photos_of_several_faces_are_counted(people: list[Person], store: Store) -> None:

@@ -19,7 +19,7 @@ import typer
 from PIL import Image
 
 import srkit
-from srkit import Recipe, plugins, registry
+from srkit import InputError, Recipe, plugins, registry
 from srkit.batch.jobs import FOLDER, Job, plan
 from srkit.cli import main
 from srkit.cli.verbs import VERBS
@@ -884,3 +884,29 @@ def test_an_interrupt_is_said(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None
 
     monkeypatch.setattr("srkit.registry.offers", interrupted)
     assert cli("list", "losses") == (130, "", "srkit: interrupted\n")
+
+
+def test_an_interrupt_that_tears_an_import_is_said(
+    monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    """A library's handler fails then, and ours around it makes a line of that."""
+
+    def torn(*_: object, **__: object) -> None:
+        try:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise AttributeError("module 'torch._dynamo' has no attribute 'exc'")
+        except AttributeError as error:
+            raise InputError("can't be exported") from error
+
+    monkeypatch.setattr("srkit.registry.offers", torn)
+    assert cli("list", "losses") == (130, "", "srkit: interrupted\n")
+
+
+def test_a_lack_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    def short(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("srkit.registry.offers", short)
+    assert cli("list", "losses") == (2, "", "srkit: not enough memory: for this\n")

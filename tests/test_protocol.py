@@ -85,6 +85,7 @@ def test_a_toml_file_is_a_protocol(tmp_path: Path) -> None:
         ("bordr = 4", "unknown key 'bordr' (did you mean 'border'?)"),
         ("border = -1", "'border' can't be -1: Input should be greater than or equal to 0"),
         ("size = 62", "size 62 is no multiple of scale 4"),
+        ("size = 1_000_000_000", "size"),
         ('degradation = "face-x4"', "did you mean 'faces-x4'?"),
         ("[options]\nnoize = 0.1", "did you mean 'noise'?"),
     ],

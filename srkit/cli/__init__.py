@@ -17,7 +17,7 @@ from srkit import plugins
 from srkit.cli import help  # noqa: A004
 from srkit.cli.lines import show_error
 from srkit.cli.verbs import VERBS, Verb
-from srkit.errors import PluginError, SrkitError, terminated_as_interrupted
+from srkit.errors import Interrupted, PluginError, SrkitError, ran_out, terminated_as_interrupted
 
 INTERRUPTED = 130  # the exit status
 
@@ -131,15 +131,28 @@ def _run(called: str, arguments: Sequence[str]) -> int:
             show_error("interrupted")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except SrkitError as error:
+        if not isinstance(error, Interrupted):
+            _require_uninterrupted(error)
         # A library's message may have several lines.
         show_error(" ".join(str(error).split()))
         return error.status
     except Exception as error:
+        _require_uninterrupted(error)
+        if ran_out(error):
+            show_error(f"not enough memory: {' '.join(str(error).split()) or 'for this'}")
+            return 2
         if (plugin := plugins.author(error)) is None:
             raise
         show_error(f"plugin {plugin} fails: {plugins.describe(error)}")
         return 2
     return 0
+
+
+def _require_uninterrupted(error: BaseException | None) -> None:
+    """Raise KeyboardInterrupt where an error came of one, as in imports that it tears."""
+    while error := error and error.__context__:
+        if isinstance(error, KeyboardInterrupt):
+            raise error
 
 
 def _drop_output() -> None:

@@ -56,7 +56,7 @@ class Protocol(pydantic.BaseModel):
     name: str = DEFAULT
     description: str = ""
     framing: Literal["squash", "square", "whole", "face"] = "squash"
-    size: int = pydantic.Field(64, ge=1)
+    size: int = pydantic.Field(64, ge=1, le=4096)
     scale: int = pydantic.Field(4, ge=1)
     degradation: str = defaults.DEGRADATION
     options: dict[str, Any] = {}

@@ -99,7 +99,7 @@ class Finder:
         reasons: dict[bytes, str] = {}
 
         def search(batch: Sequence[tuple[bytes, Path]]) -> Iterator[Detection | None]:
-            images = read_ahead(_decoded, [photo for _, photo in batch])
+            images = read_ahead(decoded, [photo for _, photo in batch])
             for (key, _), image in zip(batch, images, strict=True):
                 if isinstance(image, str):  # isn't stored: it may be readable tomorrow
                     reasons[key] = image
@@ -194,7 +194,8 @@ def content(photo: Path) -> bytes:
         return os.fsencode(photo)  # decoding it will say why it can't be read
 
 
-def _decoded(photo: Path) -> Image.Image | str:
+def decoded(photo: Path) -> Image.Image | str:
+    """Return a photo, or why it can't be read."""
     try:
         return codec.read(photo).rgb
     except InputError as error:
