@@ -22,6 +22,7 @@ PARTS = {
 }
 
 Positive = Annotated[int, Field(gt=0)]
+Side = Annotated[int, Field(gt=0, le=4096)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -132,9 +133,9 @@ class Data(_Frozen):
     """
 
     framing: Literal["square", "squash", "jitter"] = "square"
-    size: Positive = 64
-    extra_sizes: tuple[Positive, ...] = ()
-    photo_size: Positive = 160
+    size: Side = 64
+    extra_sizes: tuple[Side, ...] = ()
+    photo_size: Side = 160
     crop: tuple[Share, Share] = (0.4, 1.0)
     flips: bool = True
     pairs: bool = False

@@ -99,6 +99,7 @@ def test_text_that_is_not_toml_names_its_origin() -> None:
         ({"adversarial.weight": 1}, ["discriminator and adversarial go together"]),
         ({"losses": {}}, ["nothing to train on"]),
         ({"discriminator.width": 1}, ["'discriminator.name' is missing"]),
+        ({"data.size": 2**63}, ["'data.size' can't be 9223372036854775808"]),
         ({"data.framing": "squach"}, ["'data.framing' can't be 'squach'", "did you mean 'squash'"]),
         ({"data.framing": 3}, ["'data.framing' can't be 3", "'square', 'squash' or 'jitter'"]),
         ({"optimizer.schedule": "cosin"}, ["'optimizer.schedule'", "did you mean 'cosine'"]),
