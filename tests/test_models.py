@@ -506,6 +506,7 @@ def test_by_onnx_runtime_a_network_is_converted_once_and_gives_the_same(
     assert kept.read_text() == whole
 
 
+@pytest.mark.long
 def test_models_without_weights_are_told_apart_in_the_cache(cache: Path) -> None:
     lr = torch.rand(1, 3, 9, 14)
     for name in ("bicubic", "lanczos"):

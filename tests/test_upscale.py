@@ -55,6 +55,7 @@ def difference(model: Model, lr: Tensor, tile: int) -> float:
 # --- tiles --------------------------------------------------------------------------------------
 
 SIZES = [(37, 53), (16, 129), (1, 1), (5, 200), (97, 97), (130, 3)]
+QUICK = (((37, 53), 16), ((5, 200), 16))
 STATED = [
     name
     for name in registry.offers("generators")
@@ -62,8 +63,14 @@ STATED = [
 ]
 
 
-@pytest.mark.parametrize("tile", [16, 32])
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(
+    ("size", "tile"),
+    [
+        pytest.param(size, tile, marks=() if (size, tile) in QUICK else pytest.mark.long)
+        for size in SIZES
+        for tile in (16, 32)
+    ],
+)
 @pytest.mark.parametrize("name", STATED)
 def test_tiles_give_what_the_whole_image_would(name: str, size: tuple[int, int], tile: int) -> None:
     model = Model(name, small_generator(name), 4)
