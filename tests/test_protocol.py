@@ -13,11 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from srkit_compare.comparison import differences
 from torch import nn
 
 from srkit import InputError, OptionError, registry, seeds
 from srkit.evaluation.methods import references
-from srkit.evaluation.protocol import DEFAULT, Protocol, differences, encoded, fingerprint
+from srkit.evaluation.protocol import DEFAULT, Protocol, encoded, fingerprint
 from srkit.imaging import codec
 
 Crops = Callable[[Path, int, int], list[Path]]

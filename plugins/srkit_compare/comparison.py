@@ -12,7 +12,6 @@ from typing import Any
 from srkit.errors import InputError, SrkitError
 from srkit.evaluation import report_tables
 from srkit.evaluation.methods import HR, LR, REFERENCES
-from srkit.evaluation.protocol import differences
 from srkit.evaluation.report import Distances, Pairs, Quality, Report, Versus, plain, versus
 from srkit.evaluation.tables import Table, Tables, Value
 from srkit.files import write_text
@@ -21,6 +20,10 @@ FORMAT = "srkit compare 2"
 A, B = "A", "B"
 FIXED = (*REFERENCES, LR, HR)  # what no model made
 DISTANCE = {"distance": {"title": "identity distance", "unit": "", "higher_is_better": False}}
+
+# Fields of a stamp that may differ between two reports whose figures can be compared: the choice
+# of metrics changes none of the figures.
+IGNORED = frozenset({"versions", "description", "name", "metrics", "set_metrics"})
 
 
 def _distances_table(distances: Distances) -> Table:
@@ -225,6 +228,27 @@ def _scores(part: Quality | Distances) -> dict[str, dict[str, list[float]]]:
 
 def _versions(protocol: Mapping[str, Any]) -> dict[str, Any]:
     return {**protocol.get("versions", {}), "degradation": protocol.get("provider", "")}
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Return the fields in which two stamps differ, versions and names aside.
+
+    The number in the degradation's provider, ``"srkit 0.1.0"``, is such a version.
+
+    Returns:
+        Such as ``"border: 0 and 4"``; empty where figures may be compared.
+    """
+    results = []
+    for key in {**ours, **theirs}:
+        a, b = ours.get(key, "not stated"), theirs.get(key, "not stated")
+        same = a == b or (key == "provider" and _distribution(a) == _distribution(b))
+        if key not in IGNORED and not same:
+            results.append(f"{key}: {a} and {b}")
+    return results
+
+
+def _distribution(provider: Any) -> Any:
+    return provider.rpartition(" ")[0] if isinstance(provider, str) else provider
 
 
 def _weights(a: Report, b: Report) -> list[str]:

@@ -209,32 +209,6 @@ class Protocol(pydantic.BaseModel):
         }
 
 
-# Fields of a stamp that may differ between two reports whose figures can be compared: the choice
-# of metrics changes none of the figures.
-IGNORED = frozenset({"versions", "description", "name", "metrics", "set_metrics"})
-
-
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Return the fields in which two stamps differ, versions and names aside.
-
-    The number in the degradation's provider, ``"srkit 0.1.0"``, is such a version.
-
-    Returns:
-        Such as ``"border: 0 and 4"``; empty where figures may be compared.
-    """
-    results = []
-    for key in {**ours, **theirs}:
-        a, b = ours.get(key, "not stated"), theirs.get(key, "not stated")
-        same = a == b or (key == "provider" and _distribution(a) == _distribution(b))
-        if key not in IGNORED and not same:
-            results.append(f"{key}: {a} and {b}")
-    return results
-
-
-def _distribution(provider: Any) -> Any:
-    return provider.rpartition(" ")[0] if isinstance(provider, str) else provider
-
-
 def fingerprint(files: Sequence[Path]) -> str:
     """Return 16 hexadecimal digits that files of the same names and bytes share, in any order."""
     lines = sorted(encoded(file.name) + b"\0" + bytes.fromhex(sha256(file)) for file in files)
