@@ -123,6 +123,7 @@ def in_memory(pixels: Tensor, sampler: Sampler, *, flips: bool) -> MemoryLoader:
     """A loader of images as they are."""
     subset = Subset(torch.arange(len(pixels)), sampler, range(sampler.batch_size), flips)
     return MemoryLoader(
+        recipe=recipe(),
         pixels=pixels.flatten(1),
         layout=Layout(pixels.shape[-1]),
         subset=subset,

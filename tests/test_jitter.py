@@ -68,11 +68,6 @@ def test_larger_images_come_in_smaller_batches_and_both_occur(photos: Tensor) ->
     assert shapes == {(8, 3, 16, 16), (2, 3, 32, 32)}
 
 
-def test_other_framings_are_left_alone(photos: Tensor) -> None:
-    batch = Batch(photos, torch.arange(1))
-    assert jittered(batch, tiny(), 0) is batch
-
-
 @pytest.mark.parametrize(
     ("data", "message"),
     [

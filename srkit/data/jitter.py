@@ -17,15 +17,12 @@ def jittered(batch: Batch, recipe: Recipe, step: int) -> Batch:
 
     Which squares follows from each image's seed, which of the recipe's sizes from the run's seed
     and the step. A batch of larger images keeps the first of its photos, so that the number of
-    pixels stays about the same. Other framings are left as they are.
+    pixels stays about the same.
 
     ``batch.hr`` holds photos, ``b3PP`` with P the recipe's ``photo_size``; ``step`` is the number
     of training steps done before.
     """
-    data = recipe.data
-    if data.framing != "jitter":
-        return batch
-    size = data.size
+    data, size = recipe.data, recipe.data.size
     if data.extra_sizes:
         key = int(seeds.derive(torch.tensor([recipe.seed]), _SIZE, step))
         size = data.sizes[(key >> 8) % len(data.sizes)]

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import psutil
@@ -34,6 +34,7 @@ from srkit.data.cache import (
     default_folder,
 )
 from srkit.data.datasets import Dataset, Layout, Pairs, row_keys
+from srkit.data.jitter import jittered
 from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
 from srkit.data.sources import find, find_held_out, notes_on
 from srkit.data.workers import DatasetReader, Reader, StreamReader, frame_sample, in_workers
@@ -50,6 +51,8 @@ MOST_HELD_OUT = 200  # images; more wouldn't steady the scores of a validation n
 MOST_WORKERS = 8  # per process; more seldom decode faster than the device computes
 
 Storage = Literal["auto", "memory", "stream"]
+# uint8, `b` x `Layout.bytes`; whether mirrored; seeds.
+Rows: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Loader(ABC):
     """Batches of training images, on the device.
 
     Attributes:
+        recipe: The run's, by which photos are jittered.
         layout: Layout of an image.
         device: Where batches go.
         fingerprint: First 16 hexadecimal digits of a SHA-256: that of the decoded training pixels
@@ -105,6 +109,7 @@ class Loader(ABC):
         storage: Where the images are: ``memory`` or ``stream``.
     """
 
+    recipe: Recipe
     layout: Layout
     device: torch.device
     fingerprint: str
@@ -114,23 +119,32 @@ class Loader(ABC):
     notes: list[str] = field(default_factory=list)
     storage: ClassVar[str]
 
+    def batches(self, start: int) -> Generator[Batch]:
+        """Yield this process's part of batch ``start``, counted from 0, and of all after it.
+
+        Raises:
+            InputError: An image can no longer be read, or too many are broken.
+            SrkitError: A process was ended from outside.
+        """
+        jitters = self.recipe.data.framing == "jitter"
+        with contextlib.closing(self.rows(start)) as stored:
+            for number, (rows, flip, seeds) in enumerate(stored, start):
+                hr, lr = self.layout.split(rows)
+                batch = Batch(_unit(hr, flip), seeds, None if lr is None else _unit(lr, flip))
+                yield jittered(batch, self.recipe, number) if jitters else batch
+
     @abstractmethod
-    def batches(self, start: int) -> Iterator[Batch]:
-        """Yield this process's rows of batch ``start``, counted from 0, and of all after it."""
+    def rows(self, start: int) -> Generator[Rows]:
+        """Yield the same as stored images, on the device."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to end
         """End what works in the background."""
 
 
-def batch_of(rows: Tensor, mirrored: Tensor, seeds: Tensor, *, layout: Layout) -> Batch:
-    """Return a batch of rows, uint8, ``b`` x `Layout.bytes`, on their device."""
-
-    def unit(images: Tensor) -> Tensor:
-        turned = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-        return turned.to(torch.float32).div_(255)
-
-    hr, lr = layout.split(rows)
-    return Batch(unit(hr), seeds, None if lr is None else unit(lr))
+def _unit(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Return uint8 images, some of them mirrored, as float32 in [0, 1]."""
+    turned = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+    return turned.to(torch.float32).div_(255)
 
 
 @dataclass(kw_only=True)
@@ -147,8 +161,8 @@ class MemoryLoader(Loader):
     subset: Subset
     storage = "memory"
 
-    def batches(self, start: int) -> Iterator[Batch]:
-        """Yield this process's rows of batch ``start``, counted from 0, and of all after it."""
+    def rows(self, start: int) -> Generator[Rows]:
+        """Yield the stored images of batch ``start``, counted from 0, and of all after it."""
         for first in itertools.count(start, AHEAD):
             places, mirrored, seeds = self.subset.span(first, AHEAD)
             each = zip(
@@ -158,8 +172,7 @@ class MemoryLoader(Loader):
                 strict=True,
             )
             for place, flip, seed in each:
-                rows = self.pixels.index_select(0, place).to(self.device)
-                yield batch_of(rows, flip, seed, layout=self.layout)
+                yield self.pixels.index_select(0, place).to(self.device), flip, seed
 
 
 def _sent(host: Tensor, device: torch.device) -> Tensor:
@@ -176,13 +189,8 @@ class StreamLoader(Loader):
     storage = "stream"
     _running: list[Generator[object]] = field(default_factory=list, init=False)
 
-    def batches(self, start: int) -> Iterator[Batch]:
-        """Yield this process's rows of batch ``start``, counted from 0, and of all after it.
-
-        Raises:
-            InputError: An image can no longer be read, or too many are broken.
-            SrkitError: A process was ended from outside.
-        """
+    def rows(self, start: int) -> Generator[Rows]:
+        """Yield the decoded images of batch ``start``, counted from 0, and of all after it."""
         running = in_workers(self.reader, start, self.workers, pin=self.device.type == "cuda")
         self._running.append(running)
         seen = bad = 0
@@ -192,8 +200,8 @@ class StreamLoader(Loader):
                 self.broken += [each for each in broken if each not in self.broken]
                 if broken and seen >= JUDGED and bad > MOST_BROKEN * seen:
                     raise TooManyBrokenError(self.broken, seen)
-                here = [x.to(self.device, non_blocking=True) for x in (rows, mirrored, seeds)]
-                yield batch_of(*here, layout=self.layout)
+                here = (x.to(self.device, non_blocking=True) for x in (rows, mirrored, seeds))
+                yield next(here), next(here), next(here)
         finally:
             running.close()
             self._running.remove(running)
@@ -274,6 +282,7 @@ def open_loader(
     sampler = Sampler(len(rows), recipe.batch_size, recipe.seed)
     subset = Subset(rows, sampler, mine, recipe.data.flips)
     about: dict[str, Any] = {
+        "recipe": recipe,
         "layout": train.layout,
         "device": device,
         "fingerprint": fingerprint,
@@ -306,6 +315,7 @@ def _stream(
     return StreamLoader(
         reader=reader,
         workers=min(workers, reader.workers),
+        recipe=reader.recipe,
         layout=Layout(reader.recipe.data.stored_size),
         device=device,
         fingerprint=fingerprint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from srkit.data.jitter import jittered
 from srkit.data.sampler import Batch
 from srkit.errors import InputError
 from srkit.models import checkpoint
@@ -86,12 +88,13 @@ def _memory(device: torch.device) -> int:
 def _random_batches(recipe: Recipe, count: int, device: torch.device) -> Iterator[Batch]:
     """Yield batches of ``count`` images like those of a loader."""
     size, lr = recipe.data.stored_size, None
-    while True:
+    for number in itertools.count():
         hr = torch.rand(count, 3, size, size, device=device)
         if recipe.data.pairs:
             lr = torch.rand(count, 3, *[size // recipe.scale] * 2, device=device)
         hr = hr.contiguous(memory_format=torch.channels_last)
-        yield Batch(hr, torch.arange(count, device=device), lr)
+        batch = Batch(hr, torch.arange(count, device=device), lr)
+        yield jittered(batch, recipe, number) if recipe.data.framing == "jitter" else batch
 
 
 def seconds_per_step(state: State, parts: Parts, batches: Iterator[Batch]) -> float:

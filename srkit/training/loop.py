@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from srkit import notebook, registry
-from srkit.data.jitter import jittered
 from srkit.data.loader import Loader, open_loader
 from srkit.data.sampler import Batch
 from srkit.errors import Interrupted, SrkitError
@@ -352,9 +351,9 @@ def _batches_for_statistics(state: State, parts: Parts, loader: Loader) -> list[
     modules = state.average.modules() if state.average else ()
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules):
         return []
-    batches = enumerate(itertools.islice(loader.batches(0), STATISTICS_OVER))
+    batches = itertools.islice(loader.batches(0), STATISTICS_OVER)
     with torch.no_grad():
-        return [lr_of(parts, jittered(batch, state.recipe, n)) for n, batch in batches]
+        return [lr_of(parts, batch) for batch in batches]
 
 
 def _start_record(state: State, loader: Loader) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srkit.data.jitter import jittered
 from srkit.data.sampler import Batch
 from srkit.hookspecs import DiscriminatorOutput
 from srkit.training.distributed import Processes
@@ -51,7 +50,7 @@ def step(state: State, parts: Parts, batch: Batch, *, norms: bool = False) -> di
         Each unweighted term's gradient norm at sr, over the whole batch, if asked for.
     """
     recipe, processes = state.recipe, state.processes
-    pieces = _pieces(jittered(batch, recipe, state.step), recipe.accumulate)
+    pieces = _pieces(batch, recipe.accumulate)
     before = [buffer.clone() for buffer in state.buffers()]
     for optimizer in state.optimizers.values():
         optimizer.zero_grad()
