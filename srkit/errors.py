@@ -11,7 +11,9 @@ import threading
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
+arrived: list[int] = []  # signals that ended, or should have ended, what ran
 _CONTROL = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate (not UTF-8), line and paragraph separator
 
 
@@ -52,15 +54,27 @@ class Interrupted(SrkitError):  # noqa: N818 - no error, but it ends a command a
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Handle SIGTERM as Ctrl-C in the main thread, so that no temporary file stays."""
+    """Handle SIGTERM as Ctrl-C in the main thread, so that no temporary file stays.
+
+    Both are noted in `arrived`: a library may swallow the exception, or raise another for it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+        signal.default_int_handler(number, frame)
+
+    handled = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handled.append(signal.SIGINT)
+    before = {number: signal.signal(number, interrupt) for number in handled}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class ElsewhereError(SrkitError):

@@ -17,7 +17,14 @@ from srkit import plugins
 from srkit.cli import help  # noqa: A004
 from srkit.cli.lines import show_error
 from srkit.cli.verbs import VERBS, Verb
-from srkit.errors import Interrupted, PluginError, SrkitError, ran_out, terminated_as_interrupted
+from srkit.errors import (
+    Interrupted,
+    PluginError,
+    SrkitError,
+    arrived,
+    ran_out,
+    terminated_as_interrupted,
+)
 
 INTERRUPTED = 130  # the exit status
 
@@ -89,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if hasattr(sys.stdout, "reconfigure"):  # a name that its encoding lacks is shown escaped
         sys.stdout.reconfigure(errors="backslashreplace")
+    arrived.clear()
     try:
         with terminated_as_interrupted():
             _take_plugins(words)
@@ -131,13 +139,14 @@ def _run(called: str, arguments: Sequence[str]) -> int:
             show_error("interrupted")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except SrkitError as error:
-        if not isinstance(error, Interrupted):
-            _require_uninterrupted(error)
+        if arrived and not isinstance(error, Interrupted):
+            raise KeyboardInterrupt from error
         # A library's message may have several lines.
         show_error(" ".join(str(error).split()))
         return error.status
     except Exception as error:
-        _require_uninterrupted(error)
+        if arrived:
+            raise KeyboardInterrupt from error
         if ran_out(error):
             show_error(f"not enough memory: {' '.join(str(error).split()) or 'for this'}")
             return 2
@@ -146,13 +155,6 @@ def _run(called: str, arguments: Sequence[str]) -> int:
         show_error(f"plugin {plugin} fails: {plugins.describe(error)}")
         return 2
     return 0
-
-
-def _require_uninterrupted(error: BaseException | None) -> None:
-    """Raise KeyboardInterrupt where an error came of one, as in imports that it tears."""
-    while error := error and error.__context__:
-        if isinstance(error, KeyboardInterrupt):
-            raise error
 
 
 def _drop_output() -> None:
