@@ -332,7 +332,8 @@ def srkit_generators() -> Names:  # type: ignore[empty-body]
     """Generators: ``factory(*, scale, ...)`` gives an ``nn.Module``, lr (B3hw) to sr (B3HW).
 
     The module has an attribute ``receptive_radius`` in LR pixels, or None where tiles can only
-    approximate the whole image. sr may leave [0, 1]; it is clamped where it leaves srkit.
+    approximate the whole image. sr may leave [0, 1]; it is clamped where it leaves srkit. A factory
+    may have an attribute ``small``: options of a network like its default, that is checked sooner.
     """
 
 

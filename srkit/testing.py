@@ -77,9 +77,9 @@ def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None
 def receptive_radius(generator: nn.Module, *, scale: int, least: int = 16) -> int:
     """Measure how far, in LR pixels, an input pixel can reach in the output.
 
-    By the gradient of one block of ``scale`` x ``scale`` output pixels, in double precision so
-    that distant traces aren't rounded away, at random weights and inputs. ``least`` is half the
-    side of the image tried, less a margin; what reaches further is reported as their sum.
+    By the gradient of one block of ``scale`` x ``scale`` output pixels of a high image and of a
+    wide one, in double precision so that distant traces aren't rounded away, at random weights.
+    ``least`` is half the long side, less a margin; what reaches further is reported as their sum.
     """
     network = copy.deepcopy(generator).double().eval()
     with torch.no_grad():
@@ -87,16 +87,15 @@ def receptive_radius(generator: nn.Module, *, scale: int, least: int = 16) -> in
             # Layers that start at zero (residual networks' last ones) would hide the rest.
             noise = _image(*weight.shape, seed=number).double() - 0.5
             weight.add_(noise * 0.2 / max(1.0, math.sqrt(weight[0].numel())))
-    half = least + 4
-    side = 2 * half + 1
-    lr = _image(1, 3, side, side).double().requires_grad_()
-    block = slice(half * scale, (half + 1) * scale)
-    network(lr)[..., block, block].sum().backward()
-    assert lr.grad is not None
-    rows, columns = torch.nonzero(lr.grad.abs().sum(dim=(0, 1)), as_tuple=True)
-    if len(rows) == 0:
-        return 0
-    return int(max((rows - half).abs().max(), (columns - half).abs().max()))
+    reach = 0
+    for half in ((least + 4, 4), (4, least + 4)):
+        lr = _image(1, 3, *[2 * n + 1 for n in half]).double().requires_grad_()
+        rows, columns = (slice(n * scale, (n + 1) * scale) for n in half)
+        network(lr)[..., rows, columns].sum().backward()
+        assert lr.grad is not None
+        for places, n in zip(lr.grad.abs().sum(dim=(0, 1)).nonzero().T, half, strict=True):
+            reach = max(reach, *(places - n).abs().tolist(), 0)
+    return reach
 
 
 def check_discriminator(discriminator: nn.Module, *, side: int = 64) -> None:

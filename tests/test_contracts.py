@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from srkit_plugins.contracts import small
 from torch import Tensor, nn
 
 import srkit
@@ -21,27 +22,10 @@ from srkit.training.parts import build_parts, rehearse
 
 CPU = torch.device("cpu")
 LARGEST = 14_000_000  # bytes of shipped weights: half precision, about 7 M parameters
-# Small values for options that decide how large a network is.
-THREE = tuple[int, int, int]
-SMALL: dict[str, dict[Any, Any]] = {
-    "width": {int: 12, float: 0.1},
-    "blocks": {int: 2, THREE: (1, 1, 1)},
-    "widths": {THREE: (8, 8, 8)},
-    "tail_width": {int: 8},
-}
 
 
 def offered(kind: str) -> list[str]:
     return list(registry.offers(kind))
-
-
-def small(kind: str, name: str) -> dict[str, Any]:
-    """Options that make a part small, where its signature has such."""
-    return {
-        option.name: SMALL[option.name][option.annotation]
-        for option in registry.options(kind, name)
-        if option.annotation in SMALL.get(option.name, {})
-    }
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -21,6 +23,8 @@ class SrganDiscriminator(nn.Module):
     Raises:
         ValueError: A size that isn't a multiple of 16.
     """
+
+    small: ClassVar[dict[str, object]] = {"width": 12}
 
     def __init__(self, *, size: int = 64, width: int = 64) -> None:
         super().__init__()

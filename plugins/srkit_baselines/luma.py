@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -123,6 +125,8 @@ class Vdsr(nn.Module):
         depth: Number of 3x3 convolutions, at least 2.
     """
 
+    small: ClassVar[dict[str, object]] = {"width": 12, "depth": 4}
+
     def __init__(self, *, scale: int = 4, width: int = 64, depth: int = 20) -> None:
         super().__init__()
         self.scale = scale
@@ -164,6 +168,8 @@ class Drcn(nn.Module):
     Raises:
         ValueError: A supervision outside [0, 1].
     """
+
+    small: ClassVar[dict[str, object]] = {"width": 12, "recursions": 3}
 
     def __init__(
         self, *, scale: int = 4, width: int = 256, recursions: int = 16, supervision: float = 0.5

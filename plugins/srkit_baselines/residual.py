@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,8 @@ class SrResNet(nn.Module):
         ValueError: Another scale.
     """
 
+    small: ClassVar[dict[str, object]] = {"width": 12, "blocks": 2}
+
     def __init__(self, *, scale: int = 4, width: int = 64, blocks: int = 16) -> None:
         super().__init__()
         _power_of_two(scale)
@@ -95,6 +98,8 @@ class Edsr(nn.Module):
     Raises:
         ValueError: Another scale.
     """
+
+    small: ClassVar[dict[str, object]] = {"width": 12, "blocks": 2}
 
     def __init__(
         self, *, scale: int = 4, width: int = 64, blocks: int = 16, factor: float = 1.0
@@ -150,6 +155,8 @@ class Rrdb(nn.Module):
     Raises:
         ValueError: Another scale.
     """
+
+    small: ClassVar[dict[str, object]] = {"width": 12, "blocks": 1, "growth": 8}
 
     def __init__(
         self, *, scale: int = 4, width: int = 64, blocks: int = 23, growth: int = 32

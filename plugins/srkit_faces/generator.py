@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from srkit import bicubic
@@ -36,6 +38,8 @@ class FaceResidual(nn.Module):
     Raises:
         ValueError: Another scale.
     """
+
+    small: ClassVar[dict[str, object]] = {"width": 12, "blocks": 2}
 
     def __init__(self, *, scale: int = 4, width: int = 64, blocks: int = 8) -> None:
         super().__init__()

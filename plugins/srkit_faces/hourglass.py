@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad
@@ -51,6 +53,8 @@ class FaceHourglass(nn.Module):
     Raises:
         ValueError: Another scale.
     """
+
+    small: ClassVar[dict[str, object]] = {"widths": (8, 8, 8), "blocks": (1, 1, 1), "tail_width": 8}
 
     alignment = 4  # LR pixels: only tiles that start at multiples of it equal the whole image
 

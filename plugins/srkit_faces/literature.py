@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ class Urdgn(nn.Module):
     Raises:
         ValueError: Another scale.
     """
+
+    small: ClassVar[dict[str, object]] = {"width": 12}
 
     def __init__(self, *, scale: int = 4, width: int = 128) -> None:
         super().__init__()
@@ -111,6 +114,7 @@ class SparnetLight(nn.Module):
         ValueError: Another scale.
     """
 
+    small: ClassVar[dict[str, object]] = {"widths": (8, 16), "blocks": 2}
     receptive_radius = None  # an hourglass a unit: tiles approximate
 
     def __init__(

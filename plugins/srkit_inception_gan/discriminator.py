@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from srkit import DiscriminatorOutput
@@ -26,6 +28,8 @@ class PlainDiscriminator(nn.Module):
     Raises:
         ValueError: A width that isn't positive.
     """
+
+    small: ClassVar[dict[str, object]] = {"width": 0.1}
 
     def __init__(self, *, width: float = 1.0, normalise: bool = False) -> None:
         super().__init__()

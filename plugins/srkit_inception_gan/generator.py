@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +126,8 @@ class InceptionResidual(nn.Module):
     Raises:
         ValueError: Another scale, or a width that isn't positive.
     """
+
+    small: ClassVar[dict[str, object]] = {"width": 0.1}
 
     def __init__(
         self,

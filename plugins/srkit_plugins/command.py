@@ -72,6 +72,8 @@ def check(
 ) -> None:
     """Build every part and check what its kind promises.
 
+    Networks that are large by default are checked with other options, which are shown.
+
     Exits with 0 where all that could be built keeps its promises, 1 where something doesn't, 2
     where nothing could be checked.
 
@@ -83,7 +85,7 @@ def check(
     if not rows:
         known = sorted({known for plugin, _ in _provided() for known in _names(plugin)})
         raise UnknownNameError(f"no plugin '{name}'{nearest(str(name), known)}; see srkit plugins")
-    from srkit_plugins.contracts import LackingError
+    from srkit_plugins.contracts import LackingError, small
     from srkit_plugins.contracts import check as check_part
 
     counts = {"ok": 0, "failed": 0, "skipped": 0}
@@ -112,7 +114,9 @@ def check(
                     say("skipped" if lacking else "failed", what, why)
                     checked += not lacking
                 else:
-                    say("ok", f"{what}  ({time.perf_counter() - start:.1f} s)")
+                    options = ", ".join(f"{k}={v}" for k, v in small(kind, part).items())
+                    seconds = f"{time.perf_counter() - start:.1f} s"
+                    say("ok", f"{what}  ({seconds}{', with ' if options else ''}{options})")
                     checked += 1
     typer.echo(f"{counts['ok']} ok, {counts['failed']} failed, {counts['skipped']} skipped")
     raise typer.Exit(2 if not checked else 1 if counts["failed"] else 0)

@@ -1,7 +1,8 @@
 """What each kind of parts promises, checked on a part by its name.
 
-Each check builds the part with its defaults and raises AssertionError for a broken promise. Any
-other exception is a failure, too, but for `LackingError`.
+Each check builds the part with its defaults, or those of its factory's attribute ``small``, and
+raises AssertionError for a broken promise. Any other exception is a failure, too, but for
+`LackingError`.
 """
 
 from __future__ import annotations
@@ -55,14 +56,22 @@ def built(kind: str, name: str, scale: int = 4, **options: Any) -> Any:
         raise
 
 
+def small(kind: str, name: str) -> dict[str, Any]:
+    """Return the options with which a factory wants to be checked: its defaults are slow."""
+    if kind == "commands":
+        return {}
+    return dict(getattr(registry.find(kind, name), "small", {}))
+
+
 def scaled(kind: str, name: str) -> tuple[Any, int]:
     """Return a part built for the first scale that it takes, and that scale."""
+    options = small(kind, name)
     for scale in SCALES[:-1]:
         try:
-            return built(kind, name, scale), scale
+            return built(kind, name, scale, **options), scale
         except LackingError:
             continue
-    return built(kind, name, SCALES[-1]), SCALES[-1]
+    return built(kind, name, SCALES[-1], **options), SCALES[-1]
 
 
 def generator(name: str) -> None:
@@ -81,7 +90,7 @@ def generator(name: str) -> None:
 
 def discriminator(name: str) -> None:
     """Check a discriminator."""
-    testing.check_discriminator(built("discriminators", name))
+    testing.check_discriminator(built("discriminators", name, **small("discriminators", name)))
 
 
 def loss(name: str) -> None:
@@ -218,7 +227,11 @@ def recipe(name: str) -> None:
     part = registry.build("recipes", name)
     require(part.name == name, f"its run would be called '{part.name}'")
     require(srkit.Recipe.from_toml(part.to_toml()) == part, "TOML doesn't give it back")
-    device = torch.device("cpu")
+    changes = {f"generator.{k}": v for k, v in small("generators", part.generator.name).items()}
+    if part.discriminator:
+        of_it = small("discriminators", part.discriminator.name)
+        changes |= {f"discriminator.{key}": value for key, value in of_it.items()}
+    part, device = part.changed(changes), torch.device("cpu")
     rehearse(part, build_parts(part, device), device)
 
 
