@@ -104,6 +104,36 @@ def ran_out(error: BaseException) -> bool:
     )
 
 
+_shells: list[None] = []  # commands that run: messages of all their threads name options alike
+
+
+@contextmanager
+def in_shell() -> Iterator[None]:
+    """Have messages name options as commands take them."""
+    _shells.append(None)
+    try:
+        yield
+    finally:
+        _shells.pop()
+
+
+def is_in_shell() -> bool:
+    """Return whether a command of srkit runs, not a function that Python calls."""
+    return bool(_shells)
+
+
+def option(name: str, value: object = ...) -> str:
+    """Return how the user gives an option: ``--data samples``, or ``data='samples'`` in Python.
+
+    Args:
+        name: As in Python.
+        value: Its value; True is a flag; left out if the message leaves it open.
+    """
+    if not is_in_shell():
+        return f"{name}={'...' if value is ... else repr(value)}"
+    return f"--{name.replace('_', '-')}" + ("" if value in (True, ...) else f" {value}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the known name most like ``name``, or ``""``."""
     close = difflib.get_close_matches(name, list(known), n=1)

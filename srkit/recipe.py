@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from srkit import foreign, options
-from srkit.errors import RecipeError
+from srkit.errors import RecipeError, is_in_shell
 
 # Keys of a recipe that name one part, and its kind.
 PARTS = {
@@ -324,7 +324,7 @@ class Recipe(_Frozen):
             ):
                 place.clear()
             place[last] = value
-        return self.parse(values, "--set")
+        return self.parse(values, "--set" if is_in_shell() else f"recipe '{self.name}'")
 
 
 def reserved(kind: str) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import typer
 from PIL import Image
 
 import srkit
-from srkit import InputError, Recipe, plugins, registry
+from srkit import InputError, Recipe, errors, plugins, registry
 from srkit.batch.jobs import FOLDER, Job, plan
 from srkit.cli import main
 from srkit.cli.verbs import VERBS
@@ -544,11 +545,17 @@ def test_a_second_run_does_not_take_results_for_inputs(cli: Cli, tmp_path: Path)
     assert found == ["a.png", "big/a.png"]
 
 
-def test_a_second_run_over_files_writes_its_own_results_anew(cli: Cli, tmp_path: Path) -> None:
+def test_a_file_beside_an_input_is_written_over_only_by_force(
+    cli: Cli, refused: Callable[..., str], tmp_path: Path
+) -> None:
     file = save_image(tmp_path / "a.png")
     assert cli("upscale", file, *BICUBIC)[0] == 0
+    before = (tmp_path / "a-x4.png").read_bytes()
     save_image(file, colour=200)
-    assert cli("upscale", file, *BICUBIC)[0] == 0
+    assert "a-x4.png is there already; --force" in refused("upscale", file, *BICUBIC)
+    assert (tmp_path / "a-x4.png").read_bytes() == before
+    assert cli("upscale", file, "--dry-run", *BICUBIC)[0] == 0
+    assert cli("upscale", file, "--force", *BICUBIC)[0] == 0
     with Image.open(tmp_path / "a-x4.png") as image:
         assert image.getpixel((9, 9)) == (200, 55, 128)
 
@@ -616,7 +623,7 @@ def test_a_failed_write_keeps_the_older_result(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    status, _, err = cli("upscale", file, *BICUBIC)
+    status, _, err = cli("upscale", file, "--force", *BICUBIC)
     assert status == 1
     assert "No space left" in err
     assert (tmp_path / "face-x4.png").read_bytes() == before
@@ -860,17 +867,84 @@ def test_the_papers_recipes_run(cli: Cli, crops: Crops, tmp_path: Path, recipe: 
     assert all(value > 0 for value in record["gradient_norms"].values())
 
 
+def test_a_run_begins_with_a_forecast_that_changes_nothing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srkit.training import cost
+
+    for number in range(6):
+        save_image(tmp_path / "photos" / f"{number}.png", colour=40 * number)
+    monkeypatch.setattr(cost, "LONG", 0.0)  # every run is long
+    start = ("train", "faces-tiny", "--data", tmp_path / "photos", *TINY, "--steps", 20)
+    status, _, err = cli(*start, "--out", "forecast")
+    assert status == 0, err
+    lines = [line for line in err.splitlines() if not line.startswith("decoded")]
+    assert re.match(r"about \d+ (s|min) and \d+\.\d GiB for 20 steps; \d+ photos", lines[0])
+    assert "--set steps=2 or --set generator.width=2; --plan shows the cost" in err
+    recipe = Recipe.from_file(Path("forecast") / run_folder.RECIPE)
+    srkit.train(recipe, data=tmp_path / "photos", out="plain", device="cpu")  # silent here
+    plain, forecast = (Path(run) / checkpoint.MODEL for run in ("plain", "forecast"))
+    assert plain.read_bytes() == forecast.read_bytes()
+
+
+def test_messages_name_options_as_they_are_given() -> None:
+    assert errors.option("resume", True) == "resume=True"
+    assert errors.option("data", "samples") == "data='samples'"
+    assert errors.option("lr_sizes") == "lr_sizes=..."
+    with errors.in_shell():
+        assert errors.option("resume", True) == "--resume"
+        assert errors.option("data", "samples") == "--data samples"
+        assert errors.option("lr_sizes") == "--lr-sizes"
+
+
 def test_the_demo_prints_scores_and_writes_an_image(cli: Cli) -> None:
     status, out, err = cli("demo")
     assert (status, err) == (0, "")
     assert [p.name for p in Path.cwd().iterdir()] == ["srkit-demo.png"]
-    with Image.open("srkit-demo.png") as image:
-        assert image.width > 3.9 * image.height
+    shown = Path(__file__).parents[1] / "docs" / "pictures" / "astronaut.png"  # README's
+    with Image.open("srkit-demo.png") as image, Image.open(shown) as readme:
+        difference = np.abs(np.asarray(image, np.int16) - np.asarray(readme, np.int16))
+    assert difference.max() <= 1  # processors round otherwise
     rows = {line.split()[0]: line.split() for line in out.splitlines() if " dB " in line}
     assert rows.keys() == {"bicubic", "faces"}
     psnr = {name: float(row[1]) for name, row in rows.items()}
     assert psnr["faces"] > psnr["bicubic"] + 1
     assert "srkit-demo.png" in out
+    assert cli("demo")[0] == 0  # the same again
+    save_image(Path("srkit-demo.png"))
+    assert cli("demo") == (
+        2,
+        "",
+        "srkit: srkit-demo.png is there already, and another image; move it away\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("tr", {"train"}),
+        ("train faces-", {"faces-clean", "faces-tiny", "faces-x8"}),
+        ("upscale a.png --ens", {"--ensemble"}),
+        ("upscale --model lan", {"lanczos"}),
+        ("export --fo", {"--force"}),  # a plugin's
+        ("plugins che", {"check"}),
+    ],
+)
+def test_a_shell_completes_verbs_options_and_names(
+    typed: str, completed: set[str], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_SRKIT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"srkit {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+    status, out, err = cli()
+    assert (status, err) == (0, "")
+    assert set(out.split()) == completed
+
+
+def test_the_script_of_a_shell_can_be_had(cli: Cli) -> None:
+    status, out, _ = cli("--show-completion", "bash")
+    assert status == 0
+    assert "complete -o default -F _srkit_completion srkit" in out
 
 
 def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

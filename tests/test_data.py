@@ -750,7 +750,7 @@ def test_memory_that_isnt_there_is_one_clear_line(
     some_broken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ImageDataset, "expected", 1 << 50)
-    with pytest.raises(InputError, match=r"^no memory for \d+\.\d GB of .* --storage stream$"):
+    with pytest.raises(InputError, match=r"^no memory for \d+\.\d GB of .* storage='stream'$"):
         open_loader(some_broken, None, recipe(), device=CPU, storage="memory")
 
 

@@ -29,8 +29,8 @@ from srkit_curves import plot
 from srkit_inspect import card
 from training import lines, same_tensors, same_within_rounding, tiny, tiny_gan
 
-from srkit import InputError, Recipe, SrkitError, load, registry
-from srkit.cli import display, main
+from srkit import InputError, Recipe, SrkitError, load, progress, registry
+from srkit.cli import main
 from srkit.cli.train import parse_time
 from srkit.data.cache import TooManyBrokenError
 from srkit.data.loader import open_loader
@@ -39,7 +39,7 @@ from srkit.errors import ElsewhereError, Interrupted, RecipeError
 from srkit.files import lock
 from srkit.inference import device
 from srkit.models import checkpoint
-from srkit.training import distributed, loop, run_folder
+from srkit.training import display, distributed, loop, run_folder
 from srkit.training.cost import plan
 from srkit.training.loop import STATISTICS_OVER
 from srkit.training.objectives import Objective
@@ -758,7 +758,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(
     out = small_disk / "run"
     recipe = tiny(steps=30)
     with pytest.raises(
-        InputError, match=r"can't write .*make room, then --resume goes on from .*0"
+        InputError, match=r"can't write .*make room, then resume=True goes on from .*0"
     ):
         run(recipe, out=out, checkpoint_every=2)
     files = checkpoint.checkpoints(out)
@@ -782,7 +782,7 @@ def test_a_full_disk_at_the_first_checkpoint_says_how_to_start(
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "write", full)
-        with pytest.raises(InputError, match=r"full; make room, then --resume starts it$"):
+        with pytest.raises(InputError, match=r"full; make room, then resume=True starts it$"):
             run(tiny())
     assert run(tiny(), resume=True).step == 6
 
@@ -1110,16 +1110,20 @@ def test_larger_images_of_a_batch_in_parts_are_fewer(run: Callable[..., Any]) ->
 
 
 def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(display, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     output = io.StringIO()
     start = {"photos": 8, "storage": "memory", "held_out": 1, "device": "cpu", "processes": 1}
     start |= {"bicubic_psnr": 20.0, "out": "runs/mine", "notes": [], "broken": []}
     start |= {"precision": "bf16"}
-    with display.Display(Console(file=output, width=200)) as show:
-        show({"decoded": 4, "of": 9})
-        show({"start": 100, "steps": 2000, **start})
-        show({"step": 150, "losses": {"l1": 0.03}, "images_per_second": 77.0, "broken": ["a\nb"]})
-    decoded, first, second, third = output.getvalue().splitlines()
+    start["forecast"] = {"seconds": 7800.0, "memory": 1.25 * 2**30}
+    with display.Display(Console(file=output, width=200), lines=True) as shown:
+        shown.record({"decoded": 4, "of": 9})
+        shown.record({"start": 100, "steps": 2000, **start})
+        losses = {"losses": {"l1": 0.03}, "images_per_second": 77.0, "broken": ["a\nb"]}
+        shown.record({"step": 150, **losses})
+    decoded, first, zero, second, third = output.getvalue().splitlines()
+    assert zero.startswith("step 100 of 2,000")
+    assert first.startswith("about 2 h and 1.2 GiB for 1,900 steps; 8 photos")
     assert decoded.startswith("decoded 4 of 9")
     assert "on cpu in bf16; " in first
     assert "writing to runs/mine" in first

@@ -45,6 +45,8 @@ def test_the_example_runs_and_shows_tables_and_pictures(
     assert "image/png" in face.outputs[-1]["data"]
     assert "bicubic_psnr" in outputs(run, "text/html")
     assert len(pictures(outputs(run, "text/html"))) == 2  # curves, and the last grid
+    assert "<progress" in outputs(run, "text/html")
+    assert "held out, on" in "".join(o.get("text", "") for o in run.outputs)
     html = outputs(report, "text/html")
     assert "Gain over bicubic" in html
     shown = pictures(html)

@@ -209,7 +209,7 @@ def test_a_missing_data_set_says_where_it_was_looked_for_and_what_to_do(
     )
     assert "--data samples" in message
     assert "img_align_celeba" not in message
-    with pytest.raises(InputError, match=r"img_align_celeba\.zip.*--data samples"):
+    with pytest.raises(InputError, match=r"img_align_celeba\.zip.*data='samples'"):
         sources.locate("celeba")
     with pytest.raises(InputError, match="no validation data at 'x'"):
         sources.locate("x", purpose="validation data")
@@ -419,7 +419,7 @@ def test_pairs_need_their_folders(tmp_path: Path, crops: Crops) -> None:
 @pytest.mark.parametrize("below", ["", "train"])
 def test_pairs_arent_taken_for_images_to_train_on(tmp_path: Path, below: str) -> None:
     paired(tmp_path / below, 3, (16, 16))
-    with pytest.raises(InputError, match=r"holds pairs \(lr and hr\): give --pairs .* or '--data "):
+    with pytest.raises(InputError, match=r"give Data\(pairs=True\) .* or data="):
         open_loader(tmp_path, None, recipe(), device=CPU)
     loader, _ = open_loader(tmp_path / below / "hr", None, recipe(), device=CPU)
     assert loader.count == 2

@@ -258,7 +258,7 @@ def test_a_loss_that_is_no_longer_finite_stops_the_run(run: Callable[..., Any]) 
 def test_an_existing_run_is_not_written_over(tmp_path: Path, run: Callable[..., Any]) -> None:
     run(tiny(steps=2))
     before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
-    with pytest.raises(InputError, match=r"already holds a run: use --resume"):
+    with pytest.raises(InputError, match=r"already holds a run: use resume=True"):
         run(tiny(steps=2))
     assert {file: file.read_bytes() for file in (tmp_path / "run").iterdir()} == before
 
@@ -474,7 +474,7 @@ def test_a_signal_ends_the_run_after_the_batch_with_a_checkpoint(
         if record.get("step") == 3:
             os.kill(os.getpid(), number)
 
-    with pytest.raises(Interrupted, match=r"stopped at step 3, saved .*00000003.*--resume"):
+    with pytest.raises(Interrupted, match=r"stopped at step 3, saved .*00000003.*resume=True"):
         run(tiny(steps=6), report=report)
     assert signal.getsignal(number) is before
     assert checkpoint.checkpoints(tmp_path / "run")[-1].name == "checkpoint-00000003.safetensors"

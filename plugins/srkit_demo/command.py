@@ -31,11 +31,8 @@ def demo(
     if not train:
         _show(console, demonstration.demo())
         return
-    from srkit.cli.display import Display
-
     console.print(f"1. training '{demonstration.RECIPE}' on squares of scikit-image's photographs")
-    with Display(Console(stderr=True)) as display:
-        result, shown, report = demonstration.train_and_measure(display)
+    result, shown, report = demonstration.train_and_measure()
     gain = result.scores["psnr"] - result.scores["bicubic_psnr"]
     console.print(f"   {result.step} steps, {gain:+z.2f} dB over bicubic on held-out squares")
     console.print("2. the astronaut, with the weights just trained")

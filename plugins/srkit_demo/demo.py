@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,9 @@ def demo(file: Path = Path("srkit-demo.png"), *, model: srkit.Model | None = Non
     Args:
         file: Where the side-by-side goes.
         model: The shipped default if None.
+
+    Raises:
+        InputError: There is another image of that name.
     """
     model = model or srkit.load()
     protocol = Protocol(framing="square")
@@ -69,15 +71,17 @@ def demo(file: Path = Path("srkit-demo.png"), *, model: srkit.Model | None = Non
     gap = torch.ones(1, 3, hr.shape[-2], 2)
     row = [blocks, gap, results["bicubic"], gap, results[model.name], gap, hr]
     wide = torch.cat(row, dim=3).repeat_interleave(SHOWN, 2).repeat_interleave(SHOWN, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder) / file.name
+        codec.write(codec.to_image(wide), fresh)
+        if file.exists() and file.read_bytes() != fresh.read_bytes():
+            raise srkit.InputError(f"{file} is there already, and another image; move it away")
     codec.write(codec.to_image(wide), file)
     return Demo(scores, file)
 
 
-def train_and_measure(report: Callable[[Mapping[str, Any]], None]) -> tuple[Any, Demo, Any]:
+def train_and_measure() -> tuple[Any, Demo, Any]:
     """Train a small generator on the sample photographs, upscale the astronaut, bench.
-
-    Args:
-        report: Called with the training's records.
 
     Returns:
         The training's result, the demo with the fresh weights, and a bench of the fresh
@@ -87,7 +91,7 @@ def train_and_measure(report: Callable[[Mapping[str, Any]], None]) -> tuple[Any,
 
     with tempfile.TemporaryDirectory(prefix="srkit-demo-") as folder:
         run = Path(folder) / "run"
-        result = srkit.train(RECIPE, data=SAMPLES, out=run, report=report)
+        result = srkit.train(RECIPE, data=SAMPLES, out=run)
         fresh = srkit.load(result.model)
         fresh = srkit.Model(RECIPE, fresh.generator, fresh.scale, recipe=fresh.recipe)
         shown = demo(Path("srkit-demo-train.png"), model=fresh)

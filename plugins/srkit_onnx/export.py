@@ -7,6 +7,7 @@ from pathlib import Path
 
 import srkit
 from srkit import InputError, Model
+from srkit.errors import option
 from srkit.files import atomic
 from srkit_onnx.conversion import SIZES, TOLERANCE, converted
 
@@ -50,7 +51,7 @@ def require_free(file: Path, *, force: bool) -> None:
     if file.is_dir():
         raise InputError(f"{file} is a folder; give a file's name")
     if file.exists() and not force:
-        raise InputError(f"{file} is there already; --force writes over it")
+        raise InputError(f"{file} is there already; {option('force', True)} writes over it")
 
 
 def described(model: Model) -> dict[str, str]:

@@ -22,6 +22,7 @@ from srkit.errors import (
     PluginError,
     SrkitError,
     arrived,
+    in_shell,
     ran_out,
     terminated_as_interrupted,
 )
@@ -53,7 +54,6 @@ def build_app(called: str | None = None) -> typer.Typer:
         cls=help.Group,
         help="Face super-resolution with parts from plugins and numbers that can be repeated.",
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -72,8 +72,15 @@ def build_app(called: str | None = None) -> typer.Typer:
     if called not in names:
         from srkit.cli import commands
 
-        commands.add(app, names, called or "")
+        commands.add(app, names, called or "", completing=bool(_completed()))
     return app
+
+
+def _completed() -> str:
+    """Return the command line that a shell wants completed, ``""`` where it wants none."""
+    if "_SRKIT_COMPLETE" not in os.environ:
+        return ""
+    return os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
 
 
 def _load(verb: Verb) -> Callable[..., None]:
@@ -98,9 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     arrived.clear()
     try:
-        with terminated_as_interrupted():
+        with terminated_as_interrupted(), in_shell():
             _take_plugins(words)
-            called = next((word for word in words if not word.startswith("-")), "")
+            typed = _completed().split()[1:] or words
+            called = next((word for word in typed if not word.startswith("-")), "")
             status = _run(called, words)
             if sys.stdout:
                 sys.stdout.flush()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from rich.console import Console
 from typer import Argument, Option
 
 from srkit import defaults
+from srkit.cli.help import names
 from srkit.cli.lines import show, show_error
 from srkit.errors import InputError, Interrupted
 
@@ -33,7 +33,9 @@ RESULTS = "Score another program's results; repeatable."
 
 
 def bench(
-    models: Annotated[list[str] | None, Argument(help=MODELS)] = None,
+    models: Annotated[
+        list[str] | None, Argument(help=MODELS, autocompletion=names("models"))
+    ] = None,
     data: Annotated[str | None, quality(help=DATA)] = None,
     protocol: Annotated[
         str, quality(help="A protocol's name, or a .toml file.")
@@ -88,20 +90,18 @@ def bench(
         show(f"{write_lr}: {count} images to be upscaled by {chosen.scale}")
         return
     try:
-        with _progress() as progress:
-            result = run.bench(
-                models or (),
-                **selection,
-                embedder=embedder,
-                embedder_weights=embedder_weights,
-                align=align,
-                results=folders,
-                report=report,
-                device=device,
-                batch_size=batch_size,
-                command=shlex.join(["srkit", *sys.argv[1:]]),
-                progress=progress,
-            )
+        result = run.bench(
+            models or (),
+            **selection,
+            embedder=embedder,
+            embedder_weights=embedder_weights,
+            align=align,
+            results=folders,
+            report=report,
+            device=device,
+            batch_size=batch_size,
+            command=shlex.join(["srkit", *sys.argv[1:]]),
+        )
     except KeyboardInterrupt as error:
         stored = "faces, embeddings and scores are" if report else "faces and embeddings are"
         raise Interrupted(f"interrupted; {stored} stored, and the same command goes on") from error
@@ -154,21 +154,3 @@ def _require_writable(report: Path | None, json: Path | None) -> None:
         if folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
             why = "can't be written in" if folder.is_dir() else "is no folder"
             raise InputError(f"--{option} {place}: {folder} {why}; choose another place")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show progress on stderr, a bar for each thing that is done, where that is a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield progress

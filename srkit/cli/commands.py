@@ -18,13 +18,16 @@ from srkit.cli.verbs import MORE
 from srkit.errors import NameClashError, PluginError
 
 
-def add(app: typer.Typer, taken: Container[str], called: str = "") -> None:
+def add(
+    app: typer.Typer, taken: Container[str], called: str = "", *, completing: bool = False
+) -> None:
     """Register a stand-in for every plugin's command; our own verbs can't be replaced.
 
     Args:
         app: Gets the commands.
         taken: Names of the verbs.
         called: The only command whose help is of interest, ``""`` for all.
+        completing: Import it, since a shell completes its options.
     """
     providers_by_name: dict[str, list[tuple[EntryPoint, plugins.Plugin]]] = {}
     for entry_point, plugin in plugins.declared(plugins.COMMANDS_GROUP):
@@ -42,6 +45,14 @@ def add(app: typer.Typer, taken: Container[str], called: str = "") -> None:
     for name in names if called not in names else [called]:
         providers = providers_by_name[name]
         entry_point, plugin = providers[0]
+        if completing and name == called:
+            with plugins.contained():
+                target = entry_point.load()
+            if isinstance(target, typer.Typer):
+                app.add_typer(target, name=name)
+            else:
+                app.command(name)(target)
+            continue
         owners = " and ".join(f"{p.distribution} {p.version}" for _, p in providers)
         app.command(
             name,

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import typer.core
 
 GROUPS = "Commands"
+
+
+def names(kind: str) -> Callable[[], list[str]]:
+    """Return what completes a word that names a part."""
+
+    def known() -> list[str]:
+        from srkit import registry
+
+        return registry.parts(kind)
+
+    return known
+
+
 _VALUES = {int: "N", float: "X", Path: "PATH"}
 _WIDEST = 26  # of the left column; what is longer has its text on the next line
 

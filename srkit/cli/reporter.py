@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from srkit.cli.lines import failures, show, show_error
 from srkit.errors import InputError, escaped
+from srkit.progress import Bars
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,28 +167,19 @@ class Reporter:
     @contextmanager
     def progress(self, count: int) -> Iterator[Callable[[float], None]]:
         """Show how many images are done, in fractions: a large one moves, too."""
-        if self.as_json:
-            yield self._counter(count)
-        elif not self.console.is_terminal:
-            yield lambda images: None
-        else:
-            percent = "{task.percentage:>3.0f}%"
-            columns = (TextColumn("upscale"), BarColumn(), percent, TimeRemainingColumn())
-            with Progress(*columns, console=self.console, transient=True) as bar:
-                task = bar.add_task("", total=count)
-                yield lambda images: bar.advance(task, images)
+        with Bars(self.console) as bars:
+            done, last = 0.0, time.monotonic()
 
-    def _counter(self, count: int) -> Callable[[float], None]:
-        done, last = 0.0, time.monotonic()
+            def advance(images: float) -> None:
+                nonlocal done, last
+                done += images
+                if not self.as_json:
+                    bars("upscale", done, count)
+                elif (now := time.monotonic()) - last >= INTERVAL:
+                    last = now
+                    self._print("progress", images=round(done, 3), of=count)
 
-        def advance(images: float) -> None:
-            nonlocal done, last
-            done += images
-            if (now := time.monotonic()) - last >= INTERVAL:
-                last = now
-                self._print("progress", images=round(done, 3), of=count)
-
-        return advance
+            yield advance
 
 
 def _values(event: Event) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from typer import Argument, Option
 
-from srkit.cli.display import Display
+from srkit.cli.help import names
 from srkit.cli.lines import show
 from srkit.errors import (
     ElsewhereError,
@@ -76,7 +76,9 @@ def _leave() -> None:
 
 @_reported_once
 def train(
-    recipe: Annotated[str, Argument(help="A registered recipe, or a TOML file.")],
+    recipe: Annotated[
+        str, Argument(help="A registered recipe, or a TOML file.", autocompletion=names("recipes"))
+    ],
     data: Annotated[str, Option(help=SOURCES)] = "celeba",
     val: Annotated[str | None, Option(help="Validation images, as --data.")] = None,
     out: Annotated[Path | None, Option(help="The run's folder. [runs/RECIPE]")] = None,
@@ -142,23 +144,21 @@ def train(
 
     from srkit.training.loop import train as run
 
-    with Display(Console(stderr=True)) as display:
-        result = run(
-            chosen,
-            data=data,
-            val=val,
-            out=out,
-            device=device,
-            storage=cast(Any, storage),
-            workers=workers,
-            time_budget=seconds,
-            checkpoint_every=checkpoint_every,
-            best=best,
-            tensorboard=tensorboard,
-            compiled=compiled,
-            resume=resume,
-            report=display,
-        )
+    result = run(
+        chosen,
+        data=data,
+        val=val,
+        out=out,
+        device=device,
+        storage=cast(Any, storage),
+        workers=workers,
+        time_budget=seconds,
+        checkpoint_every=checkpoint_every,
+        best=best,
+        tensorboard=tensorboard,
+        compiled=compiled,
+        resume=resume,
+    )
     if _rank():
         return  # one process speaks for all
     scores = result.scores

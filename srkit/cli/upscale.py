@@ -15,12 +15,14 @@ import typer
 from typer import Argument, Option
 
 from srkit import defaults
-from srkit.errors import OptionError
+from srkit.cli.help import names
+from srkit.errors import InputError, OptionError
 
 INPUTS = "Images, folders, patterns like 'in/**/*.jpg'; - is a pipe."
 MODEL = "A name, a file, a run, or hf://OWNER/NAME. [faces]"
 CONSISTENT = "Back-project, so that the downscaled result equals the input."
 ENSEMBLE = "Average over the model's symmetries, such as mirroring."
+FORCE = "Write over files beside the inputs; --out always does."
 FORMAT = Option("--format", help="Format of results: png, jpg, webp... [the input's]")
 
 
@@ -29,7 +31,7 @@ def upscale(
     out: Annotated[
         Path | None, Option("--out", "-o", help="A file or - for one image, else a folder.")
     ] = None,
-    model: Annotated[str | None, Option(help=MODEL)] = None,
+    model: Annotated[str | None, Option(help=MODEL, autocompletion=names("models"))] = None,
     scale: Annotated[float | None, Option(help="Scale of the results. [the model's]")] = None,
     faces: Annotated[
         bool, Option("--faces", help="Find faces and restore them by --face-model.")
@@ -56,6 +58,7 @@ def upscale(
     skip_existing: Annotated[
         bool, Option("--skip-existing", help="Skip images that are done and unchanged.")
     ] = False,
+    force: Annotated[bool, Option("--force", help=FORCE)] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Only list what would be written.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print events as JSON lines.")] = False,
     shard: Annotated[
@@ -105,6 +108,11 @@ def upscale(
         if dry_run:
             reporter.plan(own)
             return
+        there = [] if out or force or skip_existing else [j for j in own if j.output.exists()]
+        if there:
+            more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
+            how = "--force writes over it, --skip-existing keeps what is done"
+            raise InputError(f"{there[0].output}{more} there already; {how}")
         with reporter.progress(len(own)) as progress:
             totals = run(
                 jobs,

@@ -15,7 +15,7 @@ from PIL import features
 from torch import Tensor
 
 from srkit.data.datasets import Dataset, decoded_or_message, row_keys
-from srkit.errors import InputError
+from srkit.errors import InputError, option
 from srkit.files import atomic, cache_folder, sweep
 from srkit.readahead import cpus, read_ahead
 
@@ -155,7 +155,8 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
         array = np.empty(shape, dtype=np.uint8)
     except MemoryError as error:
         size = shape[0] * shape[1] / 1e9
-        raise InputError(f"no memory for {size:.1f} GB of images; give --storage stream") from error
+        how = option("storage", "stream")
+        raise InputError(f"no memory for {size:.1f} GB of images; give {how}") from error
     places: list[tuple[int, int]] = []
     reasons: dict[int, str] = {}
     keys = [torch.zeros(0, dtype=torch.int64)]

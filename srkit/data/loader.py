@@ -38,7 +38,7 @@ from srkit.data.jitter import jittered
 from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
 from srkit.data.sources import find, find_held_out, notes_on
 from srkit.data.workers import DatasetReader, Reader, StreamReader, frame_sample, in_workers
-from srkit.errors import InputError
+from srkit.errors import InputError, option
 from srkit.hookspecs import StreamSource
 from srkit.readahead import cpus
 from srkit.recipe import Recipe
@@ -254,7 +254,7 @@ def open_loader(
     held_out = None if apart is None else first_images(apart, recipe)
     if isinstance(train, StreamSource):
         if held_out is None:
-            raise InputError(f"{source} has no validation images: use --val")
+            raise InputError(f"{source} has no validation images: give {option('val')}")
         if train.shards < world_size:
             raise InputError(
                 f"{train.shards} shards are too few for {world_size} processes, "

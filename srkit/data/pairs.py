@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from srkit.data.datasets import Pairs
-from srkit.errors import InputError, first_of
+from srkit.errors import InputError, first_of, is_in_shell, option
 from srkit.imaging import codec
 from srkit.recipe import Recipe
 
@@ -75,9 +75,10 @@ def refuse(folder: Path) -> None:
     for root in (*split_folders(folder, "train"), folder):
         both = _both(root)
         if both and all(_has_images(kind) for kind in both):
+            how = "--pairs" if is_in_shell() else "Data(pairs=True)"
             raise InputError(
-                f"{root} holds pairs (lr and hr): give --pairs to train on them, or "
-                f"'--data {both[1]}' for its hr alone"
+                f"{root} holds pairs (lr and hr): give {how} to train on them, or "
+                f"{option('data', str(both[1]))} for its hr alone"
             )
 
 

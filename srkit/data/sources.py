@@ -15,7 +15,7 @@ from PIL import Image
 from srkit import plugins, registry
 from srkit.data import pairs
 from srkit.data.datasets import Dataset, ImageDataset
-from srkit.errors import InputError
+from srkit.errors import InputError, option
 from srkit.hookspecs import Source, StreamSource
 from srkit.imaging import codec
 from srkit.recipe import Recipe
@@ -192,7 +192,7 @@ def locate(name: str | Path, *, purpose: str = TRAINING) -> Path:
             f"and unpack it into {data_folder() / 'celeba'}"
         )
     if purpose == TRAINING:
-        how += "; or '--data samples' to try things out on scikit-image's photographs"
+        how += f"; or {option('data', 'samples')} to try things out on scikit-image's photographs"
     waiting = [p.state.removeprefix("needs ") for p in plugins.load().plugins if "[" in p.state]
     if waiting and {":", "."} & set(str(name)):
         how += f"; more kinds of sources with {', '.join(waiting)}"

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from srkit import seeds
 from srkit.data.datasets import Dataset, decoded_or_message, framed
 from srkit.data.sampler import Subset, flipped, noise_seeds
-from srkit.errors import InputError, SrkitError
+from srkit.errors import InputError, SrkitError, option
 from srkit.hookspecs import StreamSource
 from srkit.recipe import Data, Recipe
 
@@ -187,7 +187,7 @@ def in_workers(reader: Reader, start: int, workers: int, *, pin: bool) -> Genera
             raise
         raise SrkitError(
             "a process that decodes was ended, maybe for want of memory (or of /dev/shm, in a "
-            "container); --workers 1 needs less, 0 none of /dev/shm"
+            f"container); {option('workers', 1)} needs less, 0 none of /dev/shm"
         ) from error
 
 

@@ -189,8 +189,8 @@ def _result(name: str, folder: Path, lr: np.ndarray, scale: int) -> Tensor:
     file = folder / f"{lr_key(lr)}.png"
     if not file.is_file():
         raise InputError(
-            f"results of '{name}': {file} is missing; upscale every image that --write-lr writes "
-            "under this protocol, and keep their names"
+            f"results of '{name}': {file} is missing; upscale all that "
+            "`srkit bench --write-lr` writes under this protocol, and keep their names"
         )
     image = codec.read(file).rgb
     width, height = lr.shape[1] * scale, lr.shape[0] * scale

@@ -9,7 +9,7 @@ from typing import Any
 
 from srkit import registry
 from srkit.data.datasets import photo_keys
-from srkit.errors import InputError, SrkitError
+from srkit.errors import InputError, SrkitError, option
 from srkit.inference.model import Model
 from srkit.readahead import read_ahead
 
@@ -72,13 +72,14 @@ def _warning(model: Model, embedder: str, hashes: set[str]) -> str | None:
             name, digits = about.get("name", "an embedder"), about.get("sha256", min(same))
             return (
                 f"{model.name} was trained with a loss on {name} ({digits:.8}), "
-                "which measures it here; take another --embedder"
+                f"which measures it here; take another {option('embedder')}"
             )
     if unknown := [loss for loss in _embedding_losses(model) if not recorded.get(loss)]:
         losses = " and ".join(f"'{loss}'" for loss in unknown)
         return (
             f"{model.name} was trained with {losses}, and its file doesn't say with which "
-            f"embedder; if with {embedder}, which measures it here, take another --embedder"
+            f"embedder; if with {embedder}, which measures it here, take another "
+            f"{option('embedder')}"
         )
     return None
 

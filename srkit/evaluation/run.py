@@ -25,7 +25,7 @@ from srkit.evaluation.identity.embed import Verifier, lr_probes, require_alignme
 from srkit.evaluation.identity.faces import Finder
 from srkit.evaluation.identity.pairs import LR_SIZES, PAIRS, SIZE_PAIRS, pairs
 from srkit.evaluation.identity.people import draw, draw_pairs, without_copies
-from srkit.evaluation.measure import BATCH, Progress, ignore, measure, rendered
+from srkit.evaluation.measure import BATCH, Progress, measure, rendered
 from srkit.evaluation.methods import BICUBIC, REFERENCES, Method, from_results, methods
 from srkit.evaluation.overlap import embedder_overlap, photo_overlap, photos_trained_on
 from srkit.evaluation.protocol import DEFAULT, Protocol
@@ -37,6 +37,7 @@ from srkit.imaging import codec
 from srkit.inference.device import device_named
 from srkit.inference.model import Model
 from srkit.models.load import DEFAULT_MODEL, load
+from srkit.progress import Bars
 
 PARTIAL = "partial.sqlite"  # in a report's folder until the report is written
 PHOTOS = 3  # a base and two probes, as in section IV-B
@@ -84,7 +85,7 @@ def bench(
     device: str = "auto",
     batch_size: int = BATCH,
     command: str = "",
-    progress: Progress = ignore,
+    progress: Progress | None = None,
 ) -> Report:
     """Measure models.
 
@@ -110,7 +111,8 @@ def bench(
         device: Where models compute.
         batch_size: Images upscaled at once.
         command: The command that repeats it, for the page.
-        progress: Called with what is done, how much, and of how much.
+        progress: Called with what is done, how much, and of how much. None: bars on a terminal or
+            in a notebook.
 
     Returns:
         Everything measured; it makes the tables and the JSON.
@@ -132,10 +134,10 @@ def bench(
     compared = methods([*loaded, *others], protocol)
     own = [model for model in loaded if isinstance(model, Model)]
     folder = Path(report) if report else None
-    options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     parts: dict[str, Any] = {}
     used, warnings = [*files], list[str]()
-    with lock(folder) if folder else nullcontext():
+    with lock(folder) if folder else nullcontext(), Bars() as bars:
+        options: dict[str, Any] = {"batch_size": batch_size, "progress": progress or bars}
         unfinished = Store(folder / PARTIAL if folder else None)
         if files:
             on = device_named(device)

@@ -18,6 +18,7 @@ from srkit.errors import (
     SrkitError,
     UnknownNameError,
     nearest,
+    option,
 )
 from srkit.files import sha256
 from srkit.hookspecs import ReadyModel
@@ -85,7 +86,8 @@ def find(name: str) -> Model:
     for folder in runs:
         if newest := checkpoint.checkpoints(folder)[-1:]:
             raise InputError(
-                f"the run in {folder} isn't finished; --resume it, or take {newest[0]} as it is"
+                f"the run in {folder} isn't finished; train it with {option('resume', True)}, "
+                f"or take {newest[0]} as it is"
             )
     known = list(registry.offers("models"))
     raise UnknownNameError(

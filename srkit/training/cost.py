@@ -6,14 +6,16 @@ import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from srkit import registry
 from srkit.data.jitter import jittered
 from srkit.data.sampler import Batch
-from srkit.errors import InputError
+from srkit.errors import InputError, is_in_shell
 from srkit.models import checkpoint
 from srkit.recipe import Recipe
 from srkit.training import distributed
@@ -24,6 +26,8 @@ from srkit.training.validation import Validation
 
 WARM_UP = 3  # steps: the first ones pay for allocation, the choice of kernels, compilation
 MIN_STEPS, MIN_SECONDS = 5, 3.0  # of a measurement
+FORECAST_FROM = 20  # steps: fewer are done as soon as they could be forecast
+LONG = 6 * 3600.0  # seconds on a CPU after which a run is told what else there is
 
 
 @dataclass(frozen=True)
@@ -97,22 +101,69 @@ def _random_batches(recipe: Recipe, count: int, device: torch.device) -> Iterato
         yield jittered(batch, recipe, number) if recipe.data.framing == "jitter" else batch
 
 
-def seconds_per_step(state: State, parts: Parts, batches: Iterator[Batch]) -> float:
+def forecast(
+    state: State, parts: Parts, held_out: int, seconds: float | None = None
+) -> dict[str, float]:
+    """Return roughly the ``seconds`` that the rest of a run takes, and its ``memory`` in bytes.
+
+    From one step on random images after another that warms up.
+
+    Args:
+        state: Put back as it was.
+        parts: The recipe's.
+        held_out: Number of images of a validation.
+        seconds: The time, where it is known.
+    """
+    recipe, device, rng = state.recipe, state.processes.device, checkpoint.rng_state()
+    if seconds is not None:
+        return {"seconds": seconds, "memory": _memory(device)}
+    batches = _random_batches(recipe, recipe.batch_size // state.processes.count, device)
+    a_step = seconds_per_step(state, parts, batches, warm_up=1, steps=1, at_least=0.0)
+    checkpoint.restore_rng(*rng)
+    # A validation is forward passes alone, each about a third of a step.
+    validations = held_out / (3 * recipe.batch_size * recipe.validate_every)
+    seconds = (recipe.steps - state.step) * a_step * (1 + validations)
+    return {"seconds": seconds, "memory": _memory(device)}
+
+
+def shorter(recipe: Recipe) -> str:
+    """Return what makes a long run on a CPU shorter."""
+    widths = [o for o in registry.options("generators", recipe.generator.name) if o.name == "width"]
+    changes: dict[str, Any] = {"steps": recipe.steps // 10}
+    if widths:
+        changes["generator.width"] = type(widths[0].default)(
+            recipe.generator.options.get("width", widths[0].default) / 4
+        )
+    if is_in_shell():
+        how = " or ".join(f"--set {path}={value}" for path, value in changes.items())
+        return f"shorter: a GPU, --time-budget 2h, or {how}; --plan shows the cost of each"
+    return f"shorter: a GPU, time_budget=7200, or recipe.changed({changes}); see srkit.plan"
+
+
+def seconds_per_step(
+    state: State,
+    parts: Parts,
+    batches: Iterator[Batch],
+    *,
+    warm_up: int = WARM_UP,
+    steps: int = MIN_STEPS,
+    at_least: float = MIN_SECONDS,
+) -> float:
     """Return the mean time of a step over a few seconds; the state is put back as it was."""
     wait = getattr(torch, state.processes.device.type).synchronize
     before = state.snapshot()
     state.networks["generator"].train()
-    for _ in range(WARM_UP):
+    for _ in range(warm_up):
         step(state, parts, next(batches))
     wait()
     began, done, going = time.perf_counter(), 0, True
     while going:
         step(state, parts, next(batches))
         done += 1
-        if done % MIN_STEPS == 0:
+        if done % steps == 0:
             wait()
             # Every process must take as many steps as the others.
-            going = any(state.processes.collect(time.perf_counter() - began < MIN_SECONDS))
+            going = any(state.processes.collect(time.perf_counter() - began < at_least))
     seconds = (time.perf_counter() - began) / done
     state.restore(before, "measuring")
     return seconds

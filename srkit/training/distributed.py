@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from srkit.errors import ElsewhereError, InputError, SrkitError
+from srkit.errors import ElsewhereError, InputError, SrkitError, option
 from srkit.inference.device import device_named, keep_memory
 from srkit.inference.device import has_bf16 as cpu_has_bf16
 
@@ -157,7 +157,7 @@ def _reached() -> Iterator[None]:
     except RuntimeError as error:
         raise SrkitError(
             "another process of this run has ended, or can't be reached; start all again with "
-            f"--resume ({str(error).splitlines()[0]:.100})"
+            f"{option('resume', True)} ({str(error).splitlines()[0]:.100})"
         ) from error
 
 

@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from srkit import notebook, registry
 from srkit.data.loader import Loader, open_loader
 from srkit.data.sampler import Batch
-from srkit.errors import Interrupted, SrkitError
+from srkit.errors import Interrupted, SrkitError, is_in_shell, option
 from srkit.inference.model import Model
 from srkit.models import checkpoint
 from srkit.models.load import load
 from srkit.recipe import Optimizer, Recipe
 from srkit.training import cost, distributed, run_folder
+from srkit.training.display import Display
 from srkit.training.distributed import Processes
 from srkit.training.parts import METRICS, Parts, build_parts, compile_networks, rehearse
 from srkit.training.recovery import lr_factor, recover
@@ -140,7 +141,7 @@ def train(
     tensorboard: bool = False,
     compiled: bool = False,
     resume: bool = False,
-    report: run_folder.Report = lambda record: None,
+    report: run_folder.Report | None = None,
 ) -> Result:
     """Train a recipe.
 
@@ -168,7 +169,7 @@ def train(
         resume: Go on from the newest checkpoint in ``out``; bitwise the same on CPU.
         report: Called with ``{"decoded": …, "of": …}`` while photos are decoded, with
             ``{"start": …}`` before the loop, with every record of the log, and about once a
-            second with ``{"step": …}`` alone.
+            second with ``{"step": …}`` alone. None: bars on a terminal or in a notebook.
 
     Returns:
         Where the weights are, and how good.
@@ -193,9 +194,11 @@ def train(
     processes = distributed.start(device, recipe.precision)
     recipe = recipe.changed({"precision": processes.precision})
     processes.images_at_once(recipe.batch_size, recipe.accumulate)
-    report = report if processes.main else lambda record: None
-    folder = RunFolder(path, processes, report, tensorboard=tensorboard)
+    display = Display(lines=is_in_shell())
+    say = (report or display.record) if processes.main else lambda record: None
+    folder = RunFolder(path, processes, say, tensorboard=tensorboard)
     with contextlib.ExitStack() as at_end:  # ends what works in the background, come what may
+        at_end.enter_context(display)
         at_end.callback(folder.close)
         folder.claim(recipe, resume=resume)
         parts, first = _parts(recipe, processes, path if resume else None, compiled=compiled)
@@ -212,7 +215,7 @@ def train(
             storage=storage,
             workers=workers,
             cache=cache,
-            progress=lambda done, total: report({"decoded": done, "of": total}),
+            progress=lambda done, total: say({"decoded": done, "of": total}),
         )
         loader, held_out = processes.main_first(opening)  # the others find the cache
         at_end.callback(loader.close)
@@ -245,7 +248,12 @@ def train(
             processes.by_main(lambda: folder.begin(recipe, opening_line))
         baseline = validation.baseline()
         about = {"held_out": len(held_out), "broken": unreadable, "out": str(path), **baseline}
-        report(_start_record(state, loader) | about)
+        visible = report is None and not display.silent
+        far = state.recipe.steps - state.step >= cost.FORECAST_FROM
+        if processes.by_main(lambda: visible and far):
+            known = None if resume else time_budget
+            about["forecast"] = cost.forecast(state, parts, len(held_out), known)
+        say(_start_record(state, loader, about))
         if folder.newest is None:
             folder.save(state)
 
@@ -298,15 +306,16 @@ def train(
                 folder.log(record)
                 shown = time.perf_counter()
             elif time.perf_counter() - shown > 1:
-                report(record)
+                say(record)
                 shown = time.perf_counter()
             stopping = stop.agreed(processes) and not final
             if saving or stopping:
                 folder.save(state)
             clock += time.perf_counter() - now
             if stopping:
+                how = f"go on with {option('resume', True)}"
                 raise Interrupted(
-                    f"stopped at step {done}, saved {folder.newest}; go on with --resume"
+                    f"stopped at step {done}, saved {folder.newest}; go on with {how}"
                 )
 
         # --- the weights alone -------------------------------------------------------------------
@@ -318,7 +327,7 @@ def train(
                 try:
                     registry.call("run_reports", name, path)
                 except SrkitError as error:  # the weights are there: no reason to fail
-                    report({"step": state.step, "event": f"no {name}: {error}"})
+                    say({"step": state.step, "event": f"no {name}: {error}"})
         processes.collect(None)  # none leaves while another still works
         assert folder.newest is not None
         return Result(model, path / run_folder.BEST, folder.newest, state.step, state.scores)
@@ -356,18 +365,20 @@ def _batches_for_statistics(state: State, parts: Parts, loader: Loader) -> list[
         return [lr_of(parts, batch) for batch in batches]
 
 
-def _start_record(state: State, loader: Loader) -> dict[str, Any]:
+def _start_record(state: State, loader: Loader, about: Mapping[str, Any]) -> dict[str, Any]:
     precision, device = state.processes.precision, state.processes.device
     slow = precision == "bf16" and not distributed.has_bf16(device)
     note = f"this {device.type} has no bfloat16 in hardware: fp32 may be faster"
+    long = device.type == "cpu" and about.get("forecast", {}).get("seconds", 0) > cost.LONG
     return {
         "start": state.step,
         "steps": state.recipe.steps,
         "photos": loader.count,
         "storage": loader.storage,
-        "notes": [*loader.notes, *[note] * slow],
+        "notes": [*loader.notes, *[note] * slow, *([cost.shorter(state.recipe)] if long else [])],
         "processes": state.processes.count,
         **_arithmetic(state.processes),
+        **about,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from srkit.errors import SrkitError
+from srkit.errors import SrkitError, option
 from srkit.training.run_folder import RunFolder
 from srkit.training.state import Skipped, State
 
@@ -22,7 +22,8 @@ def recover(state: State, folder: RunFolder, skipped: Skipped) -> str | None:
         SrkitError: It has happened before, or the run is over and no step moved anything.
     """
     recipe, rate = state.recipe, state.recipe.optimizer.learning_rate
-    advice = f"start anew with a lower optimizer.learning_rate ({rate:g}) and another --out"
+    lower = f"start anew with a lower optimizer.learning_rate ({rate:g})"
+    advice = f"{lower} and another {option('out')}"
     if skipped.longest < recipe.recovery.max_nonfinite_steps:
         if skipped.streak == state.step == recipe.steps:
             raise SrkitError(

@@ -12,7 +12,7 @@ import pydantic
 from typing_extensions import TypedDict
 
 from srkit import foreign
-from srkit.errors import InputError, RecipeError
+from srkit.errors import InputError, RecipeError, option
 from srkit.files import lock, sweep, write_text
 from srkit.models import checkpoint
 from srkit.models.checkpoint import Checkpoint
@@ -78,7 +78,8 @@ class RunFolder:
         files = checkpoint.checkpoints(self.path)
         if not resume:
             if (self.path / LOG).exists() or files:
-                raise InputError(f"{self.path} already holds a run: use --resume, or another --out")
+                how = f"use {option('resume', True)}, or another {option('out')}"
+                raise InputError(f"{self.path} already holds a run: {how}")
             return
         newest = self._resumed = _newest(files)
         before = newest.recipe if newest else Recipe.from_file(self.path / RECIPE)
@@ -189,7 +190,7 @@ class RunFolder:
             return self.processes.by_main(work)
         except InputError as error:
             how = f"goes on from {self.newest}" if self.newest else "starts it"
-            error.args = (f"{error}; make room, then --resume {how}",)
+            error.args = (f"{error}; make room, then {option('resume', True)} {how}",)
             raise
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from srkit import registry
 from srkit.data.loader import Images
-from srkit.errors import InputError
+from srkit.errors import InputError, option
 from srkit.imaging import codec
 from srkit.options import inputs_of
 from srkit.training.distributed import Processes
@@ -32,7 +32,8 @@ def higher_is_better(metric: str) -> bool:
     built = registry.build("metrics", metric)
     if more := sorted(inputs_of(built) - {"sr", "hr"}):
         raise InputError(
-            f"--best is a metric of sr and hr alone; '{metric}' asks for {', '.join(more)}"
+            f"{option('best')} is a metric of sr and hr alone; "
+            f"'{metric}' asks for {', '.join(more)}"
         )
     return bool(built.higher_is_better)
 

@@ -277,7 +277,7 @@ def test_the_fingerprint_is_of_the_sorted_urls(folder: Path) -> None:
 
 
 def test_shards_need_held_out_images_of_their_own(folder: Path) -> None:
-    with pytest.raises(InputError, match="use --val"):
+    with pytest.raises(InputError, match="give val="):
         opened(folder, val=None)
     _, held_out = open_loader(pattern(folder), folder / "val.tar", recipe(), device=CPU)
     assert numbers(held_out.hr()) == list(range(100, 106))

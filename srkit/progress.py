@@ -1,0 +1,102 @@
+"""How far things are: bars on a terminal or in a notebook, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import datetime
+import html
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from srkit.errors import escaped
+
+EVERY = 30.0  # seconds between lines where there is neither a terminal nor a notebook
+REFRESH = 0.5  # seconds between changes in a notebook
+
+
+class Bars:
+    """A bar for each thing that is done, called with what it is, how much, and of how much.
+
+    Args:
+        console: Where they are shown.
+        lines: Without a terminal, say it in a line every half minute; else be silent there.
+    """
+
+    def __init__(self, console: Console | None = None, *, lines: bool = False) -> None:
+        self.console, self.lines = console or Console(stderr=True), lines
+        self.notebook = self.console.is_jupyter
+        self.bars = Progress(
+            TextColumn("[bold]{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[now]}", markup=False),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=self.notebook or not self.console.is_terminal,
+            transient=True,
+        )
+        self.tasks: dict[str, list[Any]] = {}  # where it began, when, when last shown, its bar
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is shown."""
+        return self.bars.disable and not self.notebook and not self.lines
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def __call__(self, what: str, done: float, total: float, now: str = "") -> None:
+        """Show how far something is.
+
+        Args:
+            what: What is done, in a word.
+            done: How much of it.
+            total: Of how much.
+            now: What else there is to say, such as a loss.
+        """
+        clock = time.monotonic()
+        task = self.tasks.get(what)
+        if task is None:
+            task = self.tasks[what] = [done, clock, clock, self._bar(what, done, total, now)]
+        first, began, shown, bar = task
+        every = REFRESH if self.notebook else EVERY
+        if not self.bars.disable:
+            self.bars.update(bar, completed=done, total=total, now=now)
+        elif clock - shown >= every or (self.notebook and done >= total):
+            task[2] = clock
+            seconds = (clock - began) / max(1, done - first) * (total - done)
+            left = datetime.timedelta(seconds=round(seconds))
+            text = f"{what} {done:,.0f} of {total:,.0f}  {now}  {left} left"
+            if self.notebook:
+                bar.update(_html(text, done, total), raw=True)
+            elif self.lines:
+                self.say(text)
+
+    def _bar(self, what: str, done: float, total: float, now: str) -> Any:
+        if self.notebook:
+            from IPython.display import display
+
+            return display(  # type: ignore[no-untyped-call]
+                _html(what, done, total), raw=True, display_id=True
+            )
+        if self.bars.disable:
+            return None
+        self.bars.start()
+        return self.bars.add_task(what, total=total, completed=int(done), now=now)
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+        if self.notebook:
+            print(escaped(text))  # noqa: T201
+        elif not self.silent:
+            self.console.print(escaped(text), highlight=False, markup=False)
+
+
+def _html(text: str, done: float, total: float) -> dict[str, str]:
+    bar = f'<progress value="{done:g}" max="{total:g}"></progress> {html.escape(text)}'
+    return {"text/plain": text, "text/html": bar}
