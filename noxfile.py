@@ -12,7 +12,7 @@ import nox
 
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["tests", "lint", "types", "imports", "docs"]
+nox.options.sessions = ["tests", "lint", "types", "imports", "plugins", "docs"]
 
 DOCS = Path("docs")
 WEIGHTS = Path("plugins/srkit_faces/weights")  # model cards
@@ -77,6 +77,16 @@ def imports(session: nox.Session) -> None:
 
 
 @nox.session
+def plugins(session: nox.Session) -> None:
+    """Check what every built-in part promises: a minute or two."""
+    env = {"SRKIT_PLUGINS": ""}
+    if data := session.env.get("SRKIT_TEST_DATA"):
+        weights = Path(data, "weights", "facenet-casia-webface.pt")
+        env |= {"SRKIT_FACENET_WEIGHTS": str(weights)} if weights.is_file() else {}
+    run(session, "srkit", "plugins", "check", **env)
+
+
+@nox.session
 def house(session: nox.Session) -> None:
     """Show lines against the plan, layers, the largest parts, words to replace; fails never."""
     session.run(sys.executable, ".ci/house.py")
@@ -91,4 +101,7 @@ def docs(session: nox.Session) -> None:
         # Pages show the built-in plugins, whatever else this environment holds.
         run(session, "cogapp", "--check", *sorted(map(str, pages)), SRKIT_PLUGINS="")
     html = str(Path(session.create_tmp()) / "html")
-    run(session, "sphinx", "-W", "--keep-going", "-q", str(DOCS), html)
+    run(session, "sphinx", "-W", "--keep-going", "-q", str(DOCS), html, SRKIT_PLUGINS="")
+    session.run(sys.executable, str(DOCS / "check_site.py"), html)
+    # The tutorial and the notebook, whole.
+    run(session, "pytest", "-n", "0", "-m", "long", "tests/test_docs.py", "tests/test_notebook.py")

@@ -1,6 +1,11 @@
 """How Sphinx builds these pages: Markdown in, HTML out, nothing fetched."""
 
+import sys
+from pathlib import Path
+
 import srkit
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "srkit"
 author = "The srkit developers"
@@ -17,3 +22,15 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_extra_path = ["report-example.html"]
 html_title = f"srkit {release}"
+
+
+def setup(app):
+    """Fill the page of parts when it is read: it is all docstrings."""
+
+    def fill(app, page, source):
+        if page == "parts":
+            import generate
+
+            source[0] += f"\n{generate.parts()}"
+
+    app.connect("source-read", fill)

@@ -8,6 +8,7 @@ cog puts them between their markers, from the checkout's root::
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import io
 import json
@@ -25,6 +26,7 @@ from srkit_inspect.schema import section
 from srkit import plugins, recipe, registry
 from srkit.cli import build_app, main
 from srkit.evaluation.protocol import Protocol
+from srkit.hookspecs import kinds
 from srkit.imaging import carried
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
@@ -461,10 +463,25 @@ def protocol_fields() -> str:
     return table(("field", "what it is"), rows)
 
 
-def metrics() -> str:
-    """Return a table of the registered metrics, of images and of sets."""
-    rows = []
-    for kind, what in (("metrics", "each image"), ("set_metrics", "the whole set")):
+def parts() -> str:
+    """Return directives that show every part's docstring, by kind."""
+    texts = []
+    for kind in kinds():
+        names_by_target: dict[str, list[str]] = {}
         for name in registry.offers(kind):
-            rows.append((f"`{name}`", what, markdown(registry.describe(kind, name))))
-    return table(("metric", "of", "what it is"), rows)
+            factory = registry.offer(kind, name).factory
+            if not isinstance(factory, str):
+                factory = f"{factory.__module__}:{factory.__name__}"
+            names_by_target.setdefault(factory, []).append(name)
+        shown = []
+        for target, names in names_by_target.items():
+            module, _, attribute = target.partition(":")
+            factory = getattr(importlib.import_module(module), attribute, None)
+            text = registry.describe(kind, names[0])
+            if "<locals>" not in getattr(factory, "__qualname__", "<locals>"):  # one of its own
+                directive = "autoclass" if inspect.isclass(factory) else "autofunction"
+                text = f".. {directive}:: {module}.{attribute}\n   :no-index:"
+            shown.append(f".. rubric:: {', '.join(names)}\n\n{text}\n\n")
+        title = kind.replace("_", " ").capitalize()
+        texts.append(f"## {title}\n\n```{{eval-rst}}\n{''.join(shown)}```\n")
+    return "\n".join(texts)

@@ -17,23 +17,27 @@ from typing import Any
 import pytest
 from cogapp import Cog
 from conftest import forget_plugins
+from srkit_inspect.schema import section
+from srkit_plugins.contracts import CALLED
 from sybil import Document
 from sybil.parsers.myst import PythonCodeBlockParser
 
 import srkit
-from srkit import registry
+from srkit import hookspecs, registry
 from srkit.cli import main
+from srkit.hookspecs import kinds
 from srkit.recipe import Recipe, parse_setting
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+TUTORIAL = DOCS / "tutorial.md"
 CARDS = sorted((ROOT / "plugins" / "srkit_faces" / "weights").glob("*.md"))
 TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 QUICK = {"list", "info", "plugins", "demo", "--version"}  # these are run, others only parsed
 EXAMPLE_RECIPES = {"espcn", "mine"}  # of docs/examples, and of `plugins new`
-FENCE = re.compile(r"^```(?P<language>\S*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 SYMBOL = re.compile(r"`([a-z_][\w.]*):([A-Za-z_][\w.]*)`")
 LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)>\s]+)>?\)")
 
@@ -62,6 +66,7 @@ def commands(file: Path) -> Iterator[tuple[str, list[str], dict[str, str]]]:
 COMMANDS = [
     pytest.param(arguments, environment, id=f"{file.stem}: {line}")
     for file in TEXTS
+    if file != TUTORIAL  # which is run whole
     for line, arguments, environment in commands(file)
 ]
 
@@ -133,6 +138,71 @@ def test_a_command_of_the_pages_works(
         if not recipe.endswith(".toml") and recipe not in EXAMPLE_RECIPES:
             made: Recipe = registry.build("recipes", recipe)
             made.changed(settings)
+
+
+@pytest.mark.long  # `nox -s docs` runs it
+@pytest.mark.own_process
+def test_the_tutorial_works_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, plugin = blocks(TUTORIAL, "python")
+    exec(compile(first, str(TUTORIAL), "exec"), {})
+    Path("shuffle.py").write_text(plugin)
+    for line, arguments, _ in commands(TUTORIAL):
+        forget_plugins()  # a process of its own, in a shell
+        assert main(arguments) == 0, line
+    for file in ("face-x4.png", "mine.png", "report/index.html", "runs/shuffle/model.safetensors"):
+        assert Path(file).is_file()
+
+
+# --- everything has its words ---------------------------------------------------------------------
+
+
+def test_every_part_and_its_options_are_described() -> None:
+    pages = "".join(map(read, PAGES))
+    missing = []
+    for kind in kinds():
+        for name in registry.offers(kind):
+            assert len(registry.describe(kind, name)) > 10, (kind, name)
+            if kind in CALLED:
+                continue
+            factory = registry.find(kind, name)
+            texts = [section(each, "Args") for each in getattr(factory, "__mro__", [factory])]
+            undescribed = {o.name for o in registry.options(kind, name)}.difference(*texts)
+            missing += [(kind, name, o) for o in undescribed - {"scale"} if f"`{o}`" not in pages]
+    assert missing == []
+
+
+def test_every_hook_and_public_name_is_on_a_page() -> None:
+    pages = "".join(map(read, PAGES))
+    assert ".. automodule:: srkit.hookspecs" in pages
+    undescribed = [k for k in kinds() if not getattr(hookspecs, f"srkit_{k}").__doc__]
+    assert undescribed == []
+    names = [name for name in srkit.__all__ if not hasattr(hookspecs, name)]  # those are on it
+    assert [name for name in names if not re.search(rf"\b{name}\b", pages)] == []
+
+
+def test_every_command_and_option_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    listed = read(DOCS / "cli.md")
+    for name, command in importlib.import_module("generate").commands().items():
+        assert command.help, name
+        if hasattr(command, "commands"):
+            continue
+        assert f"## srkit {name}\n" in listed
+        for each in command.params:
+            assert getattr(each, "help", None), (name, each.name)
+            assert each.param_type_name == "argument" or each.opts[0] in listed
+
+
+def test_every_block_is_run_parsed_or_marked_as_text() -> None:
+    for page in TEXTS:
+        languages = {m["language"] for m in FENCE.finditer(read(page))}
+        known = {"python", "console", "toml", "text", "sh"}  # the last stands for README's commands
+        assert {each for each in languages if not each.startswith("{")} <= known, page.name
+        for block in blocks(page, "toml"):
+            tomllib.loads(block)
 
 
 # --- facts of the paper ---------------------------------------------------------------------------
