@@ -66,8 +66,8 @@ def inputs_of(part: Callable[..., Any]) -> frozenset[str]:
 
 def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:
     # A module that defines no __init__ has no options, though torch's own takes anything.
-    init = getattr(factory, "__init__", None)
-    if isinstance(factory, type) and getattr(init, "__module__", "").startswith("torch.nn."):
+    module = getattr(getattr(factory, "__init__", None), "__module__", None) or ""
+    if isinstance(factory, type) and module.startswith("torch.nn."):
         return []
     try:
         signature = inspect.signature(factory, eval_str=True)

@@ -114,6 +114,9 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(autouse=True)
 def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    if registry._registered:  # by a page's example
+        registry._registered.clear()
+        registry.offers.cache_clear()
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)

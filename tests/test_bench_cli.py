@@ -165,7 +165,7 @@ def test_another_program_is_a_method(
     )
     next(sr.iterdir()).unlink()
     assert run("--data", photos, "--results", f"pillow={sr}") == 2
-    assert "is missing; upscale every image" in capsys.readouterr().err
+    assert "is missing; upscale all" in capsys.readouterr().err
 
 
 def test_every_face_another_program_is_asked_for_is_written(

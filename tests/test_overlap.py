@@ -112,7 +112,7 @@ def test_a_run_records_its_loss_embedders(
     assert len(lines) == 3
     assert lines[0] == (
         f"{result.model} was trained with a loss on facenet (one) ({its['sha256'][:8]}), "
-        "which measures it here; take another --embedder"
+        "which measures it here; take another embedder=..."
     )
 
     other = registry.build("embedders", "facenet", weights=str(weights[1]))
@@ -193,7 +193,7 @@ def test_where_nothing_is_recorded_the_recipe_raises_a_doubt() -> None:
     (line,) = embedder_overlap([model(None, recipe)], judge())
     assert line == (
         "x was trained with 'identity', and its file doesn't say with which embedder; if with "
-        "facenet (b), which measures it here, take another --embedder"
+        "facenet (b), which measures it here, take another embedder=..."
     )
     known = {"identity": {"name": "n", "sha256": "c" * 64}}
     assert embedder_overlap([model(known, recipe)], judge()) == []

@@ -75,7 +75,7 @@ def test_a_result_that_is_missing_or_of_another_size_is_one_line(tmp_path: Path)
     Image.new("RGB", (24, 15)).save(tmp_path / "other.png")
     theirs = from_results("theirs", tmp_path, 4)
     assert theirs(tensor(images[:1])).shape == (1, 3, 16, 24)
-    with pytest.raises(InputError, match=r"results of 'theirs': .*\.png is missing; upscale every"):
+    with pytest.raises(InputError, match=r"results of 'theirs': .*\.png is missing; upscale all"):
         theirs(tensor(images))
     Image.new("RGB", (24, 15)).save(tmp_path / f"{lr_key(images[1])}.png")
     with pytest.raises(InputError, match="has 24x15 pixels, not 24x16"):

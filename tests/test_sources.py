@@ -207,7 +207,7 @@ def test_a_missing_data_set_says_where_it_was_looked_for_and_what_to_do(
     assert message.startswith(
         f"no training data at 'nowhere' (not a folder here, nor under {tmp_path}"
     )
-    assert "--data samples" in message
+    assert "data='samples'" in message
     assert "img_align_celeba" not in message
     with pytest.raises(InputError, match=r"img_align_celeba\.zip.*data='samples'"):
         sources.locate("celeba")

@@ -76,11 +76,12 @@ def without_copies(people: Iterable[Person]) -> tuple[list[Person], list[str]]:
 
 
 def _thumbnail(photo: Path) -> np.ndarray | None:
-    """Return a photo in grey and small; None where it can't be read: who decodes it says why."""
+    """Return a photo in grey and small; None where it shows nothing, or can't be read."""
     image = decoded(photo)
-    if isinstance(image, str):
+    if isinstance(image, str):  # who measures it says why
         return None
-    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)).ravel()
+    small = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)).ravel()
+    return small if np.ptp(small) > 2 * ALIKE else None
 
 
 def _originals(thumbnails: Sequence[np.ndarray | None]) -> list[int]:
