@@ -4,6 +4,7 @@ They run in the environment that nox itself is installed in (`pip install -e '.[
 one environment a session would mean several copies of torch. `.ci/run` starts from a new one.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -80,7 +81,7 @@ def imports(session: nox.Session) -> None:
 def plugins(session: nox.Session) -> None:
     """Check what every built-in part promises: a minute or two."""
     env = {"SRKIT_PLUGINS": ""}
-    if data := session.env.get("SRKIT_TEST_DATA"):
+    if data := os.environ.get("SRKIT_TEST_DATA"):
         weights = Path(data, "weights", "facenet-casia-webface.pt")
         env |= {"SRKIT_FACENET_WEIGHTS": str(weights)} if weights.is_file() else {}
     run(session, "srkit", "plugins", "check", **env)

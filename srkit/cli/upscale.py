@@ -108,7 +108,9 @@ def upscale(
         if dry_run:
             reporter.plan(own)
             return
-        there = [] if out or force or skip_existing else [j for j in own if os.path.exists(j.output)]
+        there = (
+            [] if out or force or skip_existing else [j for j in own if os.path.lexists(j.output)]
+        )
         if there:
             more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
             how = "--force writes over it, --skip-existing keeps what is done"
