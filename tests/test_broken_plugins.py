@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -411,7 +412,11 @@ def test_a_real_interrupt_goes_through() -> None:
         while True:
             time.sleep(0.001)
 
-    with pytest.raises(KeyboardInterrupt), plugins.contained():
-        here()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt), plugins.contained():
+            here()
+    finally:
+        signal.signal(signal.SIGINT, before)
     with pytest.raises(srkit.SrkitError, match="KeyboardInterrupt"), plugins.contained():
         raise KeyboardInterrupt
