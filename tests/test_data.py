@@ -582,13 +582,8 @@ def test_a_stream_uses_what_memory_has_stored_and_not_the_other_way_round(
     assert len(decodes) == 41  # --val is another set, and none of the cache's business
 
 
-@pytest.mark.parametrize(
-    ("storage", "damage"),
-    [
-        *(("memory", damage) for damage in ("cut", "first", "middle", "empty", "gone")),
-        ("stream", "middle"),
-    ],
-)
+@pytest.mark.parametrize("storage", ["memory", pytest.param("stream", marks=pytest.mark.long)])
+@pytest.mark.parametrize("damage", ["cut", "first", "middle", "empty", "gone"])
 def test_a_damaged_cache_is_made_anew(
     some_broken: Path, tmp_path: Path, decodes: list[int], storage: Storage, damage: str
 ) -> None:

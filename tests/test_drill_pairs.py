@@ -12,7 +12,19 @@ from pathlib import Path
 
 import pytest
 import verbs
-from verbs import BENCH, CASES, RESUMED, TRAIN, Case, begun, contents, copied, scores, weights
+from verbs import (
+    BENCH,
+    CASES,
+    RESUMED,
+    TRAIN,
+    Case,
+    begun,
+    contents,
+    copied,
+    scores,
+    undisturbed,
+    weights,
+)
 
 from srkit.cli.verbs import VERBS
 
@@ -73,12 +85,7 @@ def drill(
     case, draw = PAIRS[name], random.Random(name)
     whole = copied(given, tmp_path / "whole")
     prepare(whole)
-    began = time.monotonic()
-    status, _, err = begun(whole, case.words).end(timeout=SECONDS)
-    seconds = time.monotonic() - began
-    assert status == 0, err
-    expected = case.whole(whole)
-    assert expected
+    seconds, expected = undisturbed(case, whole)
     refused = 0
     for number in range(rounds):
         folder = copied(given, tmp_path / "pair")

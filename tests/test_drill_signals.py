@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import verbs
-from verbs import CASES, begun, copied, same
+from verbs import CASES, begun, copied, same, undisturbed
 
 COUNT = 60
 EACH = 10  # after so many the verb is run to its end
@@ -25,13 +25,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def drill(name: str, given: Path, tmp_path: Path, count: int) -> None:
     case, draw = CASES[name], random.Random(name)
-    undisturbed = copied(given, tmp_path / "undisturbed")
-    began = time.monotonic()
-    status, _, err = begun(undisturbed, case.words).end(timeout=600)
-    seconds = time.monotonic() - began
-    assert status == 0, err
-    expected = case.whole(undisturbed)
-    assert expected
+    seconds, expected = undisturbed(case, copied(given, tmp_path / "undisturbed"))
     inside = 0
     for number in range(count):
         kind = KINDS[number % len(KINDS)]
@@ -39,7 +33,6 @@ def drill(name: str, given: Path, tmp_path: Path, count: int) -> None:
         fork = begun(folder, case.words, kind, moment)
         if kind in ("INT", "TERM"):
             time.sleep(moment)
-            began = time.monotonic()
             status, out, err = fork.end(getattr(signal, f"SIG{kind}"), timeout=SECONDS)
             allowed = {0, 130}
         else:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,17 @@ CASES = {
 def same(files: dict[str, object], expected: dict[str, object]) -> bool:
     """Return whether all files are what they should be; some may not be there yet."""
     return all(file in expected and expected[file] == files[file] for file in files)
+
+
+def undisturbed(case: Case, folder: Path) -> tuple[float, dict[str, object]]:
+    """Run a verb to its end; return the seconds that it took, and what its files hold."""
+    began = time.monotonic()
+    status, _, err = begun(folder, case.words).end(timeout=300)
+    seconds = time.monotonic() - began
+    assert status == 0, err
+    files = case.whole(folder)
+    assert files
+    return seconds, files
 
 
 def given(folder: Path) -> Path:

@@ -11,8 +11,8 @@ import io
 import os
 import pickle
 import tempfile
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from srkit.errors import InputError, OptionError
 from srkit.hookspecs import Detector, Face, Source, StreamSource
 
 SCALES = (4, 2, 8, 3, 1)
+NOWHERE = "an address that leads nowhere"
 CLOSE = 2e-3  # engines round in other orders, or in bfloat16 weights
 
 
@@ -35,6 +36,17 @@ def require(holds: bool, promise: str) -> None:
     """Raise AssertionError for a promise that is broken."""
     if not holds:
         raise AssertionError(promise)
+
+
+@contextmanager
+def refused(what: str = "") -> Iterator[None]:
+    """Require of an InputError that it has one line; and one at all, if `what` must be refused."""
+    try:
+        yield
+    except InputError as error:
+        require("\n" not in str(error), "an error has one line")
+    else:
+        require(not what, f"{what} raises srkit.InputError")
 
 
 class LackingError(Exception):
@@ -177,15 +189,11 @@ def source(name: str) -> None:
         else:
             Path(folder, name).write_bytes(b"")
             address = folder
-        try:
+        with refused(NOWHERE):
             part = registry.call("sources", name, address)
             require(isinstance(part, Source | StreamSource), "it lacks some of a source's methods")
             pickle.loads(pickle.dumps(part))
             next(iter(part))  # a stream may find out only now
-        except InputError as error:
-            require("\n" not in str(error), "an error has one line")
-        else:
-            require(False, "an address that leads nowhere raises srkit.InputError")
     _refused.add((factory, form))
 
 
@@ -196,12 +204,8 @@ def face_set(name: str) -> None:
     """Check that a face set refuses an empty folder and a missing one, in one line."""
     with tempfile.TemporaryDirectory() as folder:
         for root in (Path(folder), Path(folder, "none")):
-            try:
+            with refused("a folder without people"):
                 registry.call("face_sets", name, root)
-            except InputError as error:
-                require("\n" not in str(error), "an error has one line")
-            else:
-                require(False, "a folder without people raises srkit.InputError")
     draw = getattr(registry.find("face_sets", name), "draw", (1, 1))
     pair = isinstance(draw, tuple) and len(draw) == 2 and all(isinstance(n, int) for n in draw)
     require(pair, "draw is (people, photos)")
@@ -251,12 +255,8 @@ def model(name: str) -> None:
 
 def hub(name: str) -> None:
     """Check that a hub refuses an address that is none, in one line."""
-    try:
+    with refused(NOWHERE):
         registry.call("hubs", name, name)
-    except InputError as error:
-        require("\n" not in str(error), "an error has one line")
-    else:
-        require(False, "an address that leads nowhere raises srkit.InputError")
 
 
 class Trap:
@@ -277,11 +277,8 @@ def reader(name: str) -> None:
             for suffix in (".pth", ".safetensors", ".onnx", ".bin"):
                 file = Path(folder, f"file{suffix}")
                 file.write_bytes(content)
-                try:
+                with refused():  # or not: by its suffix it may be the reader's own
                     part = registry.call("readers", name, file)
-                except InputError as error:  # by its suffix it may be the reader's own
-                    require("\n" not in str(error), "an error has one line")
-                else:
                     require(part is None, f"{suffix} without a network gives {part!r:.40}")
         require(not trap.exists(), "it executes a pickle")
 
@@ -354,10 +351,8 @@ def run_report(name: str) -> None:
         registry.call("run_reports", name, Path(folder))
         require({*Path(folder).iterdir()} != {log}, "it writes nothing")
         log.write_text("no record\n" * 2)
-        try:
+        with refused():
             registry.call("run_reports", name, Path(folder))
-        except InputError as error:
-            require("\n" not in str(error), "an error has one line")
 
 
 @cache

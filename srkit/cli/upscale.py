@@ -19,7 +19,7 @@ from srkit.cli.help import names
 from srkit.errors import InputError, OptionError
 
 INPUTS = "Images, folders, patterns like 'in/**/*.jpg'; - is a pipe."
-MODEL = "A name, a file, a run, or hf://OWNER/NAME. [faces]"
+MODEL = f"A name, a file, a run, or hf://OWNER/NAME. [{defaults.MODEL}]"
 CONSISTENT = "Back-project, so that the downscaled result equals the input."
 ENSEMBLE = "Average over the model's symmetries, such as mirroring."
 FORCE = "Write over files beside the inputs; --out always does."

@@ -74,7 +74,7 @@ LOGS = [
     [{"step": 0, "event": "start"}, *map(adversarial, range(1, 40)), judged(40)],
     [line(50), line(100, l1=math.inf), line(150, l1=math.nan)],
     [line(n, l1=0.0) for n in range(1, 30)],
-    [adversarial(n) | (judged(n) if n % 2 else {}) for n in range(1, 200)],
+    [adversarial(n) | (judged(n) if n % 2 else {}) for n in range(1, 1000)],
     [line(n, **{"$a_very^long" * 3: 1e-9 * n}) for n in range(1, 30)],
 ]
 
