@@ -1007,7 +1007,7 @@ def test_a_launchers_signal_saves_and_ends_all(
         time.sleep(0.1)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    assert error.count("go on with --resume") == 1, error
+    assert error.count("; go on with --resume\n") == 1, error
     assert run_folder.step_of(checkpoint.checkpoints(out)[-1]) > 0
 
 

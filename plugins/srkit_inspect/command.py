@@ -40,7 +40,10 @@ def list_parts(
             row = [registry.singular(each), name, _owner(offer)]
             rows.append([*row, _long(each, name)] if long else row)
     headings = ("kind", "name", "provided by", "description and options")
-    _show(headings if long else headings[:-1], rows)
+    if long:
+        _show(headings, rows)
+    else:
+        _show_short([headings[:-1], *rows])
 
 
 def _owner(offer: registry.Offer) -> str:
@@ -54,6 +57,14 @@ def _long(kind: str, name: str) -> str:
     except SrkitError as error:
         return str(error)
     return "\n".join(lines)
+
+
+def _show_short(rows: Sequence[Sequence[str]]) -> None:
+    """Print lines in columns; rich would take as long to import as all the rest of `list`."""
+    widths = [max(map(len, map(escaped, column))) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (escaped(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
 
 
 def _show(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

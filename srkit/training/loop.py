@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -181,10 +181,7 @@ def train(
     """
     began = time.perf_counter()
     # --- what to train, and where it goes ---------------------------------------------------------
-    if isinstance(recipe, str):
-        named = registry.build("recipes", recipe)
-        assert isinstance(named, Recipe)
-        recipe = named
+    recipe = _named(recipe) if isinstance(recipe, str) else recipe
     path = Path(out) if out else checkpoint.default_folder(recipe.name)
     if resume and (path / run_folder.RECIPE).is_file():
         begun = Recipe.from_file(path / run_folder.RECIPE)
@@ -293,9 +290,8 @@ def train(
                 state.window.begin_line(done)
                 seconds = time.perf_counter() - clock
                 record["images_per_second"] = (done - line) * recipe.batch_size / seconds
-                newly_broken = list(
-                    itertools.chain(*processes.collect(list(loader.broken[broken:])))
-                )
+                everywhere = processes.collect(list(loader.broken[broken:]))
+                newly_broken = [*itertools.chain(*everywhere)]
                 record |= {"broken": newly_broken} if newly_broken else {}
                 line, broken, clock = done, len(loader.broken), time.perf_counter()
             now = time.perf_counter()
@@ -313,24 +309,34 @@ def train(
                 folder.save(state)
             clock += time.perf_counter() - now
             if stopping:
-                how = f"go on with {option('resume', True)}"
-                raise Interrupted(
-                    f"stopped at step {done}, saved {folder.newest}; go on with {how}"
-                )
+                how = option("resume", True)
+                saved = f"stopped at step {done}, saved {folder.newest}"
+                raise Interrupted(f"{saved}; go on with {how}")
 
         # --- the weights alone -------------------------------------------------------------------
         if state.step == start:  # nothing was left to do; stored scores may be of an earlier step
             _validate(state, validation, folder, best, baseline, grid=False)
         model = folder.save_weights(checkpoint.MODEL, state)
         if processes.main:
-            for name in registry.offers("run_reports"):
-                try:
-                    registry.call("run_reports", name, path)
-                except SrkitError as error:  # the weights are there: no reason to fail
-                    say({"step": state.step, "event": f"no {name}: {error}"})
+            _draw_reports(path, lambda event: say({"step": state.step, "event": event}))
         processes.collect(None)  # none leaves while another still works
         assert folder.newest is not None
         return Result(model, path / run_folder.BEST, folder.newest, state.step, state.scores)
+
+
+def _named(name: str) -> Recipe:
+    recipe = registry.build("recipes", name)
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def _draw_reports(path: Path, note: Callable[[str], None]) -> None:
+    """Draw what plugins draw of a run; the weights are there, so a failure is only noted."""
+    for name in registry.offers("run_reports"):
+        try:
+            registry.call("run_reports", name, path)
+        except SrkitError as error:
+            note(f"no {name}: {error}")
 
 
 def _parts(
