@@ -248,24 +248,27 @@ def degraded_faces(part: str = "") -> str:
     return table(("", *results[rows[0]]), cells)
 
 
-def decibel(rows: int | None = None) -> str:
-    """Return the committed result of benchmarks/decibel.py.
+def decibel(kernel: str = "") -> str:
+    """Return the committed audit of faces-x8.
 
     Args:
-        rows: Number of rows, from the first; all by default.
+        kernel: Only of images that were shrunk by it.
     """
-    results = committed("decibel")["rows"]
+    rows = [row for row in committed("decibel")["rows"] if kernel in ("", row["kernel"])]
     cells = [
         [
-            row.replace("; ", ": "),
+            row["kernel"],
+            f"{row['compared']}, border {row['border']}",
             *(
-                f"{c['psnr']:.3f} [{c['low']:.2f}, {c['high']:.2f}] / {c['ssim']:.4f}"
-                for c in results[row].values()
+                f"{s['psnr']:.3f} [{s['low']:.2f}, {s['high']:.2f}] / {s['ssim']:.4f}"
+                for s in row["scores"].values()
             ),
         ]
-        for row in list(results)[:rows]
+        for row in rows
     ]
-    return table(("LR: compared", *next(iter(results.values()))), cells)
+    first = 1 if kernel else 0
+    headings = ("shrunk by", "compared", *rows[0]["scores"])[first:]
+    return table(headings, [row[first:] for row in cells])
 
 
 def scenarios() -> str:

@@ -7,6 +7,13 @@ GENERAL_MODEL = "lanczos"  # stands in for a model of general photographs
 INTERPOLATIONS = ("nearest", "bicubic", "lanczos")  # generators without weights; bench shows them
 DEGRADATION = "faces-x4"
 PROTOCOL = "paper"
+# What an audit compares of an image, and by which metrics.
+CHANNELS = {
+    "Y": ("psnr-y", "ssim-y"),
+    "Y cut off to 8 bits": ("psnr-y-truncated", "ssim-y-truncated"),
+    "Y, SSIM in uniform 7x7": ("psnr-y", "ssim-y-uniform"),
+    "RGB": ("psnr", "ssim"),
+}
 DETECTOR = "mtcnn"
 RESTORER = "blend"
 EMBEDDER = "facenet"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from srkit_metrics.images import AT_A_TIME
-from srkit_metrics.ssim import BLOCK, WINDOW
+from srkit_metrics.ssim import BLOCK, GAUSSIAN
 from torch import Tensor
 
 from srkit import registry, testing
@@ -105,8 +105,8 @@ def test_psnr_and_ssim_are_scikit_images(case: Case) -> None:
 
 
 # One result, a block but one, a block, one more, two blocks and one more.
-EDGES = [WINDOW - 1 + n for n in (1, BLOCK - 1, BLOCK, BLOCK + 1)]
-EDGES.append(WINDOW + 2 * BLOCK)
+EDGES = [len(GAUSSIAN) - 1 + n for n in (1, BLOCK - 1, BLOCK, BLOCK + 1)]
+EDGES.append(len(GAUSSIAN) + 2 * BLOCK)
 
 
 @pytest.mark.parametrize("height", EDGES)

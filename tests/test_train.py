@@ -474,7 +474,9 @@ def test_a_signal_ends_the_run_after_the_batch_with_a_checkpoint(
         if record.get("step") == 3:
             os.kill(os.getpid(), number)
 
-    with pytest.raises(Interrupted, match=r"stopped at step 3, saved .*00000003[^;]*; go on with resume=True$"):
+    with pytest.raises(
+        Interrupted, match=r"stopped at step 3, saved .*00000003[^;]*; go on with resume=True$"
+    ):
         run(tiny(steps=6), report=report)
     assert signal.getsignal(number) is before
     assert checkpoint.checkpoints(tmp_path / "run")[-1].name == "checkpoint-00000003.safetensors"

@@ -14,7 +14,9 @@ from torch.nn.functional import interpolate
 
 from srkit import seeds as noise_of
 
-Kernel = Literal["bicubic", "bilinear", "area", "gaussian-bicubic", "pillow-bicubic"]
+Kernel = Literal[
+    "bicubic", "bilinear", "area", "gaussian-bicubic", "pillow-bicubic", "aliased-bicubic"
+]
 Range = float | tuple[float, float]
 
 _NOISE, _NOISE_SIGMA, _BLUR_SIGMA = 0, 101, 102  # streams of an image's seed
@@ -52,8 +54,9 @@ class FaceDegradation(nn.Module):
     Args:
         kernel: ``bicubic``, ``bilinear`` (both antialiased), ``area`` (plain averages),
             ``gaussian-bicubic`` (a Gaussian blur, then bicubic interpolation; what kornia and
-            OpenCV pipelines call antialiased), or ``pillow-bicubic`` (Pillow itself, which rounds
-            to 8 bits after each direction; on the CPU).
+            OpenCV pipelines call antialiased), ``pillow-bicubic`` (Pillow itself, which rounds
+            to 8 bits after each direction; on the CPU), or ``aliased-bicubic`` (what torch and
+            OpenCV do unless told otherwise, with a = -0.75).
         noise: Sigma of the noise in [0, 1] units, or the range it is drawn from per image.
         blur: Sigma of a Gaussian blur in HR pixels before shrinking, or its range.
         quantise: Round to 8 bits, as a file would.
@@ -86,6 +89,7 @@ class FaceDegradation(nn.Module):
             # kornia's rule for the blur before it resamples.
             sigma = (self.scale - 1) / 2
             hr = _blurred(hr, hr.new_full((len(hr),), sigma), sigma)
+        if self.kernel in ("gaussian-bicubic", "aliased-bicubic"):
             return interpolate(hr, size=size, mode="bicubic", align_corners=False)
         return interpolate(hr, size=size, mode=self.kernel, align_corners=False, antialias=True)
 

@@ -15,8 +15,11 @@ def srkit_metrics() -> dict[str, str]:
     return {
         "psnr": "srkit_metrics.images:psnr",
         "psnr-y": "srkit_metrics.images:psnr_y",
+        "psnr-y-truncated": "srkit_metrics.images:psnr_y_truncated",
         "ssim": "srkit_metrics.images:ssim",
         "ssim-y": "srkit_metrics.images:ssim_y",
+        "ssim-y-truncated": "srkit_metrics.images:ssim_y_truncated",
+        "ssim-y-uniform": "srkit_metrics.images:ssim_y_uniform",
         "lr-consistency": "srkit_metrics.images:LrConsistency",
         "lsd": "srkit_metrics.images:lsd",
     }

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srkit import InputError, Person
+from srkit.imaging import codec
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif"}
 # ``01-1m.jpg``: person, photo, sex (IMM Face Database); ``01_01.jpg``: IMM Frontal.
 IMM = re.compile(r"(?P<person>\d+)(-(?P<a>\d+)[fm]?|_(?P<b>\d+))$", re.IGNORECASE)
 
@@ -32,14 +32,8 @@ def _require_folder(root: Path) -> None:
 
 def _photos(root: Path) -> list[Path]:
     _require_folder(root)
-    return sorted(
-        photo
-        for photo in root.rglob("*")
-        if photo.suffix.lower() in SUFFIXES
-        and photo.is_file()
-        # Thumbnails in a hidden folder would be the easiest of same pairs.
-        and not any(part.startswith(".") for part in photo.relative_to(root).parts)
-    )
+    # Not of hidden folders: thumbnails would be the easiest of same pairs.
+    return codec.listed(root, may_be_empty=True)
 
 
 def _folders(root: Path) -> list[Path]:

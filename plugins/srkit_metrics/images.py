@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from srkit_metrics.ssim import WINDOW, mean_ssim
+from srkit_metrics.ssim import GAUSSIAN, UNIFORM, Window, mean_ssim
 
 # BT.601 luma in 16..235 for RGB in 0..255, what the field's "Y" tables use.
 LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)
@@ -37,6 +38,11 @@ def luma(rgb: Tensor) -> Tensor:
     red, green, blue = rgb.double().split(1, dim=1)
     y: Tensor = red * LUMA[0]
     return y.add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2]).add_(16)
+
+
+def truncated_luma(rgb: Tensor) -> Tensor:
+    """Return `luma` cut off to whole numbers."""
+    return luma(rgb).floor()
 
 
 def _require_alike(least: int = 1, **images: Tensor) -> None:
@@ -70,11 +76,11 @@ class ImageMetric:
     """A metric of sr against hr, image by image.
 
     Args:
-        score: Two batches in 0..255, float32 in RGB and float64 on luma, to one score an image.
+        score: Two batches in 0..255 to one score an image.
         title: Heading in tables.
         unit: ``"dB"`` or ``""``.
         higher_is_better: Which way is better.
-        on_luma: Compare BT.601 luma instead of RGB.
+        of: What of ``B3HW`` in 0..255 is compared: all of it, or `luma`.
         least: Smallest side in pixels it is defined for.
     """
 
@@ -85,10 +91,10 @@ class ImageMetric:
         title: str,
         unit: str,
         higher_is_better: bool = True,
-        on_luma: bool = False,
+        of: Callable[[Tensor], Tensor] | None = None,
         least: int = 1,
     ) -> None:
-        self.score, self.on_luma, self.least = score, on_luma, least
+        self.score, self.of, self.least = score, of, least
         self.title, self.unit, self.higher_is_better = title, unit, higher_is_better
 
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
@@ -104,7 +110,7 @@ class ImageMetric:
 
     def _score(self, sr: Tensor, hr: Tensor) -> Tensor:
         a, b = to_8_bits(sr), to_8_bits(hr)
-        return self.score(luma(a), luma(b)) if self.on_luma else self.score(a, b)
+        return self.score(self.of(a), self.of(b)) if self.of else self.score(a, b)
 
 
 class LrConsistency:
@@ -134,17 +140,39 @@ def psnr() -> ImageMetric:
 
 def psnr_y() -> ImageMetric:
     """PSNR on BT.601 luma in 16..235, MAX 255."""
-    return ImageMetric(_decibels, title="PSNR-Y", unit="dB", on_luma=True)
+    return ImageMetric(_decibels, title="PSNR-Y", unit="dB", of=luma)
+
+
+def psnr_y_truncated() -> ImageMetric:
+    """PSNR on BT.601 luma cut off to 8 bits, as in SPARNet's tables."""
+    return ImageMetric(_decibels, title="PSNR-Y, truncated", unit="dB", of=truncated_luma)
+
+
+def _ssim(
+    title: str, of: Callable[[Tensor], Tensor] | None = None, window: Window = GAUSSIAN
+) -> ImageMetric:
+    score = partial(mean_ssim, window=window)
+    return ImageMetric(score, title=title, unit="", of=of, least=len(window))
 
 
 def ssim() -> ImageMetric:
     """SSIM (Gaussian window, sigma 1.5), mean over RGB."""
-    return ImageMetric(mean_ssim, title="SSIM", unit="", least=WINDOW)
+    return _ssim("SSIM")
 
 
 def ssim_y() -> ImageMetric:
     """SSIM (Gaussian window, sigma 1.5) on BT.601 luma."""
-    return ImageMetric(mean_ssim, title="SSIM-Y", unit="", on_luma=True, least=WINDOW)
+    return _ssim("SSIM-Y", luma)
+
+
+def ssim_y_truncated() -> ImageMetric:
+    """SSIM (Gaussian window, sigma 1.5) on BT.601 luma cut off to 8 bits."""
+    return _ssim("SSIM-Y, truncated", truncated_luma)
+
+
+def ssim_y_uniform() -> ImageMetric:
+    """SSIM in scikit-image's default window, a uniform one of 7x7, on BT.601 luma."""
+    return _ssim("SSIM-Y, 7x7", luma, UNIFORM)
 
 
 def lsd() -> ImageMetric:
@@ -159,6 +187,4 @@ def lsd() -> ImageMetric:
     whether it is in the right place: it has no sense of phase, and a shift around the edge leaves
     it alone. A blurred image scores badly however near it is in PSNR.
     """
-    return ImageMetric(
-        _spectral_distance, title="LSD", unit="dB", higher_is_better=False, on_luma=True
-    )
+    return ImageMetric(_spectral_distance, title="LSD", unit="dB", higher_is_better=False, of=luma)

@@ -1,4 +1,4 @@
-"""SSIM of batches in torch: a separable Gaussian as products with small banded matrices.
+"""SSIM of batches in torch: a separable window as products with small banded matrices.
 
 Only places whose whole window lies within the image count, as in Wang et al. (2004) and in
 scikit-image, which crops the window's radius; so nothing is padded.
@@ -6,14 +6,18 @@ scikit-image, which crops the window's radius; so nothing is padded.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-SIGMA = 1.5
-RADIUS = 5  # 3.5 sigma, rounded, as scikit-image truncates it
-WINDOW = 2 * RADIUS + 1
+Window = tuple[float, ...]
+
+# Sigma 1.5; scikit-image cuts it off at 3.5 sigma, rounded: 11 pixels, as Wang et al. (2004).
+_HALF = [math.exp(-0.5 * (offset / 1.5) ** 2) for offset in range(-5, 6)]
+GAUSSIAN: Window = tuple(weight / sum(_HALF) for weight in _HALF)
+UNIFORM: Window = (1 / 7,) * 7  # scikit-image's default
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 # Results that an axis is filtered in at a time. A block is one dense product, which wastes more
@@ -22,36 +26,33 @@ BLOCK = 24
 
 
 @lru_cache(maxsize=128)
-def _band(length: int, device: torch.device) -> Tensor:
-    """Return the filter of ``length`` places as a matrix, ``length + 10`` x ``length``."""
-    offsets = torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64)
-    window = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
-    window /= window.sum()
-    band = torch.zeros(length + WINDOW - 1, length, dtype=torch.float64)
+def _band(window: Window, length: int, device: torch.device) -> Tensor:
+    """Return the filter of ``length`` places as a matrix, ``length + len(window) - 1`` high."""
+    band = torch.zeros(length + len(window) - 1, length, dtype=torch.float64)
     for place in range(length):
-        band[place : place + WINDOW, place] = window
+        band[place : place + len(window), place] = torch.tensor(window, dtype=torch.float64)
     return band.to(device)
 
 
-def _along_rows(maps: Tensor) -> Tensor:
-    """Filter the last axis, which gets shorter by 10."""
-    width = maps.shape[-1] - WINDOW + 1
+def _along_rows(maps: Tensor, window: Window) -> Tensor:
+    """Filter the last axis, which gets shorter by the window less one."""
+    width = maps.shape[-1] - len(window) + 1
     flat = maps.reshape(-1, maps.shape[-1])
     blocks = []
     for start in range(0, width, BLOCK):
         length = min(BLOCK, width - start)
-        block = flat[:, start : start + length + WINDOW - 1]
-        blocks.append(block @ _band(length, maps.device))
+        block = flat[:, start : start + length + len(window) - 1]
+        blocks.append(block @ _band(window, length, maps.device))
     filtered = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)
     return filtered.view(*maps.shape[:-1], width)
 
 
-def _strip(a: Tensor, b: Tensor) -> Tensor:
+def _strip(a: Tensor, b: Tensor, window: Window) -> Tensor:
     """Return SSIM's sum over a strip of ``BLOCK`` rows of places, or fewer, shape ``B``."""
     squares = (a * a).addcmul_(b, b)
     maps = torch.stack([a, b, squares, a * b])
-    down = _band(a.shape[-2] - WINDOW + 1, a.device).T @ maps.flatten(0, 2)
-    mean_a, mean_b, squares, product = _along_rows(down).unflatten(0, maps.shape[:3])
+    down = _band(window, a.shape[-2] - len(window) + 1, a.device).T @ maps.flatten(0, 2)
+    mean_a, mean_b, squares, product = _along_rows(down, window).unflatten(0, maps.shape[:3])
     means = mean_a * mean_b
     squared_means = (mean_a * mean_a).addcmul_(mean_b, mean_b)
     covariance = product.sub_(means).mul_(2).add_(C2)
@@ -62,22 +63,22 @@ def _strip(a: Tensor, b: Tensor) -> Tensor:
     return total
 
 
-def mean_ssim(a: Tensor, b: Tensor) -> Tensor:
+def mean_ssim(a: Tensor, b: Tensor, window: Window = GAUSSIAN) -> Tensor:
     """Return the mean over places and channels of SSIM, shape ``B``.
 
-    Wang et al. (2004) with its constants: a Gaussian window of sigma 1.5, 11 pixels wide, and the
-    population's variance, for values up to 255.
+    Wang et al. (2004) with its constants and the population's variance, for values up to 255.
 
     Args:
-        a: ``BCHW`` with sides of 11 or more.
+        a: ``BCHW`` with sides of at least the window's.
         b: The same.
+        window: Its weights along one axis: the Gaussian of that paper, unless given.
 
     Returns:
         float64: rounding errors of float32 would show, where variances are small.
     """
-    height, width = (side - WINDOW + 1 for side in a.shape[-2:])
+    height, width = (side - len(window) + 1 for side in a.shape[-2:])
     total = torch.zeros(len(a), dtype=torch.float64, device=a.device)
     for top in range(0, height, BLOCK):
-        rows = slice(top, min(top + BLOCK, height) + WINDOW - 1)
-        total += _strip(a[..., rows, :].double(), b[..., rows, :].double())
+        rows = slice(top, min(top + BLOCK, height) + len(window) - 1)
+        total += _strip(a[..., rows, :].double(), b[..., rows, :].double(), window)
     return total / (a.shape[1] * height * width)

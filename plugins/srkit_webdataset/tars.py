@@ -21,6 +21,7 @@ import webdataset.tariterators
 from webdataset.gopen import Pipe
 
 from srkit import InputError
+from srkit.imaging import codec
 
 TRIES = 3  # times to open a shard that isn't a local file
 LARGEST = 1 << 28  # bytes of an image in a shard
@@ -28,7 +29,6 @@ LONGEST = 1 << 22  # bytes of what stands before a file: its name and the like
 MOST_TIMES, LEAST = 50, 1 << 28  # a shard unpacks to MOST_TIMES its bytes at most, or to LEAST
 # Of curl: seconds to connect; bytes a second, for how many seconds, that are too few.
 _CURL = ("curl", "--connect-timeout", "20", "--speed-limit", "10000", "--speed-time", "20")
-SUFFIXES = ("avif", "bmp", "heic", "heif", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 _UNPACKERS: dict[bytes, Any] = {
     b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
     b"BZh": bz2.BZ2File,
@@ -151,7 +151,7 @@ def _files(stream: Any) -> Iterator[tuple[str, str, Any]]:
             unpacked.limit = header.offset_data + header.size + LONGEST
             key, field = webdataset.tariterators.base_plus_ext(header.name)
             if header.isreg() and key is not None and not _META.match(header.name):
-                is_image = field.lower().rpartition(".")[2] in SUFFIXES
+                is_image = f".{field.lower().rpartition('.')[2]}" in codec.SUFFIXES
                 if is_image and header.size > LARGEST:
                     size = f"{header.size / 2**20:,.0f} MiB"
                     raise tarfile.TarError(f"an image in it has {size}, more than {LARGEST >> 20}")

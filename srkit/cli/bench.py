@@ -25,6 +25,7 @@ others = partial(Option, rich_help_panel="Other programs")
 MODELS = f"Models' names, checkpoint files, runs. [{defaults.MODEL}]"
 DATA = "A folder of photos, or celeba. [celeba, unless --verify]"
 METRIC = "Further metric: lpips, dists, fid, kid; repeatable."
+AUDIT = "Show how the decibels move with what is compared."
 VERIFY_DATA = "Folder or file of the face set. [its name under SRKIT_DATA]"
 WEIGHTS = "Weights of the embedder. [SRKIT_FACENET_WEIGHTS, vggface2]"
 PAIRS = "Genuine pairs sampled. [1000; none of imm]"
@@ -41,6 +42,7 @@ def bench(
         str, quality(help="A protocol's name, or a .toml file.")
     ] = defaults.PROTOCOL,
     metric: Annotated[list[str] | None, quality(metavar="NAME", help=METRIC)] = None,
+    audit: Annotated[bool, quality(help=AUDIT)] = False,
     limit: Annotated[int | None, quality(min=1, help="Use only the first N images.")] = None,
     verify: Annotated[str | None, identity(help="A face set: imm, lfw, folders or csv.")] = None,
     verify_data: Annotated[str | None, identity(help=VERIFY_DATA)] = None,
@@ -74,6 +76,8 @@ def bench(
     from srkit.evaluation.methods import write_lr as write_images
     from srkit.evaluation.protocol import Protocol
 
+    if audit and (verify or metric or write_lr or results or report):
+        raise InputError("--audit goes with models, --data, --protocol, --limit and --json alone")
     chosen = Protocol.named(protocol, **({} if seed is None else {"seed": seed}))
     selection: dict[str, Any] = {
         "data": data,
@@ -88,6 +92,21 @@ def bench(
     if write_lr:
         count = write_images(run.lr_images(**selection), write_lr)
         show(f"{write_lr}: {count} images to be upscaled by {chosen.scale}")
+        return
+    if audit:
+        from srkit.evaluation.audit import audit as measured
+
+        moved = measured(
+            models or [defaults.MODEL],
+            data=data or "celeba",
+            protocol=chosen,
+            limit=limit,
+            device=device,
+            batch_size=batch_size,
+        )
+        if json:
+            moved.write(json)
+        Console().print(moved.tables())
         return
     try:
         result = run.bench(

@@ -129,7 +129,7 @@ def bench(
     files = photos(data or "celeba", limit) if data or not faces else []
     models = [models] if isinstance(models, ModelLike) else models
     models = models or ([] if results else [DEFAULT_MODEL])
-    loaded = _load(models, device, protocol.scale)
+    loaded = load_models(models, device, protocol.scale)
     others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
     compared = methods([*loaded, *others], protocol)
     own = [model for model in loaded if isinstance(model, Model)]
@@ -262,7 +262,7 @@ def _protocol(protocol: str | Path | Protocol) -> Protocol:
     return protocol if isinstance(protocol, Protocol) else Protocol.named(protocol)
 
 
-def _load(models: Sequence[ModelLike], device: str, scale: int) -> list[Model | Method]:
+def load_models(models: Sequence[ModelLike], device: str, scale: int) -> list[Model | Method]:
     """Load what is named, in fp32: a bench has no other precision unless a model was given so."""
     networks = [
         Model(type(m).__name__, m, scale) if isinstance(m, nn.Module) else m for m in models

@@ -116,14 +116,17 @@ def is_heif(head: bytes) -> bool:
     return bool(brands & _HEIF_BRANDS) and not brands & _AVIF_BRANDS
 
 
-def listed(folder: Path, others: list[Path] | None = None) -> list[Path]:
+def listed(
+    folder: Path, others: list[Path] | None = None, *, may_be_empty: bool = False
+) -> list[Path]:
     """Return the image files below a folder, sorted by path, but for hidden ones.
 
     Links to folders are followed, each folder once. Links to nothing are listed too: who reads
     them says that they are broken. ``others`` takes files that are no images by their suffix.
 
     Raises:
-        InputError: There is no such folder, no image in it, or a folder that can't be read.
+        InputError: There is no such folder, no image in it (unless it may be empty), or a folder
+            that can't be read.
     """
     if not os.path.isdir(folder):  # noqa: PTH112 - says no where Path.is_dir may not look
         raise InputError(f"{folder}: no such folder")
@@ -148,7 +151,7 @@ def listed(folder: Path, others: list[Path] | None = None) -> list[Path]:
                         others.append(Path(path))
                 elif _is_file_or_dead(path):
                     files.append(path)
-    if not files:
+    if not files and not may_be_empty:
         raise InputError(f"{folder}: no images in it ({', '.join(sorted(SUFFIXES))})")
     files.sort(key=lambda file: os.path.normcase(file).split(os.sep))  # noqa: PTH206 - as Path
     return [Path(file) for file in files]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from srkit import InputError, Person, registry
+from srkit.imaging import codec
 
 KINDS = ("imm", "lfw", "folders", "csv")
 
@@ -43,6 +44,13 @@ def test_imm_frontal_is_read_by_person_and_photo_number(tmp_path: Path) -> None:
         "01": ["01_01.jpg", "01_2.JPG", "01_10.jpg"],
         "02": ["02_01.jpg"],
     }
+
+
+@pytest.mark.parametrize("suffix", sorted(codec.SUFFIXES))
+def test_photos_of_any_format_are_read(suffix: str, tmp_path: Path) -> None:
+    touch(tmp_path, f"imm/01_1{suffix}", f"lfw/anna/a{suffix}")
+    assert people("imm", tmp_path / "imm") == {"01": [f"01_1{suffix}"]}
+    assert people("lfw", tmp_path / "lfw") == {"anna": [f"a{suffix}"]}
 
 
 def test_people_are_sorted_by_number_too(tmp_path: Path) -> None:

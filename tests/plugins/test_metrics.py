@@ -52,24 +52,20 @@ def directly(name: str, sr: Tensor, hr: Tensor) -> float:
     """One image's score, by scikit-image alone."""
     a, b = array(sr), array(hr)
     axis: int | None = -1
-    if name.endswith("-y"):
+    if "-y" in name:
         a, b, axis = rgb2ycbcr(a)[..., 0], rgb2ycbcr(b)[..., 0], None
+    if name.endswith("truncated"):
+        a, b = np.floor(a), np.floor(b)
     if name.startswith("psnr"):
         return float(peak_signal_noise_ratio(b, a, data_range=255))
-    return float(
-        structural_similarity(
-            b,
-            a,
-            data_range=255,
-            channel_axis=axis,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-        )
-    )
+    window = {} if name.endswith("uniform") else {"gaussian_weights": True, "sigma": 1.5}
+    how = {"data_range": 255, "channel_axis": axis, "use_sample_covariance": False}
+    return float(structural_similarity(b, a, **how, **window))
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize(
+    "name", [*METRICS, "psnr-y-truncated", "ssim-y-truncated", "ssim-y-uniform"]
+)
 def test_metrics_are_scikit_images_image_by_image(name: str, sr: Tensor, hr: Tensor) -> None:
     expected = [directly(name, a, b) for a, b in zip(sr, hr, strict=True)]
     assert score(name, sr, hr).tolist() == pytest.approx(expected, abs=1e-6)

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import srkit_perceptual as perceptual
 import torch
 import torchmetrics
-from srkit_metrics import perceptual
-from srkit_metrics.perceptual import images, sets
-from srkit_metrics.perceptual import weights as pretrained
-from srkit_metrics.perceptual.images import Dists, Lpips
-from srkit_metrics.perceptual.sets import Fid, Kid
+from srkit_perceptual import images, sets
+from srkit_perceptual import weights as pretrained
+from srkit_perceptual.images import Dists, Lpips
+from srkit_perceptual.sets import Fid, Kid
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric

@@ -20,7 +20,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import (
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
 from srkit import InputError
-from srkit_metrics.perceptual.weights import Weights, find
+from srkit_perceptual.weights import Weights, find
 
 LAYER = "2048"  # the last pooling
 AT_A_TIME = 32  # images; each is resized to 299x299

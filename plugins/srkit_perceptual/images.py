@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 from torchvision.models import AlexNet_Weights, VGG16_Weights, alexnet, vgg16
 
-from srkit_metrics.perceptual.weights import Weights, features, find
+from srkit_perceptual.weights import Weights, features, find
 
 ALEXNET: str = AlexNet_Weights.DEFAULT.url
 VGG16: str = VGG16_Weights.DEFAULT.url

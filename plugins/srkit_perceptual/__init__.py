@@ -11,8 +11,8 @@ import srkit
 def srkit_metrics() -> dict[str, str]:
     """Distances between features of single images."""
     return {
-        "lpips": "srkit_metrics.perceptual.images:Lpips",
-        "dists": "srkit_metrics.perceptual.images:Dists",
+        "lpips": "srkit_perceptual.images:Lpips",
+        "dists": "srkit_perceptual.images:Dists",
     }
 
 
@@ -20,6 +20,6 @@ def srkit_metrics() -> dict[str, str]:
 def srkit_set_metrics() -> dict[str, str]:
     """Distances between the features of two sets of images."""
     return {
-        "fid": "srkit_metrics.perceptual.sets:Fid",
-        "kid": "srkit_metrics.perceptual.sets:Kid",
+        "fid": "srkit_perceptual.sets:Fid",
+        "kid": "srkit_perceptual.sets:Kid",
     }
