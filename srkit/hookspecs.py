@@ -13,7 +13,7 @@ factory whose signature has ``scale`` is given the recipe's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -181,10 +181,13 @@ class Restorer(Protocol):
 
     model: Model
 
-    def restore(self, lr: np.ndarray, sr: np.ndarray, *, scale: float) -> list[FaceResult]:
+    def restore(
+        self, lr: np.ndarray, sr: np.ndarray, *, scale: float, skip: Collection[int] = ()
+    ) -> list[FaceResult]:
         """Restore the faces of ``lr`` (``hw3``) in its result ``sr`` (``HW3``), in place.
 
-        All faces that were detected are returned, the largest first.
+        All faces that were detected are returned, the largest first; ``skip`` are the places among
+        them of those to leave as they are.
         """
         ...
 

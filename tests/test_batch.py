@@ -757,6 +757,16 @@ def test_files_in_memory_give_the_bytes_that_the_command_writes(
     assert Upscaler("bicubic", device="cpu").key() != upscaler.key()
     with pytest.raises(OptionError, match="can't write 'gif'"):
         Upscaler(suffix="gif")
+    told: list[float] = []
+    assert {e.kind for e in upscaler(images[1:], progress=told.append)} == {"done"}
+    assert sum(told) == pytest.approx(len(images) - 1)
+    assert upscaler.scale == 3
+
+    def cancelled(done: float) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(upscaler(images[1:], progress=cancelled))
     wide = io.BytesIO()
     Image.new("L", (9000, 1)).save(wide, "PNG")
     (event,) = Upscaler("bicubic", suffix="webp", device="cpu")([("a/b.png", wide.getvalue())])

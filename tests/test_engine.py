@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import io
 import itertools
 import json
@@ -173,6 +174,17 @@ def test_torch_and_linux_agree_about_the_processor(monkeypatch: pytest.MonkeyPat
     by_linux = device.cpu_flags()
     for flag in ("avx2", *device.BF16_FLAGS):
         assert (flag in by_torch) == (flag in by_linux)
+
+
+def test_a_torch_that_another_thread_still_imports_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    asks = "assert (device.threads(), device.is_tensor(1)) == (3, False)"
+    (tmp_path / "torch.py").write_text(f"from srkit.inference import device\n{asks}\n")
+    importlib.import_module("torch")
 
 
 def test_float32_is_never_tf32() -> None:

@@ -63,6 +63,16 @@ def restorer_of(model: Model, *faces: Face, **options: Any) -> FaceRestorer:
     return restorer
 
 
+def test_a_face_that_is_skipped_stays_as_it_is(head: np.ndarray, shipped: Model) -> None:
+    restorer = restorer_of(shipped, Face(BOX, 1.0, LANDMARKS))
+    sr = np.zeros((4 * SIDE, 4 * SIDE, 3), np.uint8)
+    (face,) = restorer.restore(head, sr, scale=4, skip={0})
+    assert (face.restored, face.note) == (False, "a face was left as it is, as chosen")
+    assert not sr.any()
+    restorer.restore(head, sr, scale=4)
+    assert sr.any()
+
+
 def turned(angle: float) -> Face:
     """Return the astronaut's face in her image, turned clockwise about its centre."""
     radians, middle = math.radians(angle), SIDE / 2

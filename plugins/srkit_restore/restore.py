@@ -10,6 +10,7 @@ SR pixel.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -69,13 +70,19 @@ class FaceRestorer:
         }
 
     def restore(
-        self, lr_pixels: np.ndarray, sr_pixels: np.ndarray, *, scale: float
+        self,
+        lr_pixels: np.ndarray,
+        sr_pixels: np.ndarray,
+        *,
+        scale: float,
+        skip: Collection[int] = (),
     ) -> list[FaceResult]:
         """Restore the faces of an image (``hw3``) in its upscaled result (``HW3``), in place.
 
         Both are uint8 or uint16, else it is a ValueError. Nothing outside of the faces' frames is
         touched, and neither image is copied as a whole. Large faces come first: where two meet, the
-        smaller one lies over the larger. All detected faces are returned.
+        smaller one lies over the larger. All detected faces are returned; ``skip`` are the places
+        among them of those to leave as they are.
         """
         expected = [side * scale for side in lr_pixels.shape[:2]]
         apart = [abs(a - b) for a, b in zip(expected, sr_pixels.shape[:2], strict=True)]
@@ -85,8 +92,10 @@ class FaceRestorer:
                 f"{lr_pixels.dtype} upscaled by {scale:g}"
             )
         results = []
-        for face, frame, note in self._framed(lr_pixels):
-            if not note:
+        for number, (face, frame, note) in enumerate(self._framed(lr_pixels)):
+            if number in skip:
+                note = "a face was left as it is, as chosen"
+            elif not note:
                 self._blend(frame, lr_pixels, sr_pixels)
             size = longer_side(face)
             results.append(FaceResult(face.box, face.probability, size, not note, note))

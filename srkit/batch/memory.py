@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from srkit.batch.run import Event, Output, Read, events
 from srkit.batch.work import Result, Work
 from srkit.errors import InputError
 from srkit.imaging import codec, formats
-from srkit.inference.model import Settings
+from srkit.inference.model import Progress, Settings
 
 
 class Upscaler:
@@ -56,12 +57,26 @@ class Upscaler:
         """Return all that decides a result, but for the input, as JSON can hold it."""
         return {**self._work.key(), "format": self._suffix}
 
-    def __call__(self, files: Iterable[tuple[str, bytes]]) -> Generator[Event]:
+    @property
+    def scale(self) -> float:
+        """Scale of the results."""
+        return self._work.settings.scale or self._work.model.scale
+
+    def __call__(
+        self,
+        files: Iterable[tuple[str, bytes]],
+        *,
+        progress: Progress = lambda images: None,
+        skip_faces: Collection[int] = (),
+    ) -> Generator[Event]:
         """Yield each file's outcome, in order: ``encoded``, or in one line an ``error``.
 
         ``files`` are names, as messages call them, and contents; they are taken a little ahead.
+        ``progress`` hears of images done since its last call, in fractions; what it raises ends the
+        work. ``skip_faces`` are left as they are, by their places in ``result.detected``.
         """
-        return events(files, self._work, self._read, self._write)
+        work = replace(self._work, skip_faces=skip_faces)
+        return events(files, work, self._read, self._write, progress)
 
     def _read(self, file: tuple[str, bytes]) -> Read:
         name, encoded = Path(file[0]), file[1]

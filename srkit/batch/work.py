@@ -14,7 +14,7 @@ import srkit
 from srkit import defaults, registry
 from srkit.batch.jobs import real
 from srkit.errors import InputError
-from srkit.hookspecs import Restorer
+from srkit.hookspecs import FaceResult, Restorer
 from srkit.imaging import carried, codec, formats
 from srkit.imaging.codec import DecodedImage, Origin
 from srkit.inference import consistency
@@ -31,6 +31,7 @@ class Result:
     residual: float | None = None  # RMS from the input when downscaled, in 255ths, if measured
     faces: tuple[int, int] | None = None  # restored and detected
     notes: tuple[str, ...] = ()  # what the user should know
+    detected: Sequence[FaceResult] = ()  # the largest first
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Work:
     report: bool = False  # measure the residual
     tag: bool = True  # embed provenance in each result
     keep_time: bool = False  # give each result the modification time of its input
+    skip_faces: Collection[int] = ()  # detected faces to leave as they are, by their places
 
     @classmethod
     def load(
@@ -56,7 +58,7 @@ class Work:
         device: str = "auto",
         precision: str = "auto",
         engine: str = "auto",
-        **values: bool,
+        **values: Any,
     ) -> Work:
         """Return the work that options of ``srkit upscale`` mean; ``values`` are its attributes."""
         how = {"device": device, "precision": precision, "engine": engine}
@@ -124,13 +126,15 @@ class Work:
 
     def _finished(self, lr: DecodedImage, sr: DecodedImage) -> Result:
         faces, notes = None, [*lr.notes, *self._notes(lr.size)]
+        restored: Sequence[FaceResult] = ()
         if self.restorer:
+            scale, skip = sr.size[0] / lr.size[0], self.skip_faces
             # its own pixels, not yet seen by anyone else
-            restored = self.restorer.restore(lr.pixels, sr.pixels, scale=sr.size[0] / lr.size[0])
+            restored = self.restorer.restore(lr.pixels, sr.pixels, scale=scale, skip=skip)
             faces = (sum(face.restored for face in restored), len(restored))
             notes += dict.fromkeys(face.note for face in restored if face.note)
         residual = consistency.residual(sr.pixels, lr.pixels) if self.report else None
-        return Result((sr,), residual, faces, tuple(notes))
+        return Result((sr,), residual, faces, tuple(notes), restored)
 
     def _notes(self, size: tuple[int, int]) -> list[str]:
         recipe = self.model.recipe

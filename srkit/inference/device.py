@@ -87,7 +87,8 @@ def threads() -> int:
 
 
 def _torch() -> Any:
-    return sys.modules.get("torch")
+    torch = sys.modules.get("torch")  # half of it, while another thread imports it
+    return None if getattr(getattr(torch, "__spec__", None), "_initializing", False) else torch
 
 
 def is_tensor(value: object) -> bool:
