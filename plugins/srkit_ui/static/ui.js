@@ -1,0 +1,414 @@
+// The panels Upscale and Compare: files go to the server as they are, and results come back so.
+const BASE = new URL("../", import.meta.url);
+const at = (path) => new URL(path, BASE).href;
+const dead = "The server doesn't answer. Start it again with “srkit ui”; this page then goes on by itself.";
+let about, start;
+
+async function ask(path, options = {}) {
+  const answer = await fetch(at(path), options);
+  if (answer.ok) return answer;
+  let text = `The server answers ${answer.status}.`;
+  try { text = (await answer.json()).error ?? text; } catch { /* not ours */ }
+  throw Object.assign(new Error(text), { status: answer.status });
+}
+const json = async (path, options) => (await ask(path, options)).json();
+const lost = (error) => error instanceof TypeError; // what fetch throws without a server
+const make = (tag, attributes = {}, ...inside) => {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (value === true || value === false) element.toggleAttribute(key, value);
+    else element.setAttribute(key, value);
+  }
+  element.append(...inside);
+  return element;
+};
+const post = (value) => ({ method: "POST", body: JSON.stringify(value), headers: { "Content-Type": "application/json" } });
+const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+const bytes = (n) => (n < 1e6 ? `${Math.max(1, Math.round(n / 1e3))} kB` : `${(n / 1e6).toFixed(1)} MB`);
+
+async function upload(file, signal) {
+  if (file.size > about.file_bytes) throw new Error(`${file.name}: ${bytes(file.size)} are too many; the limit is ${about.file_bytes >> 20} MB.`);
+  let body;
+  try { body = await file.arrayBuffer(); } catch { throw new Error(`${file.name} can't be read by the browser: is it a folder, or gone?`); }
+  return json(`images?name=${encodeURIComponent(file.name)}`, { method: "POST", body, signal });
+}
+// Upscale one image; `tell` hears of its progress.
+async function upscale(id, options, signal, tell) {
+  const answer = await ask(`images/${id}/upscale`, { ...post(options), signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = "", last = {}; ;) {
+    const { value, done } = await reader.read();
+    if (done) { if (last.error) throw new Error(last.error); if (last.result) return last; throw new TypeError("the answer broke off"); }
+    const lines = (text + value).split("\n");
+    text = lines.pop();
+    for (const line of lines) { last = JSON.parse(line); tell(last); }
+  }
+}
+const download = (stored) => make("a", { href: at(`images/${stored.id}/file`), download: stored.name }).click();
+
+// Before and after, at any zoom: the edge stays where it is in the window, whatever part is shown.
+class Viewer {
+  constructor(place) {
+    this.zoom = 0; // result pixels to the screen's; 0: as large as fits
+    this.before = make("select", { "aria-label": "Before", onchange: () => this.draw() });
+    this.after = make("select", { "aria-label": "After", onchange: () => this.draw() });
+    this.range = make("input", { type: "range", min: 0, max: 100, step: 0.5, value: 50, "aria-label": "Edge between before and after", oninput: () => this.cut() });
+    this.shown = make("output", { "aria-label": "Zoom" });
+    this.stage = make("div", { class: "stage", tabindex: 0, role: "group", "aria-label": "Before and after; plus and minus zoom, arrows scroll" });
+    this.sheet = make("div", { class: "sheet" });
+    this.tags = make("div", { class: "tags" });
+    this.list = make("div", { class: "faces", role: "group", "aria-label": "Faces found" });
+    this.stage.append(this.sheet);
+    const button = (words, label, zoom) => make("button", { type: "button", "aria-label": label, onclick: () => this.to(zoom()) }, words);
+    this.root = make("div", { hidden: true },
+      make("div", { class: "bar" }, make("label", {}, "Before ", this.before), make("label", {}, "After ", this.after),
+        button("−", "Zoom out", () => this.now() / 2), this.shown, button("+", "Zoom in", () => this.now() * 2),
+        button("Fit", "Fit to the window", () => 0), button("1:1", "One pixel to one", () => 1), button("8:1", "Eight pixels to one", () => 8)),
+      make("div", { class: "bar" }, this.range), this.stage, this.tags, this.list);
+    place.replaceChildren(this.root);
+    this.stage.addEventListener("scroll", () => this.cut());
+    this.stage.addEventListener("keydown", (e) => { if ("+=-".includes(e.key)) { e.preventDefault(); this.to(this.now() * (e.key === "-" ? 0.5 : 2)); } });
+    this.stage.addEventListener("wheel", (e) => { if (e.ctrlKey) { e.preventDefault(); this.to(this.now() * (e.deltaY < 0 ? 1.25 : 0.8), e); } }, { passive: false });
+    this.stage.addEventListener("pointerdown", (e) => this.drag(e));
+    new ResizeObserver(() => this.size()).observe(this.stage);
+  }
+  // layers: {key: {label, src, sharp}}; size: width and height of the result
+  show(size, layers, before, after, faces = [], toggle = null) {
+    this.root.hidden = false;
+    [this.full, this.layers, this.faces, this.toggle] = [size, layers, faces, toggle];
+    for (const [select, wanted] of [[this.before, before], [this.after, after]]) {
+      const kept = select.value in layers && select.dataset.own ? select.value : wanted;
+      select.replaceChildren(...Object.entries(layers).map(([key, layer]) => make("option", { value: key }, layer.label)));
+      select.value = kept;
+      select.onchange = () => { select.dataset.own = "1"; };
+    }
+    this.draw();
+  }
+  hide() { this.root.hidden = true; }
+  draw() {
+    const image = (key, side) => {
+      const { label, src, sharp } = this.layers[key];
+      return make("img", { src, alt: `${side}: ${label}`, draggable: "false", class: sharp ? "nearest" : "" });
+    };
+    this.over = image(this.after.value, "After");
+    this.edge = make("div", { class: "edge", "aria-hidden": "true" });
+    this.sheet.replaceChildren(image(this.before.value, "Before"), this.over, ...this.outlines(), this.edge);
+    const guess = this.layers[this.after.value].guess ? "; a guess, not evidence" : "";
+    this.tags.replaceChildren(make("span", {}, `Left: ${this.layers[this.before.value].label}`), make("span", {}, `Right: ${this.layers[this.after.value].label}${guess}`));
+    this.size();
+  }
+  outlines() {
+    const words = (face, n) => `face ${n + 1}, ${Math.round(face.size)} pixels`;
+    this.list.replaceChildren(...this.faces.map((face, n) => {
+      const box = make("input", { type: "checkbox", disabled: !face.can, onchange: () => this.toggle(n) });
+      box.checked = face.on;
+      return make("label", {}, box, ` ${words(face, n)}${face.can ? "" : ` (${face.note})`}`);
+    }));
+    return this.faces.map((face, n) => {
+      const [l, t, r, b] = face.box, style = `left:${l}%;top:${t}%;width:${r - l}%;height:${b - t}%`;
+      const name = `${words(face, n)}: ${face.on ? "restored; leave it out" : "left as it is; restore it"}`;
+      return make("button", { type: "button", class: "face", style, "aria-pressed": String(face.on), "aria-label": name, title: name, disabled: !face.can, onclick: () => this.toggle(n) }, make("span", {}, n + 1));
+    });
+  }
+  fit() { const [w, h] = this.full; return Math.min((this.stage.clientWidth - 2) / w, (this.stage.clientHeight - 2) / h) * devicePixelRatio; }
+  now() { return this.zoom || this.fit(); }
+  to(zoom, at = null) {
+    const box = this.stage.getBoundingClientRect(), x = at ? at.clientX - box.left : box.width / 2, y = at ? at.clientY - box.top : box.height / 2;
+    const old = this.now(), [left, top] = [this.stage.scrollLeft + x, this.stage.scrollTop + y];
+    this.zoom = zoom && Math.min(32, Math.max(1 / 32, zoom));
+    this.size();
+    const factor = this.now() / old;
+    this.stage.scrollTo(left * factor - x, top * factor - y);
+  }
+  size() {
+    if (!this.full || !this.stage.clientWidth) return;
+    const factor = this.now() / devicePixelRatio;
+    this.sheet.style.width = `${this.full[0] * factor}px`;
+    this.sheet.style.height = `${this.full[1] * factor}px`;
+    this.shown.value = `${Math.round(this.now() * 100)}%`;
+    for (const image of this.sheet.querySelectorAll("img")) image.classList.toggle("sharp", image.classList.contains("nearest") || this.now() >= 1);
+    this.cut();
+  }
+  cut() {
+    if (!this.over) return;
+    const width = this.sheet.clientWidth, x = this.stage.scrollLeft + (this.stage.clientWidth * this.range.value) / 100 - this.sheet.offsetLeft;
+    const share = Math.min(1, Math.max(0, x / width)) * 100;
+    this.over.style.clipPath = `inset(0 0 0 ${share}%)`;
+    this.edge.style.left = `${share}%`;
+  }
+  drag(e) {
+    if (e.button || e.target.closest(".face")) return;
+    const box = this.stage.getBoundingClientRect(), onEdge = e.target === this.edge;
+    const moves = (now) => {
+      if (onEdge) { this.range.value = ((now.clientX - box.left) / this.stage.clientWidth) * 100; this.cut(); }
+      else if (e.pointerType === "mouse") this.stage.scrollBy(-now.movementX, -now.movementY);
+    };
+    const ends = () => { removeEventListener("pointermove", moves); removeEventListener("pointerup", ends); removeEventListener("pointercancel", ends); };
+    addEventListener("pointermove", moves); addEventListener("pointerup", ends); addEventListener("pointercancel", ends);
+    if (onEdge) e.preventDefault();
+  }
+}
+const layersOf = (image, result, name, generates) => ({
+  nearest: { label: "nearest", src: at(`images/${image.id}`), sharp: true },
+  lanczos: { label: "Lanczos", src: at(`images/${image.id}?width=${result.width}&height=${result.height}`) },
+  result: { label: name, src: at(`images/${result.id}`), guess: generates },
+});
+const generates = (name) => about.models.find((model) => model.name === name)?.generates ?? true;
+
+class Panel {
+  constructor(root) {
+    this.root = root;
+    this.find = (name) => root.querySelector(`[data-${name}]`);
+    this.viewer = new Viewer(this.find("viewer"));
+    const examples = about.examples.flatMap((name, n) => [n ? ", " : "", make("button", { type: "button", class: "link", onclick: () => this.example(name) }, name.replace(/\.png$/, "").replaceAll("-", " "))]);
+    this.find("examples").append(...examples, " (NASA; scikit-image)");
+    for (const place of root.querySelectorAll("[data-drop]")) {
+      const over = (on) => (e) => { e.preventDefault(); place.classList.toggle("over", on); };
+      place.addEventListener("dragover", over(true));
+      place.addEventListener("dragleave", over(false));
+      place.addEventListener("drop", (e) => { over(false)(e); this.take([...e.dataTransfer.files], place.dataset.drop); });
+    }
+    for (const input of root.querySelectorAll("[data-files]")) input.addEventListener("change", () => { this.take([...input.files], input.dataset.files); input.value = ""; });
+    document.addEventListener("paste", (e) => {
+      const files = [...(e.clipboardData?.files ?? [])];
+      if (files.length && root.offsetParent) { e.preventDefault(); this.take(files, ""); }
+    });
+    this.find("cancel").addEventListener("click", () => this.cancel());
+  }
+  say(text) { this.find("status").textContent = text; }
+  async example(name) {
+    try { this.take([new File([await (await ask(`static/${name}`)).blob()], name)], ""); } catch (error) { this.say(lost(error) ? dead : error.message); }
+  }
+}
+
+class Upscale extends Panel {
+  constructor(root) {
+    super(root);
+    this.items = [];
+    this.find("model").append(make("option", { value: "" }, "as srkit upscale chooses"), ...about.models.map((m) => make("option", { value: m.name }, `${m.name}${m.scale ? ` (x${m.scale})` : ""}: ${m.text}`)));
+    this.find("format").append(...about.formats.map((name) => make("option", { value: name }, name)));
+    for (const name of ["model", "scale", "format", "faces"]) this.find(name).addEventListener("change", () => this.refresh());
+    this.find("model").addEventListener("change", () => this.card());
+    this.find("again").addEventListener("click", () => { for (const item of this.items) if (this.stale(item)) item.state = "waiting"; this.pump(); });
+    this.find("clear").addEventListener("click", () => { this.cancel(); for (const item of [...this.items]) this.drop(item); });
+    this.find("zip").addEventListener("click", () => this.zip());
+    this.card();
+  }
+  options(item) {
+    const scale = this.find("scale").valueAsNumber;
+    const faces = this.find("faces").checked;
+    return { model: this.find("model").value, scale: Number.isFinite(scale) ? scale : null, faces, format: this.find("format").value, skip: faces ? [...item.skip] : [] };
+  }
+  stale(item) { return ["failed", "cancelled"].includes(item.state) || (item.state === "done" && item.key !== JSON.stringify(this.options(item))); }
+  async card() {
+    const name = this.find("model").value || "faces";
+    try { this.find("card").innerHTML = (await json(`card?model=${encodeURIComponent(name)}`)).html; } catch (error) { this.find("card").textContent = error.message; }
+  }
+  take(files) {
+    const fresh = files.map((file) => ({ file, state: "waiting", skip: new Set(), faces: [] }));
+    this.items.push(...fresh);
+    if (!this.shown && fresh.length) this.shown = fresh[0];
+    this.pump();
+  }
+  cancel() { for (const item of this.items) if (item.state === "waiting") item.state = "cancelled"; this.abort?.abort(); this.refresh(); }
+  drop(item) {
+    if (item.state === "busy") this.abort?.abort();
+    for (const stored of [item.image, item.result]) if (stored) ask(`images/${stored.id}`, { method: "DELETE" }).catch(() => {});
+    this.items.splice(this.items.indexOf(item), 1);
+    if (this.shown === item) { this.shown = this.items[0]; this.show(); }
+    item.row?.remove();
+    this.refresh();
+  }
+  async pump() {
+    this.refresh();
+    if (this.running) return;
+    this.running = true;
+    for (let item; (item = this.items.find((each) => each.state === "waiting"));) await this.work(item);
+    this.running = false;
+    this.refresh();
+  }
+  async work(item) {
+    item.state = "busy";
+    item.progress = item.before = null;
+    this.abort = new AbortController();
+    const options = this.options(item), { signal } = this.abort;
+    this.refresh();
+    try {
+      item.image ??= await upload(item.file, signal);
+      const done = await upscale(item.image.id, options, signal, (event) => {
+        if ("waiting" in event) item.before = event.waiting;
+        if ("progress" in event) { item.before = null; item.progress = event.progress; }
+        this.refresh(item);
+      });
+      const old = item.result;
+      Object.assign(item, { state: "done", key: JSON.stringify(options), result: done.result, notes: done.notes, faces: done.faces, model: options.model });
+      if (old) ask(`images/${old.id}`, { method: "DELETE" }).catch(() => {});
+      if (!this.items.includes(item)) this.drop(item); // it was removed meanwhile
+      if (this.shown === item) this.show();
+    } catch (error) {
+      if (error.name === "AbortError") item.state = "cancelled";
+      else if (lost(error)) { item.state = "waiting"; await this.revive(); }
+      else if (error.status === 404 && item.image) { item.image = null; item.state = "waiting"; }
+      else if (error.status === 503) { item.state = "waiting"; this.say(error.message); await pause(2); }
+      else { item.state = "failed"; item.error = error.message; }
+    }
+    this.refresh();
+  }
+  // Wait for a server; what a killed one had is sent again.
+  async revive() {
+    for (; ;) {
+      try { await look(); return; } catch { this.say(dead); await pause(1); }
+    }
+  }
+  forget() { for (const item of this.items) { item.image = item.result = null; if (item.state === "done") item.state = "waiting"; } this.pump(); }
+  async zip() {
+    this.say("Packing…");
+    try { download(await json("zip", post({ ids: this.items.filter((i) => i.result).map((i) => i.result.id) }))); this.say(""); } catch (error) { this.say(lost(error) ? dead : error.message); }
+  }
+  show() {
+    const item = this.shown;
+    if (!item?.result) { this.viewer.hide(); return; }
+    const { width: w, height: h } = item.image;
+    const faces = item.faces.map((f, n) => ({ ...f, box: f.box.map((v, i) => (100 * Math.min(i % 2 ? h : w, Math.max(0, v))) / (i % 2 ? h : w)), on: f.restored, can: f.restored || item.skip.has(n) }));
+    const name = `result of ${item.model || "srkit"}`;
+    this.viewer.show([item.result.width, item.result.height], layersOf(item.image, item.result, name, item.faces.length > 0 || generates(item.model || "faces")), "lanczos", "result", faces,
+      (n) => { item.skip.has(n) ? item.skip.delete(n) : item.skip.add(n); if (item.state !== "busy") item.state = "waiting"; this.pump(); });
+  }
+  refresh(only = null) {
+    for (const item of only ? [only] : this.items) this.row(item);
+    if (only) return;
+    const count = (state) => this.items.filter((item) => item.state === state).length;
+    const left = count("waiting") + count("busy"), done = count("done"), failed = count("failed");
+    this.find("again").disabled = !this.items.some((item) => this.stale(item));
+    this.find("again").classList.toggle("primary", !this.find("again").disabled);
+    this.find("cancel").disabled = !left;
+    this.find("zip").disabled = !this.items.some((item) => item.result);
+    this.find("clear").disabled = !this.items.length;
+    if (this.items.length) this.say(`${done} of ${this.items.length} done${failed ? `, ${failed} failed` : ""}${left ? "…" : "."}`);
+    else this.say("");
+  }
+  row(item) {
+    item.row ??= this.find("items").appendChild(make("li"));
+    item.row.classList.toggle("shown", item === this.shown);
+    const key = [item.state, item.before, item.progress, item.error, item.result?.id, item.image?.id].join();
+    if (item.drawn === key) return;
+    item.drawn = key;
+    const said = { waiting: "waits", cancelled: "cancelled", failed: item.error, done: "" }[item.state];
+    const inside = [make("button", { type: "button", class: "link name", onclick: () => { this.shown = item; this.show(); this.refresh(); } }, item.file.name)];
+    if (item.image) inside.unshift(make("img", { src: at(`images/${item.image.id}`), alt: "", loading: "lazy" }));
+    if (item.state === "busy") {
+      const bar = make("progress", { "aria-label": `Progress of ${item.file.name}`, max: 1 });
+      if (item.progress !== null) bar.value = item.progress;
+      inside.push(item.before ? `${item.before} before it` : bar);
+    } else if (said) inside.push(make("span", { class: item.state === "failed" ? "error" : "" }, said));
+    if (item.state === "done") {
+      const { result, image } = item;
+      inside.push(`${image.width}×${image.height} → ${result.width}×${result.height}`, make("a", { href: at(`images/${result.id}/file`), download: result.name }, `Download ${result.name} (${bytes(result.bytes)})`));
+      if (item.notes.length) inside.push(make("span", { class: "small" }, item.notes.join("; ")));
+    }
+    inside.push(make("button", { type: "button", "aria-label": `Remove ${item.file.name}`, onclick: () => this.drop(item) }, "✕"));
+    item.row.replaceChildren(...inside);
+  }
+}
+
+class Compare extends Panel {
+  constructor(root) {
+    super(root);
+    this.files = {};
+    this.find("models").append(...about.models.map((m) => {
+      const box = make("input", { type: "checkbox", value: m.name });
+      box.checked = ["faces", "lanczos", "bicubic"].includes(m.name);
+      return make("label", { class: "check", title: m.text }, box, ` ${m.name}${m.scale ? ` (x${m.scale})` : ""}`);
+    }));
+    this.find("run").addEventListener("click", () => this.run());
+  }
+  take([file], which) {
+    if (!file) return;
+    this.files[which || "image"] = file;
+    this.root.querySelector(`[data-name=${which || "image"}]`).textContent = file.name;
+    this.find("run").disabled = !this.files.image;
+  }
+  cancel() { this.abort?.abort(); }
+  forget() { /* each run sends its files anew */ }
+  async run() {
+    const models = [...this.find("models").querySelectorAll("input:checked")].map((box) => box.value), scale = this.find("scale").valueAsNumber;
+    if (!models.length) { this.say("Choose a model."); return; }
+    this.abort = new AbortController();
+    const { signal } = this.abort, body = this.find("table").tBodies[0], notes = new Set(), layers = {};
+    for (const name of ["run", "cancel"]) this.find(name).disabled = name === "run";
+    body.replaceChildren();
+    this.find("table").hidden = false;
+    try {
+      const image = await upload(this.files.image, signal), reference = this.files.reference && await upload(this.files.reference, signal);
+      let size;
+      for (const name of models) {
+        this.say(`${name}…`);
+        const row = body.appendChild(make("tr", {}, make("th", { scope: "row" }, name)));
+        try {
+          const { result, seconds } = await upscale(image.id, { model: name, scale: Number.isFinite(scale) ? scale : null }, signal, (event) => { if (event.progress) this.say(`${name}: ${Math.round(100 * event.progress)}%`); });
+          row.append(...[`${result.width}×${result.height}`, seconds.toFixed(2)].map((text) => make("td", {}, text)));
+          size ??= [result.width, result.height];
+          const own = layersOf(image, result, name, generates(name));
+          Object.assign(layers, { nearest: own.nearest, lanczos: layers.lanczos ?? own.lanczos, [`model ${name}`]: own.result });
+          let scores = {};
+          if (reference) try { scores = await json("measure", { ...post({ result: result.id, reference: reference.id }), signal }); } catch (error) { if (lost(error) || error.name === "AbortError") throw error; scores = { note: error.message }; }
+          if (scores.note) notes.add(scores.note);
+          row.append(...[scores.psnr?.toFixed(2), scores.ssim?.toFixed(4), scores.identity?.toFixed(3)].map((text) => make("td", {}, text ?? "–")), make("td", {}, make("a", { href: at(`images/${result.id}/file`), download: result.name }, "Download")));
+        } catch (error) {
+          if (lost(error) || error.name === "AbortError") throw error;
+          row.append(make("td", { colspan: 6, class: "error" }, error.message));
+        }
+      }
+      if (reference) layers.reference = { label: "reference", src: at(`images/${reference.id}`) };
+      const shown = Object.keys(layers).filter((key) => key.startsWith("model "));
+      if (size) this.viewer.show(size, layers, shown.length > 1 ? shown[1] : "lanczos", shown[0]);
+      this.say("Done.");
+    } catch (error) { this.say(error.name === "AbortError" ? "Cancelled." : lost(error) ? dead : error.message); }
+    this.find("notes").textContent = [...notes].join("; ");
+    for (const name of ["run", "cancel"]) this.find(name).disabled = name !== "run";
+  }
+}
+
+// The curves of a run, which the server sends as records of its log.
+function charts(place) {
+  const curves = {};
+  const add = (title, name, step, value) => { if (Number.isFinite(value)) ((curves[title] ??= {})[name] ??= []).push([step, value]); };
+  for (const { step, losses, validation, images_per_second: speed, learning_rate: rate } of JSON.parse(place.dataset.log)) {
+    for (const [name, value] of Object.entries(losses ?? {})) add(`Loss: ${name}`, name, step, value);
+    for (const [name, value] of Object.entries(validation ?? {})) add(`Validation: ${name.replace("bicubic_", "").toUpperCase()}`, name.startsWith("bicubic_") ? "bicubic" : "SR", step, value);
+    add("Images/s", "now", step, speed);
+    add("Learning rate", "now", step, rate);
+  }
+  const svg = (tag, attributes) => { const e = document.createElementNS("http://www.w3.org/2000/svg", tag); for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v); return e; };
+  place.replaceChildren(...Object.entries(curves).map(([title, lines]) => {
+    const every = Object.values(lines).flat(), last = Math.max(...every.map((p) => p[0])) || 1;
+    const low = Math.min(...every.map((p) => p[1])), high = Math.max(...every.map((p) => p[1]));
+    const drawing = svg("svg", { viewBox: "-4 -4 328 158", "aria-hidden": "true" });
+    Object.values(lines).forEach((points, n) => drawing.append(svg("polyline", { class: `c${n % 2}`, points: points.map(([x, y]) => `${(320 * x) / last},${(150 * (high - y)) / (high - low || 1)}`).join(" ") })));
+    const now = Object.entries(lines).map(([name, points]) => `${name} ${+points.at(-1)[1].toPrecision(4)}`).join(", ");
+    return make("figure", {}, drawing, make("figcaption", {}, make("b", {}, title), ` ${now} (${+low.toPrecision(3)} to ${+high.toPrecision(3)})`));
+  }));
+  place.removeAttribute("data-log");
+}
+
+const panels = [];
+// See whether the server is still the one that has our images.
+async function look() {
+  const now = await json("about?brief=true");
+  if (start && now.start !== start) { start = now.start; for (const panel of panels) panel.forget(); }
+  start = now.start;
+}
+function begin() {
+  document.querySelectorAll("[data-log]").forEach(charts);
+  for (const root of document.querySelectorAll("[data-srkit]:not([data-begun])")) {
+    root.dataset.begun = "1";
+    panels.push(new { upscale: Upscale, compare: Compare }[root.dataset.srkit](root));
+  }
+}
+about = await json("about");
+start = about.start;
+new MutationObserver(begin).observe(document.body, { childList: true, subtree: true });
+begin();
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (e) => e.preventDefault()); // a missed drop doesn't leave the page
+setInterval(() => look().catch(() => {}), 4000);
