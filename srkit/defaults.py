@@ -20,9 +20,10 @@ EMBEDDER = "facenet"
 READER_OF_ONNX = "onnx"
 # Commands in the order in which one needs them, by their group in `srkit --help`.
 COMMANDS = {
-    "compare": "Measure",
-    **dict.fromkeys(("list", "info", "models", "plugins", "doctor"), "Inspect"),
-    **dict.fromkeys(("prepare", "degrade", "export", "demo"), "More"),
+    **dict.fromkeys(("demo", "upscale", "ui", "upscale-dataset"), "Upscale"),
+    **dict.fromkeys(("prepare", "degrade", "train", "export"), "Train"),
+    **dict.fromkeys(("bench", "compare", "reproduce"), "Measure"),
+    **dict.fromkeys(("list", "models", "info", "plugins", "doctor"), "Look up"),
 }
 CPU_ENGINE = "onnxruntime"
 BF16_ENGINE = "openvino"  # on CPUs that have bfloat16 in hardware

@@ -9,10 +9,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from srkit.errors import escaped
 
 EVERY = 30.0  # seconds between lines where there is neither a terminal nor a notebook
+WIDTH = 54  # characters of a bar, counts and time left, without what is said beside them
 REFRESH = 0.5  # seconds between changes in a notebook
 
 
@@ -27,12 +29,13 @@ class Bars:
     def __init__(self, console: Console | None = None, *, lines: bool = False) -> None:
         self.console, self.lines = console or Console(stderr=True), lines
         self.notebook = self.console.is_jupyter
+        rest = Column(no_wrap=True, overflow="ellipsis", max_width=self.console.width - WIDTH)
         self.bars = Progress(
-            TextColumn("[bold]{task.description}", markup=False),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[now]}", markup=False),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[now]}", markup=False, table_column=rest),
             console=self.console,
             disable=self.notebook or not self.console.is_terminal,
             transient=True,

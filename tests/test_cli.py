@@ -23,7 +23,7 @@ import typer
 from PIL import Image
 
 import srkit
-from srkit import InputError, Recipe, errors, plugins, registry
+from srkit import InputError, Recipe, defaults, errors, plugins, registry
 from srkit.batch.jobs import FOLDER, Job, plan
 from srkit.cli import main
 from srkit.cli.verbs import VERBS
@@ -144,8 +144,12 @@ def test_a_missing_argument_shows_the_usage_of_the_help(cli: Cli) -> None:
 def test_the_help_lists_the_verbs_in_the_order_one_needs_them(cli: Cli) -> None:
     _, out, _ = cli("--help")
     words = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
-    assert [word for word in words if word in [verb.name for verb in VERBS]] == words[: len(VERBS)]
-    assert words[:4] == ["train", "upscale", "bench", "compare"]
+    listed = [word for word in defaults.COMMANDS if word in words]
+    assert listed == words[: len(listed)]
+    assert {*FUNCTIONS, "plugins", "reproduce"} == {*listed}
+    assert words[len(listed) :][:2] == ["--plugin", "--version"]
+    assert max(map(len, out.splitlines())) <= 80
+    assert not re.search(r"^ {5}", out, re.MULTILINE)  # a line a command
 
 
 FUNCTIONS = {
@@ -166,6 +170,11 @@ def test_help_fits_80_columns_and_its_examples_parse(
     status, out, err = cli(name, "--help")
     assert (status, err) == (0, "")
     assert max(map(len, out.splitlines())) <= 80
+    titles_and_texts = re.split(r"^([A-Z][a-z ]+):\n", out, flags=re.MULTILINE)[1:]
+    sections = dict(zip(titles_and_texts[::2], titles_and_texts[1::2], strict=True))
+    assert "--help" in sections["Options"]
+    sections.pop("Arguments", None)
+    assert not re.search(r"^ {5}", "".join(sections.values()), re.MULTILINE)  # a line an option
     app = typer.Typer()
     app.command()(FUNCTIONS[name])
     command: Any = typer.main.get_command(app)
@@ -174,6 +183,21 @@ def test_help_fits_80_columns_and_its_examples_parse(
     for _, verb, *words in examples:
         if verb == name:
             command.make_context(verb, words[: words.index(">")] if ">" in words else words)
+
+
+@pytest.mark.parametrize("name", ["plugins check", "plugins new", "reproduce paper"])
+def test_a_command_of_a_group_has_examples_too(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, err = cli(*name.split(), "-h")
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    examples = out.partition("Examples:\n")[2].split("\n")[:2]
+    assert all(line.startswith(f"  srkit {name}") for line in examples)
+    group = name.split()[0]
+    _, out, _ = cli(group, "--help")
+    assert out.startswith(f"Usage: srkit {group} {'[COMMAND]' if group == 'plugins' else 'COMMAND'}")
 
 
 # --- what there is ------------------------------------------------------------------------------
@@ -880,11 +904,42 @@ def test_a_run_begins_with_a_forecast_that_changes_nothing(
     assert status == 0, err
     lines = [line for line in err.splitlines() if not line.startswith("decoded")]
     assert re.match(r"about \d+ (s|min) and \d+\.\d GiB for 20 steps; \d+ photos", lines[0])
-    assert "--set steps=2 or --set generator.width=2; --plan shows the cost" in err
+    assert "--set steps=2 or --set generator.width=2; --plan shows the cost of each" in err
     recipe = Recipe.from_file(Path("forecast") / run_folder.RECIPE)
     srkit.train(recipe, data=tmp_path / "photos", out="plain", device="cpu")  # silent here
     plain, forecast = (Path(run) / checkpoint.MODEL for run in ("plain", "forecast"))
     assert plain.read_bytes() == forecast.read_bytes()
+
+
+def test_a_forecast_of_a_slow_network_takes_a_part_of_a_batch(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srkit.training import cost, parts
+
+    forward, seen, steps = parts.Parts.sr, [], []
+
+    def slow(self: parts.Parts, lr: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and not steps:
+            seen.append(len(lr))
+            time.sleep(0.2 * len(lr))  # so that a batch of 32 would take 6.4 seconds
+        return forward(self, lr)
+
+    def forecast(*arguments: Any) -> dict[str, float]:
+        seen.clear()
+        steps.append(made := cost_forecast(*arguments))
+        return made
+
+    cost_forecast = cost.forecast
+    monkeypatch.setattr(parts.Parts, "sr", slow)
+    monkeypatch.setattr(cost, "forecast", forecast)
+    for number in range(6):
+        save_image(tmp_path / "photos" / f"{number}.png", colour=40 * number)
+    start = ("train", "faces-tiny", "--data", tmp_path / "photos", "--set", "generator.width=4")
+    status, _, err = cli(*start, "--steps", 20, "--batch-size", 32, "--set", "generator.blocks=1")
+    assert status == 0, err
+    assert seen == [2, 4]
+    assert 20 * 6.4 <= steps[0]["seconds"] < 20 * 20
+    assert 0.1 < steps[0]["memory"] / 2**30 < 16
 
 
 def test_messages_name_options_as_they_are_given() -> None:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -1131,7 +1132,8 @@ def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch: pytest.Monkey
     with display.Display(Console(file=output, width=200), lines=True) as shown:
         shown.record({"decoded": 4, "of": 9})
         shown.record({"start": 100, "steps": 2000, **start})
-        losses = {"losses": {"l1": 0.03}, "images_per_second": 77.0, "broken": ["a\nb"]}
+        terms = {"losses": {"loss": 0.5, "l1": 0.03, "psnr": -20.0, "d_real": 0.9}}
+        losses = {**terms, "images_per_second": 77.0, "broken": ["a\nb"]}
         shown.record({"step": 150, **losses})
     decoded, first, zero, second, third = output.getvalue().splitlines()
     assert zero.startswith("step 100 of 2,000")
@@ -1140,8 +1142,24 @@ def test_without_a_terminal_a_line_says_how_far_it_is(monkeypatch: pytest.Monkey
     assert "on cpu in bf16; " in first
     assert "writing to runs/mine" in first
     assert third == "left out a\\nb"
-    assert second.startswith("step 150 of 2,000  l1 0.03 77 images/s  ")
+    assert second.startswith("step 150 of 2,000  loss 0.5, 77 images/s, l1 0.03, psnr -20  ")
     assert second.endswith(" left")
+
+
+def test_a_bar_in_a_terminal_is_one_line_without_markup() -> None:
+    output = io.StringIO()
+    console = Console(file=output, width=80, force_terminal=True, color_system="standard")
+    with progress.Bars(console) as bars:
+        bars("decoded", 400, 400)
+        bars("step", 30000, 41410, "loss 1.2345, 77 images/s, " + "pixel 0.03, " * 9)
+        bars.bars.refresh()
+    text = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", output.getvalue())
+    (line,) = {line for line in re.split(r"[\r\n]", text) if "30000/41410" in line}
+    assert len(line) <= 80
+    assert line.startswith("step ")
+    assert "-:--:-- loss 1.2345, 77 images/s" in line
+    assert "[" not in text
+    assert "\x1b[1m" in output.getvalue()  # bold
 
 
 def test_a_flat_image_leaves_the_mean_of_a_validation_finite() -> None:

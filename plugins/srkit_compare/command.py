@@ -19,7 +19,7 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B.json", help="The report to compare with A.")],
     json: Annotated[Path | None, typer.Option(help="JSON file of the comparison.")] = None,
 ) -> None:
-    """Compare two reports image by image; refuse different protocols.
+    """Compare two reports of `srkit bench`, image by image.
 
     Examples:
         srkit compare before.json after.json

@@ -56,9 +56,7 @@ def degrade(
         bool, typer.Option("--compare", help="Add the original, at the same size.")
     ] = False,
 ) -> None:
-    """Degrade images as in training.
-
-    So one sees what a network is asked to undo.
+    """Degrade images as in training, to see what a network learns to undo.
 
     Examples:
         srkit degrade photo.jpg lr.png

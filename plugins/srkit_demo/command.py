@@ -17,9 +17,9 @@ def demo(
         bool, typer.Option("--train", help="Also train and measure a small model.")
     ] = False,
 ) -> None:
-    """Super-resolve an astronaut's face from 16x16.
+    """Upscale an astronaut's face from 16x16 pixels, to try srkit.
 
-    Writes LR, bicubic, the result and HR, side by side, into srkit-demo.png.
+    The image srkit-demo.png shows LR, bicubic, the result and HR side by side.
 
     Examples:
         srkit demo

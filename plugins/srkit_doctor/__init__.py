@@ -25,7 +25,7 @@ class Finding(NamedTuple):
 
 
 def doctor() -> None:
-    """Show what this machine has for srkit, and what to do about what it lacks.
+    """Check this machine, and say what to do about what it lacks.
 
     Nothing is downloaded or changed. The exit status is 1 where something is broken.
 

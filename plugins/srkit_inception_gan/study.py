@@ -63,7 +63,12 @@ def paper(
     out: Annotated[Path, typer.Option(help="Folder of runs and results.")] = Path("runs/paper"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
-    """Train the scenarios of Indradi et al. and lay the paper's tables beside the results."""
+    """Train the paper's four scenarios and compare with its tables.
+
+    Examples:
+        srkit reproduce paper --time-budget 4h --seeds 2
+        srkit reproduce paper --scenario 1 --scenario 4 --steps 3000
+    """
     chosen = sorted(set(scenario or SCENARIOS))
     if steps and time_budget:
         raise srkit.InputError("--steps and --time-budget exclude each other")

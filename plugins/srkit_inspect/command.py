@@ -28,7 +28,7 @@ def list_parts(
         bool, typer.Option("--long", "-l", help="Also options, defaults and what it is.")
     ] = False,
 ) -> None:
-    """List what is available, and who provides it.
+    """List recipes, models, metrics and all other parts.
 
     Examples:
         srkit list recipes
@@ -96,7 +96,7 @@ def info(
         bool, typer.Option("--schema", help="Print the JSON Schema of recipes instead.")
     ] = False,
 ) -> None:
-    """Show all that is known of a name or a model.
+    """Show all that is known of a part or a model.
 
     Owner, options and documentation; of a model, what it costs and where it comes from.
 

@@ -17,7 +17,9 @@ from srkit.hookspecs import kinds
 COMMANDS = "commands"
 HEADINGS = ("distribution", "version", "entry point", "target", "seconds", "state", "provides")
 
-app = typer.Typer(help="List the plugins, check one, begin one.", add_completion=False)
+app = typer.Typer(
+    add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -144,7 +146,7 @@ def new(
         ),
     ] = "generator",
 ) -> None:
-    """Begin a plugin: a folder that installs with pip, has a test and passes it.
+    """Begin a plugin: a folder with a part, a test and its packaging.
 
     Examples:
         srkit plugins new srkit-mine

@@ -45,7 +45,7 @@ def upscale_dataset(
     precision: Annotated[str, Option(help="auto, fp32, bf16, fp16.")] = "auto",
     engine: Annotated[str, Option(help="auto, onnxruntime, openvino, torch.")] = "auto",
 ) -> None:
-    """Upscale a data set of images on many machines, by Ray.
+    """Upscale a data set on many machines, by Ray.
 
     The same command goes on after an interruption.
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import srkit
-from srkit import plugins
+from srkit import defaults, plugins
 from srkit.cli import help  # noqa: A004
 from srkit.cli.lines import show_error
 from srkit.cli.verbs import VERBS, Verb
@@ -38,7 +38,7 @@ def _version(show: bool) -> None:
 
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -52,7 +52,7 @@ def build_app(called: str | None = None) -> typer.Typer:
     """
     app = typer.Typer(
         cls=help.Group,
-        help="Face super-resolution with parts from plugins and numbers that can be repeated.",
+        help="Upscale small or bad photos of faces; train and measure the networks that do so.",
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -66,7 +66,7 @@ def build_app(called: str | None = None) -> typer.Typer:
             cls=help.Command,
             help=None if loaded else verb.summary,
             epilog="\n".join(verb.examples),
-            rich_help_panel=verb.group,
+            rich_help_panel=defaults.COMMANDS[verb.name],
         )(_load(verb) if loaded else _root)
     names = [verb.name for verb in VERBS]
     if called not in names:

@@ -26,8 +26,8 @@ MODELS = f"Models' names, checkpoint files, runs. [{defaults.MODEL}]"
 DATA = "A folder of photos, or celeba. [celeba, unless --verify]"
 METRIC = "Further metric: lpips, dists, fid, kid; repeatable."
 AUDIT = "Show how the decibels move with what is compared."
-VERIFY_DATA = "Folder or file of the face set. [its name under SRKIT_DATA]"
-WEIGHTS = "Weights of the embedder. [SRKIT_FACENET_WEIGHTS, vggface2]"
+VERIFY_DATA = "Its folder or file. [its name under SRKIT_DATA]"
+WEIGHTS = "Its weights. [SRKIT_FACENET_WEIGHTS, vggface2]"
 PAIRS = "Genuine pairs sampled. [1000; none of imm]"
 WRITE_LR = "Only write the LR images, for another program."
 RESULTS = "Score another program's results; repeatable."
@@ -46,14 +46,14 @@ def bench(
     limit: Annotated[int | None, quality(min=1, help="Use only the first N images.")] = None,
     verify: Annotated[str | None, identity(help="A face set: imm, lfw, folders or csv.")] = None,
     verify_data: Annotated[str | None, identity(help=VERIFY_DATA)] = None,
-    embedder: Annotated[str, identity(help="Registered embedder.")] = defaults.EMBEDDER,
+    embedder: Annotated[str, identity(help="What compares faces: facenet or dlib.")] = defaults.EMBEDDER,
     embedder_weights: Annotated[Path | None, identity(help=WEIGHTS)] = None,
     align: Annotated[str, identity(help="Find faces on hr, or anew on each sr.")] = "hr",
     people: Annotated[
         int | None, identity(min=0, help="People sampled for the distances. [5]")
     ] = None,
     pairs: Annotated[int | None, identity(min=0, help=PAIRS)] = None,
-    lr_sizes: Annotated[str, identity(help="Face sizes of the curve, LR.")] = "8,12,16,24",
+    lr_sizes: Annotated[str, identity(help="LR sizes of faces, for the curve.")] = "8,12,16,24",
     report: Annotated[
         Path | None, output(metavar="DIR", help="Write a page, charts, JSON and CSV.")
     ] = None,

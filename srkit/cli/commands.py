@@ -14,7 +14,6 @@ from typer.models import DefaultPlaceholder
 
 from srkit import defaults, plugins
 from srkit.cli import help  # noqa: A004
-from srkit.cli.verbs import MORE
 from srkit.errors import NameClashError, PluginError
 
 
@@ -40,9 +39,7 @@ def add(
             plugins.report(plugin, f"command '{entry_point.name}' is srkit's own")
             continue
         providers_by_name.setdefault(entry_point.name, []).append((entry_point, plugin))
-    order = {name: place for place, name in enumerate(defaults.COMMANDS)}
-    names = sorted(providers_by_name, key=lambda name: order.get(name, len(order)))
-    for name in names if called not in names else [called]:
+    for name in [called] if called in providers_by_name else providers_by_name:
         providers = providers_by_name[name]
         entry_point, plugin = providers[0]
         if completing and name == called:
@@ -57,7 +54,7 @@ def add(
         app.command(
             name,
             help=_summary(entry_point) or f"A command of {owners}.",
-            rich_help_panel=defaults.COMMANDS.get(name, MORE)
+            rich_help_panel=defaults.COMMANDS.get(name, "More")
             if plugin.built_in
             else "Commands of other plugins",
             add_help_option=False,

@@ -10,7 +10,10 @@ from typing import Any, get_args, get_type_hints
 
 import typer.core
 
+from srkit import defaults
+
 GROUPS = "Commands"
+PLUGIN = ("--plugin FILE.py", "Load a plugin from a file, too; in any command.")
 
 
 def names(kind: str) -> Callable[[], list[str]]:
@@ -44,8 +47,7 @@ class Command(typer.core.TyperCommand):
         usage = " ".join([ctx.command_path, *self.collect_usage_pieces(ctx)])
         formatter.write(f"Usage: {usage}\n\n")
         text, _, examples = (self.help or "").partition("\n\nExamples:\n")
-        for paragraph in text.split("\n\n"):
-            formatter.write(textwrap.fill(" ".join(paragraph.split()), _width()) + "\n\n")
+        formatter.write(_paragraphs(text))
         rows = [(_argument(each), _text(each)) for each in arguments]
         formatter.write(_section("Arguments", rows))
         options: dict[str, list[tuple[str, str]]] = {}
@@ -63,24 +65,40 @@ class Command(typer.core.TyperCommand):
 
 
 class Group(typer.core.TyperGroup):
-    """The root, with its commands by group."""
+    """The root, with its commands by group, in the order in which one needs them."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write usage, what srkit is, and a line a command."""
-        formatter.write(f"Usage: {ctx.command_path} COMMAND [OPTIONS]\n\n{self.help}\n\n")
+        command = "[COMMAND]" if self.invoke_without_command else "COMMAND"
+        formatter.write(f"Usage: {ctx.command_path} {command} [OPTIONS]\n\n")
+        formatter.write(_paragraphs(self.help or ""))
         groups: dict[str, list[tuple[str, str]]] = {}
-        for name, command in self.commands.items():
-            group = getattr(command, "rich_help_panel", None) or GROUPS
-            groups.setdefault(group, []).append((name, (command.help or "").partition("\n")[0]))
+        for name in sorted(self.commands, key=place):
+            group = getattr(self.commands[name], "rich_help_panel", None) or GROUPS
+            text = (self.commands[name].help or "").partition("\n")[0]
+            groups.setdefault(group, []).append((name, text))
         for group, rows in groups.items():
             formatter.write(_section(group, rows))
-        formatter.write(f"'{ctx.command_path} COMMAND --help' shows a command's options.\n")
         if ctx.parent is None:
-            formatter.write("Any command: --plugin FILE.py also loads a plugin from a file.\n")
+            options = [o for o in self.get_params(ctx) if o.name != "show_completion"]
+            rows = [(_option(each, None), each.help or "") for each in options]
+            formatter.write(_section("Options", [PLUGIN, *rows]))
+        formatter.write(f"'{ctx.command_path} COMMAND --help' shows a command's options.\n")
+
+
+def place(name: str) -> int:
+    """Return where a command stands; those that aren't srkit's own come last."""
+    names = list(defaults.COMMANDS)
+    return names.index(name) if name in names else len(names)
 
 
 def _width() -> int:
     return min(shutil.get_terminal_size().columns, 110)
+
+
+def _paragraphs(text: str) -> str:
+    filled = (textwrap.fill(" ".join(each.split()), _width()) for each in text.split("\n\n"))
+    return "".join(f"{each}\n\n" for each in filled)
 
 
 def _section(title: str, rows: list[tuple[str, str]]) -> str:

@@ -20,7 +20,7 @@ from srkit.errors import InputError, OptionError
 
 INPUTS = "Images, folders, patterns like 'in/**/*.jpg'; - is a pipe."
 MODEL = f"A name, a file, a run, or hf://OWNER/NAME. [{defaults.MODEL}]"
-CONSISTENT = "Back-project, so that the downscaled result equals the input."
+CONSISTENT = "Back-project: the downscaled result equals the input."
 ENSEMBLE = "Average over the model's symmetries, such as mirroring."
 FORCE = "Write over files beside the inputs; --out always does."
 FORMAT = Option("--format", help="Format of results: png, jpg, webp... [the input's]")
@@ -71,7 +71,7 @@ def upscale(
     precision: Annotated[str, Option(help="auto, fp32, bf16, fp16.")] = "auto",
     engine: Annotated[str, Option(help="auto, onnxruntime, openvino, torch.")] = "auto",
 ) -> None:
-    """Upscale images. Alpha, 16 bits, profile, EXIF and resolution stay; turned upright."""
+    """Upscale images; colours, transparency, 16 bits and metadata are kept."""
     from srkit.batch.jobs import Shard, plan
     from srkit.batch.run import run
     from srkit.batch.work import Work

@@ -1,10 +1,8 @@
-"""The verbs in the order one needs them; a verb's module is imported when it is called."""
+"""The verbs of the core; a verb's module is imported when it is called."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
-
-USE, MEASURE, MORE = "Train and use", "Measure", "More"
 
 
 class Verb(NamedTuple):
@@ -12,7 +10,6 @@ class Verb(NamedTuple):
 
     name: str
     target: str  # module:function in srkit.cli
-    group: str
     summary: str
     examples: tuple[str, str]
 
@@ -21,22 +18,19 @@ VERBS = (
     Verb(
         "train",
         "train:train",
-        USE,
-        "Train a recipe.",
+        "Train a network by a recipe.",
         ("srkit train faces-tiny --data samples", "srkit train faces --data photos/ --steps 20000"),
     ),
     Verb(
         "upscale",
         "upscale:upscale",
-        USE,
-        "Upscale image files.",
+        "Upscale image files, or restore the faces in photos.",
         ("srkit upscale photo.jpg", "srkit upscale album/ --out large/ --faces"),
     ),
     Verb(
         "bench",
         "bench:bench",
-        MEASURE,
-        "Measure models: image quality, and whether faces stay the same person's.",
+        "Measure models: image quality, and how well identity is kept.",
         (
             "srkit bench faces --data photos/",
             "srkit bench faces --verify imm --verify-data imm/ --report report/",

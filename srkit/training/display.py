@@ -60,13 +60,15 @@ def _introduction(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _now(record: Mapping[str, Any]) -> str:
-    """Return losses and speed in a few words."""
-    losses = record.get("losses", {})
-    shown = [n for n in losses if not n.startswith("d_") or n == "d_accuracy"]
-    words = [f"{name} {losses[name]:.4g}" for name in shown]
+    """Return losses and speed in a few words, first what a narrow terminal has room for."""
+    losses = dict(record.get("losses", {}))
+    words = [f"loss {losses.pop('loss'):.4g}"] if "loss" in losses else []
     if "images_per_second" in record:
         words.append(f"{record['images_per_second']:.0f} images/s")
-    return " ".join(words)
+    terms = [n for n in losses if not n.startswith("d_") or n == "d_accuracy"]
+    if len(terms) > 1:
+        words += [f"{name} {losses[name]:.4g}" for name in terms]
+    return ", ".join(words)
 
 
 def _lines(record: Mapping[str, Any]) -> Iterator[str]:
