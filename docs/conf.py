@@ -25,12 +25,12 @@ html_title = f"srkit {release}"
 
 
 def setup(app):
-    """Fill the page of parts when it is read: it is all docstrings."""
+    """Fill the pages of commands and parts when they are read."""
 
     def fill(app, page, source):
-        if page == "parts":
-            import generate
+        import generate
 
-            source[0] += f"\n{generate.parts()}"
+        if page in generate.FILLED:
+            source[0] += f"\n{generate.FILLED[page]()}"
 
     app.connect("source-read", fill)

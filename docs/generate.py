@@ -25,6 +25,7 @@ from srkit_inspect.schema import section
 
 from srkit import plugins, recipe, registry
 from srkit.cli import build_app, main
+from srkit.cli.help import place
 from srkit.evaluation.protocol import Protocol
 from srkit.hookspecs import kinds
 from srkit.imaging import carried
@@ -53,14 +54,21 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def carried_table() -> str:
     """Return what becomes of what files carry, by `srkit.imaging.carried`."""
-    names = {"WEBP": "WebP"}
-    rows = []
+    names, most = {"WEBP": "WebP"}, "PNG JPEG TIFF WEBP AVIF HEIF".split()
+    rows, noted = [], []
     for item in carried.ITEMS:
         sources = item.sources.split()
         outcomes = [item.outcome(sources[0], target) for target in carried.TARGETS]
         shown = [outcome.removeprefix("dropped with a ") for outcome in outcomes]
-        rows.append((item.name, ", ".join(names.get(each, each) for each in sources), *shown))
-    return table(("", "in", *(names.get(each, each) for each in carried.TARGETS)), rows)
+        every = ["most"] if {*most} <= {*sources} else [each for each in sources if each in most]
+        found = [*every, *(each for each in sources if each not in most)]
+        where = ", ".join(names.get(each, each) for each in found)
+        if {*shown} == {"note"}:
+            noted.append(f"{item.name} in {where}")
+        else:
+            rows.append((item.name, where, *shown))
+    headings = ("", "in", *(names.get(each, each) for each in carried.TARGETS))
+    return f"{table(headings, rows)}\nAlways a *note*: {'; '.join(noted)}.\n"
 
 
 def attributes(documented: type) -> dict[str, str]:
@@ -89,20 +97,21 @@ def commands() -> dict[str, Any]:
     return by_name
 
 
+def help_text(name: str) -> str:
+    """Return what ``--help`` prints for a command, ``""`` for srkit itself."""
+    os.environ["COLUMNS"] = "80"
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        main([*name.split(), "--help"])
+    text = "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
+    return f"```text\n{text}\n```\n"
+
+
 def help_texts() -> str:
     """Return what ``--help`` prints for each command, under a heading of its own."""
-    os.environ["COLUMNS"] = "80"
-    names = list(commands())
-    parts = []
-    for name in names:
-        if any(other.startswith(f"{name} ") for other in names):
-            continue  # a group: its commands follow
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            main([*name.split(), "--help"])
-        text = "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
-        parts.append(f"\n## srkit {name}\n\n```text\n{text}\n```\n")
-    return "".join(parts)
+    names = sorted(commands(), key=lambda name: place(name.split()[0]))
+    shown = (n for n in names if not any(other.startswith(f"{n} ") for other in names))
+    return "\n".join(f"## srkit {name}\n\n{help_text(name)}" for name in shown)
 
 
 def recipes() -> str:
@@ -488,3 +497,7 @@ def parts() -> str:
         title = kind.replace("_", " ").capitalize()
         texts.append(f"## {title}\n\n```{{eval-rst}}\n{''.join(shown)}```\n")
     return "\n".join(texts)
+
+
+# Pages to which Sphinx adds what docstrings and the command line say themselves.
+FILLED = {"cli": help_texts, "parts": parts}
