@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from docutils import nodes
+
 import srkit
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -16,16 +18,19 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_use_ivar = True
+LONG = 40  # characters
 exclude_patterns = ["_build", "examples"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 html_extra_path = ["report-example.html"]
 html_title = f"srkit {release}"
 
 
 def setup(app):
-    """Fill the pages of commands and parts when they are read."""
+    """Fill the pages of commands and parts; mark what `site.css` gives its own line or width."""
 
     def fill(app, page, source):
         import generate
@@ -33,4 +38,13 @@ def setup(app):
         if page in generate.FILLED:
             source[0] += f"\n{generate.FILLED[page]()}"
 
+    def mark(app, doctree):
+        for code in doctree.findall(nodes.literal):
+            if code.astext().startswith("-"):
+                code["classes"].append("option")
+        for cell in doctree.findall(nodes.entry):
+            if len(cell.astext()) > LONG:
+                cell["classes"].append("long")
+
     app.connect("source-read", fill)
+    app.connect("doctree-read", mark)

@@ -122,8 +122,8 @@ def recipes() -> str:
         losses = ", ".join(f"`{loss}`" for loss in built.losses)
         discriminator = f"`{built.discriminator.name}`" if built.discriminator else ""
         what = markdown(registry.describe("recipes", name))
-        rows.append((f"`{name}`", f"`{built.generator.name}`", discriminator, losses, what))
-    return table(("recipe", "generator", "discriminator", "losses", "what it is"), rows)
+        rows.append((f"`{name}`", what, f"`{built.generator.name}`", discriminator, losses))
+    return table(("recipe", "what it is", "generator", "discriminator", "losses"), rows)
 
 
 def recipe_toml(name: str) -> str:
@@ -459,8 +459,8 @@ def protocols() -> str:
         p = Protocol.named(name)
         side = "as it is" if p.framing == "whole" else f"{p.size}x{p.size}"
         options = ", ".join(f"{key} {value}" for key, value in p.options.items())
-        rows.append((f"`{name}`", p.framing, side, options, str(p.border), p.description))
-    return table(("protocol", "framing", "HR", "degradation", "border", "what it is"), rows)
+        rows.append((f"`{name}`", p.description, p.framing, side, options, str(p.border)))
+    return table(("protocol", "what it is", "framing", "HR", "degradation", "border"), rows)
 
 
 def protocol_toml(name: str) -> str:
