@@ -54,7 +54,7 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def carried_table() -> str:
     """Return what becomes of what files carry, by `srkit.imaging.carried`."""
-    names, most = {"WEBP": "WebP"}, "PNG JPEG TIFF WEBP AVIF HEIF".split()
+    names, most = {"WEBP": "WebP"}, ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF"]
     rows, noted = [], []
     for item in carried.ITEMS:
         sources = item.sources.split()

@@ -197,7 +197,9 @@ def test_a_command_of_a_group_has_examples_too(
     assert all(line.startswith(f"  srkit {name}") for line in examples)
     group = name.split()[0]
     _, out, _ = cli(group, "--help")
-    assert out.startswith(f"Usage: srkit {group} {'[COMMAND]' if group == 'plugins' else 'COMMAND'}")
+    assert out.startswith(
+        f"Usage: srkit {group} {'[COMMAND]' if group == 'plugins' else 'COMMAND'}"
+    )
 
 
 # --- what there is ------------------------------------------------------------------------------
@@ -217,8 +219,9 @@ def test_list_long_shows_options_defaults_and_what_it_is(cli: Cli) -> None:
     status, out, err = cli("list", "generators", "--long")
     assert (status, err) == (0, "")
     assert all(name in out for name in registry.offers("generators"))
-    for text in ("width: int = 64", "width: float = 1.0", "scale: int = 4"):
+    for text in ("width: int = 64", "width: float = 1.0", "; scale: int = 4"):
         assert text in out
+    assert "\\n" not in out
 
 
 @pytest.mark.parametrize(

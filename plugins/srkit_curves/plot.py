@@ -24,6 +24,7 @@ SIZE, DPI = (13.5, 8.0), 120
 ROWS = 4  # panels below each other
 STATISTICS = ("d_accuracy", "d_real", "d_fake")
 SMOOTHED = 50  # points, from which on a running mean is drawn over what was logged
+FEW = 5  # points of a line, up to which each has a mark
 
 
 class _Record(TypedDict):
@@ -133,8 +134,9 @@ def _draw_panel(ax: Axes, title: str, lines: Mapping[str, Values]) -> None:
             window = len(points) // 25
             mean = np.convolve(points[:, 1], np.full(window, 1 / window), mode="valid")
             points = np.column_stack((points[window - 1 :, 0], mean))
-        marker = "." if len(points) == 1 else ""
-        ax.plot(*points.T, style, color=f"C{n}", linewidth=1.2, marker=marker, label=label)
+        few = len(points) <= FEW
+        ax.plot(*points.T, style, color=f"C{n}", linewidth=1.2, label=label,
+                marker="o" if few else "", markersize=4, clip_on=not few)  # fmt: skip
     if title.startswith("Loss") and min(points[:, 1].min() for points in lines.values()) > 0:
         ax.set_yscale("log")
     if any(lines):

@@ -75,8 +75,9 @@ def _show(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     console = Console()
     table = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    between = "\n" if console.is_terminal else "; "
     for row in rows:
-        table.add_row(*(Text(escaped(cell)) for cell in row))
+        table.add_row(*(Text(between.join(map(escaped, cell.splitlines()))) for cell in row))
     if not console.is_terminal:
         console.width = UNBROKEN
     for column in table.columns:

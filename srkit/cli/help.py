@@ -81,7 +81,7 @@ class Group(typer.core.TyperGroup):
             formatter.write(_section(group, rows))
         if ctx.parent is None:
             options = [o for o in self.get_params(ctx) if o.name != "show_completion"]
-            rows = [(_option(each, None), each.help or "") for each in options]
+            rows = [(_option(each, None), _text(each)) for each in options]
             formatter.write(_section("Options", [PLUGIN, *rows]))
         formatter.write(f"'{ctx.command_path} COMMAND --help' shows a command's options.\n")
 
