@@ -23,9 +23,8 @@ from pydantic import BaseModel
 from srkit_inception_gan import results
 from srkit_inspect.schema import section
 
-from srkit import plugins, recipe, registry
+from srkit import defaults, plugins, recipe, registry
 from srkit.cli import build_app, main
-from srkit.cli.help import place
 from srkit.evaluation.protocol import Protocol
 from srkit.hookspecs import kinds
 from srkit.imaging import carried
@@ -109,7 +108,8 @@ def help_text(name: str) -> str:
 
 def help_texts() -> str:
     """Return what ``--help`` prints for each command, under a heading of its own."""
-    names = sorted(commands(), key=lambda name: place(name.split()[0]))
+    order = list(defaults.COMMANDS)
+    names = sorted(commands(), key=lambda name: order.index(name.split()[0]))
     shown = (n for n in names if not any(other.startswith(f"{n} ") for other in names))
     return "\n".join(f"## srkit {name}\n\n{help_text(name)}" for name in shown)
 

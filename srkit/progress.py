@@ -29,7 +29,8 @@ class Bars:
     def __init__(self, console: Console | None = None, *, lines: bool = False) -> None:
         self.console, self.lines = console or Console(stderr=True), lines
         self.notebook = self.console.is_jupyter
-        rest = Column(no_wrap=True, overflow="ellipsis", max_width=self.console.width - WIDTH)
+        width = max(1, self.console.width - WIDTH)
+        rest = Column(no_wrap=True, overflow="ellipsis", max_width=width)
         self.bars = Progress(
             TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=20),

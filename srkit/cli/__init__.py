@@ -38,10 +38,7 @@ def _version(show: bool) -> None:
 
 def _root(
     version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_version, is_eager=True, help="Print the version and exit."
-        ),
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
     ] = False,
 ) -> None:
     pass
@@ -68,7 +65,7 @@ def build_app(called: str | None = None) -> typer.Typer:
             verb.name,
             cls=help.Command,
             help=None if loaded else verb.summary,
-            epilog="\n".join(verb.examples),
+            epilog=verb.examples,
             rich_help_panel=defaults.COMMANDS[verb.name],
         )(_load(verb) if loaded else _root)
     names = [verb.name for verb in VERBS]
@@ -87,8 +84,8 @@ def _completed() -> str:
 
 
 def _load(verb: Verb) -> Callable[..., None]:
-    module, _, function = verb.target.partition(":")
-    loaded: Callable[..., None] = getattr(importlib.import_module(f"srkit.cli.{module}"), function)
+    module = importlib.import_module(f"srkit.cli.{verb.name}")
+    loaded: Callable[..., None] = getattr(module, verb.name)
     return loaded
 
 

@@ -73,7 +73,8 @@ class Group(typer.core.TyperGroup):
         formatter.write(f"Usage: {ctx.command_path} {command} [OPTIONS]\n\n")
         formatter.write(_paragraphs(self.help or ""))
         groups: dict[str, list[tuple[str, str]]] = {}
-        for name in sorted(self.commands, key=place):
+        first = [name for name in defaults.COMMANDS if name in self.commands]
+        for name in dict.fromkeys([*first, *self.commands]):
             group = getattr(self.commands[name], "rich_help_panel", None) or GROUPS
             text = (self.commands[name].help or "").partition("\n")[0]
             groups.setdefault(group, []).append((name, text))
@@ -84,12 +85,6 @@ class Group(typer.core.TyperGroup):
             rows = [(_option(each, None), _text(each)) for each in options]
             formatter.write(_section("Options", [PLUGIN, *rows]))
         formatter.write(f"'{ctx.command_path} COMMAND --help' shows a command's options.\n")
-
-
-def place(name: str) -> int:
-    """Return where a command stands; those that aren't srkit's own come last."""
-    names = list(defaults.COMMANDS)
-    return names.index(name) if name in names else len(names)
 
 
 def _width() -> int:

@@ -89,9 +89,7 @@ def train(
     batch_size: Annotated[int | None, Option(min=1, help="Images per step.")] = None,
     seed: Annotated[int | None, Option(min=0, help="Seed of everything random.")] = None,
     init: Annotated[str | None, Option(metavar="MODEL", help="Start from its weights.")] = None,
-    pairs: Annotated[
-        bool, Option("--pairs", help="Train on real pairs, in folders lr and hr.")
-    ] = False,
+    pairs: Annotated[bool, Option("--pairs", help="Real pairs, in folders lr and hr.")] = False,
     precision: Annotated[str | None, Option(help=PRECISION)] = None,
     compiled: Annotated[
         bool, Option("--compile", help="Compile the networks: faster steps.")
@@ -99,18 +97,14 @@ def train(
     storage: Annotated[str, Option(help="memory, stream, or auto: what fits.")] = "auto",
     workers: Annotated[int | None, Option(min=0, help="Processes that decode a stream.")] = None,
     checkpoint_every: Annotated[int, Option(min=1, help="Steps between checkpoints.")] = 1000,
-    best: Annotated[
-        str, Option(metavar="METRIC", help="Metric by which the best weights are kept.")
-    ] = "psnr",
+    best: Annotated[str, Option(metavar="METRIC", help="Keep the best weights by it.")] = "psnr",
     tensorboard: Annotated[bool, Option("--tensorboard", help="Log for TensorBoard, too.")] = False,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     settings: Annotated[list[str] | None, SET] = None,
     resume: Annotated[
         bool, Option("--resume", help="Continue from the newest checkpoint.")
     ] = False,
-    plan: Annotated[
-        bool, Option("--plan", help="Print size, memory and speed; don't train.")
-    ] = False,
+    plan: Annotated[bool, Option("--plan", help="Print size, memory, speed; don't train.")] = False,
 ) -> None:
     """Train a network by a recipe; weights, log and images go to the run's folder."""
     from srkit import registry

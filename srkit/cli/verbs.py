@@ -8,32 +8,26 @@ from typing import NamedTuple
 class Verb(NamedTuple):
     """A verb as ``srkit --help`` lists it, before its module is imported."""
 
-    name: str
-    target: str  # module:function in srkit.cli
+    name: str  # of its module in srkit.cli, too, and of the function in it
     summary: str
-    examples: tuple[str, str]
+    examples: str
 
 
 VERBS = (
     Verb(
         "train",
-        "train:train",
         "Train a network by a recipe.",
-        ("srkit train faces-tiny --data samples", "srkit train faces --data photos/ --steps 20000"),
+        "srkit train faces-tiny --data samples\nsrkit train faces --data photos/ --steps 20000",
     ),
     Verb(
         "upscale",
-        "upscale:upscale",
         "Upscale image files, or restore the faces in photos.",
-        ("srkit upscale photo.jpg", "srkit upscale album/ --out large/ --faces"),
+        "srkit upscale photo.jpg\nsrkit upscale album/ --out large/ --faces",
     ),
     Verb(
         "bench",
-        "bench:bench",
         "Measure models: image quality, and how well identity is kept.",
-        (
-            "srkit bench faces --data photos/",
-            "srkit bench faces --verify imm --verify-data imm/ --report report/",
-        ),
+        "srkit bench faces --data photos/\n"
+        "srkit bench faces --verify imm --verify-data imm/ --report report/",
     ),
 )

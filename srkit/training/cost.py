@@ -27,7 +27,7 @@ from srkit.training.validation import Validation
 WARM_UP = 3  # steps: the first ones pay for allocation, the choice of kernels, compilation
 MIN_STEPS, MIN_SECONDS = 5, 3.0  # of a measurement
 FORECAST_FROM = 20  # steps: fewer are done as soon as they could be forecast
-SLOW = 0.3  # seconds for a sixteenth of a batch, from which a forecast takes no full steps
+SLOW = 0.5  # seconds for a sixteenth of a batch, from which a forecast takes no full steps
 LONG = 6 * 3600.0  # seconds on a CPU after which a run is told what else there is
 
 
