@@ -160,5 +160,5 @@ def new(
         raise InputError(f"can't write {folder}: {error.strerror}") from error
     for file in files:
         typer.echo(escaped(file))
-    typer.echo(f"\nNext:\n  python -m pip install -e {escaped(folder)}[test]")
+    typer.echo(f"\nNext:\n  python -m pip install -e '{escaped(folder)}[test]'")
     typer.echo(f"  srkit plugins check {escaped(folder.name)}")

@@ -27,7 +27,7 @@ from srkit.training.validation import Validation
 WARM_UP = 3  # steps: the first ones pay for allocation, the choice of kernels, compilation
 MIN_STEPS, MIN_SECONDS = 5, 3.0  # of a measurement
 FORECAST_FROM = 20  # steps: fewer are done as soon as they could be forecast
-SLOW = 0.5  # seconds for a sixteenth of a batch, from which a forecast takes no full steps
+SLOW = 0.5  # seconds for an eighth of a batch, from which a forecast takes no full step
 LONG = 6 * 3600.0  # seconds on a CPU after which a run is told what else there is
 
 
@@ -107,8 +107,8 @@ def forecast(
 ) -> dict[str, float]:
     """Return roughly the ``seconds`` that the rest of a run takes, and its ``memory`` in bytes.
 
-    From one step on random images after another that warms up. Where a sixteenth of a batch is
-    slow already, both are parts of one: a line that comes after two full steps comes too late.
+    From a step on random images after another that warms up. Where an eighth of a batch is slow
+    already, it stands for all: a line that comes after full steps would come too late.
 
     Args:
         state: Put back as it was.
@@ -126,14 +126,17 @@ def forecast(
         return a_step, _memory(device)
 
     batch = recipe.batch_size // state.processes.count
-    few = batch // 16 if batch >= 32 and recipe.accumulate == 1 else batch
-    warm_up, before = measured(few)
-    slow = few < batch and any(state.processes.collect(warm_up > SLOW))
-    images = 2 * few if slow else batch
-    a_step, memory = measured(images)
-    if slow:  # an image more costs as much as another
-        a_step *= batch / images
-        memory += (memory - before) // (images - few) * (batch - images)
+    few, more = batch, batch
+    if batch >= 32 and recipe.accumulate == 1:
+        few, more = batch // 16, batch // 8
+    before = measured(few)[1]  # warms up
+    a_step, memory = measured(more)
+    if more < batch:
+        if any(state.processes.collect(a_step > SLOW)):  # an image more costs as much as another
+            a_step *= batch / more
+            memory += (memory - before) // (more - few) * (batch - more)
+        else:
+            a_step, memory = measured(batch)
     checkpoint.restore_rng(*rng)
     # A validation is forward passes alone, each about a third of a step.
     validations = held_out / (3 * recipe.batch_size * recipe.validate_every)
