@@ -22,7 +22,10 @@ KINDS = ", ".join(kinds()).replace("_", "-")
 
 def list_parts(
     kind: Annotated[
-        str | None, typer.Argument(help=f"One of: {KINDS}.", show_default=False)
+        str | None,
+        typer.Argument(
+            help=f"One of: {KINDS}.", show_default=False, autocompletion=lambda: KINDS.split(", ")
+        ),
     ] = None,
     long: Annotated[
         bool, typer.Option("--long", "-l", help="Also options, defaults and what it is.")
