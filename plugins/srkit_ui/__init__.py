@@ -76,7 +76,7 @@ def ui(
     max_size: Annotated[int, typer.Option(min=1, help="Largest file, in MB.")] = 64,
     max_pixels: Annotated[int, typer.Option(min=1, help="Largest result, in megapixels.")] = 100,
 ) -> None:
-    """Serve srkit's page: upscale, compare, watch a training, read reports, in a browser.
+    """Upscale, compare and watch trainings in a browser.
 
     Only this machine reaches it, unless --host says otherwise, which needs a password. Nothing is
     sent or loaded from elsewhere.
