@@ -15,7 +15,7 @@ import skimage.data
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
@@ -377,6 +377,33 @@ def test_copies_are_left_out_and_named(
         "photos left out, which are copies of others: 5 (ann/2.png, ann/3.png, ann/5.webp, ann/6"
     )
     assert without_copies(kept) == (kept, [])
+
+
+def test_copies_of_tiny_photos_are_left_out_where_they_were_encoded_well(
+    tmp_path: Path, crops: Callable[[Path, int, int], list[Path]]
+) -> None:
+    files = crops(tmp_path / "ann", 6, 32)
+    for file in files:
+        with Image.open(file) as image:
+            image.save(file.with_suffix(".jpg"), quality=90)
+            image.save(file.with_suffix(".webp"), quality=90)
+            image.resize((64, 64), Image.Resampling.BICUBIC).save(file.with_suffix(".bmp"))
+    (kept,), (warning,) = without_copies([Person("ann", tuple((tmp_path / "ann").iterdir()))])
+    assert [photo.stem for photo in kept.photos] == [file.stem for file in files]
+    assert "copies of others: 18 (" in warning
+
+
+@pytest.mark.parametrize("size", [(60, 90), (250, 250), (1025, 700), (3000, 2000)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_thumbnails_are_those_of_photos_decoded_whole(
+    tmp_path: Path, size: tuple[int, int], mode: str
+) -> None:
+    file, exif = tmp_path / "a.jpg", Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo = Image.fromarray(skimage.data.astronaut()).resize(size).convert(mode)
+    photo.save(file, quality=75, exif=exif)
+    whole = codec.read(file).rgb.convert("L").resize((16, 16), Image.Resampling.BILINEAR)
+    assert np.abs(codec.thumbnail(file, 16) - np.asarray(whole, int)).max() <= 2
 
 
 def test_shots_of_one_sitting_are_no_copies(data_root: Path) -> None:

@@ -24,11 +24,13 @@ FOLDER = ".srkit-upscale"  # of the ledger, in the results' folder
 
 @dataclass(frozen=True)
 class Job:
-    """One image and where its result goes."""
+    """One image and where its result goes; ``-`` is a pipe, with a suffix as an output."""
 
     input: Path
     output: Path
     root: Path | None = None  # keeps the ledger; None: a single result beside its image
+    encoded: bytes | None = None  # the input's file, if it came through a pipe
+    piped: bool = False  # whether the result's file stays in memory
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def plan(
         if path.is_dir():
             jobs += _of_folder(path, out, label, suffix, others)
         elif path.is_file():
-            jobs.append(_of_file(path, out, label, suffix))
+            jobs.append(of_file(path, out, label, suffix))
         elif glob.has_magic(name):
             jobs += _of_pattern(name, out, label, suffix, others)
         else:
@@ -137,7 +139,8 @@ def real(file: Path) -> Path:
     return Path(os.path.realpath(file))
 
 
-def _of_file(file: Path, out: Path | None, label: str, suffix: str | None) -> Job:
+def of_file(file: Path, out: Path | None, label: str, suffix: str | None) -> Job:
+    """Return the job of one file; arguments, and what it raises, as `plan`'s."""
     ending = suffix or writable_suffix(file)
     if out is None:
         return Job(file, file.with_name(f"{file.stem}-{label}{ending}"))
@@ -198,7 +201,7 @@ def _of_pattern(
         raise InputError(f"{pattern}: no image fits this pattern")
     files.sort()
     if out is None:
-        return [_of_file(file, None, label, suffix) for file in files]
+        return [of_file(file, None, label, suffix) for file in files]
     base = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1]))
     return [Job(f, _renamed(out / f.relative_to(base), f, suffix), out) for f in files]
 

@@ -22,7 +22,7 @@ from srkit.batch.ledger import Ledger
 from srkit.batch.work import Result, Work
 from srkit.errors import InputError, Interrupted
 from srkit.files import sweep
-from srkit.imaging import codec
+from srkit.imaging import codec, formats
 from srkit.imaging.codec import DecodedImage
 from srkit.inference.model import Progress
 from srkit.readahead import read_ahead
@@ -109,7 +109,11 @@ def run(
     shard = shard or Shard()
     own = [job for number, job in enumerate(jobs) if number in shard]
     # Beside a lone image there is no ledger, unless it will be read.
-    roots = {job.root or job.output.parent for job in own if job.root or skip_existing}
+    roots = {
+        job.root or job.output.parent
+        for job in own
+        if job.root or (skip_existing and not job.piped)
+    }
     if shard.count == 1:  # else it might be another process's file that is being written
         for root in roots:
             if (root / FOLDER).is_dir():
@@ -186,12 +190,14 @@ class _Files:
     def read(self, job: Job) -> Read:
         """Read an image, unless it was done before."""
         try:
-            encoded = job.input.read_bytes()
+            encoded = job.input.read_bytes() if job.encoded is None else job.encoded
             digest = hashlib.sha256(encoded).hexdigest()
             if self.skip_existing and self._is_done(job, digest):
                 return Read(job)
             image = codec.read(job.input, encoded)
-            self.work.check(job.output, image.size)
+            if not self.work.faces_only:  # else its faces' sizes are known later
+                check = formats.require_encodable if job.piped else formats.require_writable
+                check(job.output, self.work.model.size(image.size, self.work.settings))
             return Read(job, digest, image)
         except InputError as error:
             return Read(job, error=str(error))
@@ -209,9 +215,14 @@ class _Files:
 
     def write(self, job: Job, sha256: str, result: Result) -> Output:
         """Write a result, and note it."""
+        if job.piped:
+            if len(result.images) > 1:
+                raise InputError("several faces are several images; name a folder by --out")
+            encoded = codec.encode(result.images[0], job.output, origin=self.work.origin())
+            return [Path("-")], *encoded
         try:
             files, lost = self.work.write(result, job.output, self.taken)
-            if self.work.keep_time:
+            if self.work.keep_time and job.encoded is None:
                 state = job.input.stat()
                 for file in files:
                     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))

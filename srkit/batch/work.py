@@ -15,7 +15,7 @@ from srkit import defaults, registry
 from srkit.batch.jobs import real
 from srkit.errors import InputError
 from srkit.hookspecs import FaceResult, Restorer
-from srkit.imaging import carried, codec, formats
+from srkit.imaging import carried, codec
 from srkit.imaging.codec import DecodedImage, Origin
 from srkit.inference import consistency
 from srkit.inference.device import keep_memory
@@ -102,11 +102,6 @@ class Work:
             generated=any(model.generates for model in models),
             engine=" + ".join(dict.fromkeys(str(m.choice) for m in models if m.choice)),
         )
-
-    def check(self, output: Path, size: tuple[int, int]) -> None:
-        """See that a result can be written, before it is computed; raise InputError if not."""
-        if not self.faces_only:
-            formats.require_writable(output, self.model.size(size, self.settings))
 
     def batch_size(self, size: tuple[int, int]) -> int:
         """Return how many images of a size are computed together."""

@@ -35,7 +35,6 @@ class Reporter:
         shard: Whose part it is.
         jobs: How many images there are in all.
         as_json: For programs.
-        names: What the user calls files that stand for standard input and output.
         console: For people.
         shown: Notes that needn't be repeated.
     """
@@ -44,7 +43,6 @@ class Reporter:
     shard: Shard
     jobs: int
     as_json: bool
-    names: dict[str, str] = field(default_factory=dict)
     console: Console = field(default_factory=lambda: Console(stderr=True))
     shown: set[str] = field(default_factory=set)
 
@@ -81,7 +79,6 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """Show a remark on the results, once."""
-        text = self._named(text)
         if text in self.shown:
             return
         self.shown.add(text)
@@ -110,7 +107,7 @@ class Reporter:
         if self.as_json:
             self._print(event.kind, input=str(event.job.input), **_values(event))
         elif event.kind == "failed":
-            show_error(self._named(event.error))
+            show_error(event.error)
         elif event.kind == "skipped":
             show(f"{event.job.output} (done before)")
         else:
@@ -135,7 +132,7 @@ class Reporter:
 
         for job in jobs:
             try:
-                size = codec.size_of(job.input)
+                size = codec.size_of(job.input, job.encoded)
             except InputError as error:
                 self._print("plan", input=str(job.input), error=str(error))
                 text = "can't be read"
@@ -146,7 +143,7 @@ class Reporter:
                 )
                 text = f"{size[0]}x{size[1]} to {result[0]}x{result[1]}"
             if not self.as_json:
-                show(self._named(f"{job.input} -> {job.output}  ({text})"))
+                show(f"{job.input} -> {job.output}  ({text})")
 
     def end(self, totals: Counter[str]) -> None:
         """Show how many images had each outcome."""
@@ -156,13 +153,7 @@ class Reporter:
 
     def _print(self, event: str, **values: Any) -> None:
         if self.as_json:
-            print(self._named(json.dumps({"event": event, **values})), flush=True)  # noqa: T201
-
-    def _named(self, text: str) -> str:
-        """Return a text with the names that the user knows."""
-        for file, name in self.names.items():
-            text = text.replace(file, name) if file != name else text
-        return text
+            print(json.dumps({"event": event, **values}), flush=True)  # noqa: T201
 
     @contextmanager
     def progress(self, count: int) -> Iterator[Callable[[float], None]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
@@ -17,6 +16,10 @@ from typer import Argument, Option
 from srkit import defaults
 from srkit.cli.help import names
 from srkit.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    from srkit.batch.jobs import Job
+    from srkit.batch.run import Event
 
 INPUTS = "Images, folders, patterns like 'in/**/*.jpg'; - is a pipe."
 MODEL = f"A name, a file, a run, or hf://OWNER/NAME. [{defaults.MODEL}]"
@@ -94,34 +97,40 @@ def upscale(
         keep_time=keep_time,
     )
     label, ending = f"x{scale or work.model.scale:g}", suffix_named(suffix) if suffix else None
-    shown_elsewhere = sys.stderr if as_json or dry_run else io.StringIO()
-    with pipes(inputs, out, ending, shown_elsewhere) as (files, target):
-        others: list[Path] = []
-        jobs = plan(files, target, label, ending, others)
-        own = [job for number, job in enumerate(jobs) if number in part]
-        shown_as = dict(zip(files, inputs, strict=True))
-        if target is not out:
-            shown_as[str(target)] = "-"
-        reporter = Reporter(work, part, len(jobs), as_json, shown_as)
+    others: list[Path] = []
+    if "-" in inputs or str(out) == "-":
+        jobs = [piped(inputs, out, ending)]
+    else:
+        jobs = plan(inputs, out, label, ending, others)
+    own = [job for number, job in enumerate(jobs) if number in part]
+    stdout, quiet = sys.stdout, jobs[0].piped
+    messages = sys.stderr if as_json or dry_run else io.StringIO()
+    with redirect_stdout(messages if quiet else stdout):
+        reporter = Reporter(work, part, len(jobs), as_json)
         reporter.begin(general=faces and not faces_only and model is None)
         reporter.ignored(others)
         if dry_run:
             reporter.plan(own)
             return
-        there = (
-            [] if out or force or skip_existing else [j for j in own if os.path.lexists(j.output)]
-        )
+        safe = out or force or skip_existing or quiet
+        there = [] if safe else [job for job in own if os.path.lexists(job.output)]
         if there:
             more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
             how = "--force writes over it, --skip-existing keeps what is done"
             raise InputError(f"{there[0].output}{more} there already; {how}")
+
+        def report_on(event: Event) -> None:
+            reporter.event(event)
+            stdout.buffer.write(event.encoded)
+            stdout.buffer.flush()
+
         with reporter.progress(len(own)) as progress:
             totals = run(
                 jobs,
                 work,
                 shard=part,
                 skip_existing=skip_existing,
-                on_event=reporter.event,
+                on_event=report_on if quiet else reporter.event,
                 progress=progress,
             )
         reporter.end(totals)
@@ -129,42 +138,29 @@ def upscale(
             raise typer.Exit(1)
 
 
-@contextmanager
-def pipes(
-    inputs: list[str], out: Path | None, suffix: str | None, messages: TextIO
-) -> Iterator[tuple[list[str], Path | None]]:
-    """Put files in the place of ``-``: standard input, and standard output for a whole result.
+def piped(inputs: list[str], out: Path | None, suffix: str | None) -> Job:
+    """Return the job of one image from standard input, to standard output, or both.
 
     Raises:
         OptionError: More than one image, or a terminal that would show one.
     """
-    from srkit.batch.jobs import writable_suffix
+    from srkit.batch.jobs import Job, of_file, writable_suffix
     from srkit.imaging.formats import suffix_of
 
-    if "-" not in inputs and str(out) != "-":
-        yield inputs, out
-        return
     if len(inputs) > 1 or not (inputs[0] == "-" or Path(inputs[0]).is_file()):
         raise OptionError("'-' is for one image")
-    with TemporaryDirectory(prefix="srkit-") as folder:
-        source = Path(inputs[0])
-        if inputs[0] == "-":
-            content = sys.stdin.buffer.read()
-            source = Path(folder) / f"stdin{suffix_of(content)}"
-            source.write_bytes(content)
-        if out is not None and str(out) != "-":
-            yield [str(source)], out
-            return
-        if sys.stdout.isatty():
-            raise OptionError("an image isn't for a terminal; name a file by --out")
-        target = Path(folder) / f"stdout{suffix or writable_suffix(source)}"
-        with redirect_stdout(messages):
-            yield [str(source)], target
-        for file in sorted(Path(folder).glob("stdout*")):
-            if file != target:
-                raise OptionError("several faces are several images; name a folder by --out")
-            sys.stdout.buffer.write(file.read_bytes())
-            sys.stdout.buffer.flush()
+    source, content = Path(inputs[0]), None
+    ending = writable_suffix(source)
+    if inputs[0] == "-":
+        content = sys.stdin.buffer.read()
+        ending = suffix_of(content)
+    if out is not None and str(out) != "-":
+        return replace(
+            of_file(Path(f"stdin{ending}"), out, "", suffix), input=source, encoded=content
+        )
+    if sys.stdout.isatty():
+        raise OptionError("an image isn't for a terminal; name a file by --out")
+    return Job(source, Path(f"-{suffix or ending}"), encoded=content, piped=True)
 
 
 def _local(device: str) -> str:

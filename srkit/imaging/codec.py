@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from srkit.errors import InputError
 from srkit.files import atomic
 from srkit.imaging import carried, colour, formats, metadata, parts, png, tiff, xmp
-from srkit.imaging.decode import read, size_of, unpack
+from srkit.imaging.decode import read, size_of, thumbnail, unpack
 from srkit.imaging.formats import SUFFIXES, WRITABLE, listed, require_writable
 from srkit.imaging.image import DecodedImage
 from srkit.imaging.xmp import Origin
@@ -37,6 +37,7 @@ __all__ = [
     "require_writable",
     "save",
     "size_of",
+    "thumbnail",
     "to_image",
     "to_tensor",
     "to_uint8",
