@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ import skimage.data
 import torch
 from forks import Fork
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from srkit import InputError, Upscaler, load
 from srkit.batch.jobs import FOLDER, Shard, plan
@@ -30,6 +32,7 @@ from srkit.cli import main
 from srkit.cli.upscale import _local
 from srkit.errors import OptionError
 from srkit.imaging import codec, decode
+from srkit.imaging.colour import to_srgb
 from srkit.inference.model import Model
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -533,6 +536,27 @@ def test_only_faces_are_written_where_that_is_asked(
             assert 100 < image.width < 260
     status, out, _ = cli(*command, "--device", "cpu", "--skip-existing")
     assert out.count("(done before)") == 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".avif", ".bmp"])
+def test_faces_look_as_they_do_in_the_whole_image(
+    tmp_path: Path, portrait: Path, cli: Cli, suffix: str
+) -> None:
+    """Of an image of linear light: its gamma is a profile then, or its pixels are sRGB."""
+    file, gamma = tmp_path / "linear.png", PngInfo()
+    gamma.add(b"gAMA", struct.pack(">I", 100_000))
+    linear = (np.asarray(Image.open(portrait)) / 255) ** 2.2 * 255
+    Image.fromarray(linear.round().astype(np.uint8)).save(file, pnginfo=gamma)
+    profiles, brightness = [], []
+    for words in (("--faces-only",), ("--faces",)):
+        out = tmp_path / f"{words[0]}{suffix}"
+        assert cli("upscale", file, "-o", out, "--device", "cpu", *words)[0] == 0
+        decoded = codec.read(out)
+        profiles.append(decoded.info.get("icc_profile"))
+        shown = to_srgb(decoded.rgb, profiles[-1]) if profiles[-1] else decoded.rgb
+        brightness.append(np.asarray(shown).mean())
+    assert profiles[0] == profiles[1]
+    assert min(brightness) > linear.mean() + 25
 
 
 def test_numbers_of_faces_never_lead_to_another_images_file(

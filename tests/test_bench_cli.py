@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import skimage.data
 from forks import Fork
 from PIL import Image
+from test_reproduce import Eye
 from torch import Tensor
 
 from srkit.cli import main
@@ -167,6 +169,29 @@ def test_an_interrupt_says_what_is_stored(
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
         assert line.endswith("are stored, and the same command goes on")
+
+
+def test_interpolations_that_are_named_have_rows_in_every_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("srkit_facenet.embedder.FaceNet", Eye)
+    portrait = Image.fromarray(skimage.data.astronaut()).crop((120, 0, 330, 250))
+    for person, turn in (("ann", 0), ("bob", 8)):
+        (tmp_path / person).mkdir()
+        for number in range(3):
+            photo = portrait.rotate(turn + 3 * number, Image.Resampling.BICUBIC)
+            photo.save(tmp_path / person / f"{number}.png")
+    where = ("--verify", "folders", "--verify-data", tmp_path, "--people", 2, "--pairs", 2)
+    file = tmp_path / "report.json"
+    for names in (("lanczos", "nearest"), ("faces",)):
+        rows = sorted({"bicubic", *names})
+        assert run(*names, *where, "--lr-sizes", 16, "--device", "cpu", "--json", file) == 0
+        report = Report.read(file)
+        assert report.distances is not None
+        assert report.pairs is not None
+        by_size = report.pairs.sizes[0].scores
+        for shown in (report.distances.methods, report.pairs.scores, by_size):
+            assert sorted(set(shown) - {"LR", "HR"}) == rows
 
 
 # --- other programs -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -329,3 +330,17 @@ def test_an_interrupt_while_python_ends_is_silent(monkeypatch: pytest.MonkeyPatc
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_run_without_a_terminal_says_now_and_then_how_long_it_takes(
+    crops: Crops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, go: Any
+) -> None:
+    crops(tmp_path / "photos", 8, 32)
+    quiet = go(tmp_path / "photos", "--steps", "3", "--out", str(tmp_path / "quiet"))
+    monkeypatch.setattr("srkit.progress.EVERY", 0.0)
+    status, _, lines = go(tmp_path / "photos", "--steps", "3")
+    assert (quiet[0], status) == (0, 0)
+    assert not [line for line in quiet[2] if line.endswith(" left")]  # done within half a minute
+    timed = [line for line in lines if re.fullmatch(r"step [123] of 3  .* \d:\d\d:\d\d left", line)]
+    assert timed
+    assert timed[-1].endswith("0:00:00 left")

@@ -19,7 +19,7 @@ from torch import nn
 
 from srkit import defaults, registry
 from srkit.data import sources
-from srkit.errors import InputError
+from srkit.errors import InputError, is_in_shell
 from srkit.evaluation.identity.distances import Usable, distances
 from srkit.evaluation.identity.embed import Verifier, lr_probes, require_alignment
 from srkit.evaluation.identity.faces import Finder
@@ -136,7 +136,7 @@ def bench(
     folder = Path(report) if report else None
     parts: dict[str, Any] = {}
     used, warnings = [*files], list[str]()
-    with lock(folder) if folder else nullcontext(), Bars() as bars:
+    with lock(folder) if folder else nullcontext(), Bars(lines=is_in_shell()) as bars:
         options: dict[str, Any] = {"batch_size": batch_size, "progress": progress or bars}
         unfinished = Store(folder / PARTIAL if folder else None)
         if files:
