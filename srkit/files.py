@@ -31,9 +31,11 @@ def cache_folder(name: str) -> Path:
 def atomic(file: Path) -> Iterator[Path]:
     """Give a temporary name beside ``file``; rename it there when the block ends well.
 
-    The bytes are on the disk before the name is, so a crash leaves the old file or the new. What
-    is neither file nor folder, such as a pipe or /dev/stdout, is written to directly.
+    The bytes are on the disk before the name is, so a crash leaves the old file or the new. A link
+    stays, and leads to the new file. What is neither file nor folder, such as a pipe or
+    /dev/stdout, is written to directly.
     """
+    file = Path(os.path.realpath(file)) if file.is_symlink() else file
     if file.exists() and not (file.is_file() or file.is_dir()):
         yield file
         return
@@ -53,6 +55,24 @@ def atomic(file: Path) -> Iterator[Path]:
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_place(file: Path) -> None:
+    """Raise InputError where a file can't be written, before what goes into it is computed.
+
+    Its name is too long or a folder's, or the folder that it goes into can't be written.
+    """
+    try:
+        file.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise InputError(f"can't write {file}: {error.strerror or error}") from error
+    if file.is_dir():
+        raise InputError(f"can't write {file}: it is a folder")
+    folder = next((p for p in Path(os.path.realpath(file)).parents if p.exists()), None)
+    if folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise InputError(f"can't write {file}: no permission to write in {folder}")
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def test_another_scale_is_in_the_names_and_the_sizes(
 
 
 def test_an_empty_input_is_refused(refused: Callable[..., str]) -> None:
-    assert "an input is empty" in refused("upscale", "", *BICUBIC)
+    assert "an argument is empty" in refused("upscale", "", *BICUBIC)
 
 
 @pytest.mark.parametrize("name", ["photo.gif", "photo.jxl"])
@@ -269,6 +269,16 @@ def test_a_pipe_is_for_one_image_that_can_be_read(
         status, out, err = cli("upscale", "-", *words, *BICUBIC)
         assert status == 0
         assert "srkit-" not in out + err
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_a_pipe_that_is_closed_is_one_line(
+    tmp_path: Path, crops: Crops, cli: Cli, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    (file,) = crops(tmp_path / "in", 1, 8)
+    monkeypatch.setattr(sys, stream, None)
+    status, _, err = cli("upscale", "-" if stream == "stdin" else file, "-o", "-", *BICUBIC)
+    assert (status, err) == (2, "srkit: '-' is standard input or output, and that is closed\n")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp"])

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -272,11 +273,13 @@ NAMED: dict[str, tuple[str, ...]] = {
     "prepare": ("in", "out", "--device", "cpu", "--workers", "1"),
     "train": ("r.toml", "--data", "in", "--out", "out", "--device", "cpu"),
     "info": ("model.safetensors",),
+    "export": ("model.safetensors", "--out", "out.onnx"),
 }
 
 
 @pytest.mark.parametrize(
-    "verb", [pytest.param(v, marks=[pytest.mark.long] * (v == "prepare")) for v in NAMED]
+    "verb",
+    [pytest.param(v, marks=[pytest.mark.long] * (v in ("prepare", "export"))) for v in NAMED],
 )
 def test_names_that_steer_a_terminal_are_shown_escaped(
     tmp_path: Path, crops: Crops, cli: Any, monkeypatch: pytest.MonkeyPatch, verb: str
@@ -306,8 +309,13 @@ def test_names_that_steer_a_terminal_are_shown_escaped(
     assert not {*shown} & {"\x1b", "\x07"}
     escaped = r"\x1b[31m srkit: \x07"
     assert escaped in shown
-    if verb != "info":
+    if verb not in ("info", "export"):
         assert f"broken{escaped}.png" in shown
+    if verb == "bench":
+        for name in ("index.html", "report.md"):
+            text = (Path(f"out{ESCAPES}") / name).read_text()
+            assert not {*text} & {"\x1b", "\x07"}
+            assert "\nsrkit: " not in text
 
 
 def test_an_interrupt_while_modules_are_imported_is_one_line(
@@ -344,3 +352,66 @@ def test_a_run_without_a_terminal_says_now_and_then_how_long_it_takes(
     timed = [line for line in lines if re.fullmatch(r"step [123] of 3  .* \d:\d\d:\d\d left", line)]
     assert timed
     assert timed[-1].endswith("0:00:00 left")
+
+
+EMPTY = (
+    ("degrade", "", "out"),
+    ("degrade", "in", ""),
+    ("prepare", "in", ""),
+    ("bench", ""),
+    ("bench", "bicubic", "--data", ""),
+    ("bench", "bicubic", "--data", "in", "--report", ""),
+    ("train", "r.toml", "--data", "in", "--out", ""),
+    ("export", "", "--out", "x.onnx"),
+    ("info", ""),
+    ("compare", "", ""),
+    ("upscale", "in", "--out", ""),
+    ("upscale", "in/a.png", "--model", ""),
+)
+
+
+@pytest.mark.parametrize("words", EMPTY)
+def test_an_empty_argument_does_nothing(
+    words: tuple[str, ...], refused: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a variable of the shell's that is unset; it would be the current folder."""
+    monkeypatch.chdir(tmp_path)
+    assert "an argument is empty" in refused(*words)
+    assert list(tmp_path.iterdir()) == []
+
+
+LONG = "x" * 300
+TOO_LONG = (
+    ("upscale", f"{LONG}.png"),
+    ("upscale", "in", "--out", LONG),
+    ("degrade", "in", f"{LONG}.png"),
+    ("bench", "bicubic", "--data", "in", "--json", f"{LONG}.json"),
+    ("export", "bicubic", "--out", f"{LONG}.onnx"),
+    ("train", "r.toml", "--data", "in", "--out", LONG),
+    ("info", f"{LONG}.safetensors"),
+    ("compare", LONG, LONG),
+)
+
+
+@pytest.mark.parametrize("words", TOO_LONG)
+def test_a_name_that_no_disk_takes_is_one_line(
+    words: tuple[str, ...],
+    refused: Any,
+    crops: Crops,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    crops(tmp_path / "in", 4, 32)
+    (tmp_path / "r.toml").write_text(tiny(steps=1).to_toml())
+    assert "File name too long" in refused(*words)
+
+
+def test_a_network_without_width_is_one_line(refused: Any, crops: Crops, tmp_path: Path) -> None:
+    crops(tmp_path / "in", 4, 32)
+    (tmp_path / "r.toml").write_text(tiny(steps=1).to_toml())
+    words = ("--data", tmp_path / "in", "--out", tmp_path / "run", "--device", "cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of weights without elements
+        line = refused("train", tmp_path / "r.toml", *words, "--set", "generator.width=0")
+    assert "recipe 'tiny': " in line

@@ -360,6 +360,18 @@ def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["null"]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_written_through(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    if there:
+        (tmp_path / "disk" / "a").write_text("old")
+    (tmp_path / "a").symlink_to("disk/a")
+    write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").readlink() == Path("disk/a")
+    assert (tmp_path / "disk" / "a").read_text() == "new"
+    assert sorted(file.name for file in tmp_path.rglob("*")) == ["a", "a", "disk"]
+
+
 @pytest.mark.parametrize("name", ["a", "ü" * 100, "\U0001f600" * 60, "a\udcff" * 40, "a" * 255])
 def test_temporary_names_are_short(tmp_path: Path, name: str) -> None:
     """Some systems allow 143 bytes; no letter is cut into halves."""

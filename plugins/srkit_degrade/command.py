@@ -51,7 +51,9 @@ def degrade(
     seed: Annotated[
         int, typer.Option(min=0, max=2**62, help="Seed of the noise, with each image's own pixels.")
     ] = 0,
-    samples: Annotated[int, typer.Option(min=1, help="Random degradations per image.")] = 1,
+    samples: Annotated[
+        int, typer.Option(min=1, max=1000, help="Random degradations per image.")
+    ] = 1,
     compare: Annotated[
         bool, typer.Option("--compare", help="Add the original, at the same size.")
     ] = False,
@@ -75,7 +77,7 @@ def degrade(
     chosen = _built(part, settings or [], scale or own_scale)
     console = Console(stderr=True)
     quiet = len(jobs) < 2 or not console.is_terminal
-    failed = 0
+    failed, shown = 0, set[str]()
     with lock(out) if is_folder else nullcontext():
         for job in track(jobs, "degrade", console=console, disable=quiet, transient=True):
             outputs = [job.output]
@@ -83,13 +85,14 @@ def degrade(
                 stem = job.output.stem
                 outputs = [job.output.with_stem(f"{stem}-{n + 1}") for n in range(samples)]
             try:
-                note = _degrade(job.input, outputs, chosen, seed, samples, compare)
+                notes = _degrade(job.input, outputs, chosen, seed, samples, compare)
             except InputError as error:
                 typer.echo(f"srkit: {escaped(error)}", err=True)
                 failed += 1
                 continue
-            if note:
-                text = escaped(note)
+            for note in [note for note in notes if note not in shown]:
+                shown.add(note)
+                text = escaped(f"{note} (such as {job.input.name})")
                 console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
             for file in outputs:
                 typer.echo(escaped(file))
@@ -183,8 +186,8 @@ def _degrade(
     seed: int,
     samples: int,
     compare: bool,
-) -> str:
-    """Degrade one file; return what the user should know of it, or ``""``."""
+) -> list[str]:
+    """Degrade one file; return what the user should know of it."""
     from srkit.imaging import codec
 
     image = codec.read(file)
@@ -206,11 +209,14 @@ def _degrade(
         results = [lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3) for lr in results]
     original = [hr] if compare else []
     sheets = [results] if len(outputs) == 1 else [[lr] for lr in results]
+    notes = [*image.notes, *["its transparency was left out"] * (image.alpha is not None)]
+    if cut != (width, height):
+        notes.append(f"cut from {width}x{height} to {cut[0]}x{cut[1]}, multiples of {scale}")
     for images, output in zip(sheets, outputs, strict=True):
-        codec.write(codec.to_image(sheet([*original, *images])), output, image.info)
-    if cut == (width, height):
-        return ""
-    return f"{file}: cut from {width}x{height} to {cut[0]}x{cut[1]}, multiples of {scale}"
+        pieces = [*original, *images]  # of several no place is where it was
+        info = {k: v for k, v in image.info.items() if len(pieces) == 1 or k == "icc_profile"}
+        notes += codec.write(codec.to_image(sheet(pieces)), output, info)
+    return notes
 
 
 def sheet(images: list[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 import srkit
 from srkit import InputError, Model
 from srkit.errors import option
-from srkit.files import atomic
+from srkit.files import atomic, require_place
 from srkit_onnx.conversion import SIZES, TOLERANCE, converted
 
 __all__ = ["TOLERANCE", "Exported", "described", "export", "require_free"]
@@ -42,7 +42,7 @@ def export(model: Model, file: Path, *, force: bool = False) -> Exported:
         with atomic(file) as temporary:
             temporary.write_bytes(proto.SerializeToString(deterministic=True))
     except OSError as error:
-        raise InputError(f"can't write {file}: {error}") from error
+        raise InputError(f"can't write {file}: {error.strerror or error}") from error
     return Exported(file, difference, SIZES)
 
 
@@ -50,6 +50,7 @@ def require_free(file: Path, *, force: bool) -> None:
     """Raise InputError where a file may not be written."""
     if file.is_dir():
         raise InputError(f"{file} is a folder; give a file's name")
+    require_place(file)
     if file.exists() and not force:
         raise InputError(f"{file} is there already; {option('force', True)} writes over it")
 

@@ -93,8 +93,6 @@ def plan(
     others = others if others is not None else []
     for name in inputs:
         path = Path(name)
-        if not name:
-            raise InputError("an input is empty; name a file or a folder")
         if path.is_dir():
             jobs += _of_folder(path, out, label, suffix, others)
         elif path.is_file():

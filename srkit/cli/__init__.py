@@ -18,6 +18,7 @@ from srkit.cli import help  # noqa: A004
 from srkit.cli.lines import show_error
 from srkit.cli.verbs import VERBS, Verb
 from srkit.errors import (
+    InputError,
     Interrupted,
     PluginError,
     SrkitError,
@@ -28,6 +29,7 @@ from srkit.errors import (
 )
 
 INTERRUPTED = 130  # the exit status
+FULL = (errno.ENOSPC, errno.EDQUOT)  # disks
 
 
 def _version(show: bool) -> None:
@@ -123,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         _drop_output()
         show_error(f"can't write the output: {error.strerror}")
@@ -141,6 +143,10 @@ def _take_plugins(words: list[str]) -> None:
 
 def _run(called: str, arguments: Sequence[str]) -> int:
     try:
+        if "" in arguments:
+            raise InputError(
+                "an argument is empty, perhaps a variable of the shell's that is unset"
+            )
         build_app(called)(args=arguments, prog_name="srkit")
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer's silent end of a KeyboardInterrupt
@@ -159,6 +165,9 @@ def _run(called: str, arguments: Sequence[str]) -> int:
             show_error(f"not enough memory: {' '.join(str(error).split()) or 'for this'}")
             return 2
         if (plugin := plugins.author(error)) is None:
+            if isinstance(error, OSError) and error.errno not in FULL and error.filename:
+                show_error(f"{error.filename}: {error.strerror}")
+                return 2
             raise
         show_error(f"plugin {plugin} fails: {plugins.describe(error)}")
         return 2

@@ -151,6 +151,8 @@ def piped(inputs: list[str], out: Path | None, suffix: str | None) -> Job:
         raise OptionError("'-' is for one image")
     source, content = Path(inputs[0]), None
     ending = writable_suffix(source)
+    if not (sys.stdin and sys.stdout):
+        raise OptionError("'-' is standard input or output, and that is closed")
     if inputs[0] == "-":
         content = sys.stdin.buffer.read()
         ending = suffix_of(content)

@@ -180,9 +180,9 @@ def _in_srgb_where_needed(image: Image.Image, name: str, info: dict[str, Any]) -
     return image
 
 
-def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) -> None:
+def write(image: Image.Image, file: Path, info: dict[str, Any] | None = None) -> list[str]:
     """Write an upright Pillow image of any mode as `save` does; ``info`` as in `DecodedImage`."""
-    save(replace(unpack(image), info=info or {}), file)
+    return save(replace(unpack(image), info=info or {}), file)
 
 
 def to_tensor(image: Image.Image) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, features
 
 from srkit.errors import InputError, OptionError
+from srkit.files import require_place
 
 # By suffix, as Pillow calls them; AVIF as this Pillow was built.
 WRITTEN = {
@@ -80,20 +81,10 @@ def suffix_named(name: str) -> str:
 def require_writable(file: Path, size: tuple[int, int]) -> None:
     """Check that an image of a width and height can be written, before it is computed.
 
-    InputError: see `require_encodable`; or the name is too long, or the folder can't be written.
+    InputError: see `require_encodable` and `srkit.files.require_place`.
     """
     require_encodable(file, size)
-    try:
-        file.lstat()
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise InputError(f"can't write {file}: {error.strerror or error}") from error
-    if file.is_dir():
-        raise InputError(f"can't write {file}: it is a folder")
-    folder = next((above for above in file.absolute().parents if above.exists()), None)
-    if folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        raise InputError(f"can't write {file}: no permission to write in {folder}")
+    require_place(file)
 
 
 def require_encodable(file: Path, size: tuple[int, int]) -> None:

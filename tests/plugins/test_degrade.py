@@ -10,6 +10,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from srkit_degrade.command import Degradation, sheet
 
 from srkit import registry, seeds
@@ -118,7 +119,7 @@ def test_sides_are_cut_to_a_multiple_and_this_is_said(cli: Cli) -> None:
     file = photo(Path("odd.png"), (67, 41))
     status, out, err = cli(file, "out", "--compare")
     assert (status, out) == (0, "out/odd.png\n")
-    assert err == "odd.png: cut from 67x41 to 64x40, multiples of 4\n"
+    assert err == "cut from 67x41 to 64x40, multiples of 4 (such as odd.png)\n"
     assert np.array_equal(pixels(Path("out/odd.png"))[:, :64], pixels(file)[:40, :64])
 
 
@@ -250,3 +251,21 @@ def test_nothing_to_do_is_status_2(refused: Callable[..., str]) -> None:
 def test_sheets_are_about_square(count: int, rows: int, columns: int) -> None:
     page = sheet([torch.zeros(1, 3, 8, 10)] * count)
     assert page.shape == (1, 3, 10 * rows - 2, 12 * columns - 2)
+
+
+def test_what_results_lack_is_said(cli: Cli) -> None:
+    image = Image.open(photo(Path("a.png"))).convert("RGBA")
+    texts = PngInfo()
+    texts.add_text("parameters", "box 3")
+    image.save("a.png", pnginfo=texts, dpi=(300, 300))
+    status, _, err = cli("a.png", "a.jpg")
+    assert status == 0
+    assert err.splitlines() == [
+        "its transparency was left out (such as a.png)",
+        "JPEG holds no PNG text: it was left out (such as a.png)",
+    ]
+    with Image.open("a.jpg") as result:
+        assert result.info["dpi"] == (300, 300)
+    cli("a.png", "sheet.png", "--compare")  # no place of it is where it was
+    with Image.open("sheet.png") as result:
+        assert not result.info
