@@ -99,6 +99,7 @@ def ran_out(error: BaseException) -> bool:
             or "out of memory" in text
             or "can't allocate memory" in text
             or "not enough memory" in text
+            or "bad_alloc" in text
             or "_status_alloc_failed" in text  # cuDNN and cuBLAS
         )
     )

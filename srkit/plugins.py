@@ -189,10 +189,12 @@ def _load_one(
 def examined(entry_point: EntryPoint, plugin: Plugin) -> Plugin:
     """Return a plugin with what is known of its state before it is imported.
 
-    ValueError: its distribution requires another version of srkit.
+    ValueError: its distribution requires another version of srkit, or no file is called so.
     """
     if not wanted(plugin.distribution):
         return replace(plugin, state="off")
+    if plugin.target.endswith(".py") and not Path(plugin.target).stem.isidentifier():
+        raise ValueError("a plugin is a file NAME.py, NAME of letters, digits, _")
     if not plugin.built_in:
         _require_version(entry_point)
     if extra := _missing_extra(entry_point, plugin.distribution):
@@ -333,7 +335,7 @@ def report(plugin: Plugin, problem: str) -> Plugin:
 
 
 def _warn(line: str) -> None:
-    print(f"srkit: warning: {line}", file=sys.stderr)  # noqa: T201
+    print(f"srkit: warning: {escaped(line)}", file=sys.stderr)  # noqa: T201
 
 
 def describe(error: BaseException) -> str:

@@ -240,7 +240,7 @@ class Recipe(_Frozen):
     name: str
     scale: Annotated[int, Field(ge=1)] = 4
     steps: Positive = 10_000
-    batch_size: Positive = 32
+    batch_size: Annotated[int, Field(gt=0, le=2**16)] = 32
     accumulate: Positive = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

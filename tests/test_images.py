@@ -714,6 +714,16 @@ def test_colours_that_fit_no_profile_are_noted(tmp_path: Path) -> None:
     )
 
 
+def test_texts_of_one_name_are_noted(tmp_path: Path) -> None:
+    about = PngInfo()
+    for text in ("one", "two"):
+        about.add_text("Author", text)
+    Image.fromarray(photo()).save(tmp_path / "a.png", pnginfo=about)
+    decoded = codec.read(tmp_path / "a.png")
+    assert decoded.info["text"] == {"Author": "two"}
+    assert decoded.notes == ("of PNG texts of one name, all but the last were left out",)
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_equal_channels_stay_equal(kind: Any) -> None:
     equal = np.repeat(deep_photo(channels=1).astype(kind), 3, axis=2)

@@ -89,6 +89,7 @@ def test_another_error_is_no_lack_of_memory() -> None:
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
         (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("std::bad_alloc"), True),
         (RuntimeError("shape"), False),
         (ValueError("out of memory"), False),
     ],

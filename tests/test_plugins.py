@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import forget_plugins
 
 import srkit
 from srkit import hookspecs, plugins, registry
@@ -147,6 +148,19 @@ def test_two_entry_points_to_one_module_are_reported(
     assert state("one") == "ok"
     assert state("two") == "broken: ValueError: another entry point names good_plugin, too"
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_names_of_plugins_do_not_steer_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my\x1b[31m\nplug.py").write_text(GOOD)
+    monkeypatch.setenv("SRKIT_PLUGINS_DIR", str(tmp_path))
+    forget_plugins()
+    assert plugins.load().plugins[-1].state.startswith("broken: ValueError: a plugin is a file")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(r"srkit: warning: plugin my\x1b[31m\nplug.py ")
+    assert line.endswith("a plugin is a file NAME.py, NAME of letters, digits, _")
+    forget_plugins()
 
 
 def test_what_a_plugin_prints_goes_to_standard_error(

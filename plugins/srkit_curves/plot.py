@@ -17,6 +17,7 @@ from PIL import Image
 from typing_extensions import TypedDict
 
 from srkit import InputError, foreign
+from srkit.errors import escaped
 from srkit.imaging import codec
 
 IMAGE, LOG = "training.png", "log.jsonl"
@@ -157,5 +158,5 @@ def _mark_events(axes: Sequence[Axes], records: Sequence[Mapping[str, Any]]) -> 
 
 def printable(text: str, most: int) -> str:
     """Return a text on one line, cut, in characters that matplotlib's own font has."""
-    line = " ".join(text.split()).encode("latin-1", "replace").decode("latin-1")
+    line = escaped(" ".join(text.split())).encode("latin-1", "replace").decode("latin-1")
     return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import typer
 
+from srkit.errors import escaped
+
 
 class Finding(NamedTuple):
     """A line of the report.
@@ -48,6 +50,6 @@ def _lines(findings: Iterable[Finding]) -> Iterable[str]:
     width = max((len(row.what) for row in rows), default=0)
     for row in rows:
         mark = "!!" if row.broken else "--" if row.todo else "  "
-        yield f"{mark} {row.what.ljust(width)}  {row.state}"
+        yield escaped(f"{mark} {row.what.ljust(width)}  {row.state}")
         if row.todo:
-            yield f"   {''.ljust(width)}  -> {row.todo}"
+            yield escaped(f"   {''.ljust(width)}  -> {row.todo}")

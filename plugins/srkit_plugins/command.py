@@ -153,11 +153,10 @@ def new(
     from srkit_plugins.new import write
 
     kind = COMMANDS if kind.removesuffix("s") == "command" else registry.kind_named(kind)
-    folder = Path(name)
     try:
-        files = write(folder, kind)
+        folder, *files = write(Path(name), kind)
     except OSError as error:
-        raise InputError(f"can't write {folder}: {error.strerror}") from error
+        raise InputError(f"can't write {name}: {error.strerror}") from error
     for file in files:
         typer.echo(escaped(file))
     typer.echo(f"\nNext:\n  python -m pip install -e '{escaped(folder)}[test]'")

@@ -101,7 +101,8 @@ def _require_free(names: Names, kind: str) -> None:
 def write(folder: Path, kind: str) -> list[Path]:
     """Write a distribution that provides one part of a kind, or ``"commands"``; return the files.
 
-    The folder's last name becomes the distribution's; nothing may be in it.
+    The folder's last name becomes the distribution's, and the folder comes first of what is
+    returned; nothing may be in it.
     InputError: the name can't be a plugin's, or the folder holds something. OSError: of the disk.
     """
     names = names_of(folder.name, kind)
@@ -118,7 +119,7 @@ def write(folder: Path, kind: str) -> list[Path]:
         if folder.exists():
             folder.rmdir()
         shutil.move(draft, folder)
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+    return [folder, *sorted(file for file in folder.rglob("*") if file.is_file())]
 
 
 def _is_empty(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from srkit.errors import escaped
 from srkit_report.charts import INTERPOLATION, NAMES, Figure, figures
 from srkit_report.examples import examples
 from srkit_report.images import Shown, address, shown
@@ -198,6 +199,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,  # names of files and models may hold anything
+        finalize=lambda value: escaped(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -147,7 +147,7 @@ class Table:
             cells = [f"**{v}** {v.interval}" if v.best else f"{v} {v.interval}" for v in values]
             rows.append([*labels, *(cell.strip() for cell in cells)])
         return "".join(
-            f"| {' | '.join(c.replace('|', chr(92) + '|') for c in r)} |\n" for r in rows
+            f"| {' | '.join(escaped(c).replace('|', chr(92) + '|') for c in r)} |\n" for r in rows
         )
 
 
@@ -184,7 +184,7 @@ class Tables:
         parts: list[str] = []
         for part in self._parts():
             if isinstance(part, Table):
-                parts += [f"**{part.title}**", part.markdown(), *part.notes]
+                parts += [f"**{part.title}**", part.markdown(), *map(escaped, part.notes)]
             else:
                 parts.append(part)
         return "".join(f"{part.strip()}\n\n" for part in parts)

@@ -32,6 +32,7 @@ _OWN = frozenset(  # tags of a TIFF that are EXIF
 # EXIF, profile, resolution, thumbnails, version.
 _BLOCKS = {parts.IPTC_BLOCK, 0x0425, 0x0424, 0x0422, 0x0423, 0x040F, 0x03ED, 0x0409, 0x040C, 0x0421}
 # Texts of a PNG that are kept elsewhere, or tell of its old pixels.
+_TEXTS = ("tEXt", "zTXt", "iTXt")
 _OTHER_TEXTS = ("XML:com.adobe.xmp", "Raw profile type", "Thumb::", "exif:")
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _ADOBE_RGB = (0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
@@ -178,6 +179,9 @@ def _read_info(about: Metadata, image: Any, contents: Sequence[parts.Part]) -> N
     blocks = blocks if isinstance(blocks, dict) else {}
     _read_blocks(about, blocks)
     texts = dict(image.text) if image.format == "PNG" else {}
+    keys = [content.partition(b"\0")[0] for name, content in contents if name in _TEXTS]
+    if len(set(keys)) < len(keys):
+        about.notes.append("of PNG texts of one name, all but the last were left out")
     for name in ("iptc", "8bim"):
         raw = parts.raw_profile(texts.get(f"Raw profile type {name}", ""))
         if raw and not about.info["iptc"]:

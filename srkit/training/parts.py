@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from srkit import registry
-from srkit.errors import InputError, RecipeError, SrkitError
+from srkit.errors import InputError, RecipeError, SrkitError, ran_out
 from srkit.hookspecs import LOSS_INPUTS, DiscriminatorOutput
 from srkit.models import checkpoint
 from srkit.options import inputs_of
@@ -225,7 +225,9 @@ def rehearse(recipe: Recipe, built: Parts, device: torch.device) -> None:
             _go_through(recipe, built, device)
     except RecipeError:
         raise
-    except (SrkitError, ValueError) as error:
+    except (SrkitError, ValueError, RuntimeError) as error:
+        if ran_out(error):
+            raise
         raise RecipeError(f"recipe '{recipe.name}': {error}") from error
     finally:
         for network in built.networks:

@@ -7,7 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from srkit_doctor import checks
+from srkit_doctor import Finding, checks
+from srkit_doctor import _lines as doctor_lines
 
 from srkit import plugins, registry
 from srkit.cli import main
@@ -82,3 +83,8 @@ def test_a_cache_that_cannot_be_written_is_broken(
     (finding,) = checks.cache()
     assert finding.broken
     assert finding.todo == "set SRKIT_CACHE"
+
+
+def test_names_do_not_steer_the_terminal() -> None:
+    lines = doctor_lines([Finding("a\x1b", "b\n", "c\x07")])
+    assert list(lines) == [r"-- a\x1b  b\n", r"       -> c\x07"]
