@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import png
 import profiles
 import pytest
@@ -413,7 +414,9 @@ def test_every_mode_means_the_same_colours(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["1", "P", "CMYK", "YCbCr", "RGBA", "LA"])
 def test_tiffs_of_every_mode(tmp_path: Path, mode: str) -> None:
     image = MODES[mode](Image.fromarray(photo()))
-    image.save(tmp_path / "a.tif")
+    # Pillow 12 can't read its own YCbCr that isn't compressed.
+    old = mode == "YCbCr" and int(PIL.__version__.partition(".")[0]) < 13
+    image.save(tmp_path / "a.tif", compression="tiff_lzw" if old else None)
     in_memory = codec.unpack(image)
     decoded = codec.read(tmp_path / "a.tif")
     assert np.abs(decoded.pixels.astype(int) - in_memory.pixels).max() <= 1

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from srkit import InputError, Model, errors, registry
 from srkit.errors import OptionError
 from srkit.imaging import codec
-from srkit.inference import consistency
+from srkit.inference import consistency, eager
 from srkit.inference.engines import prepared
 from srkit.inference.model import LEAST_TILE, Limits, Settings
 from srkit.inference.tiling import BLEND
@@ -154,10 +154,15 @@ def test_an_answer_that_is_not_finite_is_no_result() -> None:
         Model("holed", Holed(), 4).upscale(image(70, 70), tile=32)
 
 
-def test_half_precision_on_a_cpu_is_refused() -> None:
-    for precision in ("fp16", "bf16"):
+def test_half_precision_on_a_cpu_is_refused_where_it_hasnt_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for precision, hardware in (("fp16", True), ("fp16", False), ("bf16", False)):
+        monkeypatch.setattr(eager, "has_bf16", lambda hardware=hardware: hardware)
         with pytest.raises(OptionError, match="is for GPUs"):
             prepared(Model("x", Nearest(), 4), "cpu", precision)
+    monkeypatch.setattr(eager, "has_bf16", lambda: True)
+    assert prepared(Model("x", Nearest(), 4), "cpu", "bf16").limits.precision == "bf16"
     with pytest.raises(OptionError, match="precision is one of"):
         prepared(Model("x", Nearest(), 4), "cpu", "fp8")
     assert prepared(Model("x", Nearest(), 4), "cpu").limits.precision == "fp32"
