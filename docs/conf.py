@@ -30,7 +30,7 @@ html_title = f"srkit {release}"
 
 
 def setup(app):
-    """Fill the pages of commands and parts; mark what `site.css` gives its own line or width."""
+    """Fill the pages of commands and parts; mark what `site.css` shows in a way of its own."""
 
     def fill(app, page, source):
         import generate
@@ -46,5 +46,9 @@ def setup(app):
             if len(cell.astext()) > LONG:
                 cell["classes"].append("long")
 
+    def bare(app, what, name, obj, options, signature, returns):
+        return ("", None) if getattr(obj, "_is_protocol", False) else None  # nobody calls them
+
+    app.connect("autodoc-process-signature", bare)
     app.connect("source-read", fill)
     app.connect("doctree-read", mark)
