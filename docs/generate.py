@@ -116,14 +116,10 @@ def help_texts() -> str:
 
 def recipes() -> str:
     """Return a table of the registered recipes."""
-    rows = []
-    for name in registry.offers("recipes"):
-        built = registry.build("recipes", name)
-        losses = ", ".join(f"`{loss}`" for loss in built.losses)
-        discriminator = f"`{built.discriminator.name}`" if built.discriminator else ""
-        what = markdown(registry.describe("recipes", name))
-        rows.append((f"`{name}`", what, f"`{built.generator.name}`", discriminator, losses))
-    return table(("recipe", "what it is", "generator", "discriminator", "losses"), rows)
+    rows = [
+        (f"`{n}`", markdown(registry.describe("recipes", n))) for n in registry.offers("recipes")
+    ]
+    return table(("recipe", "what it is"), rows)
 
 
 def recipe_toml(name: str) -> str:
@@ -261,7 +257,7 @@ def decibel(kernel: str = "") -> str:
     """Return the committed audit of faces-x8.
 
     Args:
-        kernel: Only of images that were shrunk by it.
+        kernel: Only of images that were downscaled by it.
     """
     rows = [row for row in committed("decibel")["rows"] if kernel in ("", row["kernel"])]
     cells = [
@@ -276,7 +272,7 @@ def decibel(kernel: str = "") -> str:
         for row in rows
     ]
     first = 1 if kernel else 0
-    headings = ("shrunk by", "compared", *rows[0]["scores"])[first:]
+    headings = ("downscaled by", "compared", *rows[0]["scores"])[first:]
     return table(headings, [row[first:] for row in cells])
 
 

@@ -42,7 +42,7 @@ def bench(
         str, quality(help="A protocol's name, or a .toml file.")
     ] = defaults.PROTOCOL,
     metric: Annotated[list[str] | None, quality(metavar="NAME", help=METRIC)] = None,
-    audit: Annotated[bool, quality(help=AUDIT)] = False,
+    audit: Annotated[bool, quality("--audit", help=AUDIT)] = False,
     limit: Annotated[int | None, quality(min=1, help="Use only the first N images.")] = None,
     verify: Annotated[str | None, identity(help="A face set: imm, lfw, folders or csv.")] = None,
     verify_data: Annotated[str | None, identity(help=VERIFY_DATA)] = None,

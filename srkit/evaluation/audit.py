@@ -71,7 +71,7 @@ class Audit:
             "shift: from the first row, which is the protocol's own way, in dB",
             f"95% intervals of the first row: {', '.join(intervals)}",
         ]
-        labels = ["shrunk by", "compared"]
+        labels = ["downscaled by", "compared"]
         return Tables([Table("audit", title, labels, headings, rows, notes, self.protocol)])
 
     def write(self, file: str | Path) -> None:
