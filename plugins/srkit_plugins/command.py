@@ -35,13 +35,17 @@ def _show_table() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*HEADINGS, box=None, pad_edge=False, header_style="bold")
+    console = Console()
+    left_out = {"target"} if console.is_terminal else set()  # no room for it there
+    shown = [heading for heading in HEADINGS if heading not in left_out]
+    table = Table(*shown, box=None, pad_edge=False, header_style="bold")
     for plugin, parts in _provided():
         text = "; ".join(f"{kind.replace('_', ' ')} {', '.join(n)}" for kind, n in parts.items())
         about = (plugin.distribution, plugin.version, plugin.entry_point, plugin.target)
-        row = (*about, f"{plugin.seconds:.2f}", plugin.state, text)
-        table.add_row(*(Text(escaped(cell)) for cell in row))
-    console = Console()
+        row = dict(
+            zip(HEADINGS, (*about, f"{plugin.seconds:.2f}", plugin.state, text), strict=True)
+        )
+        table.add_row(*(Text(escaped(row[heading])) for heading in shown))
     if not console.is_terminal:
         console.width = 2000  # a line a plugin where programs read it
     for column in table.columns:
