@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -50,6 +53,16 @@ def _lines(findings: Iterable[Finding]) -> Iterable[str]:
     width = max((len(row.what) for row in rows), default=0)
     for row in rows:
         mark = "!!" if row.broken else "--" if row.todo else "  "
-        yield escaped(f"{mark} {row.what.ljust(width)}  {row.state}")
+        yield from _wrapped(f"{mark} {row.what.ljust(width)}  ", row.state)
         if row.todo:
-            yield escaped(f"   {''.ljust(width)}  -> {row.todo}")
+            yield from _wrapped("      -> ", row.todo)
+
+
+def _wrapped(start: str, text: str) -> list[str]:
+    """Return a line, or in a terminal as many as it has to be."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    start, text = escaped(start), escaped(text)
+    lines = textwrap.wrap(
+        text, max(columns - len(start), 20), break_long_words=False, break_on_hyphens=False
+    )
+    return [f"{start if not n else ' ' * len(start)}{line}" for n, line in enumerate(lines or [""])]

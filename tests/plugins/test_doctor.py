@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import sys
 from pathlib import Path
 
 import pytest
-from srkit_doctor import Finding, checks
-from srkit_doctor import _lines as doctor_lines
+import srkit_doctor
+from srkit_doctor import checks
 
 from srkit import plugins, registry
 from srkit.cli import main
@@ -86,5 +87,20 @@ def test_a_cache_that_cannot_be_written_is_broken(
 
 
 def test_names_do_not_steer_the_terminal() -> None:
-    lines = doctor_lines([Finding("a\x1b", "b\n", "c\x07")])
-    assert list(lines) == [r"-- a\x1b  b\n", r"       -> c\x07"]
+    lines = srkit_doctor._lines([srkit_doctor.Finding("a\x1b", "b\n", "c\x07")])
+    assert list(lines) == [r"-- a\x1b  b\n", r"      -> c\x07"]
+
+
+def test_a_terminal_wraps_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        srkit_doctor.Finding("metric lpips", "lacks", "fetch https://example.org/a-b.pth " * 3)
+    ]
+    (line, todo) = srkit_doctor._lines(found)
+    assert len(todo) > 80
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    first, *wrapped = srkit_doctor._lines(found)
+    assert first == line
+    assert len(wrapped) > 1
+    assert max(map(len, wrapped)) <= 60
+    assert " ".join(" ".join(wrapped).split()) == " ".join(todo.split())
