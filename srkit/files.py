@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -32,13 +33,15 @@ def atomic(file: Path) -> Iterator[Path]:
     """Give a temporary name beside ``file``; rename it there when the block ends well.
 
     The bytes are on the disk before the name is, so a crash leaves the old file or the new. A link
-    stays, and leads to the new file. What is neither file nor folder, such as a pipe or
-    /dev/stdout, is written to directly.
+    stays, and leads to the new file; a read-only file is a PermissionError. What is neither file
+    nor folder, such as a pipe or /dev/stdout, is written to directly.
     """
     file = Path(os.path.realpath(file)) if file.is_symlink() else file
     if file.exists() and not (file.is_file() or file.is_dir()):
         yield file
         return
+    if file.exists() and not os.access(file, os.W_OK):  # which renaming would not mind
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
     file.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{_short(file.name)}.{_MARK}-{host()}-{os.getpid()}."
     handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=file.parent)

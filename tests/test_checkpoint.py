@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,6 +49,18 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
         assert found.tensors[name].is_contiguous()
     assert found.part("ema").keys() == {"d", "shared"}
     assert found.part("e") == {}
+
+
+@pytest.mark.parametrize("framework", ["pt", "np"])
+def test_a_name_need_not_be_text(tmp_path: Path, framework: str) -> None:
+    file = tmp_path / os.fsdecode(b"\xffnames") / os.fsdecode(b"\xfe.safetensors")
+    tensors = weights()
+    checkpoint.write(file, tensors, RECIPE, 12)
+    found = checkpoint.read(file, framework=framework)
+    assert found.step == 12
+    assert {name: value.tolist() for name, value in found.tensors.items()} == {
+        name: value.tolist() for name, value in tensors.items()
+    }
 
 
 def test_one_part_can_be_read_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from srkit_onnx import conversion, export
 from srkit_onnx.conversion import TOLERANCE
 from srkit_onnx.export import described
 from torch import Tensor, nn
+from training import tiny
 
 import srkit
 from srkit import InputError, Model, Recipe, registry
+from srkit.models import checkpoint
 from srkit.models.load import load
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -50,6 +54,23 @@ def small(name: str, scale: int = 4) -> Model:
         for weight in generator.parameters():
             weight.add_(torch.randn_like(weight) * 0.1)
     return Model(name, generator.eval(), scale)
+
+
+@pytest.mark.long
+def test_names_need_not_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, words = os.fsdecode(b"n\xff"), ("--device", "cpu")
+    Image.new("RGB", (8, 8), "red").save("a.png")
+    model = small("face-residual")
+    state = checkpoint.prefixed("generator", model.generator.state_dict())
+    recipe = tiny(**{"generator.width": 8, "generator.blocks": 2})
+    checkpoint.write(Path(f"{name}.safetensors"), state, recipe, 1)
+    assert cli("export", f"{name}.safetensors")[0] == 0
+    for suffix in (".safetensors", ".onnx"):
+        file = Path(f"{suffix[1:]}.png")
+        assert cli("upscale", "a.png", "-o", file, "--model", name + suffix, *words)[0] == 0
+        with Image.open(file) as image:
+            assert image.size == (32, 32)
 
 
 # --- the same as torch --------------------------------------------------------------------------

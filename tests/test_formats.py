@@ -372,6 +372,16 @@ def test_a_link_is_written_through(tmp_path: Path, there: bool) -> None:
     assert sorted(file.name for file in tmp_path.rglob("*")) == ["a", "a", "disk"]
 
 
+def test_a_read_only_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("old")
+    access = os.access  # root may write anything
+    monkeypatch.setattr(os, "access", lambda file, mode: mode != os.W_OK and access(file, mode))
+    with pytest.raises(InputError, match=r"can't write .*a: Permission denied"):
+        write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
 @pytest.mark.parametrize("name", ["a", "ü" * 100, "\U0001f600" * 60, "a\udcff" * 40, "a" * 255])
 def test_temporary_names_are_short(tmp_path: Path, name: str) -> None:
     """Some systems allow 143 bytes; no letter is cut into halves."""

@@ -36,7 +36,8 @@ def export(model: Model, file: Path, *, force: bool = False) -> Exported:
     require_free(file, force=force)
     proto, difference = converted(model)
     for key, value in described(model).items():
-        proto.metadata_props.add(key=f"srkit.{key}", value=value)
+        text = value.encode("utf-8", "backslashreplace").decode()  # a file's name may be no text
+        proto.metadata_props.add(key=f"srkit.{key}", value=text)
     require_free(file, force=force)  # another may have written it meanwhile
     try:
         with atomic(file) as temporary:

@@ -30,6 +30,8 @@ def opened(content: Path | bytes, name: str, count: int) -> Any:
     options.log_severity_level = NOTHING
     options.enable_mem_pattern = False  # plans for one size, and tiles come in several
     try:
+        if isinstance(content, Path) and any("\udc80" <= c <= "\udcff" for c in str(content)):
+            content = content.read_bytes()  # a name that is no text, which it doesn't take
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     # Its errors have no base of their own.
     except Exception as error:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import random
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NotRequired
 
 import numpy as np
 import pydantic
@@ -144,7 +145,10 @@ def read(file: Path, *, only: tuple[str, ...] = (), framework: str = "pt") -> Ch
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
-        with safetensors.safe_open(file, framework=framework) as handle:
+        with (
+            file.open("rb") as stream,
+            safetensors.safe_open(_text(file, stream), framework=framework) as handle,
+        ):
             header = handle.metadata() or {}
             if KEY not in header:
                 raise InputError(f"{file}: safetensors, but not an srkit checkpoint")
@@ -157,6 +161,14 @@ def read(file: Path, *, only: tuple[str, ...] = (), framework: str = "pt") -> Ch
     del values["format"]
     recipe, step = Recipe.from_toml(values.pop("recipe"), str(file)), values.pop("step")
     return Checkpoint(tensors, recipe, step, values)
+
+
+def _text(file: Path, stream: BinaryIO) -> str:
+    """Return a name that safetensors takes: UTF-8."""
+    try:
+        return os.fsencode(file).decode()
+    except UnicodeDecodeError:
+        return f"/dev/fd/{stream.fileno()}"
 
 
 def prefixed(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
