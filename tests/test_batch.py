@@ -269,6 +269,7 @@ def test_a_pipe_is_for_one_image_that_can_be_read(
         status, out, err = cli("upscale", "-", *words, *BICUBIC)
         assert status == 0
         assert "srkit-" not in out + err
+    assert err == "- -> -  (8x8 to 32x32)\n"
 
 
 @pytest.mark.parametrize("stream", ["stdin", "stdout"])

@@ -131,6 +131,7 @@ class Reporter:
         from srkit.imaging import codec
 
         for job in jobs:
+            output = "-" if job.piped else str(job.output)
             try:
                 size = codec.size_of(job.input, job.encoded)
             except InputError as error:
@@ -138,12 +139,10 @@ class Reporter:
                 text = "can't be read"
             else:
                 result = self.work.model.size(size, self.work.settings)
-                self._print(
-                    "plan", input=str(job.input), output=str(job.output), size=size, result=result
-                )
+                self._print("plan", input=str(job.input), output=output, size=size, result=result)
                 text = f"{size[0]}x{size[1]} to {result[0]}x{result[1]}"
             if not self.as_json:
-                show(f"{job.input} -> {job.output}  ({text})")
+                show(f"{job.input} -> {output}  ({text})")
 
     def end(self, totals: Counter[str]) -> None:
         """Show how many images had each outcome."""
