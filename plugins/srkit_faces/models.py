@@ -39,7 +39,7 @@ def faces_x8() -> ReadyModel:
         description="Clean faces of 16 px, x8",
         licence="CelebA and UTKFace: non-commercial research (weights/LICENSE.md)",
         file=FOLDER / "faces-x8.safetensors",
-        sha256="0de0d04c182f66596e5908bae97d0a325c7ea10a184805f98243756f48c5a200",
+        sha256="0c9d9dd5de5459a8bf9fd30fc3bb500ce3c3e73d401feaf29d262dbe6bb9ce08",
         card=FOLDER / "faces-x8.md",
         graph=FOLDER / "faces-x8.graph.json",
         scale=8,
