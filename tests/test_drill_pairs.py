@@ -130,6 +130,6 @@ def test_two_runs_share_a_folder_or_one_is_refused(name: str, given: Path, tmp_p
 
 def test_every_verb_that_writes_is_here() -> None:
     commands = {command.name for command in entry_points(group="srkit.commands")}
-    reading = {"compare", "doctor", "info", "list", "models", "plugins"}
+    reading = {"compare", "doctor", "info", "list", "models", "plugins", "ui"}
     drilled = {case.words[0] for case in PAIRS.values()}
     assert drilled == ({verb.name for verb in VERBS} | commands) - reading
