@@ -415,3 +415,24 @@ def test_a_network_without_width_is_one_line(refused: Any, crops: Crops, tmp_pat
         warnings.simplefilter("ignore")  # torch's, of weights without elements
         line = refused("train", tmp_path / "r.toml", *words, "--set", "generator.width=0")
     assert "recipe 'tiny': " in line
+
+
+@pytest.mark.parametrize("out", ["file", "loop", "nowhere"])
+@pytest.mark.parametrize("verb", ["upscale --model bicubic -o", "degrade", "prepare"])
+def test_a_folder_that_is_none_is_one_line(
+    refused: Any,
+    crops: Crops,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    out: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    crops(Path("in"), 2, 32)
+    Path("file").write_text("mine")
+    Path("loop").symlink_to("loop")
+    Path("nowhere").symlink_to("none/there")
+    name, *more = verb.split()
+    assert out in refused(name, "in", *more, out)
+    assert Path("file").read_text() == "mine"
+    assert sorted(map(str, Path().iterdir())) == ["file", "in", "loop", "nowhere"]

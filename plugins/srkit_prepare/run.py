@@ -148,7 +148,7 @@ def plan(photos: Path, out: Path) -> list[Job]:
     Raises:
         InputError: No images, or crops would be among the photos.
     """
-    here, there = photos.resolve(), out.resolve()
+    here, there = Path(os.path.realpath(photos)), Path(os.path.realpath(out))
     if here == there or there in here.parents:
         raise InputError(f"the photos lie in {out}, where the faces would go; choose another place")
     listed = codec.listed(photos)
@@ -219,10 +219,10 @@ def _is_whole(ledger: Ledger, job: Job) -> bool:
 
 def _remove(out: Path, line: Line) -> None:
     """Delete a photo's crops, so that no training uses those of photos that have changed."""
-    folder = out.resolve()
+    folder = Path(os.path.realpath(out))
     for name, *_ in line["files"]:
         # The ledger might have been edited: nothing outside of its folder is deleted.
-        if folder in (out / name).resolve().parents:
+        if folder in Path(os.path.realpath(out / name)).parents:
             (out / name).unlink(missing_ok=True)
 
 

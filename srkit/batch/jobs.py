@@ -158,11 +158,12 @@ def _image_suffixes() -> set[str]:
 def _of_folder(
     folder: Path, out: Path | None, label: str, suffix: str | None, others: list[Path]
 ) -> list[Job]:
-    whole = folder.resolve()
+    whole = real(folder)
     root = out or whole.with_name(f"{whole.name}-{label}")
-    if out is not None and out.suffix.lower() in _image_suffixes() and not out.is_dir():
+    named = out and (os.path.lexists(out) or out.suffix.lower() in _image_suffixes())
+    if named and not root.is_dir():
         raise InputError(f"{folder} is a folder; {out} must be a folder, too")
-    resolved = root.resolve()
+    resolved = real(root)
     # A second run must not take the first one's results for inputs.
     inside = whole in resolved.parents
     jobs = [
@@ -183,7 +184,7 @@ def _of_pattern(
     others += [file for file in files if file.is_file() and not _is_image(file)]
     # The shortest way to a file: links to folders may go round in circles.
     ways = {
-        (file.parent.resolve(), file.name): file
+        (real(file.parent), file.name): file
         for file in sorted(files, key=lambda file: (-len(file.parts), file))
         if file.is_file() and _is_image(file)
     }
@@ -193,7 +194,7 @@ def _of_pattern(
         results = set().union(*(Ledger(folder, FOLDER).files() for folder in folders))
         files = [file for file in ways.values() if file not in results]
     else:
-        root = out.resolve()
+        root = real(out)
         files = [file for file in ways.values() if root not in real(file).parents]
     if not files:
         raise InputError(f"{pattern}: no image fits this pattern")
