@@ -282,9 +282,9 @@ def test_every_face_another_program_is_asked_for_is_written(
         (("--verify", "folders", "--verify-data", "empty"), "no folders of photos in it"),
         (("--verify", "imm", "--verify-data", "empty"), "no photos named like IMM's"),
         (("--audit", "--verify", "imm"), "--audit goes with models, --data, --protocol"),
-        (("--json", "empty"), "--json empty: that is a folder; name a file in it"),
-        (("--report", "file/x/y"), "--report file/x/y: file is no folder"),
-        (("--json", "file/x.json"), "--json file/x.json: file is no folder"),
+        (("--json", "empty"), "can't write empty: it is a folder"),
+        (("--report", "file/x/y"), "can't write file/x/y/report.json: Not a directory"),
+        (("--json", "file/x.json"), "can't write file/x.json: Not a directory"),
     ],
 )
 def test_a_wrong_choice_is_one_line_before_anything_is_computed(

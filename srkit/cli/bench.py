@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from srkit import defaults
 from srkit.cli.help import names
 from srkit.cli.lines import show, show_error
 from srkit.errors import InputError, Interrupted
+from srkit.files import require_place
 
 quality = partial(Option, rich_help_panel="Quality")
 identity = partial(Option, rich_help_panel="Identity")
@@ -70,7 +70,8 @@ def bench(
         if value is not None and not verify:
             raise InputError(f"--{option} needs --verify: imm, lfw, folders or csv")
     sizes, folders = parse_sizes(lr_sizes), by_name(results or ())
-    _require_writable(report, json)
+    for file in filter(None, (json, report and report / "report.json")):
+        require_place(file)
 
     from srkit.evaluation import run
     from srkit.evaluation.methods import write_lr as write_images
@@ -161,15 +162,3 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     if not all(part.isdecimal() and int(part) >= 4 for part in parts):
         raise InputError(f"--lr-sizes is whole numbers from 4 up with commas, not '{text}'")
     return tuple(sorted({int(part) for part in parts}))
-
-
-def _require_writable(report: Path | None, json: Path | None) -> None:
-    """Raise InputError where a result can't be written, before anything is computed."""
-    if json and json.is_dir():
-        raise InputError(f"--json {json}: that is a folder; name a file in it")
-    for option, place, folder in (("report", report, report), ("json", json, json and json.parent)):
-        while folder and not folder.exists():
-            folder = folder.parent
-        if folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-            why = "can't be written in" if folder.is_dir() else "is no folder"
-            raise InputError(f"--{option} {place}: {folder} {why}; choose another place")

@@ -151,15 +151,15 @@ def piped(inputs: list[str], out: Path | None, suffix: str | None) -> Job:
         raise OptionError("'-' is for one image")
     source, content = Path(inputs[0]), None
     ending = writable_suffix(source)
-    if not (sys.stdin and sys.stdout):
+    to_stdout = out is None or str(out) == "-"
+    if (inputs[0] == "-" and not sys.stdin) or (to_stdout and not sys.stdout):
         raise OptionError("'-' is standard input or output, and that is closed")
     if inputs[0] == "-":
         content = sys.stdin.buffer.read()
         ending = suffix_of(content)
-    if out is not None and str(out) != "-":
-        return replace(
-            of_file(Path(f"stdin{ending}"), out, "", suffix), input=source, encoded=content
-        )
+    if not to_stdout:
+        job = of_file(Path(f"stdin{ending}"), out, "", suffix)
+        return replace(job, input=source, encoded=content)
     if sys.stdout.isatty():
         raise OptionError("an image isn't for a terminal; name a file by --out")
     return Job(source, Path(f"-{suffix or ending}"), encoded=content, piped=True)
