@@ -36,7 +36,7 @@ class FaceResidual(nn.Module):
         blocks: Residual blocks; each widens the receptive field by 2 LR pixels on every side.
 
     Raises:
-        ValueError: Another scale.
+        ValueError: Another scale, or less than no blocks.
     """
 
     small: ClassVar[dict[str, object]] = {"width": 12, "blocks": 2}
@@ -45,6 +45,8 @@ class FaceResidual(nn.Module):
         super().__init__()
         if scale not in (2, 4, 8):
             raise ValueError(f"scale is 2, 4 or 8, not {scale}")
+        if blocks < 0:
+            raise ValueError(f"blocks is 0 or more, not {blocks}")
         self.scale = scale
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))

@@ -51,7 +51,7 @@ class FaceHourglass(nn.Module):
         tail_width: Feature maps after each pixel shuffle but the last.
 
     Raises:
-        ValueError: Another scale.
+        ValueError: Another scale, or less than no blocks.
     """
 
     small: ClassVar[dict[str, object]] = {"widths": (8, 8, 8), "blocks": (1, 1, 1), "tail_width": 8}
@@ -69,6 +69,8 @@ class FaceHourglass(nn.Module):
         super().__init__()
         if scale not in (2, 4, 8):
             raise ValueError(f"scale is 2, 4 or 8, not {scale}")
+        if min(blocks) < 0:
+            raise ValueError(f"blocks are 0 or more, not {blocks}")
         self.scale = scale
         full, half, quarter = widths
         self.head = nn.Conv2d(3, full, 3, padding=1)

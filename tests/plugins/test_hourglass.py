@@ -63,6 +63,12 @@ def test_another_scale_is_refused() -> None:
         registry.build("generators", "face-hourglass", scale=3)
 
 
+def test_less_than_no_blocks_are_refused() -> None:
+    for name, blocks in (("face-residual", -1), ("face-hourglass", (2, -1, 4))):
+        with pytest.raises(OptionError, match="0 or more, not"):
+            registry.build("generators", name, blocks=blocks)
+
+
 @pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-x8"])
 def test_a_short_run_of_each_recipe_trains(name: str, tmp_path: Path) -> None:
     recipe = registry.build("recipes", name).changed({"steps": 2, "batch_size": 2})
