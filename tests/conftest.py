@@ -26,6 +26,9 @@ from srkit import plugins, registry
 # Workers share the processor: each computes with one thread, and so do the commands it starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+# At its first use the engine starts a thread a device, which forbids forks that train; some tests
+# feign devices (FakeTensorMode). Now there are none.
+torch.ones((), requires_grad=True).backward()
 MAX_WORKERS = 4  # each takes up to 2 GB
 SKIPPED = 77  # exit status of a test in its own process
 
