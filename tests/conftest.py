@@ -25,6 +25,7 @@ from srkit import plugins, registry
 
 # Workers share the processor: each computes with one thread, and so do the commands it starts.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports ONNX Runtime
 torch.set_num_threads(1)
 # At its first use the engine starts a thread a device, which forbids forks that train; some tests
 # feign devices (FakeTensorMode). Now there are none.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,6 +220,22 @@ def test_a_size_that_the_network_cannot_take_is_one_clear_line(
         model.generator(torch.rand(1, 3, 5, 37))
     assert "\n" not in str(e.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_onnx_runtime_reports_nothing_to_its_maker(tmp_path: Path) -> None:
+    # Where it does, it keeps an id of this device and what is still to be sent below the home.
+    quiet = ("ORT_", "CI", "GITHUB_", "XDG_CACHE_HOME")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(quiet)}
+    home = tmp_path / "home"
+    home.mkdir()
+    photo = tmp_path / "photo.png"
+    Image.fromarray(skimage.data.astronaut()[:32, :32]).save(photo)
+    for engine in ("onnxruntime", "openvino"):
+        command = ["-m", "srkit", "upscale", photo, "-o", tmp_path / engine, "--engine", engine]
+        subprocess.run(
+            [sys.executable, *command], env={**environment, "HOME": str(home)}, check=True
+        )
+    assert not list(home.rglob("*onnxruntime*"))
 
 
 def test_another_file_is_not_the_readers(tmp_path: Path) -> None:
