@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from srkit_demo.demo import FACE
 
 PICTURES = Path(__file__).parent / "pictures"
-DESK, PHONE = {"width": 1100, "height": 1000}, {"width": 390, "height": 1000}
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def tabs(browser: Browser, url: str, folder: Path) -> None:
         save(page, name)
     page = opened(browser, url, dark=True)
     upscale(page)
-    save(page, "dark", 550)
+    save(page, "dark", 640)
     page = opened(browser, url, phone=True)
     upscale(page)
     save(page, "phone")

@@ -50,8 +50,9 @@ def build(
     from srkit_ui.page import add_to
 
     limits, catalogue = limits or Limits(), Catalogue(runs, reports)
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    Api(limits, catalogue).add_to(app)
+    api = Api(limits, catalogue)
+    app = FastAPI(openapi_url=None, on_startup=[api.engine.warm])
+    api.add_to(app)
 
     async def add_page() -> None:  # where no event loop runs, gradio makes some and leaves them
         add_to(app, catalogue)

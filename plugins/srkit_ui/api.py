@@ -19,6 +19,7 @@ from fastapi.staticfiles import StaticFiles
 from PIL import Image
 from starlette.requests import ClientDisconnect
 
+from srkit import defaults
 from srkit.errors import SrkitError
 from srkit.imaging import codec
 from srkit_ui.catalogue import Catalogue, read
@@ -66,6 +67,10 @@ class Api:
         return {
             "start": self.start,
             "models": [] if brief else await self._threaded(self.catalogue.described),
+            "automatic": [
+                defaults.MODEL,
+                defaults.GENERAL_MODEL,
+            ],  # the second where faces are found
             "formats": sorted(suffix[1:] for suffix in codec.WRITABLE),
             "examples": sorted(file.name for file in STATIC.glob("*.png")),
             "file_bytes": self.limits.file_bytes,

@@ -34,11 +34,11 @@ class Catalogue:
     def __init__(self, runs: Path, reports: Path) -> None:
         self._runs, self._reports = runs, reports
 
-    def models(self) -> dict[str, str]:
-        """Return the models that may be named: name to what `srkit.load` takes."""
-        whole = (folder for folder in self.runs().values() if (folder / WEIGHTS).is_file())
-        runs = {f"run {folder.name}": str(folder) for folder in whole}
-        return {name: name for name in registry.offers("models")} | runs
+    def models(self) -> dict[str, tuple[str, float]]:
+        """Return the models that may be named: what `srkit.load` takes, and when it was written."""
+        runs = {f"run {f.name}": (str(f), _written(f / WEIGHTS)) for f in self.runs().values()}
+        whole = {name: model for name, model in runs.items() if model[1]}
+        return {name: (name, 0.0) for name in registry.offers("models")} | whole
 
     def described(self) -> list[dict[str, Any]]:
         """Return what there is to say of each model, a failing plugin's left out."""

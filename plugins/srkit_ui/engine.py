@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import traceback
@@ -39,24 +40,22 @@ class Options(pydantic.BaseModel, extra="forbid"):
 class Engine:
     """Upscales one image at a time, in the order of asking, by ``models`` that may be named."""
 
-    def __init__(self, store: Store, models: Callable[[], dict[str, str]]) -> None:
-        self.store, self.waiting = store, 0
+    def __init__(self, store: Store, models: Callable[[], dict[str, tuple[str, float]]]) -> None:
+        self.store, self.models, self.waiting = store, models, 0
         self._pool = ThreadPoolExecutor(1, "srkit-ui")
-
-        def loaded(name: str, scale: float | None, faces: bool, suffix: str) -> srkit.Upscaler:
-            known = {"": None, **models()}
-            if name not in known:
-                raise RefusedError(f"no model '{name:.80}'{nearest(name, known)}")
-            return srkit.Upscaler(known[name], scale=scale, faces=faces, suffix=suffix or None)
-
-        self._upscaler = lru_cache(KEPT)(loaded)
         self.warm = cache(threading.Thread(target=self._warm, daemon=True).start)
 
     def _warm(self) -> None:
         """Load what the first image, and the first face, would have to wait for."""
         with suppress(SrkitError):  # whoever asks for it is told why
-            self._upscaler("", None, False, "")
-            self._upscaler("", None, True, "")
+            self._upscaler(Options())
+            self._upscaler(Options(faces=True))
+
+    def _upscaler(self, options: Options) -> srkit.Upscaler:
+        known = {"": (None, 0.0), **self.models()}
+        if options.model not in known:
+            raise RefusedError(f"no model '{options.model:.80}'{nearest(options.model, known)}")
+        return _loaded(*known[options.model], options.scale, options.faces, options.format)
 
     async def upscale(self, stored: Stored, options: Options) -> AsyncGenerator[Event]:
         """Yield what becomes of an image, or refuse; who stops listening cancels it.
@@ -65,8 +64,7 @@ class Engine:
         the last event has a ``result``, or an ``error``.
         """
         if self.waiting >= self.store.limits.waiting:
-            what = f"{self.waiting} images are waiting, and no more are taken; try again later"
-            raise RefusedError(what, 503)
+            raise RefusedError(f"{self.waiting} images are waiting already; try again later", 503)
         loop, events = asyncio.get_running_loop(), asyncio.Queue[Event | None]()
         stop, started = threading.Event(), threading.Event()
 
@@ -108,7 +106,7 @@ class Engine:
                 future.cancel()
 
     def _run(self, stored: Stored, options: Options, tell: Any, stop: threading.Event) -> Event:
-        upscaler = self._upscaler(options.model, options.scale, options.faces, options.format)
+        upscaler = self._upscaler(options)
         width, height = (max(1, round(side * upscaler.scale)) for side in stored.size)
         if width * height > (most := self.store.limits.result_pixels):
             raise RefusedError(
@@ -138,6 +136,13 @@ class Engine:
         return {"result": described(result), "faces": faces, "notes": notes, "seconds": seconds}
 
 
+@lru_cache(KEPT)
+def _loaded(
+    model: str | None, written: float, scale: float | None, faces: bool, suffix: str
+) -> srkit.Upscaler:
+    return srkit.Upscaler(model, scale=scale, faces=faces, suffix=suffix or None)
+
+
 def described(stored: Stored) -> Event:
     """Return what a client learns of its file."""
     about = {"id": stored.id, "name": stored.name, "bytes": stored.bytes}
@@ -145,7 +150,7 @@ def described(stored: Stored) -> Event:
 
 
 def measured(result: Stored, reference: Stored) -> Event:
-    """Return PSNR, SSIM (RGB, whole images, as the bench) and the distance of embeddings (0 to 2).
+    """Return PSNR (None: equal) and SSIM of RGB, as the bench, and the faces' distance (0 to 2).
 
     The face is the largest in the reference; both images are cropped there.
     """
@@ -154,7 +159,8 @@ def measured(result: Stored, reference: Stored) -> Event:
         sizes = *hr.size, *sr.size
         raise RefusedError("the reference has {}x{} pixels, the result {}x{}".format(*sizes))
     a, b = codec.to_tensor(sr.rgb), codec.to_tensor(hr.rgb)
-    scores = {m: float(registry.build("metrics", m)(a, b)[0]) for m in ("psnr", "ssim")}
+    values = {m: float(registry.build("metrics", m)(a, b)[0]) for m in ("psnr", "ssim")}
+    scores = {m: value if math.isfinite(value) else None for m, value in values.items()}
     try:
         name, embedder, finder = _judges()
     except SrkitError as error:
@@ -162,7 +168,8 @@ def measured(result: Stored, reference: Stored) -> Event:
     if not (faces := finder.faces(hr.rgb)):
         return {**scores, "note": "Identity: no face found in the reference"}
     first, second = (embedder(codec.to_tensor(align.crop(i.rgb, faces[0], 160))) for i in (sr, hr))
-    return {**scores, "identity": float((first - second).norm()), "note": f"Identity by {name}"}
+    note = f"Identity: distance between the faces' embeddings by {name}; 0 is the same, 2 the most."
+    return {**scores, "identity": float((first - second).norm()), "note": note}
 
 
 @cache

@@ -20,7 +20,7 @@ OWN, UPLOAD = "/srkit/", "/srkit/images"
 # What gradio's page asks for; its other paths (uploads, files, proxies, recordings) are closed.
 GRADIO = re.compile(
     r"/|/(assets|static)/[\w./-]+|/theme\.css|/favicon\.ico|/config|/manifest\.json"
-    r"|/gradio_api/(queue/(join|data)|heartbeat/\w+)"
+    r"|/gradio_api/run/predict"
 )
 ADDRESS = re.compile(r"[\d.]+|[\da-f:]+:[\da-f:.]*")
 MOST_BYTES = 1 << 18  # of a request that brings no file

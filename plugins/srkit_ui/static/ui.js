@@ -47,55 +47,62 @@ async function upscale(id, options, signal, tell) {
 }
 const download = (stored) => make("a", { href: at(`images/${stored.id}/file`), download: stored.name }).click();
 
+// A thumbnail's address: as small as it is shown.
+const thumb = ({ id, width, height }) => {
+  const factor = Math.min(1, 112 / Math.min(width, height)), [w, h] = [width, height].map((side) => Math.max(1, Math.round(side * factor)));
+  return at(`images/${id}?width=${w}&height=${h}`);
+};
+
 // Before and after, at any zoom: the edge stays where it is in the window, whatever part is shown.
 class Viewer {
   constructor(place) {
     this.zoom = 0; // result pixels to the screen's; 0: as large as fits
-    this.before = make("select", { "aria-label": "Before", onchange: () => this.draw() });
-    this.after = make("select", { "aria-label": "After", onchange: () => this.draw() });
+    this.before = make("select", { "aria-label": "Before" });
+    this.after = make("select", { "aria-label": "After" });
+    for (const select of [this.before, this.after]) select.addEventListener("change", () => { select.dataset.own = "1"; this.draw(); });
     this.range = make("input", { type: "range", min: 0, max: 100, step: 0.5, value: 50, "aria-label": "Edge between before and after", oninput: () => this.cut() });
     this.shown = make("output", { "aria-label": "Zoom" });
     this.stage = make("div", { class: "stage", tabindex: 0, role: "group", "aria-label": "Before and after; plus and minus zoom, arrows scroll" });
     this.sheet = make("div", { class: "sheet" });
-    this.tags = make("div", { class: "tags" });
+    this.edge = make("div", { class: "edge", "aria-hidden": "true" });
+    this.tags = ["before", "after"].map((side) => make("span", { class: `tag ${side}` }));
     this.list = make("div", { class: "faces", role: "group", "aria-label": "Faces found" });
     this.stage.append(this.sheet);
     const button = (words, label, zoom) => make("button", { type: "button", "aria-label": label, onclick: () => this.to(zoom()) }, words);
     this.root = make("div", { hidden: true },
       make("div", { class: "bar" }, make("label", {}, "Before ", this.before), make("label", {}, "After ", this.after),
-        button("−", "Zoom out", () => this.now() / 2), this.shown, button("+", "Zoom in", () => this.now() * 2),
-        button("Fit", "Fit to the window", () => 0), button("1:1", "One pixel to one", () => 1), button("8:1", "Eight pixels to one", () => 8)),
-      make("div", { class: "bar" }, this.range), this.stage, this.tags, this.list);
+        make("div", { class: "zoom" }, button("−", "Zoom out", () => this.now() / 2), this.shown, button("+", "Zoom in", () => this.now() * 2),
+          button("Fit", "Fit to the window", () => 0), button("1:1", "One pixel to one", () => 1), button("8:1", "Eight pixels to one", () => 8))),
+      make("div", { class: "bar" }, this.range), make("div", { class: "frame" }, this.stage, this.edge, ...this.tags), this.list);
     place.replaceChildren(this.root);
     this.stage.addEventListener("scroll", () => this.cut());
     this.stage.addEventListener("keydown", (e) => { if ("+=-".includes(e.key)) { e.preventDefault(); this.to(this.now() * (e.key === "-" ? 0.5 : 2)); } });
     this.stage.addEventListener("wheel", (e) => { if (e.ctrlKey) { e.preventDefault(); this.to(this.now() * (e.deltaY < 0 ? 1.25 : 0.8), e); } }, { passive: false });
-    this.stage.addEventListener("pointerdown", (e) => this.drag(e));
+    for (const part of [this.stage, this.edge]) part.addEventListener("pointerdown", (e) => this.drag(e));
     new ResizeObserver(() => this.size()).observe(this.stage);
   }
   // layers: {key: {label, src, sharp}}; size: width and height of the result
   show(size, layers, before, after, faces = [], toggle = null) {
     this.root.hidden = false;
     [this.full, this.layers, this.faces, this.toggle] = [size, layers, faces, toggle];
+    this.stage.style.aspectRatio = size.join("/");
     for (const [select, wanted] of [[this.before, before], [this.after, after]]) {
       const kept = select.value in layers && select.dataset.own ? select.value : wanted;
       select.replaceChildren(...Object.entries(layers).map(([key, layer]) => make("option", { value: key }, layer.label)));
       select.value = kept;
-      select.onchange = () => { select.dataset.own = "1"; };
     }
     this.draw();
   }
   hide() { this.root.hidden = true; }
   draw() {
-    const image = (key, side) => {
-      const { label, src, sharp } = this.layers[key];
-      return make("img", { src, alt: `${side}: ${label}`, draggable: "false", class: sharp ? "nearest" : "" });
-    };
-    this.over = image(this.after.value, "After");
-    this.edge = make("div", { class: "edge", "aria-hidden": "true" });
-    this.sheet.replaceChildren(image(this.before.value, "Before"), this.over, ...this.outlines(), this.edge);
-    const guess = this.layers[this.after.value].guess ? "; a guess, not evidence" : "";
-    this.tags.replaceChildren(make("span", {}, `Left: ${this.layers[this.before.value].label}`), make("span", {}, `Right: ${this.layers[this.after.value].label}${guess}`));
+    const sides = [[this.before, "Before"], [this.after, "After"]].map(([select, side]) => ({ ...this.layers[select.value], side }));
+    const images = sides.map(({ label, src, sharp, side }) => make("img", { src, alt: `${side}: ${label}`, draggable: "false", class: sharp ? "nearest" : "" }));
+    const inside = () => [...this.sheet.querySelectorAll("button"), ...this.list.querySelectorAll("input")];
+    const focused = inside().indexOf(document.activeElement);
+    this.sheet.replaceChildren(...images, ...this.outlines());
+    if (focused >= 0) inside()[focused]?.focus(); // it was drawn anew
+    sides.forEach(({ label, guess }, n) => { this.tags[n].textContent = label + (guess ? ", a guess, not evidence" : ""); });
+    this.over = images[1];
     this.size();
   }
   outlines() {
@@ -111,7 +118,7 @@ class Viewer {
       return make("button", { type: "button", class: "face", style, "aria-pressed": String(face.on), "aria-label": name, title: name, disabled: !face.can, onclick: () => this.toggle(n) }, make("span", {}, n + 1));
     });
   }
-  fit() { const [w, h] = this.full; return Math.min((this.stage.clientWidth - 2) / w, (this.stage.clientHeight - 2) / h) * devicePixelRatio; }
+  fit() { const [w, h] = this.full; return Math.min(this.stage.clientWidth / w, this.stage.clientHeight / h) * devicePixelRatio; }
   now() { return this.zoom || this.fit(); }
   to(zoom, at = null) {
     const box = this.stage.getBoundingClientRect(), x = at ? at.clientX - box.left : box.width / 2, y = at ? at.clientY - box.top : box.height / 2;
@@ -132,10 +139,9 @@ class Viewer {
   }
   cut() {
     if (!this.over) return;
-    const width = this.sheet.clientWidth, x = this.stage.scrollLeft + (this.stage.clientWidth * this.range.value) / 100 - this.sheet.offsetLeft;
-    const share = Math.min(1, Math.max(0, x / width)) * 100;
-    this.over.style.clipPath = `inset(0 0 0 ${share}%)`;
-    this.edge.style.left = `${share}%`;
+    const x = (this.stage.clientWidth * this.range.value) / 100, inside = this.stage.scrollLeft + x - this.sheet.offsetLeft;
+    this.over.style.clipPath = `inset(0 0 0 ${Math.min(1, Math.max(0, inside / this.sheet.clientWidth)) * 100}%)`;
+    this.edge.style.left = `${x}px`;
   }
   drag(e) {
     if (e.button || e.target.closest(".face")) return;
@@ -161,8 +167,8 @@ class Panel {
     this.root = root;
     this.find = (name) => root.querySelector(`[data-${name}]`);
     this.viewer = new Viewer(this.find("viewer"));
-    const examples = about.examples.flatMap((name, n) => [n ? ", " : "", make("button", { type: "button", class: "link", onclick: () => this.example(name) }, name.replace(/\.png$/, "").replaceAll("-", " "))]);
-    this.find("examples").append(...examples, " (NASA; scikit-image)");
+    this.find("examples").append(...about.examples.map((name) => make("button", { type: "button", onclick: () => this.example(name) },
+      make("img", { src: at(`static/${name}`), alt: "" }), name.replace(/\.png$/, "").replaceAll("-", " "))));
     for (const place of root.querySelectorAll("[data-drop]")) {
       const over = (on) => (e) => { e.preventDefault(); place.classList.toggle("over", on); };
       place.addEventListener("dragover", over(true));
@@ -177,6 +183,7 @@ class Panel {
     this.find("cancel").addEventListener("click", () => this.cancel());
   }
   say(text) { this.find("status").textContent = text; }
+  look() { if (this.find("status").getBoundingClientRect().top > 0.8 * innerHeight) this.find("status").scrollIntoView(); } // on a phone
   async example(name) {
     try { this.take([new File([await (await ask(`static/${name}`)).blob()], name)], ""); } catch (error) { this.say(lost(error) ? dead : error.message); }
   }
@@ -186,7 +193,7 @@ class Upscale extends Panel {
   constructor(root) {
     super(root);
     this.items = [];
-    this.find("model").append(make("option", { value: "" }, "as srkit upscale chooses"), ...about.models.map((m) => make("option", { value: m.name }, `${m.name}${m.scale ? ` (x${m.scale})` : ""}: ${m.text}`)));
+    this.find("model").append(make("option", { value: "" }, "automatic"), ...about.models.map((m) => make("option", { value: m.name }, `${m.name}${m.scale ? ` (x${m.scale})` : ""}: ${m.text}`)));
     this.find("format").append(...about.formats.map((name) => make("option", { value: name }, name)));
     for (const name of ["model", "scale", "format", "faces"]) this.find(name).addEventListener("change", () => this.refresh());
     this.find("model").addEventListener("change", () => this.card());
@@ -202,7 +209,7 @@ class Upscale extends Panel {
   }
   stale(item) { return ["failed", "cancelled"].includes(item.state) || (item.state === "done" && item.key !== JSON.stringify(this.options(item))); }
   async card() {
-    const name = this.find("model").value || "faces";
+    const name = this.find("model").value || about.automatic[0];
     try { this.find("card").innerHTML = (await json(`card?model=${encodeURIComponent(name)}`)).html; } catch (error) { this.find("card").textContent = error.message; }
   }
   take(files) {
@@ -210,15 +217,18 @@ class Upscale extends Panel {
     this.items.push(...fresh);
     if (!this.shown && fresh.length) this.shown = fresh[0];
     this.pump();
+    this.look();
   }
   cancel() { for (const item of this.items) if (item.state === "waiting") item.state = "cancelled"; this.abort?.abort(); this.refresh(); }
   drop(item) {
     if (item.state === "busy") this.abort?.abort();
     for (const stored of [item.image, item.result]) if (stored) ask(`images/${stored.id}`, { method: "DELETE" }).catch(() => {});
-    this.items.splice(this.items.indexOf(item), 1);
+    const place = this.items.indexOf(item), focused = item.row?.contains(document.activeElement);
+    this.items.splice(place, 1);
     if (this.shown === item) { this.shown = this.items[0]; this.show(); }
     item.row?.remove();
     this.refresh();
+    if (focused) (this.items[Math.min(place, this.items.length - 1)]?.row.querySelector(".remove") ?? this.find("files")).focus();
   }
   async pump() {
     this.refresh();
@@ -242,10 +252,10 @@ class Upscale extends Panel {
         this.refresh(item);
       });
       const old = item.result;
-      Object.assign(item, { state: "done", key: JSON.stringify(options), result: done.result, notes: done.notes, faces: done.faces, model: options.model });
+      Object.assign(item, { state: "done", key: JSON.stringify(options), result: done.result, notes: done.notes, faces: done.faces, model: options.model, faced: options.faces });
       if (old) ask(`images/${old.id}`, { method: "DELETE" }).catch(() => {});
       if (!this.items.includes(item)) this.drop(item); // it was removed meanwhile
-      if (this.shown === item) this.show();
+      if (this.shown === item) { this.show(); if (!old) this.look(); }
     } catch (error) {
       if (error.name === "AbortError") item.state = "cancelled";
       else if (lost(error)) { item.state = "waiting"; await this.revive(); }
@@ -271,8 +281,8 @@ class Upscale extends Panel {
     if (!item?.result) { this.viewer.hide(); return; }
     const { width: w, height: h } = item.image;
     const faces = item.faces.map((f, n) => ({ ...f, box: f.box.map((v, i) => (100 * Math.min(i % 2 ? h : w, Math.max(0, v))) / (i % 2 ? h : w)), on: f.restored, can: f.restored || item.skip.has(n) }));
-    const name = `result of ${item.model || "srkit"}`;
-    this.viewer.show([item.result.width, item.result.height], layersOf(item.image, item.result, name, item.faces.length > 0 || generates(item.model || "faces")), "lanczos", "result", faces,
+    const guess = item.faces.some((f) => f.restored) || generates(item.model || about.automatic[item.faced ? 1 : 0]);
+    this.viewer.show([item.result.width, item.result.height], layersOf(item.image, item.result, `result of ${item.model || "srkit"}`, guess), "lanczos", "result", faces,
       (n) => { item.skip.has(n) ? item.skip.delete(n) : item.skip.add(n); if (item.state !== "busy") item.state = "waiting"; this.pump(); });
   }
   refresh(only = null) {
@@ -285,30 +295,33 @@ class Upscale extends Panel {
     this.find("cancel").disabled = !left;
     this.find("zip").disabled = !this.items.some((item) => item.result);
     this.find("clear").disabled = !this.items.length;
+    this.find("empty").hidden = this.items.length > 0;
     if (this.items.length) this.say(`${done} of ${this.items.length} done${failed ? `, ${failed} failed` : ""}${left ? "…" : "."}`);
     else this.say("");
   }
   row(item) {
     item.row ??= this.find("items").appendChild(make("li"));
     item.row.classList.toggle("shown", item === this.shown);
-    const key = [item.state, item.before, item.progress, item.error, item.result?.id, item.image?.id].join();
+    if (item.bar && item.progress !== null) item.bar.value = item.progress;
+    const key = [item.state, item.before, item.error, item.result?.id, item.image?.id].join();
     if (item.drawn === key) return;
     item.drawn = key;
-    const said = { waiting: "waits", cancelled: "cancelled", failed: item.error, done: "" }[item.state];
-    const inside = [make("button", { type: "button", class: "link name", onclick: () => { this.shown = item; this.show(); this.refresh(); } }, item.file.name)];
-    if (item.image) inside.unshift(make("img", { src: at(`images/${item.image.id}`), alt: "", loading: "lazy" }));
-    if (item.state === "busy") {
-      const bar = make("progress", { "aria-label": `Progress of ${item.file.name}`, max: 1 });
-      if (item.progress !== null) bar.value = item.progress;
-      inside.push(item.before ? `${item.before} before it` : bar);
-    } else if (said) inside.push(make("span", { class: item.state === "failed" ? "error" : "" }, said));
-    if (item.state === "done") {
+    const { name } = item.file, focused = [...item.row.children].findIndex((part) => part === document.activeElement);
+    const inside = [make("button", { type: "button", class: "link name", onclick: () => { this.shown = item; this.show(); this.refresh(); } }, name)];
+    if (item.image) inside.unshift(make("img", { src: thumb(item.image), alt: "", loading: "lazy" }));
+    item.bar = item.state === "busy" && !item.before ? make("progress", { "aria-label": `Progress of ${name}`, max: 1 }) : null;
+    if (item.bar) inside.push(item.bar);
+    else if (item.state === "busy") inside.push(`${item.before} before it`);
+    else if (item.state === "failed") inside.push(make("span", { class: "error", role: "alert" }, item.error));
+    else if (item.state !== "done") inside.push(item.state);
+    else {
       const { result, image } = item;
       inside.push(`${image.width}×${image.height} → ${result.width}×${result.height}`, make("a", { href: at(`images/${result.id}/file`), download: result.name }, `Download ${result.name} (${bytes(result.bytes)})`));
-      if (item.notes.length) inside.push(make("span", { class: "small" }, item.notes.join("; ")));
     }
-    inside.push(make("button", { type: "button", "aria-label": `Remove ${item.file.name}`, onclick: () => this.drop(item) }, "✕"));
+    inside.push(make("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, onclick: () => this.drop(item) }, "✕"));
+    if (item.state === "done" && item.notes.length) inside.push(make("span", { class: "small" }, item.notes.join("; ")));
     item.row.replaceChildren(...inside);
+    if (focused >= 0) (item.row.children[focused] ?? item.row.lastChild).focus();
   }
 }
 
@@ -318,16 +331,21 @@ class Compare extends Panel {
     this.files = {};
     this.find("models").append(...about.models.map((m) => {
       const box = make("input", { type: "checkbox", value: m.name });
-      box.checked = ["faces", "lanczos", "bicubic"].includes(m.name);
+      box.checked = about.automatic.includes(m.name);
       return make("label", { class: "check", title: m.text }, box, ` ${m.name}${m.scale ? ` (x${m.scale})` : ""}`);
     }));
     this.find("run").addEventListener("click", () => this.run());
   }
   take([file], which) {
     if (!file) return;
-    this.files[which || "image"] = file;
-    this.root.querySelector(`[data-name=${which || "image"}]`).textContent = file.name;
-    this.find("run").disabled = !this.files.image;
+    this.choose(which || "image", file);
+  }
+  choose(which, file) {
+    const place = this.root.querySelector(`[data-name=${which}]`);
+    this.files[which] = file;
+    place.replaceChildren();
+    if (file) place.append(file.name, " ", make("button", { type: "button", class: "link", "aria-label": `Remove ${file.name}`, onclick: () => { this.choose(which, null); this.root.querySelector(`[data-files=${which}]`).focus(); } }, "remove"));
+    this.find("run").disabled = !this.files.image || !this.find("cancel").disabled;
   }
   cancel() { this.abort?.abort(); }
   forget() { /* each run sends its files anew */ }
@@ -335,38 +353,50 @@ class Compare extends Panel {
     const models = [...this.find("models").querySelectorAll("input:checked")].map((box) => box.value), scale = this.find("scale").valueAsNumber;
     if (!models.length) { this.say("Choose a model."); return; }
     this.abort = new AbortController();
-    const { signal } = this.abort, body = this.find("table").tBodies[0], notes = new Set(), layers = {};
-    for (const name of ["run", "cancel"]) this.find(name).disabled = name === "run";
-    body.replaceChildren();
-    this.find("table").hidden = false;
+    const { signal } = this.abort, notes = new Set(), layers = {}, scores = [];
+    this.find("run").disabled = !(this.find("cancel").disabled = false);
+    this.find("rows").replaceChildren();
+    this.find("empty").hidden = !(this.find("results").hidden = false);
+    this.look();
     try {
       const image = await upload(this.files.image, signal), reference = this.files.reference && await upload(this.files.reference, signal);
       let size;
       for (const name of models) {
         this.say(`${name}…`);
-        const row = body.appendChild(make("tr", {}, make("th", { scope: "row" }, name)));
+        const row = this.find("rows").appendChild(make("tr", {}, make("th", { scope: "row" }, name)));
+        const cell = (text, attributes = { class: "number" }) => row.appendChild(make("td", attributes, text ?? "–"));
         try {
           const { result, seconds } = await upscale(image.id, { model: name, scale: Number.isFinite(scale) ? scale : null }, signal, (event) => { if (event.progress) this.say(`${name}: ${Math.round(100 * event.progress)}%`); });
-          row.append(...[`${result.width}×${result.height}`, seconds.toFixed(2)].map((text) => make("td", {}, text)));
+          cell(`${result.width}×${result.height}`);
+          cell(seconds < 0.1 ? seconds.toFixed(3) : seconds.toFixed(1));
           size ??= [result.width, result.height];
-          const own = layersOf(image, result, name, generates(name));
+          const own = layersOf(image, result, `model ${name}`, generates(name));
           Object.assign(layers, { nearest: own.nearest, lanczos: layers.lanczos ?? own.lanczos, [`model ${name}`]: own.result });
-          let scores = {};
-          if (reference) try { scores = await json("measure", { ...post({ result: result.id, reference: reference.id }), signal }); } catch (error) { if (lost(error) || error.name === "AbortError") throw error; scores = { note: error.message }; }
-          if (scores.note) notes.add(scores.note);
-          row.append(...[scores.psnr?.toFixed(2), scores.ssim?.toFixed(4), scores.identity?.toFixed(3)].map((text) => make("td", {}, text ?? "–")), make("td", {}, make("a", { href: at(`images/${result.id}/file`), download: result.name }, "Download")));
+          let score = {};
+          if (reference) try { score = await json("measure", { ...post({ result: result.id, reference: reference.id }), signal }); } catch (error) { if (lost(error) || error.name === "AbortError") throw error; score = { note: `${error.message}.` }; }
+          if (score.note) notes.add(score.note);
+          scores.push(score);
+          if (score.psnr === null) score.psnr = Infinity; // which JSON can't hold
+          score.cells = [["psnr", 2], ["ssim", 4], ["identity", 3]].map(([metric, digits]) => cell(score[metric] === Infinity ? "∞" : score[metric]?.toFixed(digits)));
+          cell(make("a", { href: at(`images/${result.id}/file`), download: result.name, "aria-label": `Download ${name}’s ${result.name}` }, "Download"), {});
         } catch (error) {
           if (lost(error) || error.name === "AbortError") throw error;
-          row.append(make("td", { colspan: 6, class: "error" }, error.message));
+          cell(error.message, { colspan: 6, class: "error" });
         }
       }
-      if (reference) layers.reference = { label: "reference", src: at(`images/${reference.id}`) };
+      ["psnr", "ssim", "identity"].forEach((metric, n) => {
+        const best = (metric === "identity" ? Math.min : Math.max)(...scores.map((score) => score[metric]));
+        for (const score of scores) if (scores.length > 1 && score[metric] === best) score.cells[n].classList.add("best");
+      });
+      if (scores.some((score) => score.psnr)) notes.add("PSNR and SSIM: higher is nearer to the original. The best of a column is bold.");
+      if (reference) layers.reference = { label: "the original", src: at(`images/${reference.id}`) };
       const shown = Object.keys(layers).filter((key) => key.startsWith("model "));
-      if (size) this.viewer.show(size, layers, shown.length > 1 ? shown[1] : "lanczos", shown[0]);
+      if (size) this.viewer.show(size, layers, "lanczos", shown.find((key) => layers[key].guess) ?? shown[0]);
       this.say("Done.");
     } catch (error) { this.say(error.name === "AbortError" ? "Cancelled." : lost(error) ? dead : error.message); }
-    this.find("notes").textContent = [...notes].join("; ");
-    for (const name of ["run", "cancel"]) this.find(name).disabled = name !== "run";
+    this.find("notes").textContent = [...notes].join(" ");
+    this.find("cancel").disabled = true;
+    this.find("run").disabled = !this.files.image;
   }
 }
 
@@ -374,20 +404,30 @@ class Compare extends Panel {
 function charts(place) {
   const curves = {};
   const add = (title, name, step, value) => { if (Number.isFinite(value)) ((curves[title] ??= {})[name] ??= []).push([step, value]); };
-  for (const { step, losses, validation, images_per_second: speed, learning_rate: rate } of JSON.parse(place.dataset.log)) {
-    for (const [name, value] of Object.entries(losses ?? {})) add(`Loss: ${name}`, name, step, value);
-    for (const [name, value] of Object.entries(validation ?? {})) add(`Validation: ${name.replace("bicubic_", "").toUpperCase()}`, name.startsWith("bicubic_") ? "bicubic" : "SR", step, value);
-    add("Images/s", "now", step, speed);
-    add("Learning rate", "now", step, rate);
+  const records = JSON.parse(place.dataset.log);
+  for (const { step, losses, validation, images_per_second: speed, learning_rate: rate } of records) {
+    for (const kind of ["", "bicubic_"]) for (const [name, value] of Object.entries(validation ?? {})) {
+      const metric = name.replace("bicubic_", "");
+      if (name === kind + metric) add(`Validation, ${metric.toUpperCase()}`, kind ? "bicubic" : "this run", step, value);
+    }
+    for (const [name, value] of Object.entries(losses ?? {})) if (name !== "loss" || Object.keys(losses).length > 2) add(name === "loss" ? "Loss, sum" : `Loss ${name}`, "", step, value);
+    add("Images/s", "", step, speed);
+    add("Learning rate", "", step, rate);
   }
-  const svg = (tag, attributes) => { const e = document.createElementNS("http://www.w3.org/2000/svg", tag); for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v); return e; };
+  const svg = (tag, attributes, text = "") => { const e = document.createElementNS("http://www.w3.org/2000/svg", tag); for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v); e.append(text); return e; };
+  const short = (value) => (value && Math.abs(value) < 1e-3 ? value.toExponential(1) : +value.toPrecision(4)).toLocaleString("en");
   place.replaceChildren(...Object.entries(curves).map(([title, lines]) => {
     const every = Object.values(lines).flat(), last = Math.max(...every.map((p) => p[0])) || 1;
     const low = Math.min(...every.map((p) => p[1])), high = Math.max(...every.map((p) => p[1]));
-    const drawing = svg("svg", { viewBox: "-4 -4 328 158", "aria-hidden": "true" });
-    Object.values(lines).forEach((points, n) => drawing.append(svg("polyline", { class: `c${n % 2}`, points: points.map(([x, y]) => `${(320 * x) / last},${(150 * (high - y)) / (high - low || 1)}`).join(" ") })));
-    const now = Object.entries(lines).map(([name, points]) => `${name} ${+points.at(-1)[1].toPrecision(4)}`).join(", ");
-    return make("figure", {}, drawing, make("figcaption", {}, make("b", {}, title), ` ${now} (${+low.toPrecision(3)} to ${+high.toPrecision(3)})`));
+    const [x, y] = [(step) => 58 + (264 * step) / last, (value) => 8 + (130 * (high - value)) / (high - low || 1)];
+    const marks = Object.keys(lines).length > 1 ? ["━ ", "┅ "] : [""];
+    const now = Object.entries(lines).map(([name, points], n) => `${marks[n]}${name && `${name} `}${short(points.at(-1)[1])}`).join(" ");
+    const drawing = svg("svg", { viewBox: "0 0 330 160", role: "img", "aria-label": `${title}: a curve that began at ${short(every[0][1])}` });
+    drawing.append(svg("rect", { class: "frame", x: 58, y: 4, width: 268, height: 138 }));
+    for (const [value, place] of [[high, 13], [low, 141]]) drawing.append(svg("text", { x: 53, y: place, "text-anchor": "end" }, short(value)));
+    for (const [value, place, anchor] of [["0", 58, "start"], [`step ${last.toLocaleString("en")}`, 326, "end"]]) drawing.append(svg("text", { x: place, y: 156, "text-anchor": anchor }, value));
+    Object.values(lines).forEach((points, n) => drawing.append(svg("polyline", { class: `c${n % 2}`, points: (points.length > 1 ? points : [[0, points[0][1]], ...points]).map((p) => `${x(p[0])},${y(p[1])}`).join(" ") })));
+    return make("figure", {}, make("figcaption", {}, make("b", {}, `${title}:`), ` ${now}`), drawing);
   }));
   place.removeAttribute("data-log");
 }
