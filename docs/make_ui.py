@@ -26,9 +26,10 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
 
 def main() -> None:
     """Serve, and take a picture of each tab."""
-    runs, reports = (str(Path(name).absolute()) for name in sys.argv[1:])
-    command = ["-m", "srkit", "ui", "--port", "0", "--runs", runs, "--reports", reports]
+    command = ["-m", "srkit", "ui", "--port", "0", "--runs", "runs", "--reports", "reports"]
     with tempfile.TemporaryDirectory() as folder:
+        for name, place in zip(("runs", "reports"), sys.argv[1:], strict=True):
+            Path(folder, name).symlink_to(Path(place).absolute())
         server = subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.PIPE, text=True, cwd=folder
         )
