@@ -55,7 +55,7 @@ def build(
     api.add_to(app)
 
     async def add_page() -> None:  # where no event loop runs, gradio makes some and leaves them
-        add_to(app, catalogue)
+        add_to(app)
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, add_page()).result()

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Body, FastAPI, Request
@@ -28,6 +28,7 @@ from srkit_ui.store import Limits, RefusedError, Store, Stored, plain
 
 STATIC = Path(__file__).parent / "static"
 REPORT = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+KEPT = {"Cache-Control": "private, max-age=3600"}  # an image of an address is always the same
 Id = Annotated[str, Body()]
 
 
@@ -53,6 +54,8 @@ class Api:
             ("POST", "images/{key}/upscale", self._upscale),
             ("POST", "zip", self._zip),
             ("POST", "measure", self._measure),
+            ("GET", "listed/{kind}", self._listed),
+            ("GET", "runs/{key}", self._run),
             ("GET", "reports/{key}", self._report),
             ("GET", "grids/{key}/{number}", self._grid),
         ):
@@ -92,10 +95,7 @@ class Api:
         if min(width, height) < 0 or width * height > self.limits.result_pixels:
             raise RefusedError("there is no such size")
         png = await self._threaded(_png, self.store.get(key), (width, height))
-        # An id stands for the same bytes for ever.
-        return Response(
-            png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"}
-        )
+        return Response(png, media_type="image/png", headers=KEPT)
 
     async def _remove(self, key: str) -> Event:
         self.store.remove(key)
@@ -125,13 +125,20 @@ class Api:
     async def _measure(self, result: Id, reference: Id) -> Event:
         return await self._threaded(measured, self.store.get(result), self.store.get(reference))
 
+    async def _listed(self, kind: Literal["runs", "reports"]) -> Event:
+        folders = await self._threaded(getattr(self.catalogue, kind))
+        return {"names": [(key, str(folder)) for key, folder in folders.items()]}
+
+    async def _run(self, key: str) -> Event:
+        return {"html": await self._threaded(self.catalogue.run, key)}
+
     async def _report(self, key: str) -> Response:
         content = await self._threaded(read, self.catalogue.reports(), key, "index.html")
         return HTMLResponse(content, headers={"Content-Security-Policy": REPORT})
 
     async def _grid(self, key: str, number: int) -> Response:
         content = await self._threaded(read, self.catalogue.runs(), key, f"grid-{number:08d}.png")
-        return Response(content, media_type="image/png")
+        return Response(content, media_type="image/png", headers=KEPT)
 
 
 def _png(stored: Stored, size: tuple[int, int]) -> bytes:

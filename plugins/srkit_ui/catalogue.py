@@ -78,7 +78,7 @@ class Catalogue:
             recipe = tomllib.loads(read(self.runs(), key, "recipe.toml").decode())
             records = list(_records(read(self.runs(), key, LOG).decode(errors="replace")))
             folder = self.runs()[key]
-        except (RefusedError, KeyError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             return f"<p role=alert>That run can't be read: {escape(str(error))}</p>"
         step, every = max((r["step"] for r in records), default=0), len(records) // POINTS + 1
         rates = [r["images_per_second"] for r in records if "images_per_second" in r][-10:]
@@ -107,7 +107,7 @@ def read(folders: dict[str, Path], key: str, name: str) -> bytes:
     try:
         return (folders[key] / name).read_bytes()
     except (KeyError, OSError) as error:
-        raise RefusedError("it isn't there any more; reload the list", 404) from error
+        raise RefusedError(f"{name} isn't there any more", 404) from error
 
 
 def _written(file: Path) -> float:

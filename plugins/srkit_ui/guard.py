@@ -17,10 +17,9 @@ from srkit_ui import ADDRESSES
 from srkit_ui.store import RefusedError
 
 OWN, UPLOAD = "/srkit/", "/srkit/images"
-# What gradio's page asks for; its other paths (uploads, files, proxies, recordings) are closed.
+# What gradio's page is made of; its other paths (events, uploads, files, proxies) are closed.
 GRADIO = re.compile(
     r"/|/(assets|static)/[\w./-]+|/theme\.css|/favicon\.ico|/config|/manifest\.json"
-    r"|/gradio_api/run/predict"
 )
 ADDRESS = re.compile(r"[\d.]+|[\da-f:]+:[\da-f:.]*")
 MOST_BYTES = 1 << 18  # of a request that brings no file

@@ -1,4 +1,4 @@
-// The panels Upscale and Compare: files go to the server as they are, and results come back so.
+// What the page does: files go to the server as they are, and results come back so.
 const BASE = new URL("../", import.meta.url);
 const at = (path) => new URL(path, BASE).href;
 const dead = "The server doesn't answer. Start it again with “srkit ui”; this page then goes on by itself.";
@@ -198,7 +198,7 @@ class Upscale extends Panel {
     for (const name of ["model", "scale", "format", "faces"]) this.find(name).addEventListener("change", () => this.refresh());
     this.find("model").addEventListener("change", () => this.card());
     this.find("again").addEventListener("click", () => { for (const item of this.items) if (this.stale(item)) item.state = "waiting"; this.pump(); });
-    this.find("clear").addEventListener("click", () => { this.cancel(); for (const item of [...this.items]) this.drop(item); });
+    this.find("clear").addEventListener("click", () => { this.cancel(); this.shown = null; this.show(); for (const item of [...this.items]) this.drop(item); });
     this.find("zip").addEventListener("click", () => this.zip());
     this.card();
   }
@@ -268,7 +268,7 @@ class Upscale extends Panel {
   // Wait for a server; what a killed one had is sent again.
   async revive() {
     for (; ;) {
-      try { await look(); return; } catch { this.say(dead); await pause(1); }
+      try { await look(); return; } catch { await pause(1); }
     }
   }
   forget() { for (const item of this.items) { item.image = item.result = null; if (item.state === "done") item.state = "waiting"; } this.pump(); }
@@ -316,7 +316,8 @@ class Upscale extends Panel {
     else if (item.state !== "done") inside.push(item.state);
     else {
       const { result, image } = item;
-      inside.push(`${image.width}×${image.height} → ${result.width}×${result.height}`, make("a", { href: at(`images/${result.id}/file`), download: result.name }, `Download ${result.name} (${bytes(result.bytes)})`));
+      const [size, name] = [bytes(result.bytes), `Download ${result.name}`];
+      inside.push(`${image.width}×${image.height} → ${result.width}×${result.height}, ${size}`, make("a", { href: at(`images/${result.id}/file`), download: result.name, title: name, "aria-label": `${name} (${size})` }, "Download"));
     }
     inside.push(make("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, onclick: () => this.drop(item) }, "✕"));
     if (item.state === "done" && item.notes.length) inside.push(make("span", { class: "small" }, item.notes.join("; ")));
@@ -400,6 +401,35 @@ class Compare extends Panel {
   }
 }
 
+// The panels Train and Report: one of a list, looked at again as time goes by.
+class Listed {
+  constructor(root) {
+    [this.kind, this.root] = [root.dataset.srkit, root];
+    for (const name of ["choice", "shown", "empty"]) this[name] = root.querySelector(`[data-${name}]`);
+    this.choice.addEventListener("change", () => this.look());
+    new IntersectionObserver(() => this.look()).observe(root); // its tab is chosen
+    setInterval(() => this.look(), 3000);
+  }
+  forget() { this.look(); }
+  async look() {
+    if (!this.root.offsetParent) return; // another tab is
+    try {
+      const { names } = await json(`listed/${this.kind}`), known = JSON.stringify(names), kept = this.choice.value;
+      if (known !== this.known) {
+        this.choice.replaceChildren(...names.map(([key, name]) => make("option", { value: key }, name)));
+        if (names.some(([key]) => key === kept)) this.choice.value = kept;
+        this.known = known;
+      }
+      this.empty.hidden = names.length > 0;
+      const key = this.choice.value, html = !key ? "" : this.kind === "runs" ? (await json(`runs/${key}`)).html : key;
+      if (html === this.html) return;
+      this.html = html;
+      if (this.kind === "runs") this.shown.innerHTML = html; // the server has escaped what isn't its own
+      else this.shown.replaceChildren(...(key ? [make("iframe", { class: "srkit-report", title: `Report ${this.choice.selectedOptions[0].text}`, src: at(`reports/${key}`), sandbox: true })] : []));
+    } catch (error) { if (!lost(error)) this.shown.textContent = error.message; }
+  }
+}
+
 // The curves of a run, which the server sends as records of its log.
 function charts(place) {
   const curves = {};
@@ -435,7 +465,9 @@ function charts(place) {
 const panels = [];
 // See whether the server is still the one that has our images.
 async function look() {
-  const now = await json("about?brief=true");
+  const sign = document.querySelector(".srkit-dead"), tell = (text) => { if (sign.textContent !== text) sign.textContent = text; };
+  const now = await json("about?brief=true").catch((error) => { if (lost(error)) tell(dead); throw error; });
+  tell("");
   if (start && now.start !== start) { start = now.start; for (const panel of panels) panel.forget(); }
   start = now.start;
 }
@@ -443,7 +475,7 @@ function begin() {
   document.querySelectorAll("[data-log]").forEach(charts);
   for (const root of document.querySelectorAll("[data-srkit]:not([data-begun])")) {
     root.dataset.begun = "1";
-    panels.push(new { upscale: Upscale, compare: Compare }[root.dataset.srkit](root));
+    panels.push(new { upscale: Upscale, compare: Compare, runs: Listed, reports: Listed }[root.dataset.srkit](root));
   }
 }
 about = await json("about");
