@@ -10,6 +10,7 @@ astronaut's photograph (NASA, public domain), 24 to 63 pixels a side.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import statistics
@@ -65,7 +66,8 @@ def main() -> None:
         for name, content in inputs.items():
             (Path(folder) / "in" / name).write_bytes(content)
         # Neighbours differ in size, so that each is computed alone, as a client's images are.
-        assert srkit(["upscale", f"{folder}/in", "-o", f"{folder}/out"]) == 0
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert srkit(["upscale", f"{folder}/in", "-o", f"{folder}/out"]) == 0
         wanted = {name: (Path(folder) / "out" / name).read_bytes() for name in inputs}
         assert len(set(wanted.values())) == len(wanted)
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
