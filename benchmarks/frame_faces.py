@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from facenet_pytorch import MTCNN
 from PIL import Image
+from skimage.transform import estimate_transform
 
 SIDE = 160
 WIDER = 131 / 127.1
@@ -32,19 +33,17 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 def framed(photo: Image.Image, landmarks: Array) -> Image.Image | None:
     """Return a photo's face in the frame; landmarks are those of `MEANS`, in pixels."""
     targets = ((MEANS - 0.5) / WIDER + 0.5) * SIDE
-    rows = [row for x, y in targets for row in ((x, -y, 1, 0), (y, x, 0, 1))]
-    a, c, right, down = np.linalg.lstsq(np.array(rows), landmarks.ravel(), rcond=None)[0]
-    corners = np.array([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]])
-    x = a * corners[:, 0] - c * corners[:, 1] + right
-    y = c * corners[:, 0] + a * corners[:, 1] + down
+    place = estimate_transform("similarity", targets, landmarks)
+    x, y = place([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]]).T
     missing = max(0.0, -min(x.min(), y.min()), x.max() - photo.width, y.max() - photo.height)
-    if missing > OUTSIDE * SIDE * np.hypot(a, c):
+    if missing > OUTSIDE * SIDE * place.scale:
         return None
     pad = int(np.ceil(missing)) + 3
     pixels = np.pad(np.asarray(photo), ((pad, pad), (pad, pad), (0, 0)), mode="edge")
-    transform = (a, -c, right + pad, c, a, down + pad)
+    affine = place.params[:2].copy()
+    affine[:, 2] += pad
     return Image.fromarray(pixels).transform(
-        (SIDE, SIDE), Image.Transform.AFFINE, transform, Image.Resampling.BICUBIC
+        (SIDE, SIDE), Image.Transform.AFFINE, affine.ravel(), Image.Resampling.BICUBIC
     )
 
 

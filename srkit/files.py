@@ -28,6 +28,20 @@ def cache_folder(name: str) -> Path:
     return (Path(chosen) if chosen else platformdirs.user_cache_path("srkit")) / name
 
 
+def real(file: Path) -> Path:
+    """Return where links lead; a link to itself stays as it is, where Path.resolve would raise."""
+    return Path(os.path.realpath(file))
+
+
+def is_utf8(file: Path) -> bool:
+    """Return whether a name is UTF-8 to the system: some libraries take no other."""
+    try:
+        os.fsencode(file).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 @contextmanager
 def atomic(file: Path) -> Iterator[Path]:
     """Give a temporary name beside ``file``; rename it there when the block ends well.
@@ -36,7 +50,7 @@ def atomic(file: Path) -> Iterator[Path]:
     stays, and leads to the new file; a read-only file is a PermissionError. What is neither file
     nor folder, such as a pipe or /dev/stdout, is written to directly.
     """
-    file = Path(os.path.realpath(file)) if file.is_symlink() else file
+    file = real(file) if file.is_symlink() else file
     if file.exists() and not (file.is_file() or file.is_dir()):
         yield file
         return
@@ -73,7 +87,7 @@ def require_place(file: Path) -> None:
         raise InputError(f"can't write {file}: {error.strerror or error}") from error
     if file.is_dir():
         raise InputError(f"can't write {file}: it is a folder")
-    folder = next((p for p in Path(os.path.realpath(file)).parents if p.exists()), None)
+    folder = next((p for p in real(file).parents if p.exists()), None)
     if folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise InputError(f"can't write {file}: no permission to write in {folder}")
 

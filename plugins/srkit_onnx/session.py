@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 
 from srkit import InputError
+from srkit.files import is_utf8
 from srkit.inference.device import threads
 
 NOTHING = 4  # ONNX Runtime's log level: what goes wrong is raised anyway
@@ -34,8 +35,8 @@ def opened(content: Path | bytes, name: str, count: int) -> Any:
     options.log_severity_level = NOTHING
     options.enable_mem_pattern = False  # plans for one size, and tiles come in several
     try:
-        if isinstance(content, Path) and any("\udc80" <= c <= "\udcff" for c in str(content)):
-            content = content.read_bytes()  # a name that is no text, which it doesn't take
+        if isinstance(content, Path) and not is_utf8(content):
+            content = content.read_bytes()
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     # Its errors have no base of their own.
     except Exception as error:

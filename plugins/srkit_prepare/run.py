@@ -21,7 +21,7 @@ import srkit
 from srkit import foreign
 from srkit.batch.ledger import Ledger
 from srkit.errors import InputError, Interrupted, OptionError, terminated_as_interrupted
-from srkit.files import lock, sweep, write_text
+from srkit.files import lock, real, sweep, write_text
 from srkit.imaging import codec
 from srkit.inference.device import device_named
 from srkit.readahead import read_ahead
@@ -148,7 +148,7 @@ def plan(photos: Path, out: Path) -> list[Job]:
     Raises:
         InputError: No images, or crops would be among the photos.
     """
-    here, there = Path(os.path.realpath(photos)), Path(os.path.realpath(out))
+    here, there = real(photos), real(out)
     if here == there or there in here.parents:
         raise InputError(f"the photos lie in {out}, where the faces would go; choose another place")
     listed = codec.listed(photos)
@@ -219,10 +219,10 @@ def _is_whole(ledger: Ledger, job: Job) -> bool:
 
 def _remove(out: Path, line: Line) -> None:
     """Delete a photo's crops, so that no training uses those of photos that have changed."""
-    folder = Path(os.path.realpath(out))
+    folder = real(out)
     for name, *_ in line["files"]:
         # The ledger might have been edited: nothing outside of its folder is deleted.
-        if folder in Path(os.path.realpath(out / name)).parents:
+        if folder in real(out / name).parents:
             (out / name).unlink(missing_ok=True)
 
 

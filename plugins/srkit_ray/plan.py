@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from typing_extensions import TypedDict
 
 from srkit.errors import InputError, OptionError
-from srkit.files import write_text
+from srkit.files import real, write_text
 from srkit.foreign import parse, read
 from srkit.imaging import codec
 
@@ -81,8 +81,8 @@ def plan(source: str, out: Path, shard_size: int) -> Plan:
         # Hidden files stay out, as everywhere.
         files = sorted(Path(name) for name in glob.glob(source, recursive=True))  # noqa: PTH207
         base = Path(os.path.commonpath([file.parent for file in files])) if files else Path()
-    results = Path(os.path.realpath(out))
-    files = [file for file in files if results not in Path(os.path.realpath(file)).parents]
+    results = real(out)
+    files = [file for file in files if results not in real(file).parents]
     kinds = {kind_of(file) for file in files}
     images: list[str] = []
     if files and Path(source).is_dir():

@@ -16,6 +16,7 @@ from PIL import Image
 
 from srkit.batch.ledger import Ledger
 from srkit.errors import InputError, OptionError
+from srkit.files import real
 from srkit.imaging import codec, formats
 
 _SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
@@ -130,11 +131,6 @@ def _free(job: Job, taken: set[Path]) -> Path:
     free = next(file for file in itertools.chain([output], more) if real(file) not in taken)
     taken.add(real(free))
     return free
-
-
-def real(file: Path) -> Path:
-    """Return where links lead; a link to itself stays as it is, where Path.resolve would raise."""
-    return Path(os.path.realpath(file))
 
 
 def of_file(file: Path, out: Path | None, label: str, suffix: str | None) -> Job:

@@ -17,11 +17,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from srkit.batch.jobs import FOLDER, Job, Shard, real
+from srkit.batch.jobs import FOLDER, Job, Shard
 from srkit.batch.ledger import Ledger
 from srkit.batch.work import Result, Work
 from srkit.errors import InputError, Interrupted
-from srkit.files import sweep
+from srkit.files import real, sweep
 from srkit.imaging import codec, formats
 from srkit.imaging.codec import DecodedImage
 from srkit.inference.model import Progress

@@ -12,8 +12,8 @@ import numpy as np
 
 import srkit
 from srkit import defaults, registry
-from srkit.batch.jobs import real
 from srkit.errors import InputError
+from srkit.files import real
 from srkit.hookspecs import FaceResult, Restorer
 from srkit.imaging import carried, codec
 from srkit.imaging.codec import DecodedImage, Origin

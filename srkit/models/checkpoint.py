@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 import random
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NotRequired
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
 import numpy as np
 import pydantic
@@ -27,7 +26,7 @@ from typing_extensions import TypedDict
 import srkit
 from srkit import foreign, registry
 from srkit.errors import InputError
-from srkit.files import atomic
+from srkit.files import atomic, is_utf8
 from srkit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -147,7 +146,9 @@ def read(file: Path, *, only: tuple[str, ...] = (), framework: str = "pt") -> Ch
     try:
         with (
             file.open("rb") as stream,
-            safetensors.safe_open(_text(file, stream), framework=framework) as handle,
+            safetensors.safe_open(
+                file if is_utf8(file) else f"/dev/fd/{stream.fileno()}", framework=framework
+            ) as handle,
         ):
             header = handle.metadata() or {}
             if KEY not in header:
@@ -161,14 +162,6 @@ def read(file: Path, *, only: tuple[str, ...] = (), framework: str = "pt") -> Ch
     del values["format"]
     recipe, step = Recipe.from_toml(values.pop("recipe"), str(file)), values.pop("step")
     return Checkpoint(tensors, recipe, step, values)
-
-
-def _text(file: Path, stream: BinaryIO) -> str:
-    """Return a name that safetensors takes: UTF-8."""
-    try:
-        return os.fsencode(file).decode()
-    except UnicodeDecodeError:
-        return f"/dev/fd/{stream.fileno()}"
 
 
 def prefixed(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
