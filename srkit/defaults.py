@@ -10,7 +10,7 @@ PROTOCOL = "paper"
 # What an audit compares of an image, and by which metrics.
 CHANNELS = {
     "Y": ("psnr-y", "ssim-y"),
-    "Y cut off to 8 bits": ("psnr-y-truncated", "ssim-y-truncated"),
+    "Y truncated to 8 bits": ("psnr-y-truncated", "ssim-y-truncated"),
     "Y, SSIM in uniform 7x7": ("psnr-y", "ssim-y-uniform"),
     "RGB": ("psnr", "ssim"),
 }

@@ -41,7 +41,7 @@ def luma(rgb: Tensor) -> Tensor:
 
 
 def truncated_luma(rgb: Tensor) -> Tensor:
-    """Return `luma` cut off to whole numbers."""
+    """Return `luma` truncated to whole numbers."""
     return luma(rgb).floor()
 
 
@@ -144,7 +144,7 @@ def psnr_y() -> ImageMetric:
 
 
 def psnr_y_truncated() -> ImageMetric:
-    """PSNR on BT.601 luma cut off to 8 bits, as in SPARNet's tables."""
+    """PSNR on BT.601 luma truncated to 8 bits, as in SPARNet's tables."""
     return ImageMetric(_decibels, title="PSNR-Y, truncated", unit="dB", of=truncated_luma)
 
 
@@ -166,7 +166,7 @@ def ssim_y() -> ImageMetric:
 
 
 def ssim_y_truncated() -> ImageMetric:
-    """SSIM (Gaussian window, sigma 1.5) on BT.601 luma cut off to 8 bits."""
+    """SSIM (Gaussian window, sigma 1.5) on BT.601 luma truncated to 8 bits."""
     return _ssim("SSIM-Y, truncated", truncated_luma)
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 Window = tuple[float, ...]
 
 # Sigma 1.5; scikit-image cuts it off at 3.5 sigma, rounded: 11 pixels, as Wang et al. (2004).
-_HALF = [math.exp(-0.5 * (offset / 1.5) ** 2) for offset in range(-5, 6)]
-GAUSSIAN: Window = tuple(weight / sum(_HALF) for weight in _HALF)
+_WEIGHTS = [math.exp(-0.5 * (offset / 1.5) ** 2) for offset in range(-5, 6)]
+GAUSSIAN: Window = tuple(weight / sum(_WEIGHTS) for weight in _WEIGHTS)
 UNIFORM: Window = (1 / 7,) * 7  # scikit-image's default
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 

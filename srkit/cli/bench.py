@@ -69,6 +69,8 @@ def bench(
     for option, value in {**needs_verify, "people": people, "pairs": pairs}.items():
         if value is not None and not verify:
             raise InputError(f"--{option} needs --verify: imm, lfw, folders or csv")
+    if audit and (verify or metric or write_lr or results or report):
+        raise InputError("--audit goes with models, --data, --protocol, --limit and --json alone")
     sizes, folders = parse_sizes(lr_sizes), by_name(results or ())
     for file in filter(None, (json, report and report / "report.json")):
         require_place(file)
@@ -77,8 +79,6 @@ def bench(
     from srkit.evaluation.methods import write_lr as write_images
     from srkit.evaluation.protocol import Protocol
 
-    if audit and (verify or metric or write_lr or results or report):
-        raise InputError("--audit goes with models, --data, --protocol, --limit and --json alone")
     chosen = Protocol.named(protocol, **({} if seed is None else {"seed": seed}))
     selection: dict[str, Any] = {
         "data": data,

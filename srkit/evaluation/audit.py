@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 from srkit import registry
 from srkit.defaults import CHANNELS
+from srkit.errors import is_in_shell
 from srkit.evaluation import statistics
 from srkit.evaluation.measure import BATCH, Progress, measure
 from srkit.evaluation.methods import BICUBIC, methods
@@ -22,7 +23,8 @@ from srkit.inference.device import device_named
 from srkit.progress import Bars
 
 
-class Score(NamedTuple):
+@dataclass(frozen=True)
+class Score:
     """Means over images; PSNR in dB with its 95% interval."""
 
     psnr: float
@@ -33,7 +35,7 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One way to measure: what is compared, without what border, after what shrinking."""
+    """One way to measure: what is compared, without what border, after what downscaling."""
 
     compared: str
     border: int
@@ -80,11 +82,7 @@ class Audit:
         Raises:
             InputError: It can't be written.
         """
-        rows = [
-            {**asdict(row), "scores": {n: s._asdict() for n, s in row.scores.items()}}
-            for row in self.rows
-        ]
-        write_text(Path(file), json.dumps({"protocol": self.protocol, "rows": rows}, indent=1))
+        write_text(Path(file), json.dumps(asdict(self), indent=1))
 
 
 def audit(
@@ -115,7 +113,7 @@ def audit(
     names = {BICUBIC, *(model.name for model in loaded)}
     rows: list[Row] = []
     stamp: dict[str, Any] = {}
-    with Bars() as bars:
+    with Bars(lines=is_in_shell()) as bars:
         for kernel, changed in _conventions(protocol):
             quality = measure(
                 [method for method in methods(loaded, changed) if method.name in names],
