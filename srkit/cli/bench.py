@@ -46,7 +46,7 @@ def bench(
     limit: Annotated[int | None, quality(min=1, help="Use only the first N images.")] = None,
     verify: Annotated[str | None, identity(help="A face set: imm, lfw, folders or csv.")] = None,
     verify_data: Annotated[str | None, identity(help=VERIFY_DATA)] = None,
-    embedder: Annotated[str, identity(help="facenet or dlib.")] = defaults.EMBEDDER,
+    embedder: Annotated[str, identity(help="facenet, dlib or sface.")] = defaults.EMBEDDER,
     embedder_weights: Annotated[Path | None, identity(help=WEIGHTS)] = None,
     align: Annotated[str, identity(help="Find faces on hr, or anew on each sr.")] = "hr",
     people: Annotated[
