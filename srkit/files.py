@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import platformdirs
@@ -31,6 +32,13 @@ def cache_folder(name: str) -> Path:
 def real(file: Path) -> Path:
     """Return where links lead; a link to itself stays as it is, where Path.resolve would raise."""
     return Path(os.path.realpath(file))
+
+
+def in_package(package: str, name: str) -> Path | None:
+    """Return a file of an installed package, which isn't imported; None where there is none."""
+    spec = find_spec(package)
+    files = [Path(folder, name) for folder in (spec and spec.submodule_search_locations) or ()]
+    return next((file for file in files if file.is_file()), None)
 
 
 def is_utf8(file: Path) -> bool:

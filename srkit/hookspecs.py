@@ -368,7 +368,7 @@ def srkit_degradations() -> Names:  # type: ignore[empty-body]
 
 @hookspec
 def srkit_metrics() -> Names:  # type: ignore[empty-body]
-    """Metrics: ``factory(...)`` gives a `Metric`, (sr, hr) to one score an image (B)."""
+    """Metrics: ``factory(...)`` gives a `Metric`, sr, and mostly hr, to a score an image."""
 
 
 @hookspec

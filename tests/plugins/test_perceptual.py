@@ -205,7 +205,7 @@ def test_a_sum_is_computed_anew_when_the_file_has_changed(tmp_path: Path) -> Non
 
 
 def test_the_hooks_name_what_there_is() -> None:
-    assert list(perceptual.srkit_metrics()) == ["lpips", "dists"]
+    assert list(perceptual.srkit_metrics()) == ["lpips", "dists", "st-lpips", "vif"]
     assert list(perceptual.srkit_set_metrics()) == ["fid", "kid"]
 
 
