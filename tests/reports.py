@@ -63,7 +63,7 @@ def distances(models: dict[str, float], people: int = 5, **changes: Any) -> Dist
             name = f"{person:02d}"
             rows.append(Row(name, f"{name}-1m.jpg", f"{name}-{photo}m.jpg", values))
     return Distances(
-        protocol=stamp(framing="face", **EMBEDDER, **changes),
+        protocol=stamp(framing="face", **{**EMBEDDER, **changes}),
         rows=rows,
         no_face=["07/07-2m.jpg"],
         left_out=["07 (no probe with a face)"],
@@ -80,7 +80,7 @@ def pairs(models: dict[str, float], **changes: Any) -> Pairs:
         return Estimate(value, value - 0.02, value + 0.01)
 
     return Pairs(
-        protocol=stamp(framing="face", **EMBEDDER, **changes),
+        protocol=stamp(framing="face", **{**EMBEDDER, **changes}),
         scores={
             name: PairScores(
                 auc=near(auc),

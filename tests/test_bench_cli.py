@@ -18,10 +18,12 @@ from PIL import Image
 from test_reproduce import Eye
 from torch import Tensor
 
+import srkit
 from srkit.cli import main
-from srkit.cli.bench import by_name, parse_sizes
+from srkit.cli.bench import by_name, parse_sizes, weights_of
 from srkit.errors import InputError
 from srkit.evaluation import run as runner
+from srkit.evaluation.identity.embed import Verifier
 from srkit.evaluation.methods import Method, methods
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Report
@@ -51,10 +53,20 @@ def run(*arguments: object) -> int:
 
 def without_time(file: Path) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    result["quality"].pop("seconds")
-    result["quality"].pop("notes")
+    for key in ("seconds", "notes"):
+        (result["quality"] or {}).pop(key, None)
     result.pop("run")
     return result
+
+
+def portraits(root: Path) -> None:
+    """Write three photos of each of two people."""
+    portrait = Image.fromarray(skimage.data.astronaut()).crop((120, 0, 330, 250))
+    for person, turn in (("ann", 0), ("bob", 8)):
+        (root / person).mkdir(parents=True)
+        for number in range(3):
+            photo = portrait.rotate(turn + 3 * number, Image.Resampling.BICUBIC)
+            photo.save(root / person / f"{number}.png")
 
 
 # --- reports ------------------------------------------------------------------------------------
@@ -175,12 +187,7 @@ def test_interpolations_that_are_named_have_rows_in_every_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("srkit_facenet.embedder.FaceNet", Eye)
-    portrait = Image.fromarray(skimage.data.astronaut()).crop((120, 0, 330, 250))
-    for person, turn in (("ann", 0), ("bob", 8)):
-        (tmp_path / person).mkdir()
-        for number in range(3):
-            photo = portrait.rotate(turn + 3 * number, Image.Resampling.BICUBIC)
-            photo.save(tmp_path / person / f"{number}.png")
+    portraits(tmp_path)
     where = ("--verify", "folders", "--verify-data", tmp_path, "--people", 2, "--pairs", 2)
     file = tmp_path / "report.json"
     for names in (("lanczos", "nearest"), ("faces",)):
@@ -317,6 +324,84 @@ def test_missing_weights_are_missed_before_anything_is_computed(
     message = capsys.readouterr()
     assert "none.pt: no such file" in message.err
     assert message.out == ""
+
+
+def test_several_judges_measure_the_same_faces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As each alone, by the same results, which are upscaled once; one's JSON has no judges."""
+    monkeypatch.setattr("srkit_facenet.embedder.FaceNet", Eye)
+    people, upscaled = tmp_path / "people", list[int]()
+    portraits(people)
+    upscale = Verifier._upscale
+
+    def counted(self: Verifier, hr: Tensor) -> Any:
+        upscaled.append(len(hr))
+        return upscale(self, hr)
+
+    monkeypatch.setattr(Verifier, "_upscale", counted)
+    where = ("--verify", "folders", "--verify-data", people, "--people", 2, "--pairs", 2)
+    where += ("--lr-sizes", 16, "--device", "cpu", "--seed", 3)
+    files = {}
+    for judges in (("facenet",), ("dlib",), ("facenet", "dlib")):
+        files[judges] = tmp_path / f"{'-'.join(judges)}.json"
+        named = [text for judge in judges for text in ("--embedder", judge)]
+        upscaled.clear()
+        assert run(*where, *named, "--json", files[judges], "--report", tmp_path / "page") == 0
+        # Pairs of 16 px are those of the curve, and the people drawn have other photos.
+        assert len(upscaled) == (3 if len(judges) == 1 else 2)
+    one, other, both = (without_time(files[judges]) for judges in files)
+    assert "judges" not in {*one, *other}
+    judged = both.pop("judges")
+    assert both == one
+    assert judged == {"dlib": {part: other[part] for part in ("distances", "everybody", "pairs")}}
+    report = Report.read(files["facenet", "dlib"])
+    assert list(report.judges) == ["dlib"]
+    assert report.as_json() == json.loads(files["facenet", "dlib"].read_text())
+    (table,) = [table for table in report.tables() if table.name == "judges"]
+    assert [labels for labels, _ in table.rows[:3]] == [
+        ["LR", "eye"],
+        ["LR", "dlib"],
+        ["bicubic", "eye"],
+    ]
+    for name in ("index.html", "report.md"):
+        assert "All judges on the same faces" in (tmp_path / "page" / name).read_text()
+    assert "dlib" in (tmp_path / "page" / "scores-identity.csv").read_text()
+
+
+def test_whose_weights_they_are_must_be_clear(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert weights_of(["x=y.pt"], ["facenet"]) == {"facenet": Path("x=y.pt")}
+    assert weights_of(["facenet=y.pt"], ["facenet"]) == {"facenet": Path("y.pt")}
+    both = ["dlib=a.dat", "facenet=b.pt"]
+    assert weights_of(both, ["facenet", "dlib"]) == {"dlib": Path("a.dat"), "facenet": Path("b.pt")}
+    portraits(tmp_path)
+    where = ("--verify", "folders", "--verify-data", tmp_path)
+    for options, message in (
+        (("--embedder", "dlib", "--embedder", "dlib"), "--embedder: one is named twice"),
+        (
+            ("--embedder", "facenet", "--embedder", "dlib", "--embedder-weights", "b.pt"),
+            "--embedder-weights is NAME=FILE, not 'b.pt'",
+        ),
+        (
+            ("--embedder", "dlib", *("--embedder-weights", "facenet=b") * 2),
+            "--embedder-weights: two are called 'facenet'",
+        ),
+        (
+            ("--embedder", "facenet", "--embedder", "dlib", "--embedder-weights", "sface=b"),
+            "--embedder-weights: 'sface' is none of the embedders",
+        ),
+    ):
+        assert run(*where, *options) == 2
+        assert capsys.readouterr().err == f"srkit: {message}\n"
+    with pytest.raises(InputError, match=r"of several: by name, facenet=FILE"):
+        srkit.bench(
+            verify="folders",
+            verify_data=tmp_path,
+            embedder=["facenet", "dlib"],
+            embedder_weights="b.pt",
+        )
 
 
 def test_results_are_names_and_folders() -> None:

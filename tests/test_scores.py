@@ -43,6 +43,7 @@ def test_distances_are_in_a_file_of_their_own(tmp_path: Path) -> None:
     assert (first["person"], first["base"], first["photo"]) == ("00", "00-1m.jpg", "00-2m.jpg")
     assert (first["method"], first["pair"], first["same"]) == ("LR", "", "True")
     assert float(first["distance"]) == d.rows[0].distances["LR"]
+    assert first["embedder"] == "facenet (casia-webface)"
     same, different = (
         [
             float(row["distance"])

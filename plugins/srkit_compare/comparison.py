@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -131,17 +131,18 @@ def compare(a: Report, b: Report, names: tuple[str, str] = (A, B)) -> Comparison
             different files; the message names every field that differs, and its two values.
         InputError: They have no part in common.
     """
-    common, mismatches = list[str](), list[str]()
+    common, mismatches = list[tuple[str, Any, Any]](), list[str]()
     notes = [f"{A if report is a else B}: {text}" for report in (a, b) for text in report.warnings]
     notes += _weights(a, b)
     for name, (title, _) in PARTS.items():
-        ours, theirs = getattr(a, name), getattr(b, name)
-        if ours and theirs:
-            common.append(name)
-            fields = differences(ours.protocol, theirs.protocol) or _unpaired(ours, theirs)
-            mismatches += [f"{title}, {text}" for text in fields]
-        elif ours or theirs:
-            notes.append(f"{title}: only in {A if ours else B}")
+        for judge, ours, theirs in _matched(a, b, name):
+            whose = f"{title} by {judge}" if judge else title
+            if ours and theirs:
+                common.append((name, ours, theirs))
+                fields = differences(ours.protocol, theirs.protocol) or _unpaired(ours, theirs)
+                mismatches += [f"{whose}, {text}" for text in fields]
+            elif ours or theirs:
+                notes.append(f"{whose}: only in {A if ours else B}")
     if mismatches:
         raise ProtocolMismatch(
             f"{names[0]} and {names[1]} were measured under different protocols: "
@@ -149,11 +150,27 @@ def compare(a: Report, b: Report, names: tuple[str, str] = (A, B)) -> Comparison
         )
     if not common:
         raise InputError(f"{names[0]} and {names[1]} have no part in common")
-    return Comparison(names, [_part(n, getattr(a, n), getattr(b, n)) for n in common], notes)
+    several = bool(a.judges or b.judges)
+    return Comparison(names, [_part(*both, several=several) for both in common], notes)
 
 
-def _part(name: str, a: Any, b: Any) -> Part:
+def _matched(a: Report, b: Report, name: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the part of both reports, or of one; of several embedders, that of each by its name."""
+    if name == "quality" or not (a.judges or b.judges):
+        yield "", getattr(a, name), getattr(b, name)
+        return
+    ours, theirs = (
+        {part.protocol["embedder"]: part for _, of in r.by_judge() if (part := getattr(of, name))}
+        for r in (a, b)
+    )
+    for judge in dict.fromkeys((*ours, *theirs)):
+        yield judge, ours.get(judge), theirs.get(judge)
+
+
+def _part(name: str, a: Any, b: Any, *, several: bool = False) -> Part:
     title, table = PARTS[name]
+    if several and name != "quality":
+        title = f"{title} by {a.protocol['embedder']}"
     notes: list[str] = []
     if isinstance(a, Quality):
         exact = {m: [*a.exact.get(m, ()), *b.exact.get(m, ())] for m in {**a.exact, **b.exact}}
@@ -164,7 +181,7 @@ def _part(name: str, a: Any, b: Any) -> Part:
         a.protocol,
         differences(_versions(a.protocol), _versions(b.protocol)),
         {**b.metrics, **a.metrics} if name == "quality" else DISTANCE,
-        _means(title.capitalize(), table(a), table(b), notes),
+        _means(title[0].upper() + title[1:], table(a), table(b), notes),
         [] if name == "pairs" else _versus(a, b),
     )
 

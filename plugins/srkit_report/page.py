@@ -23,6 +23,7 @@ PAGE, FIGURES = "index.html", "figures"
 # What each section shows, by the tables' names.
 SECTIONS = {
     "Quality": ("quality",),
+    "Judges": ("judges",),
     "Differences": ("gains", "versus"),
     "Identity": ("distances", "everybody", "photos"),
     "Verification": ("pairs", "sizes"),
@@ -74,11 +75,11 @@ def write(report: Report, folder: Path) -> None:
     sections = [
         Section(
             title,
-            [tables[name] for name in names if name in tables],
+            [table for table in tables.values() if base(table.name) in names],
             [figure for name in names for figure in drawn.get(name, [])],
         )
         for title, names in SECTIONS.items()
-        if any(name in tables for name in names)
+        if any(base(name) in names for name in tables)
     ]
     run = dict(report.run)
     run.pop("command", None)
@@ -91,9 +92,10 @@ def write(report: Report, folder: Path) -> None:
         sections=sections,
         images=_images(report),
         protocols={
-            title: dict(fields(getattr(report, part).protocol))
+            ", ".join(filter(None, (title, judge))): dict(fields(getattr(measures, part).protocol))
+            for judge, measures in report.by_judge()
             for part, title in PARTS.items()
-            if getattr(report, part)
+            if getattr(measures, part)
         },
         methods=_transposed({name: dict(fields(model)) for name, model in report.models.items()}),
         run={"value": {**dict(fields(run)), "duration": duration(seconds)}},
@@ -130,32 +132,38 @@ def measured(report: Report) -> Iterator[str]:
             f"{len(quality.images):,} images, x{protocol.get('scale')}, by the protocol "
             f"{protocol['name']}. {protocol.get('description') or ''}"
         )
-    for part in (report.distances, report.everybody):
-        if part:
+    for _, measures in report.by_judge():
+        for part in (measures.distances, measures.everybody):
+            if part:
+                yield (
+                    f"Identity distances of {len(part.rows):,} photos of {part.people:,} people by "
+                    f"the embedder {part.protocol['embedder']}."
+                )
+        if pairs := measures.pairs:
             yield (
-                f"Identity distances of {len(part.rows):,} photos of {part.people:,} people by the "
-                f"embedder {part.protocol['embedder']}."
+                f"Verification on {pairs.same:,} pairs of the same person and {pairs.impostors:,} "
+                f"impostors by the embedder {pairs.protocol['embedder']}."
             )
-    if pairs := report.pairs:
-        yield (
-            f"Verification on {pairs.same:,} pairs of the same person and {pairs.impostors:,} "
-            f"impostors by the embedder {pairs.protocol['embedder']}."
-        )
 
 
 def findings(tables: Mapping[str, Table]) -> Iterator[str]:
     """Yield which method is the best by the first number of a table, or that none is."""
-    for name, title in DECISIVE.items():
-        if name not in tables:
+    for name, table in tables.items():
+        if base(name) not in DECISIVE:
             continue
-        table = tables[name]
-        by = f"{title}, by {table.headings[0]}"
+        judge = name.removeprefix(base(name))
+        by = f"{DECISIVE[base(name)]}{judge and ',' + judge}, by {table.headings[0]}"
         best = [(labels[0], values[0]) for labels, values in table.rows if values[0].best]
         for method, value in best:
             difference = number(f"{value} {value.interval}".strip())
             yield f"{by}: {method} is better than every other method ({difference})."
         if not best:
             yield f"{by}: no method is better than all others beyond doubt."
+
+
+def base(name: str) -> str:
+    """Return the name of a table without that of a further judge, which comes after it."""
+    return name.partition(" ")[0]
 
 
 def fields(stamp: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

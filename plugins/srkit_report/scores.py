@@ -57,16 +57,17 @@ def _images(quality: Quality | None) -> Rows:
 
 
 def _identity(report: Report) -> Rows:
-    for part in ("distances", "everybody"):
-        if distances := getattr(report, part):
-            yield from _distances(distances, part)
-    if report.pairs:
-        yield from _pairs(report.pairs)
+    for _, measures in report.by_judge():
+        for part in ("distances", "everybody"):
+            if distances := getattr(measures, part):
+                yield from _distances(distances, part)
+        if measures.pairs:
+            yield from _pairs(measures.pairs)
 
 
 def _distances(distances: Distances, part: str) -> Rows:
     """Yield a row a probe and method: how far its result is from its person's base."""
-    stamp = {**_stamp(distances.protocol), "part": part}
+    stamp = {**_judged(distances.protocol), "part": part}
     for method in distances.methods:
         for row in distances.rows:
             photos = {"person": row.person, "base": row.base, "photo": row.photo, "pair": None}
@@ -80,12 +81,16 @@ def _pairs(pairs: Pairs) -> Rows:
     ``pair`` counts same pairs and different pairs from 0, each in the order of their draw.
     """
     photos = {"person": None, "base": None, "photo": None}
-    stamp = {**_stamp(pairs.protocol), "part": "pairs", **photos}
+    stamp = {**_judged(pairs.protocol), "part": "pairs", **photos}
     for method, scores in pairs.scores.items():
         for same, distances in ((True, scores.same), (False, scores.different)):
             for pair, distance in enumerate(distances):
                 value = {"pair": pair, "same": same, "method": method, "distance": distance}
                 yield {**stamp, **value}
+
+
+def _judged(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_stamp(protocol), "embedder": protocol["embedder"]}
 
 
 def _stamp(protocol: Mapping[str, Any]) -> dict[str, Any]:

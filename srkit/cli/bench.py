@@ -27,7 +27,8 @@ DATA = "A folder of photos, or celeba. [celeba, unless --verify]"
 METRIC = "Further metric, such as niqe or lpips; repeatable."
 AUDIT = "Show how the decibels move with what is compared."
 VERIFY_DATA = "Its folder or file. [its name under SRKIT_DATA]"
-WEIGHTS = "Its weights. [SRKIT_FACENET_WEIGHTS, vggface2]"
+EMBEDDER = f"facenet, dlib or sface; repeatable. [{defaults.EMBEDDER}]"
+WEIGHTS = "Its weights; of several NAME=FILE. [SRKIT_FACENET_WEIGHTS, vggface2]"
 PAIRS = "Genuine pairs sampled. [1000; none of imm]"
 WRITE_LR = "Only write the LR images, for another program."
 RESULTS = "Score another program's results; repeatable."
@@ -46,8 +47,8 @@ def bench(
     limit: Annotated[int | None, quality(min=1, help="Use only the first N images.")] = None,
     verify: Annotated[str | None, identity(help="A face set: imm, lfw, folders or csv.")] = None,
     verify_data: Annotated[str | None, identity(help=VERIFY_DATA)] = None,
-    embedder: Annotated[str, identity(help="facenet, dlib or sface.")] = defaults.EMBEDDER,
-    embedder_weights: Annotated[Path | None, identity(help=WEIGHTS)] = None,
+    embedder: Annotated[list[str] | None, identity(metavar="NAME", help=EMBEDDER)] = None,
+    embedder_weights: Annotated[list[str] | None, identity(metavar="FILE", help=WEIGHTS)] = None,
     align: Annotated[str, identity(help="Find faces on hr, or anew on each sr.")] = "hr",
     people: Annotated[
         int | None, identity(min=0, help="People sampled for the distances. [5]")
@@ -72,6 +73,8 @@ def bench(
     if audit and (verify or metric or write_lr or results or report):
         raise InputError("--audit goes with models, --data, --protocol, --limit and --json alone")
     sizes, folders = parse_sizes(lr_sizes), by_name(results or ())
+    judges = embedder or [defaults.EMBEDDER]
+    weights = weights_of(embedder_weights or (), judges)
     for file in filter(None, (json, report and report / "report.json")):
         require_place(file)
 
@@ -113,8 +116,8 @@ def bench(
         result = run.bench(
             models or (),
             **selection,
-            embedder=embedder,
-            embedder_weights=embedder_weights,
+            embedder=judges,
+            embedder_weights=weights,
             align=align,
             results=folders,
             report=report,
@@ -135,21 +138,32 @@ def bench(
         show(report / "index.html")
 
 
-def by_name(results: Sequence[str]) -> dict[str, Path]:
-    """Return the folders of ``NAME=DIR``, by name.
+def weights_of(texts: Sequence[str], embedders: Sequence[str]) -> dict[str, Path]:
+    """Return the embedders' weights, by name: each ``NAME=FILE``, or one's file.
+
+    Raises:
+        InputError: It isn't clear whose they are.
+    """
+    if len(texts) == len(embedders) == 1 and not texts[0].startswith(f"{embedders[0]}="):
+        return {embedders[0]: Path(texts[0])}
+    return by_name(texts, "embedder-weights", "FILE")
+
+
+def by_name(texts: Sequence[str], option: str = "results", what: str = "DIR") -> dict[str, Path]:
+    """Return the paths of ``NAME=DIR``, by name.
 
     Raises:
         InputError: One isn't of that form, or two have one name.
     """
-    folders: dict[str, Path] = {}
-    for text in results:
-        name, _, folder = text.partition("=")
-        if not name or not folder:
-            raise InputError(f"--results is NAME=DIR, not '{text}'")
-        if name in folders:
-            raise InputError(f"--results: two are called '{name}'")
-        folders[name] = Path(folder)
-    return folders
+    paths: dict[str, Path] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not name or not path:
+            raise InputError(f"--{option} is NAME={what}, not '{text}'")
+        if name in paths:
+            raise InputError(f"--{option}: two are called '{name}'")
+        paths[name] = Path(path)
+    return paths
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:

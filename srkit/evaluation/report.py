@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -309,6 +309,15 @@ class Pairs(Identity):
     sizes: list[SizeScores]
 
 
+@dataclass(frozen=True)
+class Judge:
+    """What a further embedder measured on the same faces; see `Report`."""
+
+    distances: Distances | None = None
+    everybody: Distances | None = None
+    pairs: Pairs | None = None
+
+
 @dataclass(frozen=True, repr=False)
 class Report:
     """Everything one bench measured.
@@ -324,6 +333,7 @@ class Report:
         run: The command that repeats it, ``seconds``, and the machine.
         render: An index in the quality's images to that image by every method, LR and HR, uint8,
             ``HW3``; None where it can't be upscaled again, as in a report that was read.
+        judges: Where several embedders judge, what those after the first measured, by name.
     """
 
     models: dict[str, dict[str, Any]]
@@ -336,12 +346,14 @@ class Report:
     render: Callable[[int], Mapping[str, Any]] | None = field(
         default=None, compare=False, repr=False
     )
+    judges: dict[str, Judge] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite decibels become the string ``"inf"``."""
-        parts = {name: getattr(self, name) for name in PARTS}
-        plain_parts = {name: part and part.as_json() for name, part in parts.items()}
-        values = {"format": FORMAT, "models": self.models, **plain_parts}
+        values = {"format": FORMAT, "models": self.models, **_plain_parts(self, PARTS)}
+        if self.judges:
+            judges = self.judges.items()
+            values["judges"] = {name: _plain_parts(judge, PARTS[1:]) for name, judge in judges}
         return plain({**values, "warnings": self.warnings, "run": self.run})
 
     @classmethod
@@ -385,6 +397,12 @@ class Report:
                     plugins.report(offer.plugins[0], str(error))
         except OSError as error:
             raise InputError(f"can't write the report into {folder}: {error}") from error
+
+    def by_judge(self) -> Iterator[tuple[str, Report]]:
+        """Yield "" and this report, then each further judge's name and its parts as a report."""
+        yield "", self
+        for name, judge in self.judges.items():
+            yield name, Report({}, **vars(judge))
 
     def tables(self) -> Tables:
         """Return everything as tables."""
@@ -437,6 +455,11 @@ class Report:
         number = gains[len(gains) // 2][1]
         title = f"{self.quality.images[number]}: the median gain of {first} over {BICUBIC}"
         return notebook.paragraph(title) + notebook.strip(self.render(number))
+
+
+def _plain_parts(of: Report | Judge, names: Sequence[str]) -> dict[str, Any]:
+    parts = {name: getattr(of, name) for name in names}
+    return {name: part and part.as_json() for name, part in parts.items()}
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from srkit.errors import first_of
@@ -23,20 +25,33 @@ TEST = (
 )
 
 Metrics = Mapping[str, Mapping[str, Any]]
+Figures = dict[str, dict[str, Value]]  # heading to method to value
 
 
 def of_report(report: Report) -> Tables:
     """Return all tables of a report."""
     tables = quality_tables(report.quality) if report.quality else []
+    tables += [judges_table(report)] if report.judges else []
+    for judge, part in report.by_judge():
+        for table in _identity_tables(part):
+            embedder, title = table.protocol["embedder"], table.title
+            if report.judges and embedder not in title:
+                title = f"{title}, {embedder}"
+            tables.append(replace(table, name=f"{table.name} {judge}".strip(), title=title))
+    return Tables(tables, head=[f"warning: {text}" for text in report.warnings])
+
+
+def _identity_tables(report: Report) -> Iterator[Table]:
+    """Yield one embedder's tables."""
     if report.distances:
-        tables += distance_tables(report.distances)
+        yield from distance_tables(report.distances)
     if report.everybody:
         title = "Identity distance of everybody"
-        tables.append(distances_table(report.everybody, "everybody", title))
+        yield distances_table(report.everybody, "everybody", title)
     if report.pairs:
-        tables.append(pairs_table(report.pairs))
-        tables += [sizes_table(report.pairs)] if report.pairs.sizes else []
-    return Tables(tables, head=[f"warning: {text}" for text in report.warnings])
+        yield pairs_table(report.pairs)
+        if report.pairs.sizes:
+            yield sizes_table(report.pairs)
 
 
 def leader(
@@ -214,6 +229,57 @@ def pairs_table(pairs: Pairs) -> Table:
     headings += ["rank-1", "gap closed"]
     notes = [note, *_missing(pairs)]
     return Table("pairs", title, ["method"], headings, rows, notes, pairs.protocol)
+
+
+def judges_table(report: Report) -> Table:
+    """Return every method's distance, TAR at FAR, rank-1 and gap closed by every embedder.
+
+    They are those of pairs, or without pairs those of everybody, or of the people drawn.
+    """
+    judged: list[tuple[str, Figures]] = []
+    stamp: dict[str, Any] = {}
+    for name, part in report.by_judge():
+        distances = part.everybody or part.distances
+        if measured := part.pairs or distances:
+            stamp = stamp or measured.protocol
+            name = name or measured.protocol["embedder"].partition(" (")[0]
+        if part.pairs:
+            judged.append((name, _pair_figures(part.pairs)))
+        elif distances:
+            judged.append((name, _distance_figures(distances)))
+    headings = list(dict.fromkeys(heading for _, figures in judged for heading in figures))
+    rows = [
+        ([method, judge], [figures[heading][method] for heading in headings])
+        for method in judged[0][1]["distance"]
+        for judge, figures in judged
+    ]
+    whose, which = ("same pairs", "AUC") if report.pairs else ("probes to bases", "mean distance")
+    note = (
+        f"distance: mean of {whose}, on a scale of each judge's own; gap closed: the share of that "
+        f"from LR's to HR's {which}"
+    )
+    protocol = {key: value for key, value in stamp.items() if not key.startswith("embedder")}
+    title = "All judges on the same faces [95%, bootstrap over people]"
+    return Table("judges", title, ["method", "judge"], headings, rows, [note], protocol)
+
+
+def _pair_figures(pairs: Pairs) -> Figures:
+    scores = pairs.scores
+    figures = {"distance": {m: Value(fmean(s.same)) for m, s in scores.items()}}
+    for far in dict.fromkeys(far for s in scores.values() for far in s.tar):
+        heading = f"TAR at FAR {float(far):g}"
+        figures[heading] = {m: _value(s.tar.get(far)) for m, s in scores.items()}
+    figures["rank-1"] = {m: _value(s.rank1) for m, s in scores.items()}
+    closed = {m: None if m in (LR, HR) else s.closed for m, s in scores.items()}
+    return {**figures, "gap closed": {m: _value(c, "percent") for m, c in closed.items()}}
+
+
+def _distance_figures(distances: Distances) -> Figures:
+    methods = distances.methods
+    means = {m: Value(distances.mean(m), *distances.interval(m)) for m in methods}
+    closed = {m: None if m in (LR, HR) else distances.closed(m) for m in methods}
+    shares = {m: _value(c, "percent") for m, c in closed.items()}
+    return {"distance": means, "gap closed": shares}
 
 
 def sizes_table(pairs: Pairs) -> Table:

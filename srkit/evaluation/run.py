@@ -19,7 +19,7 @@ from torch import nn
 
 from srkit import defaults, registry
 from srkit.data import sources
-from srkit.errors import InputError, is_in_shell
+from srkit.errors import InputError, is_in_shell, option
 from srkit.evaluation.identity.distances import Usable, distances
 from srkit.evaluation.identity.embed import Verifier, lr_probes, require_alignment
 from srkit.evaluation.identity.faces import Finder
@@ -29,7 +29,7 @@ from srkit.evaluation.measure import BATCH, Progress, measure, rendered
 from srkit.evaluation.methods import BICUBIC, REFERENCES, Method, from_results, methods
 from srkit.evaluation.overlap import embedder_overlap, photo_overlap, photos_trained_on
 from srkit.evaluation.protocol import DEFAULT, Protocol
-from srkit.evaluation.report import Report
+from srkit.evaluation.report import Judge, Report
 from srkit.evaluation.store import Store, default_store
 from srkit.files import lock
 from srkit.hookspecs import Person
@@ -74,8 +74,8 @@ def bench(
     limit: int | None = None,
     verify: str | None = None,
     verify_data: str | Path | None = None,
-    embedder: str = defaults.EMBEDDER,
-    embedder_weights: str | Path | None = None,
+    embedder: str | Sequence[str] = defaults.EMBEDDER,
+    embedder_weights: str | Path | Mapping[str, str | Path] | None = None,
     align: str = "hr",
     people: int | None = None,
     pairs: int | None = None,
@@ -98,8 +98,8 @@ def bench(
         limit: Use only the first ``limit`` images.
         verify: A registered face set for identity: ``imm``, ``lfw``, ``folders``, ``csv``.
         verify_data: Its folder or file; a folder of its name under ``SRKIT_DATA`` if None.
-        embedder: A registered embedder.
-        embedder_weights: The embedder's ``weights`` option.
+        embedder: A registered embedder, or several that judge the same faces.
+        embedder_weights: The embedder's ``weights`` option; of several, by name.
         align: ``hr``: the crop is made once, on the HR photo; ``sr``: anew on each result.
         people: Number of people drawn for the table of distances; the face set's own number if
             None (the paper: 5), 0 for the table of everybody alone.
@@ -125,7 +125,7 @@ def bench(
     protocol = _protocol(protocol)
     require_alignment(align)
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
-    embeds = _embedder(embedder, embedder_weights, device) if faces else None
+    embedders = _embedders(embedder, embedder_weights, device) if faces else {}
     files = photos(data or "celeba", limit) if data or not faces else []
     models = [models] if isinstance(models, ModelLike) else models
     models = models or ([] if results else [DEFAULT_MODEL])
@@ -149,11 +149,15 @@ def bench(
             shown = {BICUBIC, *(model.name for model in loaded)}
             rows = [m for m in compared if m.name in shown or m.name not in REFERENCES]
             framed, store = protocol.for_faces(), default_store()
-            verifier = Verifier(rows, embeds, framed, store, align=align, **options)
+            (_, first), *further = embedders.items()
+            options |= {"align": align, "keep": bool(further)}
+            verifier = Verifier(rows, first, framed, store, **options)
             parts |= _verify(verifier, faces)
+            judged = ((name, _verify(verifier.judged_by(other), faces)) for name, other in further)
+            parts["judges"] = {name: Judge(**measured) for name, measured in judged}
             used += verifier.photos
             warnings += [*faces.warnings, *verifier.finder.warnings()]
-            warnings += embedder_overlap(own, embeds)
+            warnings += chain.from_iterable(embedder_overlap(own, e) for e in embedders.values())
         counts = photos_trained_on(own, used)
         unknown = [model.name for model in own if model.sha256 and model.name not in counts]
         if files:
@@ -273,9 +277,25 @@ def load_models(models: Sequence[ModelLike], device: str, scale: int) -> list[Mo
     ]
 
 
-def _embedder(name: str, weights: str | Path | None, device: str) -> Any:
-    options = {"weights": str(weights)} if weights else {}
-    return registry.build("embedders", name, **options).to(device_named(device))
+def _embedders(
+    names: str | Sequence[str], weights: str | Path | Mapping[str, str | Path] | None, device: str
+) -> dict[str, Any]:
+    """Build embedders, by name.
+
+    Raises:
+        SrkitError: One can't be had, or is named twice, or it isn't clear whose the weights are.
+    """
+    names = [names] if isinstance(names, str) else list(names)
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"{option('embedder')}: {'one is named twice' if names else 'none'}")
+    files = weights if isinstance(weights, Mapping) else {names[0]: weights} if weights else {}
+    if files is not weights and len(names) > 1 and files:
+        raise InputError(f"{option('embedder-weights')} of several: by name, {names[0]}=FILE")
+    if unknown := sorted({*files} - {*names}):
+        raise InputError(f"{option('embedder-weights')}: '{unknown[0]}' is none of the embedders")
+    options = {name: {"weights": str(file)} for name, file in files.items()}
+    built = {name: registry.build("embedders", name, **options.get(name, {})) for name in names}
+    return {name: embedder.to(device_named(device)) for name, embedder in built.items()}
 
 
 def _about(method: Method, trained_on: Mapping[str, int]) -> dict[str, Any]:

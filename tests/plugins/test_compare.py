@@ -23,7 +23,7 @@ from srkit_compare.comparison import (
 
 from srkit import InputError
 from srkit.evaluation import statistics
-from srkit.evaluation.report import Report
+from srkit.evaluation.report import Judge, Report
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -169,6 +169,30 @@ def test_another_embedder_or_other_people_are_refused() -> None:
     b = replace(a, pairs=replace(pairs({"x": 0.9}), impostors=7))
     with pytest.raises(ProtocolMismatch, match="verification, impostors: 1200 and 7"):
         compare(a, b)
+
+
+def test_of_several_judges_each_is_compared_with_itself() -> None:
+    by_dlib = {"embedder": "dlib (x)", "embedder_sha256": "d" * 64}
+    dlib = Judge(distances({"x": 0.9}, **by_dlib), pairs=pairs({"x": 0.7}, **by_dlib))
+    both = replace(report({"x": 1.0}, distances=distances({"x": 0.8})), judges={"dlib": dlib})
+    alone = report({"x": 1.0}, distances=dlib.distances, pairs=dlib.pairs)
+    for a, b, missing in ((both, alone, "A"), (alone, both, "B")):
+        comparison = compare(a, b)
+        assert [part.name for part in comparison.parts] == ["distances", "pairs"]
+        for part in comparison.parts:
+            assert part.protocol["embedder"] == "dlib (x)"
+            assert all(less in ("0.000", "0%", "-") for *_, less in means(part).values())
+        title = "identity distances by facenet (casia-webface)"
+        assert comparison.notes == [f"{title}: only in {missing}"]
+        assert "Identity distances by dlib (x)" in printed(comparison)
+    comparison = compare(both, both)
+    judges = [part.protocol["embedder"] for part in comparison.parts]
+    assert judges == ["facenet (casia-webface)", "dlib (x)", "dlib (x)"]
+    other = replace(dlib, pairs=pairs({"x": 0.7}, **{**by_dlib, "embedder_sha256": "e" * 64}))
+    with pytest.raises(ProtocolMismatch, match=r"verification by dlib \(x\), embedder_sha256: ddd"):
+        compare(both, replace(both, judges={"dlib": other}))
+    with pytest.raises(InputError, match="no part in common"):
+        compare(both, report({"x": 1.0}, distances=distances({"x": 1.0}, embedder="sface")))
 
 
 def test_versions_and_the_choice_of_metrics_may_differ_and_are_said() -> None:

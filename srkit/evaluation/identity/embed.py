@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ SPACE = "embeddings"
 TOLERANCE = 0.005
 DECIMALS = 6  # of a distance; float32 carries no more
 DEGRADED = 64  # images that are degraded at a time
+KEPT = 1 << 30  # bytes of results that several embedders are shown; more are upscaled anew for each
 
 ALIGNED = {
     "hr": f"once, on the HR photo: its largest MTCNN box, square, widened by {faces.MARGIN}",
@@ -74,6 +76,7 @@ class Verifier:
         align: See `ALIGNED`.
         batch_size: Images upscaled, and embedded, at a time.
         progress: Called with what is done, how much, and of how much.
+        keep: Keep results for further embedders; see `judged_by`.
     """
 
     def __init__(
@@ -86,12 +89,22 @@ class Verifier:
         align: str = "hr",
         batch_size: int = BATCH,
         progress: Progress = ignore,
+        keep: bool = False,
     ) -> None:
         self.methods, self.protocol, self.align = methods, protocol, align
         self.finder = Finder(store, progress)
         self.embeddings = Embeddings(embedder, store, batch_size, progress)
         self.batch_size, self.progress = batch_size, progress
         self._upscaled: set[Path] = set()
+        self._kept: dict[bytes, list[tuple[str, Tensor]]] = {}
+        self._room = KEPT if keep else 0
+
+    def judged_by(self, embedder: Any) -> Verifier:
+        """Return a verifier by another embedder, which is shown the same results."""
+        other = copy.copy(self)
+        mine = self.embeddings
+        other.embeddings = Embeddings(embedder, mine.store, self.batch_size, self.progress)
+        return other
 
     @property
     def photos(self) -> list[Path]:
@@ -126,8 +139,18 @@ class Verifier:
                     )
             yield name, self.embeddings(results, name)
 
-    @torch.inference_mode()
     def _results(self, hr: Tensor) -> Iterator[tuple[str, Tensor]]:
+        if not self._room:
+            yield from self._upscale(hr)
+            return
+        key = hashlib.sha256(f"{tuple(hr.shape)} ".encode() + hr.numpy().tobytes()).digest()
+        if key not in self._kept and hr.nbytes * (len(self.methods) + 2) <= self._room:
+            self._room -= hr.nbytes * (len(self.methods) + 2)
+            self._kept[key] = list(self._upscale(hr))
+        yield from self._kept.get(key) or self._upscale(hr)
+
+    @torch.inference_mode()
+    def _upscale(self, hr: Tensor) -> Iterator[tuple[str, Tensor]]:
         lr = _degraded(hr, self.protocol)
         small = codec.to_uint8(lr)
         yield LR, small
