@@ -448,6 +448,21 @@ def reproduction() -> str:
     return results.markdown(committed("reproduce_paper"))
 
 
+def real_faces() -> str:
+    """Return the committed bench of real faces without HR: means, and gains over bicubic."""
+    quality = committed("real_faces")["quality"]
+    rows = []
+    for method, scores in quality["summary"].items():
+        cells = []
+        for score in scores.values():
+            low, high = score["gain_95"]
+            gain = f" ({score['gain']:+.1f} [{low:+.1f}, {high:+.1f}])"
+            cells.append(f"{score['mean']:.1f}{'' if method == 'bicubic' else gain}")
+        rows.append((method, *cells))
+    titles = [f"{about['title']} {about['unit']}".strip() for about in quality["metrics"].values()]
+    return table(("method", *titles), rows)
+
+
 def protocols() -> str:
     """Return a table of the registered protocols."""
     rows = []

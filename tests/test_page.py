@@ -77,6 +77,12 @@ def quality(compared: list[Method], photos: list[Path]) -> Quality:
     return measure(compared, photos, Protocol.named("square"))
 
 
+def with_fid(measured: Quality) -> Quality:
+    sets = {method: {"fid": 10.0 + n} for n, method in enumerate(measured.scores)}
+    about = {"fid": {"unit": "", "higher_is_better": False, "title": "FID"}}
+    return replace(measured, set_scores=sets, set_metrics=about)
+
+
 Render = Callable[[int], dict[str, Pixels]]
 
 
@@ -95,7 +101,7 @@ def report(quality: Quality, render: Render) -> Report:
     models = dict.fromkeys(MODELS, 0.9)
     return Report(
         {name: {"sha256": "ab" * 32, "licence": "CC0 <b>"} for name in MODELS},
-        quality,
+        with_fid(quality),
         replace(reports.distances(models), no_face=["07/<i>.jpg"]),
         reports.distances(models, people=6),
         reports.pairs(dict.fromkeys(models, 0.8)),
@@ -161,7 +167,7 @@ def files(folder: Path) -> set[str]:
 def test_the_folder_holds_page_charts_json_and_scores(written: Path, report: Report) -> None:
     assert files(written.parent) == {
         *("index.html", "report.md", "report.json", "scores.csv", "scores-identity.csv"),
-        *(f"figures/{name}.png" for name in charts.NAMES),
+        *(f"figures/{name}.png" for name in (*charts.NAMES, page.CONTACT_SHEET)),
     }
     for file in (written.parent / "figures").iterdir():
         with Image.open(file) as image:
@@ -242,9 +248,26 @@ def test_bold_is_who_is_best(written: Path, report: Report) -> None:
     ],
 )
 def test_findings_tell_gains_from_luck(gains: dict[str, float], start: str) -> None:
-    tables = {table.name: table for table in reports.report(gains).tables()}
-    (text,) = page.findings(tables)
+    (text,) = findings(reports.report(gains))
     assert text.startswith(start)
+
+
+def findings(report: Report) -> list[str]:
+    return list(page.findings(report, {table.name: table for table in report.tables()}))
+
+
+def test_no_headline_rests_on_lsd(shown: list[Example], quality: Quality) -> None:
+    def only(*metrics: str) -> Quality:
+        about = {name: quality.metrics[name] for name in metrics}
+        return replace(quality, metrics=about)
+
+    (text,) = findings(Report({}, only("lsd", "ssim")))
+    assert text.startswith("Quality, by SSIM:")
+    assert findings(Report({}, only("lsd"))) == []
+    assert charts.tradeoff(quality) is None
+    assert [one.metric for one in examples(only("lsd", "psnr"), lambda n: shown[0].images)] == [
+        "psnr"
+    ] * 3
 
 
 def scored(methods: dict[str, list[float]], *, up: bool = True) -> Quality:
@@ -381,18 +404,14 @@ def test_the_first_perceptual_metric_is_plotted_against_distortion(quality: Qual
         assert result is not None
         return result.caption
 
-    assert caption(quality).startswith("Perception (LSD, dB,")
-    sets = {method: {"fid": 10.0 + n} for n, method in enumerate(quality.scores)}
-    about = {"fid": {"unit": "", "higher_is_better": False, "title": "FID"}}
-    of_sets = replace(quality, set_scores=sets, set_metrics=about)
-    assert caption(of_sets).startswith("Perception (FID,")
+    assert caption(with_fid(quality)).startswith("Perception (FID,")
     assert charts.tradeoff(reports.quality({"a": 1.0})) is not None
     assert charts.tradeoff(scored({"bicubic": [1.0]})) is None
 
 
 @pytest.mark.parametrize(("score", "drawn"), [(22.0, True), (math.inf, False)])
 def test_what_has_no_interval_isnt_drawn(score: float, drawn: bool) -> None:
-    report = Report({}, scored({"bicubic": [20.0, 21.0], "one": [math.inf, score]}))
+    report = Report({}, scored({"bicubic": [20.0, 21.0, 22.0], "one": [math.inf, score, 23.0]}))
     gains = {table.name: table for table in report.tables()}["gains"]
     assert (charts.intervals(gains, "gains", "") is not None) == drawn
 
@@ -427,7 +446,7 @@ def test_a_report_replaces_the_one_before_and_nothing_else(
     Report({}, quality).publish(tmp_path)
     assert files(tmp_path) == {
         *("index.html", "report.md", "report.json", "scores.csv", "notes.txt"),
-        *(f"figures/{name}.png" for name in ("mine", "gains", "perception-distortion")),
+        *(f"figures/{name}.png" for name in ("mine", "gains")),
     }
 
 

@@ -64,12 +64,12 @@ def test_intervals_by_groups_are_wider_where_values_hang_together() -> None:
     assert named == together
 
 
-def test_intervals_are_the_same_every_time_and_of_one_value_a_point() -> None:
+def test_intervals_are_the_same_every_time_and_of_one_value_there_is_none() -> None:
     values = np.random.default_rng(5).normal(0, 1, 50)
     assert interval(values) == interval(values)
     assert interval(values, seed=1) != interval(values, seed=2)
-    assert interval([3.0]) == (3, 3)
-    assert all(math.isnan(end) for end in interval([]))
+    assert all(math.isnan(end) for values in ([], [3.0]) for end in interval(values))
+    assert all(math.isnan(end) for end in interval([3.0, 4.0], ["one", "one"]))
 
 
 def test_how_much_is_drawn_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from reports import distances, pairs, quality, report
@@ -126,10 +127,26 @@ def test_nobody_is_the_best_where_another_may_be_as_good() -> None:
     scores = {name: {"lpips": by_name["lpips"]} for name, by_name in result.scores.items()}
     lower = replace(result, metrics={"lpips": result.metrics["lpips"]}, scores=scores)
     assert best(lower) == ["better"]
-    assert bold(tables(report({}, distances=distances({"a": 0.5, "b": 0.9})))["distances"]) == ["a"]
-    assert bold(tables(report({}, distances=distances({"a": 0.5, "b": 0.5})))["distances"]) == []
+    six = partial(distances, people=6)
+    assert bold(tables(report({}, distances=six({"a": 0.5, "b": 0.9})))["distances"]) == ["a"]
+    assert bold(tables(report({}, distances=six({"a": 0.5, "b": 0.5})))["distances"]) == []
     assert bold(tables(report({}, pairs=pairs({"a": 0.9, "b": 0.85})))["pairs"]) == ["a"]
     assert bold(tables(report({}, pairs=pairs({"a": 0.9, "b": 0.89})))["pairs"]) == []
+
+
+def test_nobody_is_the_best_of_what_no_test_can_tell() -> None:
+    """Of five differences of one sign the permutation test's p is 2 / 32."""
+    few, enough = (quality({"better": 9.0}, count) for count in (5, 6))
+    assert [test.difference.p for test in few.versus] == []
+    means = tables(report({}, quality=few))["quality"]
+    assert bold(means) == []
+    assert "nothing is bold: fewer than 6 images can't tell methods apart" in means.notes
+    assert bold(tables(report({}, quality=enough))["quality"]) == ["better"]
+    five = tables(report({}, distances=distances({"a": 0.5, "b": 0.9})))["distances"]
+    assert bold(five) == []
+    assert "fewer than 6 people can't tell methods apart" in five.notes[0]
+    one = tables(report({}, quality=quality({"better": 9.0}, 1)))["gains"]
+    assert all(value.interval == "" for _, values in one.rows for value in values)
 
 
 def test_markdown() -> None:

@@ -57,7 +57,7 @@ LABEL = 28  # letters
 LEAST = 1e-4  # false accepts; fewer would rest on a handful of impostors
 # The first of each that was measured is the axis.
 DISTORTION = ("psnr", "psnr-y", "ssim")
-PERCEPTION = ("fid", "kid", "lpips", "dists", "lsd")
+PERCEPTION = ("fid", "kid", "lpips", "st-lpips", "dists")
 NAMES = (
     *("gains", "perception-distortion", "distances", "everybody"),
     *("roc", "sizes", "histograms"),

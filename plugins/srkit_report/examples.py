@@ -1,4 +1,4 @@
-"""The best, the median and the worst image of a bench, by every method."""
+"""Some images of a bench, by every method: the best, the median and the worst, or a sheet."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ if TYPE_CHECKING:
 
 # LR's pixels repeated are nearest neighbour's result, and Lanczos differs little from bicubic.
 LEFT_OUT = ("nearest", "lanczos")
+SHEET = 12  # images without HR
+BY_GAIN = (
+    "Chosen by number, not by hand: the best, the median and the worst by the gain of one method "
+    "over bicubic. The frame is at the same place for every method: where HR holds most that LR "
+    "can't hold."
+)
+EVENLY = (
+    "Chosen by name, not by hand: all images, or {count} at even distances. There is no HR to tell "
+    "what is right. The frame is at the same place for every method: where the result of one holds "
+    "most that LR can't hold."
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,8 @@ class Example:
     """An image that was chosen by its score.
 
     Attributes:
-        rank: ``best``, ``median`` or ``worst``; ``only`` where there is one image.
+        rank: ``best``, ``median`` or ``worst``; ``only`` where there is one image; nothing where
+            there is no HR to rank by.
         index: In the quality's images.
         method: The method whose results are ranked.
         metric: The metric they are ranked by.
@@ -37,9 +49,10 @@ class Example:
 
 
 def examples(quality: Quality, render: Callable[[int], Mapping[str, Pixels]]) -> Iterator[Example]:
-    """Yield examples by the first model's gain over bicubic in the first metric; none without one.
+    """Yield examples by the first model's gain over bicubic in the `headline`; none without one.
 
-    By plain scores the smoothest images would be the best ones, whatever upscales them.
+    By plain scores the smoothest images would be the best ones, whatever upscales them. Images
+    without HR are taken at even distances.
 
     Args:
         quality: What was measured.
@@ -47,10 +60,27 @@ def examples(quality: Quality, render: Callable[[int], Mapping[str, Pixels]]) ->
     """
     if not quality.models:
         return
-    model, metric = quality.models[0], next(iter(quality.metrics))
-    for rank, index, gain in choose(quality, model, metric):
+    model, metric = quality.models[0], headline(quality)
+    chosen = choose(quality, model, metric) if has_hr(quality) else evenly(len(quality.images))
+    for rank, index, gain in chosen:
         images = {name: image for name, image in render(index).items() if name not in LEFT_OUT}
         yield Example(rank, index, model, metric, gain, images)
+
+
+def has_hr(quality: Quality) -> bool:
+    """Whether there were originals to compare with; without them no number says what is right."""
+    return quality.protocol.get("framing") != "lr"
+
+
+def headline(quality: Quality) -> str:
+    """Return the metric that stands for quality: the first but LSD, which knows no places."""
+    return next((name for name in quality.metrics if name != "lsd"), next(iter(quality.metrics)))
+
+
+def evenly(count: int) -> list[tuple[str, int, float]]:
+    """Return `SHEET` or fewer of ``count`` indices as `choose` does, without rank and gain."""
+    shown = min(count, SHEET)
+    return [("", n * count // shown, math.nan) for n in range(shown)]
 
 
 def choose(quality: Quality, method: str, metric: str) -> list[tuple[str, int, float]]:

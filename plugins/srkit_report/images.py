@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
     from srkit.evaluation.measure import Pixels
@@ -24,6 +25,7 @@ WIDE = 192  # pixels a small image is shown at, about
 LARGE = 288  # an image is shown smaller from here on; its detail still has every pixel
 DETAIL = 3 / 8  # of the shorter side
 METRICS = 3  # beneath each image
+SHEET_CELL, GAP, HEAD = 128, 6, 26  # pixels of the contact sheet
 
 
 @dataclass(frozen=True)
@@ -68,26 +70,33 @@ class Shown:
 
 def shown(example: Example, quality: Quality) -> Shown:
     """Return an example as the page shows it."""
-    high, wide = example.images["HR"].shape[:2]
-    box = detail(example.images["HR"], wide // example.images["LR"].shape[1])
+    whole = example.images.get("HR", example.images[example.method])
+    high, wide = whole.shape[:2]
+    box = detail(whole, wide // example.images["LR"].shape[1])
     less = math.ceil(max(high, wide) / LARGE)
     more = max(1, round(WIDE / max(high, wide)))
     size = math.ceil(wide / less) * more, math.ceil(high / less) * more
-    times = max(1, round(min(size[0], LARGE) / box[2]))
+    times = max(1, min(size[0], LARGE) // box[2])
     tiles = []
     for name, pixels in example.images.items():
         x, y, w, h = (value * pixels.shape[1] // wide for value in box)
-        whole = Image.fromarray(pixels)
+        image = Image.fromarray(pixels)
         if less > 1 and name != "LR":
-            whole = whole.reduce(less)
+            image = image.reduce(less)
         part = Image.fromarray(np.ascontiguousarray(pixels[y : y + h, x : x + w]))
         scores = _scores(quality, name, example.index)
-        tiles.append(Tile(name, address(whole), address(part), scores, name == example.method))
-    about = quality.metrics[example.metric]
-    gain = f"{_number(example.gain, about, '+')} {about.get('unit') or ''}".strip()
+        tiles.append(Tile(name, address(image), address(part), scores, name == example.method))
+    low, narrow = example.images["LR"].shape[:2]
+    title, reason = quality.images[example.index], f"{narrow}x{low}"
+    if example.rank:
+        about = quality.metrics[example.metric]
+        name, unit = about.get("title") or example.metric, about.get("unit") or ""
+        gain = f"{_number(example.gain, about, '+')} {unit}".strip()
+        title = f"{example.rank.capitalize()}: {title}"
+        reason = f"{example.method} gains {gain} {name} over bicubic"
     return Shown(
-        f"{example.rank.capitalize()}: {quality.images[example.index]}",
-        f"{example.method} gains {gain} {about.get('title') or example.metric} over bicubic",
+        title,
+        reason,
         size,
         (box[2] * times, box[3] * times),
         [100 * value / side for value, side in zip(box, (wide, high, wide, high), strict=True)],
@@ -96,7 +105,7 @@ def shown(example: Example, quality: Quality) -> Shown:
 
 
 def _scores(quality: Quality, method: str, index: int) -> list[tuple[str, str]]:
-    first = [name for name in ("psnr", "ssim", "lpips", "dists", "lsd") if name in quality.metrics]
+    first = [name for name in ("psnr", "ssim", "lpips", "st-lpips") if name in quality.metrics]
     names = list(dict.fromkeys((*first, *quality.metrics)))[:METRICS]
     scores = quality.scores.get(method, {})
     about = {name: quality.metrics[name] for name in names if name in scores}
@@ -118,6 +127,39 @@ def address(image: Image.Image | bytes) -> str:
         image.save(file, format="PNG", optimize=True)
         image = file.getvalue()
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+
+
+def sheet(examples: Sequence[Example]) -> bytes:
+    """Return a PNG of examples, one a row, and methods, one a column, each as large as HR."""
+    methods = list(examples[0].images)
+    cells = [[Image.fromarray(one.images[name]) for name in methods] for one in examples]
+    sizes = [max(cell.size for cell in row) for row in cells]
+    more = max(1, round(SHEET_CELL / max(max(size) for size in sizes)))
+    wide = max(width for width, _ in sizes) * more + GAP
+    high = sum(height * more + GAP for _, height in sizes) + HEAD
+    whole = Image.new("RGB", (wide * len(methods) + GAP, high), "white")
+    draw = ImageDraw.Draw(whole)
+    font = ImageFont.load_default(12)
+    for n, name in enumerate(methods):
+        draw.text((GAP + n * wide, GAP), _fitting(name, font, wide - GAP), "black", font)
+    top = HEAD
+    for row, (width, height) in zip(cells, sizes, strict=True):
+        for n, cell in enumerate(row):
+            # Blocks, as on the page: LR's too.
+            enlarged = cell.resize((width * more, height * more), Image.Resampling.NEAREST)
+            whole.paste(enlarged, (GAP + n * wide, top))
+        top += height * more + GAP
+    file = io.BytesIO()
+    whole.save(file, format="PNG", optimize=True)
+    return file.getvalue()
+
+
+def _fitting(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Return as much of a name as the font has and a column holds."""
+    known = "".join(c if c.isprintable() and ord(c) < 0x250 else "?" for c in name)
+    while known and font.getlength(known) > width:
+        known = known[:-1]
+    return known
 
 
 def detail(hr: Pixels, scale: int) -> tuple[int, int, int, int]:

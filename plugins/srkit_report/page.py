@@ -11,15 +11,15 @@ import jinja2
 
 from srkit.errors import escaped
 from srkit_report.charts import INTERPOLATION, NAMES, Figure, figures
-from srkit_report.examples import examples
-from srkit_report.images import Shown, address, shown
+from srkit_report.examples import BY_GAIN, EVENLY, SHEET, Example, examples, has_hr, headline
+from srkit_report.images import address, sheet, shown
 from srkit_report.scores import save
 
 if TYPE_CHECKING:
     from srkit.evaluation.report import Report
     from srkit.evaluation.tables import Table
 
-PAGE, FIGURES = "index.html", "figures"
+PAGE, FIGURES, CONTACT_SHEET = "index.html", "figures", "images"
 # What each section shows, by the tables' names.
 SECTIONS = {
     "Quality": ("quality",),
@@ -41,6 +41,11 @@ PARTS = {
     "everybody": "identity, everybody",
     "pairs": "verification",
 }
+
+WITHOUT_HR = (
+    "Quality: without HR no number says which result is right. LR consistency tells whether a "
+    "result fits what was seen, metrics of sr alone how natural it looks."
+)
 
 
 @dataclass(frozen=True)
@@ -81,16 +86,18 @@ def write(report: Report, folder: Path) -> None:
         for title, names in SECTIONS.items()
         if any(base(name) in names for name in tables)
     ]
+    chosen = list(_chosen(report))
     run = dict(report.run)
     run.pop("command", None)
     seconds = run.pop("seconds", 0)
     html = _template().render(
         title=f"Bench of {', '.join(_models(report))}",
         measured=list(measured(report)),
-        findings=list(findings(tables)),
+        findings=list(findings(report, tables)),
         report=report,
         sections=sections,
-        images=_images(report),
+        images=[shown(example, report.quality) for example in chosen] if report.quality else [],
+        explanation=_explanation(report),
         protocols={
             ", ".join(filter(None, (title, judge))): dict(fields(getattr(measures, part).protocol))
             for judge, measures in report.by_judge()
@@ -102,7 +109,9 @@ def write(report: Report, folder: Path) -> None:
     )
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
     pngs = {figure.name: figure.png for names in drawn.values() for figure in names}
-    for name in NAMES:
+    if chosen:
+        pngs[CONTACT_SHEET] = sheet(chosen)
+    for name in (*NAMES, CONTACT_SHEET):
         file = folder / FIGURES / f"{name}.png"
         if name in pngs:
             save(file, pngs[name])
@@ -112,11 +121,13 @@ def write(report: Report, folder: Path) -> None:
     save(folder / PAGE, html.encode("utf-8", "replace"))
 
 
-def _images(report: Report) -> list[Shown]:
-    if not (report.quality and report.render):
-        return []
-    chosen = examples(report.quality, report.render)
-    return [shown(example, report.quality) for example in chosen]
+def _chosen(report: Report) -> Iterator[Example]:
+    if report.quality and report.render:
+        yield from examples(report.quality, report.render)
+
+
+def _explanation(report: Report) -> str:
+    return BY_GAIN if not report.quality or has_hr(report.quality) else EVENLY.format(count=SHEET)
 
 
 def _models(report: Report) -> list[str]:
@@ -146,14 +157,25 @@ def measured(report: Report) -> Iterator[str]:
             )
 
 
-def findings(tables: Mapping[str, Table]) -> Iterator[str]:
-    """Yield which method is the best by the first number of a table, or that none is."""
+def findings(report: Report, tables: Mapping[str, Table]) -> Iterator[str]:
+    """Yield which method is the best by the number of a table that counts, or that none is.
+
+    That is the first number of a table, but never LSD.
+    """
     for name, table in tables.items():
         if base(name) not in DECISIVE:
             continue
+        place = 0
+        if report.quality and name == "quality":
+            if not has_hr(report.quality):
+                yield WITHOUT_HR
+                continue
+            if (metric := headline(report.quality)) == "lsd":
+                continue
+            place = list(report.quality.metrics).index(metric)
         judge = name.removeprefix(base(name))
-        by = f"{DECISIVE[base(name)]}{judge and ',' + judge}, by {table.headings[0]}"
-        best = [(labels[0], values[0]) for labels, values in table.rows if values[0].best]
+        by = f"{DECISIVE[base(name)]}{judge and ',' + judge}, by {table.headings[place]}"
+        best = [(labels[0], values[place]) for labels, values in table.rows if values[place].best]
         for method, value in best:
             difference = number(f"{value} {value.interval}".strip())
             yield f"{by}: {method} is better than every other method ({difference})."

@@ -90,6 +90,10 @@ def measure(
     """
     if protocol.framing == "face":
         raise InputError(f"protocol '{protocol.name}' frames faces: it is for identity alone")
+    if protocol.set_metrics and not protocol.has_hr:
+        raise InputError(
+            f"protocol '{protocol.name}' has no hr, and {protocol.set_metrics[0]} compares with it"
+        )
     if not protocol.metrics:
         raise InputError(f"protocol '{protocol.name}' names no metric of single images")
     if not files:
@@ -158,7 +162,7 @@ def rendered(
     protocol: Protocol,
     index: int,
 ) -> dict[str, Pixels]:
-    """Return an image by every method: LR (``hw3``), the methods, HR, uint8, ``HW3``.
+    """Return an image by every method: LR (``hw3``), the methods, HR if any, uint8, ``HW3``.
 
     ``index`` is the image's in ``quality``, which these methods have on these files.
 
@@ -169,7 +173,8 @@ def rendered(
     same_name = ordered([file for file in files if file.name == name])
     hr = protocol.hr(same_name[quality.images[:index].count(name)].file)
     lr = protocol.degrade(hr)
-    images = {LR: lr, **{method.name: method(lr) for method in methods}, HR: hr}
+    images = {LR: lr, **{method.name: method(lr) for method in methods}}
+    images |= {HR: hr} if protocol.has_hr else {}
     return {
         name: codec.to_uint8(image)[0].permute(1, 2, 0).contiguous().cpu().numpy()
         for name, image in images.items()
@@ -199,10 +204,11 @@ def _batches(
 ) -> Iterator[tuple[list[ImageFile], Tensor]]:
     """Yield images of one size together, out of every ``batch_size`` in their order."""
     waiting: list[tuple[ImageFile, Tensor]] = []
+    most = PIXELS if protocol.has_hr else PIXELS // protocol.scale**2
     decoded = read_ahead(lambda image: protocol.hr(image.file), images)
     for image, hr in zip(images, decoded, strict=True):
         pixels = sum(other[0, 0].numel() for _, other in [*waiting, (image, hr)])
-        if len(waiting) == batch_size or (waiting and pixels > PIXELS):
+        if len(waiting) == batch_size or (waiting and pixels > most):
             yield from _by_size(waiting)
             waiting = []
         waiting.append((image, hr))
@@ -234,7 +240,8 @@ class MethodRun:
             self.warm = True
         _wait(lr.device)
         start = time.perf_counter()
-        sr = self.method(lr, hr.shape)
+        scale = self.scorer.protocol.scale
+        sr = self.method(lr, torch.Size((len(lr), 3, *(scale * side for side in lr.shape[-2:]))))
         _wait(lr.device)
         seconds = (time.perf_counter() - start) / len(batch)
         cut = self.scorer.protocol.cut
@@ -277,6 +284,10 @@ class Scorer:
         for name, metric in self.metrics.items():
             with registry.blamed("metrics", name):
                 inputs = self.inputs[name] = inputs_of(metric)
+            if "hr" in inputs and not protocol.has_hr:
+                raise InputError(
+                    f"metric '{name}' compares with hr, and protocol '{protocol.name}' has none"
+                )
             if unknown := sorted(inputs.difference(METRIC_INPUTS)):
                 known = ", ".join(METRIC_INPUTS)
                 raise OptionError(
@@ -300,7 +311,9 @@ class Scorer:
             InputError: Images are too small for a metric.
             OptionError: A metric doesn't give one number an image.
         """
-        values = {"sr": self.protocol.cut(sr), "hr": self.protocol.cut(hr), "lr": lr}
+        values = {"sr": self.protocol.cut(sr), "lr": lr}
+        if self.protocol.has_hr:
+            values["hr"] = self.protocol.cut(hr)
         if any("redegraded" in inputs for inputs in self.inputs.values()):
             values["redegraded"] = self.protocol.redegrade(sr, hr)
         by_metric = {}

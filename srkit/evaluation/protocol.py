@@ -34,9 +34,9 @@ class Protocol(pydantic.BaseModel):
         name: Name of the protocol.
         description: Description in one line.
         framing: ``squash`` (the whole image), ``square`` (its largest centred square), ``whole``
-            (as it is, cut to a multiple of the scale), or ``face`` (a detected face's box, widened;
-            for identity).
-        size: Side of HR in pixels; unused with ``whole``.
+            (as it is, cut to a multiple of the scale), ``lr`` (as it is, and it is LR: there is no
+            HR), or ``face`` (a detected face's box, widened; for identity).
+        size: Side of HR in pixels; unused with ``whole`` and ``lr``.
         scale: Upscaling factor.
         degradation: A registered degradation.
         options: Options of the degradation that differ from its defaults.
@@ -55,7 +55,7 @@ class Protocol(pydantic.BaseModel):
 
     name: str = DEFAULT
     description: str = ""
-    framing: Literal["squash", "square", "whole", "face"] = "squash"
+    framing: Literal["squash", "square", "whole", "lr", "face"] = "squash"
     size: int = pydantic.Field(64, ge=1, le=4096)
     scale: int = pydantic.Field(4, ge=1)
     degradation: str = defaults.DEGRADATION
@@ -101,7 +101,7 @@ class Protocol(pydantic.BaseModel):
             InputError: A field is unknown or wrong.
         """
         protocol = validated(cls, fields, origin)
-        if protocol.framing != "whole" and protocol.size % protocol.scale:
+        if protocol.framing not in ("whole", "lr") and protocol.size % protocol.scale:
             raise InputError(
                 f"{origin}: size {protocol.size} is no multiple of scale {protocol.scale}"
             )
@@ -114,6 +114,11 @@ class Protocol(pydantic.BaseModel):
     def changed(self, **changes: Any) -> Protocol:
         """Return this protocol with other values; see `checked`."""
         return self.checked({**self.model_dump(), **changes}, f"protocol {self.name}")
+
+    @property
+    def has_hr(self) -> bool:
+        """Whether images are HR, to be degraded, and not LR as they are."""
+        return self.framing != "lr"
 
     def for_faces(self) -> Protocol:
         """Return the protocol by which faces are compared: the same, but for what is framed."""
@@ -143,7 +148,7 @@ class Protocol(pydantic.BaseModel):
         return registry.build_scaled("degradations", self.degradation, self.scale, self.options)
 
     def hr(self, file: Path) -> Tensor:
-        """Return a file's HR image, ``13HW`` in [0, 1], of 8 bits.
+        """Return a file's HR image, ``13HW`` in [0, 1], of 8 bits; its LR one if it `has_hr` not.
 
         Raises:
             InputError: It can't be read, or is too small for this scale; or the protocol frames
@@ -152,6 +157,8 @@ class Protocol(pydantic.BaseModel):
         if self.framing == "face":
             raise InputError(f"protocol '{self.name}' frames faces: it is for identity alone")
         image = codec.read(file).rgb
+        if self.framing == "lr":
+            return codec.to_tensor(image)
         if self.framing != "whole":
             return codec.to_tensor(codec.frame(image, self.framing, self.size))
         width, height = (side - side % self.scale for side in image.size)
@@ -160,11 +167,11 @@ class Protocol(pydantic.BaseModel):
         return codec.to_tensor(image.crop((0, 0, width, height)))
 
     def degrade(self, hr: Tensor) -> Tensor:
-        """Return lr, ``B3hw``, of ``B3HW``; see `srkit.seeds.of_images` for their noise."""
-        return self.redegrade(hr, hr)
+        """Return lr, ``B3hw``, of what `hr` gives; see `srkit.seeds.of_images` for their noise."""
+        return self.redegrade(hr, hr) if self.has_hr else hr
 
     def redegrade(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """Return sr degraded as `degrade` degrades hr, with the same noise.
+        """Return sr degraded as `degrade` degrades HR, with the noise that follows from ``hr``.
 
         It is computed on the CPU, whatever the device: every model, and every other program, is to
         be given the same to the bit.

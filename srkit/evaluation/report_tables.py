@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from srkit.errors import first_of
 from srkit.evaluation.methods import BICUBIC, HR, LR
+from srkit.evaluation.statistics import FEWEST
 from srkit.evaluation.tables import Table, Tables, Value
 
 if TYPE_CHECKING:
@@ -55,13 +56,16 @@ def _identity_tables(report: Report) -> Iterator[Table]:
 
 
 def leader(
-    methods: Sequence[str], score: Callable[[str], float], better: Callable[[str, str], bool]
+    methods: Sequence[str],
+    count: int,
+    score: Callable[[str], float],
+    better: Callable[[str, str], bool],
 ) -> str | None:
     """Return the method that is better than every other beyond uncertainty; None if there is none.
 
-    Of ``score`` higher is better.
+    Of ``score`` higher is better. ``count`` images or people are too few below `FEWEST`.
     """
-    best = max(methods, key=score, default=None)
+    best = max(methods, key=score, default=None) if count >= FEWEST else None
     others = [method for method in methods if method != best]
     return best if best and others and all(better(best, other) for other in others) else None
 
@@ -109,6 +113,8 @@ def means_table(quality: Quality) -> Table:
     notes = [f"lower is better: {'; '.join(lower)}"] if lower else []
     if any(best.values()):
         notes.append("bold: better than every other method, by the interval of the difference")
+    elif len(quality.images) < FEWEST:
+        notes.append(f"nothing is bold: fewer than {FEWEST} images can't tell methods apart")
     notes += [*exact_notes(quality), *quality.notes]
     title = f"Quality, mean of {len(quality.images)} images"
     return Table("quality", title, ["method"], headings, rows, notes, quality.protocol)
@@ -134,7 +140,8 @@ def _best(quality: Quality, metric: str) -> str | None:
         _, low, high = quality.gain(method, metric, other)
         return min(sign * low, sign * high) > 0
 
-    return leader(list(quality.scores), lambda m: sign * quality.mean(m, metric), better)
+    count = len(quality.counted(next(iter(quality.scores)), metric))
+    return leader(list(quality.scores), count, lambda m: sign * quality.mean(m, metric), better)
 
 
 def gains_table(quality: Quality) -> Table:
@@ -192,7 +199,10 @@ def distances_table(distances: Distances, name: str, title: str) -> Table:
     """Return every method's mean distance, its multiple of bicubic's, and the gap closed."""
     ends = {method: distances.interval(method) for method in distances.methods}
     compared = [method for method in distances.methods if method not in (LR, HR)]
-    best = leader(compared, lambda m: -distances.mean(m), lambda a, b: ends[a][1] < ends[b][0])
+    people = len({row.person for row in distances.rows})
+    best = leader(
+        compared, people, lambda m: -distances.mean(m), lambda a, b: ends[a][1] < ends[b][0]
+    )
     rows = []
     for method in distances.methods:
         mean = Value(distances.mean(method), *ends[method], best=method == best)
@@ -202,6 +212,8 @@ def distances_table(distances: Distances, name: str, title: str) -> Table:
         f"{len(distances.rows)} probes of {distances.people} people; lower is closer; LR is the "
         "floor, HR the ceiling, and the gap that from the one to the other; intervals by person"
     )
+    if people < FEWEST:
+        note += f"; fewer than {FEWEST} people can't tell methods apart"
     title, notes = f"{title}, {distances.protocol['embedder']}", [note, *_missing(distances)]
     headings = ["distance", "of bicubic", "gap closed"]
     return Table(name, title, ["method"], headings, rows, notes, distances.protocol)
@@ -212,7 +224,9 @@ def pairs_table(pairs: Pairs) -> Table:
     targets = list(dict.fromkeys(far for scores in pairs.scores.values() for far in scores.tar))
     compared = [method for method in pairs.scores if method not in (LR, HR)]
     auc = {method: pairs.scores[method].auc for method in compared}
-    best = leader(compared, lambda m: auc[m].value, lambda a, b: auc[a].low > auc[b].high)
+    best = leader(
+        compared, pairs.people, lambda m: auc[m].value, lambda a, b: auc[a].low > auc[b].high
+    )
     rows = []
     for method, scores in pairs.scores.items():
         tars = [scores.tar.get(target) for target in targets]

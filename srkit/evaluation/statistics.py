@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 DRAWS = 2000  # resamples of the bootstrap
+# Of fewer differences no sign-flip test has a p of 0.05 or less: nothing can be told from luck.
+FEWEST = 6
 LEVEL = 0.95  # share of resamples within an interval
 FLIPS = 10_000  # random sign flips of the test
 AT_ONCE = 1 << 18  # random numbers at a time: they stay in a core's cache
@@ -85,15 +87,15 @@ def interval(
     """Return the 95% percentile bootstrap interval of the mean.
 
     Args:
-        values: One an image or pair; without any both ends are no numbers.
+        values: One an image or pair; with fewer than two (groups) both ends are no numbers.
         groups: Same length: whole groups (people) are resampled, since the values of one depend
             on each other. Without it single values are.
         seed: Seed of the resampling.
     """
     scores = np.asarray(values, dtype=np.float64)
-    if not scores.size:
-        return math.nan, math.nan
     sums, sizes = by_group(scores, groups)
+    if len(sums) < 2:
+        return math.nan, math.nan
     rng, count = np.random.default_rng(seed), len(sums)
     means = []
     for rows in _rows(DRAWS, count):
