@@ -468,7 +468,7 @@ def protocols() -> str:
     rows = []
     for name in registry.offers("protocols"):
         p = Protocol.named(name)
-        side = "as it is" if p.framing == "whole" else f"{p.size}x{p.size}"
+        side = {"whole": "as it is", "lr": "none"}.get(p.framing, f"{p.size}x{p.size}")
         options = ", ".join(f"{key} {value}" for key, value in p.options.items())
         rows.append((f"`{name}`", p.description, p.framing, side, options, str(p.border)))
     return table(("protocol", "what it is", "framing", "HR", "degradation", "border"), rows)

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from srkit.errors import InputError, SrkitError
+from srkit.errors import InputError, SrkitError, UnknownNameError, nearest
 from srkit.evaluation import report_tables
 from srkit.evaluation.methods import HR, LR, REFERENCES
 from srkit.evaluation.report import Distances, Pairs, Quality, Report, Versus, plain, versus
+from srkit.evaluation.statistics import FEWEST
 from srkit.evaluation.tables import Table, Tables, Value
 from srkit.files import write_text
 
@@ -118,28 +119,37 @@ class Comparison:
         return Tables(tables, [*dict.fromkeys(versions), *self.notes], head)
 
 
-def compare(a: Report, b: Report, names: tuple[str, str] = (A, B)) -> Comparison:
+def compare(
+    a: Report,
+    b: Report,
+    names: tuple[str, str] = (A, B),
+    pairs: Mapping[str, str] | None = None,
+) -> Comparison:
     """Compare two reports.
 
     Args:
         a: One report.
         b: The other; differences are its figures less A's.
         names: What they are called.
+        pairs: Which model of A stands beside which of B; besides them those of one name do. None:
+            the only model of A beside the only one of B.
 
     Raises:
         ProtocolMismatch: A part that both have was measured under different protocols, or on
             different files; the message names every field that differs, and its two values.
         InputError: They have no part in common.
+        UnknownNameError: A model of ``pairs`` isn't there.
     """
+    pairs = _paired(a, b, names, pairs)
     common, mismatches = list[tuple[str, Any, Any]](), list[str]()
     notes = [f"{A if report is a else B}: {text}" for report in (a, b) for text in report.warnings]
-    notes += _weights(a, b)
+    notes += [*_weights(a, b), *_trainings(a, b, pairs)]
     for name, (title, _) in PARTS.items():
         for judge, ours, theirs in _matched(a, b, name):
             whose = f"{title} by {judge}" if judge else title
             if ours and theirs:
                 common.append((name, ours, theirs))
-                fields = differences(ours.protocol, theirs.protocol) or _unpaired(ours, theirs)
+                fields = differences(ours.protocol, theirs.protocol) or unpaired(ours, theirs)
                 mismatches += [f"{whose}, {text}" for text in fields]
             elif ours or theirs:
                 notes.append(f"{whose}: only in {A if ours else B}")
@@ -151,7 +161,45 @@ def compare(a: Report, b: Report, names: tuple[str, str] = (A, B)) -> Comparison
     if not common:
         raise InputError(f"{names[0]} and {names[1]} have no part in common")
     several = bool(a.judges or b.judges)
-    return Comparison(names, [_part(*both, several=several) for both in common], notes)
+    parts = [_part(*both, pairs, several=several) for both in common]
+    return Comparison(names, parts, notes)
+
+
+def _models(report: Report) -> list[str]:
+    return [name for name in report.models if name not in FIXED]
+
+
+def _paired(
+    a: Report, b: Report, names: tuple[str, str], pairs: Mapping[str, str] | None
+) -> dict[str, str]:
+    """Return B's model by A's for those of different names that stand beside each other."""
+    ours, theirs = _models(a), _models(b)
+    if pairs is None:
+        return dict(zip(ours, theirs, strict=True)) if len(ours) == len(theirs) == 1 else {}
+    for known, wanted, name in ((ours, pairs, names[0]), (theirs, pairs.values(), names[1])):
+        if missing := [model for model in wanted if model not in known]:
+            raise UnknownNameError(
+                f"no model '{missing[0]}' in {name}{nearest(missing[0], known)}; "
+                f"there are {', '.join(known)}"
+            )
+    return dict(pairs)
+
+
+def _trainings(a: Report, b: Report, pairs: Mapping[str, str]) -> Iterator[str]:
+    """Yield what no comparison of single trainings can tell."""
+    for mine, yours in pairs.items():
+        runs = a.models[mine], b.models[yours]
+        recipes = {run.get("recipe_sha256") for run in runs}
+        if None in recipes or runs[0].get("sha256") == runs[1].get("sha256"):
+            continue
+        who = " and ".join(f"{run['recipe']}, seed {run['seed']}" for run in runs)
+        if len(recipes) == 1:
+            yield f"{who}: two seeds of one recipe, whose difference is that of trainings"
+        else:
+            yield (
+                f"{who}: one training each, so that intervals and p, which are over images, tell "
+                "these two trainings apart and not their recipes; that takes three seeds of each"
+            )
 
 
 def _matched(a: Report, b: Report, name: str) -> Iterator[tuple[str, Any, Any]]:
@@ -167,7 +215,7 @@ def _matched(a: Report, b: Report, name: str) -> Iterator[tuple[str, Any, Any]]:
         yield judge, ours.get(judge), theirs.get(judge)
 
 
-def _part(name: str, a: Any, b: Any, *, several: bool = False) -> Part:
+def _part(name: str, a: Any, b: Any, pairs: Mapping[str, str], *, several: bool = False) -> Part:
     title, table = PARTS[name]
     if several and name != "quality":
         title = f"{title} by {a.protocol['embedder']}"
@@ -176,17 +224,25 @@ def _part(name: str, a: Any, b: Any, *, several: bool = False) -> Part:
         exact = {m: [*a.exact.get(m, ()), *b.exact.get(m, ())] for m in {**a.exact, **b.exact}}
         a, b = replace(a, exact=dict(exact)), replace(b, exact=dict(exact))
         notes += report_tables.exact_notes(a)
+    if (count := _count(a)) < FEWEST:
+        unit = "images" if name == "quality" else "people"
+        notes.append(f"{count} {unit} are too few to tell models apart: no test has a p below 0.05")
     return Part(
         name,
         a.protocol,
         differences(_versions(a.protocol), _versions(b.protocol)),
         {**b.metrics, **a.metrics} if name == "quality" else DISTANCE,
-        _means(title[0].upper() + title[1:], table(a), table(b), notes),
-        [] if name == "pairs" else _versus(a, b),
+        _means(title[0].upper() + title[1:], table(a), table(b), notes, pairs),
+        [] if name == "pairs" else _versus(a, b, pairs),
     )
 
 
-def _means(title: str, a: Table, b: Table, notes: Sequence[str]) -> Table:
+def _count(part: Any) -> int:
+    """Return how many images or people a part rests on."""
+    return len(part.images) if isinstance(part, Quality) else part.people
+
+
+def _means(title: str, a: Table, b: Table, notes: Sequence[str], pairs: Mapping[str, str]) -> Table:
     """Return every method of either by every metric of either: A, B, and B less A."""
     ours, theirs = (
         {
@@ -197,26 +253,38 @@ def _means(title: str, a: Table, b: Table, notes: Sequence[str]) -> Table:
         for table in (a, b)
     )
     headings = dict.fromkeys((*a.headings, *b.headings))
-    methods = dict.fromkeys(labels[0] for table in (a, b) for labels, _ in table.rows)
+    mine, yours = ([labels[0] for labels, _ in table.rows] for table in (a, b))
+    taken = {other for one, other in pairs.items() if one != other}
+    methods = {one: pairs.get(one, one) for one in mine}
+    methods |= {other: other for other in yours if other not in taken}
     rows = []
     for heading in (heading for heading in headings if heading != report_tables.TIME):
-        for method in methods:
-            x, y = (cells.get((heading, method), Value(math.nan)) for cells in (ours, theirs))
+        for one, other in methods.items():
+            x, y = (
+                cells.get((heading, method), Value(math.nan))
+                for cells, method in ((ours, one), (theirs, other))
+            )
             kind = "signed" if x.kind == "plain" else x.kind
             less = Value(y.value - x.value, digits=x.digits, kind=kind)
+            method = one if one == other else f"{one} / {other}"
             rows.append(([heading, method], [x, y, less]))
     labels, numbers = ["", "method"], [A, B, f"{B} less {A}"]
     return Table("means", title, labels, numbers, rows, notes, a.protocol)
 
 
-def compared_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
+def compared_pairs(
+    a: Sequence[str], b: Sequence[str], pairs: Mapping[str, str] | None = None
+) -> list[tuple[str, str]]:
     """Return which methods, A's and B's, are compared with each other.
 
-    Models of one name; and two of different names, if at least one of them is only in one report:
-    others are compared within either report.
+    Those of ``pairs``, if any, and models of one name. Without pairs also two of different names,
+    if at least one of them is only in one report: others are compared within either report.
     """
     ours, theirs = ([method for method in methods if method not in FIXED] for methods in (a, b))
     same = [(method, method) for method in ours if method in theirs]
+    if pairs:
+        taken = {*pairs, *pairs.values()}
+        return [*pairs.items(), *(pair for pair in same if pair[0] not in taken)]
     return same + [
         (one, other)
         for one in ours
@@ -225,12 +293,15 @@ def compared_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
-def _versus(a: Quality | Distances, b: Quality | Distances) -> list[Versus]:
+def _versus(
+    a: Quality | Distances, b: Quality | Distances, paired: Mapping[str, str]
+) -> list[Versus]:
     """Return B's models less A's on the same images or faces, which are grouped by person."""
     ours, theirs = _scores(a), _scores(b)
     scores = {f"{method} ({A})": values for method, values in ours.items()}
     scores |= {f"{method} ({B})": values for method, values in theirs.items()}
-    pairs = [(f"{y} ({B})", f"{x} ({A})") for x, y in compared_pairs(list(ours), list(theirs))]
+    both = compared_pairs(list(ours), list(theirs), paired)
+    pairs = [(f"{y} ({B})", f"{x} ({A})") for x, y in both]
     first, second = next(iter(ours.values())), next(iter(theirs.values()))
     groups = [row.person for row in a.rows] if isinstance(a, Distances) else None
     return versus([metric for metric in first if metric in second], pairs, scores, groups)
@@ -277,7 +348,7 @@ def _weights(a: Report, b: Report) -> list[str]:
     ]
 
 
-def _unpaired(a: Any, b: Any) -> list[str]:
+def unpaired(a: Any, b: Any) -> list[str]:
     """Return what can't be paired although the stamps agree."""
     if isinstance(a, Quality):
         return [] if a.images == b.images else ["images: not the same names in one order"]

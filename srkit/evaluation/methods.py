@@ -120,7 +120,7 @@ def methods(models: Sequence[Model | Method], protocol: Protocol) -> list[Method
                     f"model '{model.name}' upscales by {model.scale}, the protocol by {scale}"
                 )
             engine = {"engine": str(model.choice)} if model.choice else {}
-            metadata = {**model.metadata, **engine}
+            metadata = {**model.metadata, **engine, **_run(model)}
             model = Method(model.name, model.upscale, model.sha256, model.licence, metadata)
         if model.name in (LR, HR, *(method.name for method in all_methods)):
             raise InputError(
@@ -128,6 +128,15 @@ def methods(models: Sequence[Model | Method], protocol: Protocol) -> list[Method
             )
         all_methods.append(model)
     return all_methods
+
+
+def _run(model: Model) -> dict[str, Any]:
+    """Return recipe and seed of a trained model, and a hash of the recipe but for its seed."""
+    if not model.recipe:
+        return {}
+    rest = model.recipe.changed({"seed": 0}).to_toml().encode()
+    digest = hashlib.sha256(rest).hexdigest()
+    return {"recipe": model.recipe.name, "recipe_sha256": digest, "seed": model.recipe.seed}
 
 
 def lr_key(lr: np.ndarray) -> str:

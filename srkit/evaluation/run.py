@@ -301,7 +301,7 @@ def _embedders(
 def _about(method: Method, trained_on: Mapping[str, int]) -> dict[str, Any]:
     about = {
         k: method.metadata[k]
-        for k in ("provider", "step", "source", "engine")
+        for k in ("provider", "step", "source", "engine", "recipe", "recipe_sha256", "seed")
         if k in method.metadata
     }
     if method.sha256 and method.timed:

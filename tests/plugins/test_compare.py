@@ -66,8 +66,9 @@ def test_one_model_against_another_image_by_image() -> None:
     assert test.difference.low < 0.5 < test.difference.high
     assert test.difference.p < 0.001
     assert [test.metric for test in part.versus] == ["psnr", "ssim", "lpips"]
-    assert means(part)["PSNR, dB", "old"] == [f"{a.quality.mean('old', 'psnr'):.2f}", "-", "-"]
-    assert means(part)["PSNR, dB", "new"] == ["-", f"{b.quality.mean('new', 'psnr'):.2f}", "-"]
+    old, new = a.quality.mean("old", "psnr"), b.quality.mean("new", "psnr")
+    beside = [f"{old:.2f}", f"{new:.2f}", f"{new - old:+.2f}"]
+    assert means(part)["PSNR, dB", "old / new"] == beside
     bicubic = f"{a.quality.mean('bicubic', 'psnr'):.2f}"
     assert means(part)["PSNR, dB", "bicubic"] == [bicubic, bicubic, "0.00"]
     assert {metric for metric, _ in means(part)} == {"PSNR, dB", "SSIM", "LPIPS"}
@@ -128,9 +129,9 @@ def test_identity_is_compared_by_people() -> None:
     assert of_all.difference.p == 2 / 2**12
     assert by_name["pairs"].versus == []
     values = means(by_name["pairs"])
-    assert values["AUC", "old"] == ["0.820", "-", "-"]
+    assert values["AUC", "old / new"] == ["0.820", "0.832", "+0.012"]
     assert values["AUC", "HR"] == ["0.984", "0.984", "0.000"]
-    assert values["TAR at FAR 0.001", "new"] == ["-", "0.208", "-"]
+    assert values["TAR at FAR 0.001", "old / new"] == ["0.205", "0.208", "+0.003"]
     targets = {"TAR at FAR 0.01", "TAR at FAR 0.001"}
     assert {metric for metric, _ in values} == {"AUC", "EER", "rank-1", "gap closed", *targets}
 
