@@ -51,7 +51,7 @@ def build(
 
     limits, catalogue = limits or Limits(), Catalogue(runs, reports)
     api = Api(limits, catalogue)
-    app = FastAPI(openapi_url=None, on_startup=[api.engine.warm])
+    app = FastAPI(openapi_url=None, on_startup=[api.engine.warm], on_shutdown=[api.engine.end])
     api.add_to(app)
 
     async def add_page() -> None:  # where no event loop runs, gradio makes some and leaves them
@@ -105,7 +105,9 @@ def ui(
         raise InputError(f"{error.name} is missing: pip install 'srkit[ui]'") from error
     place = f"[{host}]" if ":" in host else host
     warning = "" if alone else "; not encrypted: put a proxy with TLS before it"
-    print(f"srkit ui: http://{place}:{bound.getsockname()[1]}{warning}", flush=True)  # noqa: T201
+    address = f"srkit ui: http://{place}:{bound.getsockname()[1]}{warning}"
+    # Said once the server handles signals: a Ctrl-C before would leave it half begun.
+    app.router.on_startup.append(lambda: print(address, flush=True))  # noqa: T201
     config = uvicorn.Config(app, log_level="error", limit_concurrency=512, ws="none")
     config.timeout_graceful_shutdown = 3
     with suppress(KeyboardInterrupt):  # which is how it ends

@@ -43,13 +43,21 @@ class Engine:
     def __init__(self, store: Store, models: Callable[[], dict[str, tuple[str, float]]]) -> None:
         self.store, self.models, self.waiting = store, models, 0
         self._pool = ThreadPoolExecutor(1, "srkit-ui")
-        self.warm = cache(threading.Thread(target=self._warm, daemon=True).start)
+        self._ending = threading.Event()
+        # The process waits for it: a thread that Python ends within a library ends the whole
+        # process by an abort.
+        self.warm = cache(threading.Thread(target=self._warm).start)
 
     def _warm(self) -> None:
         """Load what the first image, and the first face, would have to wait for."""
         with suppress(SrkitError):  # whoever asks for it is told why
-            self._upscaler(Options())
-            self._upscaler(Options(faces=True))
+            for faces in (False, True):
+                if not self._ending.is_set():
+                    self._upscaler(Options(faces=faces))
+
+    def end(self) -> None:
+        """Load nothing more."""
+        self._ending.set()
 
     def _upscaler(self, options: Options) -> srkit.Upscaler:
         known = {"": (None, 0.0), **self.models()}
