@@ -21,7 +21,7 @@ READER_OF_ONNX = "onnx"
 # Commands in the order in which one needs them, by their group in `srkit --help`.
 COMMANDS = {
     **dict.fromkeys(("demo", "upscale", "ui", "upscale-dataset"), "Upscale"),
-    **dict.fromkeys(("prepare", "degrade", "train", "export"), "Train"),
+    **dict.fromkeys(("prepare", "degrade", "train", "fit", "export"), "Train"),
     **dict.fromkeys(("bench", "compare", "reproduce"), "Measure"),
     **dict.fromkeys(("list", "models", "info", "plugins", "doctor"), "Look up"),
 }

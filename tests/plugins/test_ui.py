@@ -15,7 +15,7 @@ import tempfile
 import textwrap
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -716,6 +716,17 @@ def test_requests_are_bounded_and_names_are_only_names(server: Server, tmp_path:
         assert client.get(address, params={"width": 10**6, "height": 10**6}).status_code == 422
         client.delete(address)
         assert client.get(address).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "moments", [(0.0, 1.5), pytest.param([n / 4 for n in range(20)], marks=pytest.mark.long)]
+)
+def test_it_ends_without_a_word_whatever_it_loads(tmp_path: Path, moments: Sequence[float]) -> None:
+    for number, seconds in enumerate(moments):
+        server = Server(tmp_path / str(number), "--port", "0")
+        time.sleep(seconds)
+        server.end((signal.SIGTERM, signal.SIGINT)[number % 2])
+        assert server.process.returncode == 0
 
 
 def test_others_are_let_in_by_a_password_only(
