@@ -67,6 +67,9 @@ class Metric(Protocol):
         unit: ``"dB"``, or ``""`` for a bare number.
         higher_is_better: Which way is better.
         title: Optional: its heading in tables; the registered name without it.
+        missing: Optional: why an image may have no score, which is then not a number. It is left
+            out for all methods, and counted.
+        embedder: Optional: the embedder that judges; models trained on it are warned of.
     """
 
     unit: str

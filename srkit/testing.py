@@ -185,7 +185,8 @@ def check_degradation(
 def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
     """Check a metric: attributes, what it asks for, one score an image, equal images best.
 
-    Where images of ``side`` are too small for it, those of 64 and of 256 pixels are taken. What
+    An image may have no score if the metric has an attribute ``missing``, which says why. Where
+    images of ``side`` are too small for it, those of 64 and of 256 pixels are taken. What
     asks for sr alone can't know what is equal.
     """
     better = _check_attributes(metric)
@@ -204,18 +205,22 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
     worse, same = (
         metric(**{name: tensors[name] for name in inputs}) for tensors in (different, equal)
     )
+    may_miss = bool(getattr(metric, "missing", ""))
     for scores in (worse, same):
         _require(isinstance(scores, Tensor), "a metric gives a tensor")
         _require(scores.shape == (3,), f"scores have shape {tuple(scores.shape)}, not (3,)")
-        _require(not bool(scores.isnan().any()), "a score is not a number")
+        _require(may_miss or not bool(scores.isnan().any()), "a score is not a number")
     if inputs != {"sr"}:
-        _require(bool(((same > worse) == better).all()), "equal images don't score best")
+        best = ((same > worse) == better) | same.isnan() | worse.isnan()
+        _require(bool(best.all()), "equal images don't score best")
     alone = torch.cat(
         [metric(**{name: different[name][i : i + 1] for name in inputs}) for i in range(3)]
     )
-    _require(torch.allclose(alone, worse, atol=1e-6), "a score depends on the rest of the batch")
+    alike = torch.allclose(alone, worse, atol=1e-6, equal_nan=True)
+    _require(alike, "a score depends on the rest of the batch")
     again = metric(**{name: different[name] for name in inputs})
-    _require(torch.equal(again, worse), "a score depends on earlier calls")
+    alike = torch.equal(again.nan_to_num(-1), worse.nan_to_num(-1))
+    _require(alike, "a score depends on earlier calls")
 
 
 # How much of the way from equal sets to different ones the order of images may move a number.

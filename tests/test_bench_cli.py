@@ -274,7 +274,7 @@ def test_every_face_another_program_is_asked_for_is_written(
     ("arguments", "message"),
     [
         (("--protocol", "papr"), "no protocol 'papr' (did you mean 'paper'?)"),
-        (("--metric", "psnrr"), "unknown metric 'psnrr' (did you mean 'psnr'?); known metrics: di"),
+        (("--metric", "psnrr"), "unknown metric 'psnrr' (did you mean 'psnr'?); known metrics: "),
         (("nobody",), "no model 'nobody'"),
         (("--verify", "im"), "unknown face set 'im' (did you mean 'imm'?)"),
         (("--verify-data", "x"), "--verify-data needs --verify"),

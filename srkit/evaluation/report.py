@@ -81,7 +81,7 @@ class Quality:
             programs made: for information, it isn't what is compared.
         notes: What a reader should know.
         exact: By metric the indices of images that a method gives exactly, so that its score is
-            infinite: they are left out of all that follows from the scores.
+            infinite, or that have none: they are left out of all that follows from the scores.
     """
 
     protocol: dict[str, Any]
@@ -102,7 +102,10 @@ class Quality:
         object.__setattr__(self, "exact", {m: numbers for m, numbers in exact.items() if numbers})
 
     def _exact(self, metric: str) -> list[int]:
-        columns = zip(*(scores[metric] for scores in self.scores.values()), strict=True)
+        columns = zip(
+            *(scores[metric] for name, scores in self.scores.items() if self.scored(name, metric)),
+            strict=True,
+        )
         infinite = {n for n, column in enumerate(columns) if not all(map(math.isfinite, column))}
         return sorted(infinite.union(self.exact.get(metric, ())))
 
@@ -111,8 +114,17 @@ class Quality:
         """The methods beside nearest, bicubic and lanczos."""
         return [method for method in self.scores if method not in REFERENCES]
 
+    def scored(self, method: str, metric: str) -> bool:
+        """Return whether a method has a score on half of the images or more.
+
+        One that hasn't would leave too few of them for the others, and has no mean.
+        """
+        return 2 * sum(map(math.isnan, self.scores[method][metric])) <= len(self.images)
+
     def counted(self, method: str, metric: str) -> list[float]:
-        """Return the scores of the images that aren't in ``exact``."""
+        """Return the scores of the images that aren't in ``exact``; none of what isn't `scored`."""
+        if not self.scored(method, metric):
+            return []
         exact = set(self.exact.get(metric, ()))
         scores = self.scores[method][metric]
         return [score for number, score in enumerate(scores) if number not in exact]
@@ -123,7 +135,10 @@ class Quality:
 
     def gain(self, method: str, metric: str, over: str = BICUBIC) -> tuple[float, float, float]:
         """Return mean, low and high end (95%, paired bootstrap) of the gain over a method."""
-        gains = statistics.paired(self.counted(method, metric), self.counted(over, metric))
+        ours, theirs = self.counted(method, metric), self.counted(over, metric)
+        if len(ours) != len(theirs):  # one isn't `scored`
+            return math.nan, math.nan, math.nan
+        gains = statistics.paired(ours, theirs)
         return statistics.mean(gains.tolist()), *statistics.interval(gains)
 
     @cached_property

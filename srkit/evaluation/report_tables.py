@@ -122,15 +122,22 @@ def means_table(quality: Quality) -> Table:
 
 def exact_notes(quality: Quality) -> Iterator[str]:
     """Yield which images no mean counts."""
-    metrics: dict[tuple[int, ...], list[str]] = {}
+    metrics: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for metric, exact in quality.exact.items():
-        metrics.setdefault(tuple(exact), []).append(metric)
-    for numbers, names in metrics.items():
+        why = "of which a method gives every pixel, so that its score is infinite"
+        if missing := quality.metrics.get(metric, {}).get("missing"):
+            scored = {name: of[metric] for name, of in quality.scores.items() if metric in of}
+            counts = {name: sum(map(math.isnan, scores)) for name, scores in scored.items()}
+            each = [
+                f"{name} {count}{'' if quality.scored(name, metric) else ', so no mean'}"
+                for name, count in counts.items()
+            ]
+            why = missing if len({*counts.values()}) == 1 else f"{missing} ({'; '.join(each)})"
+        metrics.setdefault((why, tuple(exact)), []).append(metric)
+    for (why, numbers), names in metrics.items():
         images = first_of([quality.images[number] for number in numbers])
-        yield (
-            f"{', '.join(names)}: without {len(numbers)} of {len(quality.images)} images, of which "
-            f"a method gives every pixel, so that its score is infinite: {images}"
-        )
+        without = f"without {len(numbers)} of {len(quality.images)} images"
+        yield f"{', '.join(names)}: {without}, {why}: {images}"
 
 
 def _best(quality: Quality, metric: str) -> str | None:
@@ -140,8 +147,9 @@ def _best(quality: Quality, metric: str) -> str | None:
         _, low, high = quality.gain(method, metric, other)
         return min(sign * low, sign * high) > 0
 
-    count = len(quality.counted(next(iter(quality.scores)), metric))
-    return leader(list(quality.scores), count, lambda m: sign * quality.mean(m, metric), better)
+    methods = [method for method in quality.scores if quality.scored(method, metric)]
+    count = len(quality.counted(methods[0], metric)) if methods else 0
+    return leader(methods, count, lambda m: sign * quality.mean(m, metric), better)
 
 
 def gains_table(quality: Quality) -> Table:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,9 @@ def bench(
             quality = measure(compared, files, protocol, partial=unfinished, device=on, **options)
             render = partial(rendered, quality, compared, files, protocol)
             parts |= {"quality": quality, "render": render}
+            judges = [m["embedder"] for m in quality.metrics.values() if "embedder" in m]
+            overlap = (embedder_overlap(own, SimpleNamespace(**judge)) for judge in judges)
+            warnings += dict.fromkeys(chain.from_iterable(overlap))
         if faces:
             # Of the interpolations bicubic is enough, unless others are named: they say the same.
             shown = {BICUBIC, *(model.name for model in loaded)}
@@ -157,7 +161,8 @@ def bench(
             parts["judges"] = {name: Judge(**measured) for name, measured in judged}
             used += verifier.photos
             warnings += [*faces.warnings, *verifier.finder.warnings()]
-            warnings += chain.from_iterable(embedder_overlap(own, e) for e in embedders.values())
+            overlap = (embedder_overlap(own, each) for each in embedders.values())
+            warnings = list(dict.fromkeys([*warnings, *chain.from_iterable(overlap)]))
         counts = photos_trained_on(own, used)
         unknown = [model.name for model in own if model.sha256 and model.name not in counts]
         if files:
