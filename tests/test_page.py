@@ -248,8 +248,14 @@ def test_bold_is_who_is_best(written: Path, report: Report) -> None:
     ],
 )
 def test_findings_tell_gains_from_luck(gains: dict[str, float], start: str) -> None:
-    (text,) = findings(reports.report(gains))
+    (text,) = findings(measured := reports.report(gains))
     assert text.startswith(start)
+    assert measured.quality is not None
+    if "better" in gains:
+        mean = measured.quality.mean("better", "psnr")
+        lead, low, high = measured.quality.gain("better", "psnr", "old")
+        shown = f"({mean:.2f}; {lead:+.2f} [{low:+.2f}, {high:+.2f}] over old, the next)."
+        assert text.endswith(shown)
 
 
 def findings(report: Report) -> list[str]:

@@ -91,7 +91,7 @@ def shown(example: Example, quality: Quality) -> Shown:
     if example.rank:
         about = quality.metrics[example.metric]
         name, unit = about.get("title") or example.metric, about.get("unit") or ""
-        gain = f"{_number(example.gain, about, '+')} {unit}".strip()
+        gain = f"{decimal(example.gain, about, '+')} {unit}".strip()
         title = f"{example.rank.capitalize()}: {title}"
         reason = f"{example.method} gains {gain} {name} over bicubic"
     return Shown(
@@ -110,12 +110,13 @@ def _scores(quality: Quality, method: str, index: int) -> list[tuple[str, str]]:
     scores = quality.scores.get(method, {})
     about = {name: quality.metrics[name] for name in names if name in scores}
     return [
-        (metric.get("title") or name, _number(scores[name][index], metric))
+        (metric.get("title") or name, decimal(scores[name][index], metric))
         for name, metric in about.items()
     ]
 
 
-def _number(value: float, about: Any, sign: str = "") -> str:
+def decimal(value: float, about: Any, sign: str = "") -> str:
+    """Return a value with a metric's decimals and a true minus; signed, if ``sign`` is ``+``."""
     text = f"{value:{sign}.{2 if about.get('unit') == 'dB' else 4}f}"
     return text.replace("-", "\N{MINUS SIGN}")
 

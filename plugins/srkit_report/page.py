@@ -12,11 +12,11 @@ import jinja2
 from srkit.errors import escaped
 from srkit_report.charts import INTERPOLATION, NAMES, Figure, figures
 from srkit_report.examples import BY_GAIN, EVENLY, SHEET, Example, examples, has_hr, headline
-from srkit_report.images import address, sheet, shown
+from srkit_report.images import address, decimal, sheet, shown
 from srkit_report.scores import save
 
 if TYPE_CHECKING:
-    from srkit.evaluation.report import Report
+    from srkit.evaluation.report import Quality, Report
     from srkit.evaluation.tables import Table
 
 PAGE, FIGURES, CONTACT_SHEET = "index.html", "figures", "images"
@@ -141,7 +141,7 @@ def measured(report: Report) -> Iterator[str]:
         yield (
             f"Quality of {', '.join(_models(report))} beside interpolation on "
             f"{len(quality.images):,} images, x{protocol.get('scale')}, by the protocol "
-            f"{protocol['name']}. {protocol.get('description') or ''}"
+            f"{protocol['name']}. {_sentence(protocol.get('description') or '')}"
         )
     for _, measures in report.by_judge():
         for part in (measures.distances, measures.everybody):
@@ -157,6 +157,10 @@ def measured(report: Report) -> Iterator[str]:
             )
 
 
+def _sentence(text: str) -> str:
+    return f"{text.rstrip('.')}." if text else ""
+
+
 def findings(report: Report, tables: Mapping[str, Table]) -> Iterator[str]:
     """Yield which method is the best by the number of a table that counts, or that none is.
 
@@ -165,7 +169,7 @@ def findings(report: Report, tables: Mapping[str, Table]) -> Iterator[str]:
     for name, table in tables.items():
         if base(name) not in DECISIVE:
             continue
-        place = 0
+        place, metric = 0, ""
         if report.quality and name == "quality":
             if not has_hr(report.quality):
                 yield WITHOUT_HR
@@ -177,10 +181,22 @@ def findings(report: Report, tables: Mapping[str, Table]) -> Iterator[str]:
         by = f"{DECISIVE[base(name)]}{judge and ',' + judge}, by {table.headings[place]}"
         best = [(labels[0], values[place]) for labels, values in table.rows if values[place].best]
         for method, value in best:
-            difference = number(f"{value} {value.interval}".strip())
-            yield f"{by}: {method} is better than every other method ({difference})."
+            score = number(f"{value} {value.interval}".strip())
+            if report.quality and name == "quality":
+                score += f"; {_lead(report.quality, method, metric)}"
+            yield f"{by}: {method} is better than every other method ({score})."
         if not best:
             yield f"{by}: no method is better than all others beyond doubt."
+
+
+def _lead(quality: Quality, best: str, metric: str) -> str:
+    """Return what the best method gains over the next one, with its interval."""
+    about = quality.metrics[metric]
+    sign = 1 if about["higher_is_better"] else -1
+    others = [method for method in quality.scores if method != best]
+    following = max(others, key=lambda method: sign * quality.mean(method, metric))
+    gain, low, high = (decimal(x, about, "+") for x in quality.gain(best, metric, following))
+    return f"{gain} [{low}, {high}] over {following}, the next"
 
 
 def base(name: str) -> str:

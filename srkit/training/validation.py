@@ -107,7 +107,8 @@ class Validation:
             metric = registry.build("metrics", name)
             if isinstance(metric, nn.Module):
                 metric = metric.to(sr.device)
-            values = metric(sr, self.hr)
+            images = {"sr": sr, "hr": self.hr}
+            values = metric(**{key: images[key] for key in inputs_of(metric)})
             finite = values[values.isfinite()]  # a flat image is easily given exactly
             scores[name] = float((finite if len(finite) else values).mean())
         return scores

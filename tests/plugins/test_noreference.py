@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from srkit import InputError, testing
+from srkit.training.validation import Validation, higher_is_better
 
 BOTH = (Niqe, Brisque)
 
@@ -169,6 +170,13 @@ def test_small_images(kind: Any, side: int, message: str, metrics: dict[type, No
 def test_flat_images(kind: Any, message: str, metrics: dict[type, NoReference]) -> None:
     with pytest.raises(ValueError, match=message):
         metrics[kind](torch.full((1, 3, 200, 200), 0.4))
+
+
+def test_a_training_can_keep_the_best_weights_by_one(metrics: dict[type, NoReference]) -> None:
+    assert not higher_is_better("brisque")
+    hr = torch.cat([image("coffee")[..., :128, :128], image("chelsea")[..., :128, :128]])
+    validation = Validation(avg_pool2d(hr, 4), hr, 4, ("brisque",))
+    assert validation.scores(hr)["brisque"] == pytest.approx(metrics[Brisque](hr).mean().item())
 
 
 # --- parameters -----------------------------------------------------------------------------------
