@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from srkit.errors import InputError, SrkitError, UnknownNameError, nearest
 from srkit.evaluation import report_tables
@@ -44,6 +44,13 @@ class ProtocolMismatch(SrkitError):  # noqa: N818 - it says what it is, as Inter
     """Two reports measured different things; their figures can't stand in one table."""
 
     status = 1
+
+
+class Pairing(NamedTuple):
+    """Which model of A stands beside which of B, and what those of runs are called in either."""
+
+    pairs: Mapping[str, str]
+    titles: tuple[Mapping[str, str], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -161,8 +168,20 @@ def compare(
     if not common:
         raise InputError(f"{names[0]} and {names[1]} have no part in common")
     several = bool(a.judges or b.judges)
-    parts = [_part(*both, pairs, several=several) for both in common]
+    pairing = Pairing(pairs, (run_titles(a), run_titles(b)))
+    parts = [_part(*both, pairing, several=several) for both in common]
     return Comparison(names, parts, notes)
+
+
+def run_titles(report: Report) -> dict[str, str]:
+    """Return recipe and seed of each model of a run by its name, unless two have the same."""
+    titles = {
+        name: f"{about['recipe']}, seed {about['seed']}"
+        for name, about in report.models.items()
+        if about.get("recipe", name) != name
+    }
+    several = list(titles.values())
+    return {name: title for name, title in titles.items() if several.count(title) == 1}
 
 
 def _models(report: Report) -> list[str]:
@@ -215,7 +234,7 @@ def _matched(a: Report, b: Report, name: str) -> Iterator[tuple[str, Any, Any]]:
         yield judge, ours.get(judge), theirs.get(judge)
 
 
-def _part(name: str, a: Any, b: Any, pairs: Mapping[str, str], *, several: bool = False) -> Part:
+def _part(name: str, a: Any, b: Any, pairing: Pairing, *, several: bool = False) -> Part:
     title, table = PARTS[name]
     if several and name != "quality":
         title = f"{title} by {a.protocol['embedder']}"
@@ -232,8 +251,8 @@ def _part(name: str, a: Any, b: Any, pairs: Mapping[str, str], *, several: bool 
         a.protocol,
         differences(_versions(a.protocol), _versions(b.protocol)),
         {**b.metrics, **a.metrics} if name == "quality" else DISTANCE,
-        _means(title[0].upper() + title[1:], table(a), table(b), notes, pairs),
-        [] if name == "pairs" else _versus(a, b, pairs),
+        _means(title[0].upper() + title[1:], table(a), table(b), notes, pairing),
+        [] if name == "pairs" else _versus(a, b, pairing),
     )
 
 
@@ -242,7 +261,7 @@ def _count(part: Any) -> int:
     return len(part.images) if isinstance(part, Quality) else part.people
 
 
-def _means(title: str, a: Table, b: Table, notes: Sequence[str], pairs: Mapping[str, str]) -> Table:
+def _means(title: str, a: Table, b: Table, notes: Sequence[str], pairing: Pairing) -> Table:
     """Return every method of either by every metric of either: A, B, and B less A."""
     ours, theirs = (
         {
@@ -254,19 +273,24 @@ def _means(title: str, a: Table, b: Table, notes: Sequence[str], pairs: Mapping[
     )
     headings = dict.fromkeys((*a.headings, *b.headings))
     mine, yours = ([labels[0] for labels, _ in table.rows] for table in (a, b))
-    taken = {other for one, other in pairs.items() if one != other}
-    methods = {one: pairs.get(one, one) for one in mine}
-    methods |= {other: other for other in yours if other not in taken}
+    rows_of = [(one, pairing.pairs.get(one, one)) for one in dict.fromkeys(mine)]
+    taken = {other for _, other in rows_of}
+    rows_of += [("", other) for other in dict.fromkeys(yours) if other not in taken]
     rows = []
     for heading in (heading for heading in headings if heading != report_tables.TIME):
-        for one, other in methods.items():
+        for one, other in rows_of:
             x, y = (
                 cells.get((heading, method), Value(math.nan))
                 for cells, method in ((ours, one), (theirs, other))
             )
             kind = "signed" if x.kind == "plain" else x.kind
             less = Value(y.value - x.value, digits=x.digits, kind=kind)
-            method = one if one == other else f"{one} / {other}"
+            both = [
+                pairing.titles[n].get(method, method)
+                for n, (method, known) in enumerate(((one, mine), (other, yours)))
+                if method in known
+            ]
+            method = " / ".join(dict.fromkeys(both))
             rows.append(([heading, method], [x, y, less]))
     labels, numbers = ["", "method"], [A, B, f"{B} less {A}"]
     return Table("means", title, labels, numbers, rows, notes, a.protocol)
@@ -293,15 +317,17 @@ def compared_pairs(
     ]
 
 
-def _versus(
-    a: Quality | Distances, b: Quality | Distances, paired: Mapping[str, str]
-) -> list[Versus]:
+def _versus(a: Quality | Distances, b: Quality | Distances, pairing: Pairing) -> list[Versus]:
     """Return B's models less A's on the same images or faces, which are grouped by person."""
     ours, theirs = _scores(a), _scores(b)
-    scores = {f"{method} ({A})": values for method, values in ours.items()}
-    scores |= {f"{method} ({B})": values for method, values in theirs.items()}
-    both = compared_pairs(list(ours), list(theirs), paired)
-    pairs = [(f"{y} ({B})", f"{x} ({A})") for x, y in both]
+    mine, yours = (
+        {method: f"{of.get(method, method)} ({letter})" for method in part}
+        for part, of, letter in zip((ours, theirs), pairing.titles, (A, B), strict=True)
+    )
+    scores = {mine[method]: values for method, values in ours.items()}
+    scores |= {yours[method]: values for method, values in theirs.items()}
+    both = compared_pairs(list(ours), list(theirs), pairing.pairs)
+    pairs = [(yours[y], mine[x]) for x, y in both]
     first, second = next(iter(ours.values())), next(iter(theirs.values()))
     groups = [row.person for row in a.rows] if isinstance(a, Distances) else None
     return versus([metric for metric in first if metric in second], pairs, scores, groups)

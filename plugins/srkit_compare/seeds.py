@@ -19,7 +19,14 @@ from srkit.evaluation.methods import BICUBIC
 from srkit.evaluation.report import Quality, Report, plain
 from srkit.evaluation.tables import Table, Tables, Value
 from srkit.files import write_text
-from srkit_compare.comparison import FIXED, PARTS, ProtocolMismatch, differences, unpaired
+from srkit_compare.comparison import (
+    FIXED,
+    PARTS,
+    ProtocolMismatch,
+    differences,
+    run_titles,
+    unpaired,
+)
 
 FORMAT = "srkit compare seeds 1"
 LEAST = 3  # trainings of a recipe that say something of it
@@ -185,10 +192,9 @@ def grouped(reports: Sequence[Report], names: Sequence[str]) -> Iterator[Group]:
         if len(group) > 1:
             several = len(set(seeds)) == len(group)
             title = f"{abouts[0]['recipe']}, {len(group)} {'seeds' if several else 'trainings'}"
-        elif "recipe" in abouts[0]:
-            title = f"{abouts[0]['recipe']}, seed {abouts[0]['seed']}"
         else:
-            title = group[0][1]
+            n, name = group[0]
+            title = run_titles(reports[n]).get(name, name)
         if title in titles:  # other weights, or another recipe, of one name
             title = f"{title} ({names[group[0][0]]})"
         titles.append(title)

@@ -184,8 +184,11 @@ def test_the_verb_shows_and_writes_it(tmp_path: Path, cli: Cli) -> None:
 def test_the_only_models_stand_beside_each_other() -> None:
     comparison = compare(training("mine", 1.0, 0), training("yours", 1.5, 0, "pixel"))
     rows = {labels[1]: values for labels, values in comparison.parts[0].means.rows[:4]}
-    assert list(rows) == ["nearest", "bicubic", "lanczos", "mine / yours"]
-    assert rows["mine / yours"][2].value == pytest.approx(0.5, abs=0.1)
+    both = "gan, seed 0 / pixel, seed 0"
+    assert list(rows) == ["nearest", "bicubic", "lanczos", both]
+    assert rows[both][2].value == pytest.approx(0.5, abs=0.1)
+    test = comparison.parts[0].versus[0]
+    assert (test.a, test.b) == ("pixel, seed 0 (B)", "gan, seed 0 (A)")
     (note,) = comparison.notes
     assert note.startswith("gan, seed 0 and pixel, seed 0: one training each")
     (note,) = compare(training("a", 1.0, 0), training("b", 1.5, 1)).notes
@@ -199,6 +202,11 @@ def test_pairs_are_chosen_by_name() -> None:
     assert {(t.a, t.b) for t in part.versus} == {("v (B)", "x (A)"), ("both (B)", "both (A)")}
     methods = [labels[1] for labels, _ in part.means.rows[:7]]
     assert methods == ["nearest", "bicubic", "lanczos", "x / v", "y", "both", "u"]
+    # B's own x stays a row by itself.
+    part = compare(report({"x": 1.0}), report({"x": 3.0, "v": 2.0}), pairs={"x": "v"}).parts[0]
+    psnr = {labels[1]: [str(v) for v in values] for labels, values in part.means.rows[:5]}
+    assert float(psnr["x / v"][2]) == pytest.approx(1.0, abs=0.1)
+    assert psnr["x"][0] == "-"
     with pytest.raises(UnknownNameError, match="no model 'z' in A; there are x, y, both"):
         compare(a, b, pairs={"z": "v"})
     with pytest.raises(UnknownNameError, match="no model 'x' in B"):
