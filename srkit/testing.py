@@ -182,6 +182,17 @@ def check_degradation(
     _require(torch.allclose(alone, lr, atol=1e-6), "lr depends on the rest of the batch")
 
 
+def _pairs(side: int, scale: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return what a metric may ask for, of images that differ and of equal ones."""
+    sizes = {"sr": side, "hr": side, "lr": side // scale, "redegraded": side // scale}
+    first, second = (
+        {name: _image(3, 3, size, size, seed=seed) for name, size in sizes.items()}
+        for seed in (0, 1)
+    )
+    different = {**first, "sr": second["sr"], "redegraded": second["redegraded"]}
+    return different, first
+
+
 def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
     """Check a metric: attributes, what it asks for, one score an image, equal images best.
 
@@ -192,16 +203,12 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
     better = _check_attributes(metric)
     inputs = _inputs(metric, "metric", METRIC_INPUTS)
     _require(bool(inputs), "a metric asks for nothing")
+    different, equal = _pairs(side, scale)
     for larger in (64, 256):
         try:
-            metric(**{name: _image(1, 3, side, side) for name in inputs})
+            metric(**{name: different[name][:1] for name in inputs})
         except ValueError:
-            side = larger
-    hr, lr = _image(3, 3, side, side), _image(3, 3, side // scale, side // scale)
-    other = _image(3, 3, side, side, seed=1)
-    reduced = _image(3, 3, side // scale, side // scale, seed=1)
-    different = {"sr": other, "hr": hr, "lr": lr, "redegraded": reduced}
-    equal = {"sr": hr.clone(), "hr": hr, "lr": lr, "redegraded": lr.clone()}
+            different, equal = _pairs(larger, scale)
     worse, same = (
         metric(**{name: tensors[name] for name in inputs}) for tensors in (different, equal)
     )

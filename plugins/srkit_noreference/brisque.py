@@ -101,7 +101,7 @@ class Brisque(NoReference):
             raise ValueError(f"images must have sides of {LEAST} or more pixels")
         numbers = np.array(features(image) + features(halved(image)))
         if np.isnan(numbers).any():
-            raise ValueError("an image without any detail has no BRISQUE")
+            return np.nan
         scaled = 2 * (numbers - self.low) / (self.high - self.low) - 1
         distances = ((self.vectors - scaled) ** 2).sum(axis=1)
         return float(self.coefficients @ np.exp(-self.gamma * distances) - self.rho)

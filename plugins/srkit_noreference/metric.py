@@ -31,6 +31,7 @@ class NoReference:
 
     title, unit, higher_is_better = "", "", False
     least, largest = 0, 255  # of luma
+    missing = "an image without detail has no statistics"
 
     def __init__(self, name: str, file: Path) -> None:
         self.name, self.sha256 = name, sha256(file)
@@ -38,8 +39,10 @@ class NoReference:
     def __call__(self, sr: Tensor) -> Tensor:
         """Return a score an image, float64, shape ``B``, for ``B3HW`` in [0, 1].
 
+        It is not a number for a flat image.
+
         Raises:
-            ValueError: Images are too small, or flat.
+            ValueError: Images are too small.
         """
         images = luma(sr, least=self.least, largest=self.largest)
         return torch.tensor([self.score(image) for image in images], dtype=torch.float64)

@@ -52,7 +52,7 @@ class Niqe(NoReference):
     read from the file `evaluation/metrics/niqe_pris_params.npz` of the package mmagic
     (`pip install --no-deps mmagic`). As in BasicSR's tables, luma is in 16..235, rounded.
 
-    It needs an image of two whole blocks or more that aren't flat: 192x96 pixels.
+    It needs an image of two whole blocks or more, 192x96 pixels, that aren't flat.
     """
 
     title = "NIQE"
@@ -83,7 +83,7 @@ class Niqe(NoReference):
         numbers = np.hstack(both)
         whole = numbers[~np.isnan(numbers).any(axis=1)]
         if len(whole) < 2:
-            raise ValueError(f"it needs two blocks of {BLOCK}x{BLOCK} pixels that aren't flat")
+            return np.nan
         off = self.mean - np.nanmean(numbers, axis=0)
         spread = (self.covariance + np.cov(whole, rowvar=False)) / 2
         return float(np.sqrt(off @ np.linalg.pinv(spread) @ off))

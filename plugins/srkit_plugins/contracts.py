@@ -220,7 +220,8 @@ def protocol(name: str) -> None:
     if part.framing != "face":
         side = part.size
         lr = part.degrade(torch.rand(1, 3, side, side))
-        shape = (1, 3, side // part.scale, side // part.scale)
+        low = side // part.scale if part.has_hr else side
+        shape = (1, 3, low, low)
         require(lr.shape == shape, f"lr has shape {tuple(lr.shape)}, not {shape}")
 
 

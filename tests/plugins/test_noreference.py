@@ -15,6 +15,7 @@ import pytest
 import skimage.data
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.signal import convolve2d
 from scipy.special import gamma
 from srkit_noreference import brisque, niqe
@@ -25,7 +26,9 @@ from srkit_noreference.statistics import fit, normalised
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+import srkit
 from srkit import InputError, testing
+from srkit.evaluation.protocol import Protocol
 from srkit.training.validation import Validation, higher_is_better
 
 BOTH = (Niqe, Brisque)
@@ -164,12 +167,26 @@ def test_small_images(kind: Any, side: int, message: str, metrics: dict[type, No
         metrics[kind](image("coffee")[..., :side, :side])
 
 
-@pytest.mark.parametrize(
-    ("kind", "message"), [(Niqe, "aren't flat"), (Brisque, "without any detail")]
-)
-def test_flat_images(kind: Any, message: str, metrics: dict[type, NoReference]) -> None:
-    with pytest.raises(ValueError, match=message):
-        metrics[kind](torch.full((1, 3, 200, 200), 0.4))
+@pytest.mark.parametrize("kind", BOTH)
+def test_flat_images_have_no_score(kind: Any, metrics: dict[type, NoReference]) -> None:
+    batch = torch.cat([torch.full((1, 3, 200, 200), 0.4), image("coffee")[..., :200, :200]])
+    assert metrics[kind](batch).isnan().tolist() == [True, False]
+
+
+def test_a_flat_image_is_left_out_of_a_bench(
+    metrics: dict[type, NoReference], tmp_path: Path
+) -> None:
+    Image.new("RGB", (60, 60), (90, 90, 90)).save(tmp_path / "flat.png")
+    for n in range(3):
+        crop = skimage.data.coffee()[60 * n : 60 * n + 60, 200:260]
+        Image.fromarray(crop).save(tmp_path / f"{n}.png")
+    protocol = Protocol.named("real").with_metrics(["niqe", "brisque"])
+    report = srkit.bench(["faces"], data=tmp_path, protocol=protocol, device="cpu")
+    assert report.quality is not None
+    assert report.quality.exact["brisque"] == report.quality.exact["niqe"] == [3]
+    assert len(report.quality.counted("faces", "niqe")) == 3
+    table = next(iter(report.tables()))
+    assert any("an image without detail" in note for note in table.notes)
 
 
 def test_a_training_can_keep_the_best_weights_by_one(metrics: dict[type, NoReference]) -> None:

@@ -79,8 +79,7 @@ def test_vif_of_more_and_of_less_contrast() -> None:
 def test_vif_refuses_what_it_is_not_defined_for() -> None:
     with pytest.raises(ValueError, match="41x41"):
         Vif()(*(x[..., :40, :40] for x in pair(64)))
-    with pytest.raises(ValueError, match="without any detail"):
-        Vif()(pair(64)[0], torch.full((1, 3, 64, 64), 0.5))
+    assert Vif()(pair(64)[0], torch.full((1, 3, 64, 64), 0.5)).isnan().all()
     with pytest.raises(ValueError, match="differ in shape"):
         Vif()(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 65))
 
