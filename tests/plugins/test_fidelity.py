@@ -233,3 +233,40 @@ def test_a_method_that_mostly_has_none_takes_none_from_the_others() -> None:
 def test_the_plugin_names_them() -> None:
     judges = {f"{what}-{judge}" for what in ("ids", "deg") for judge in ("dlib", "sface")}
     assert set(srkit_metrics()) == {"ids", "deg", "landmark-error", *judges}
+
+
+def test_imm_as_it_is_found_and_people_with_one_photo(
+    data_root: Path, tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Bitmaps and JPEGs of 640x480 with their landmarks' files beside, two people alone."""
+    folder = tmp_path / "imm"
+    folder.mkdir()
+    for person, count in ((1, 3), (2, 3), (3, 2), (5, 1), (7, 1)):
+        for number in range(1, count + 1):
+            photo = Image.open(data_root / "imm-frontal" / f"{person:02d}_{number:02d}.jpg")
+            stem = f"{person:02d}-{number}{'f' if person == 5 else 'm'}"
+            suffix = "bmp" if number % 2 else "jpg"
+            photo.resize((640, 480)).save(folder / f"{stem}.{suffix}")
+            (folder / f"{stem}.asf").write_text(f"# AAM\n58\n{stem}.{suffix}\n")
+    protocol = tmp_path / "large.toml"
+    protocol.write_text('framing = "square"\nsize = 256\nmetrics = ["psnr", "landmark-error"]\n')
+    file = tmp_path / "report.json"
+    where = ("bench", "faces", "--data", folder, "--protocol", protocol, "--json", file)
+    status, out, err = cli(
+        *map(str, where), "--verify", "imm", "--verify-data", str(folder), "--embedder", "dlib"
+    )
+    assert status == 0
+    assert "warning" not in err
+    report = Report.read(file)
+    assert report.quality is not None
+    names = sorted(f.name for f in folder.iterdir() if f.suffix != ".asf")
+    assert report.quality.images == names
+    assert len(names) == 10
+    assert len(report.quality.counted("faces", "landmark-error")) >= 8
+    assert report.quality.mean("faces", "landmark-error") < 8
+    assert report.everybody is not None
+    assert report.everybody.people == 3
+    assert report.everybody.left_out == ["05 (one photo)", "07 (one photo)"]
+    assert report.everybody.no_face == []
+    assert len(report.everybody.rows) == 2 + 2 + 1
+    assert "people left out, 2: 05 (one photo), 07 (one photo)" in " ".join(out.split())
