@@ -305,6 +305,8 @@ def test_a_report_of_little_is_still_a_page(tmp_path: Path) -> None:
         ([math.inf, 20, 20], [math.inf, 20, math.inf], True, [(2, math.inf), (0, 0), (1, 0)]),
         ([1, 2], [3, 3], True, [(0, 2), (1, 1)]),
         ([1], [2], True, [(0, 1)]),
+        ([1, math.nan, 2], [2, math.nan, 4], True, [(2, 2), (0, 1)]),
+        ([math.nan], [1], True, []),
     ],
 )
 def test_examples_are_chosen_by_gain(
@@ -312,7 +314,7 @@ def test_examples_are_chosen_by_gain(
 ) -> None:
     result = choose(scored({"bicubic": bicubic, "one": ours}, up=up), "one", "m")
     assert [(index, gain) for _, index, gain in result] == list(chosen)
-    ranks = {1: ["only"], 2: ["best", "worst"], 3: ["best", "median", "worst"]}
+    ranks = {0: [], 1: ["only"], 2: ["best", "worst"], 3: ["best", "median", "worst"]}
     assert [rank for rank, _, _ in result] == ranks[len(result)]
 
 

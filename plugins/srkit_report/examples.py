@@ -86,17 +86,20 @@ def evenly(count: int) -> list[tuple[str, int, float]]:
 def choose(quality: Quality, method: str, metric: str) -> list[tuple[str, int, float]]:
     """Return rank, index and gain over bicubic of the best, the median and the worst image.
 
-    Of equal images the first counts; of an even number the lower of the two in the middle.
+    Of equal images the first counts; of an even number the lower of the two in the middle. Images
+    without a score aren't ranked.
     """
     sign = 1 if quality.metrics[metric]["higher_is_better"] else -1
     both = zip(quality.scores[method][metric], quality.scores["bicubic"][metric], strict=True)
     # Two perfect results are infinite decibels each: neither gains over the other.
     gains = [0.0 if score == base else score - base for score, base in both]
-    keys = [-math.inf if math.isnan(gain) else sign * gain for gain in gains]
-    order = sorted(range(len(keys)), key=lambda n: -keys[n])
+    ranked = [n for n, gain in enumerate(gains) if not math.isnan(gain)]
+    order = sorted(ranked, key=lambda n: -sign * gains[n])
+    if not order:
+        return []
     ranks = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     if len(order) == 1:
-        ranks = {"only": 0}
+        ranks = {"only": order[0]}
     elif len(order) == 2:
         del ranks["median"]  # it would be one of the others
     return [(rank, index, gains[index]) for rank, index in ranks.items()]

@@ -117,6 +117,8 @@ def _scores(quality: Quality, method: str, index: int) -> list[tuple[str, str]]:
 
 def decimal(value: float, about: Any, sign: str = "") -> str:
     """Return a value with a metric's decimals and a true minus; signed, if ``sign`` is ``+``."""
+    if math.isnan(value):
+        return "\N{EN DASH}"
     text = f"{value:{sign}.{2 if about.get('unit') == 'dB' else 4}f}"
     return text.replace("-", "\N{MINUS SIGN}")
 

@@ -466,7 +466,10 @@ class Report:
             return ""
         metric, first = next(iter(self.quality.metrics)), self.quality.models[0]
         columns = zip(*(self.quality.scores[m][metric] for m in (first, BICUBIC)), strict=True)
-        gains = sorted((a - b, number) for number, (a, b) in enumerate(columns))
+        differences = ((a - b, number) for number, (a, b) in enumerate(columns))
+        gains = sorted(gain for gain in differences if not math.isnan(gain[0]))
+        if not gains:
+            return ""
         number = gains[len(gains) // 2][1]
         title = f"{self.quality.images[number]}: the median gain of {first} over {BICUBIC}"
         return notebook.paragraph(title) + notebook.strip(self.render(number))
