@@ -167,7 +167,7 @@ def files(folder: Path) -> set[str]:
 def test_the_folder_holds_page_charts_json_and_scores(written: Path, report: Report) -> None:
     assert files(written.parent) == {
         *("index.html", "report.md", "report.json", "scores.csv", "scores-identity.csv"),
-        *(f"figures/{name}.png" for name in (*charts.NAMES, page.CONTACT_SHEET)),
+        *(f"figures/{name}.png" for name in (*charts.NAMES, charts.SHEET)),
     }
     for file in (written.parent / "figures").iterdir():
         with Image.open(file) as image:

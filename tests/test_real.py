@@ -72,7 +72,7 @@ def test_the_page_names_no_winner_and_shows_a_sheet(report: tuple[Report, Path])
     assert WITHOUT_HR in html
     assert "is better than every other method (" not in html
     assert html.count('<figure class="case">') == SHEET
-    assert f"all images, or {SHEET} at even distances" in html
+    assert "Chosen by name, not by hand, at even distances." in html
     with Image.open(out / "figures" / "images.png") as sheet:
         assert sheet.width > 3 * 100
         assert sheet.height > SHEET * 100

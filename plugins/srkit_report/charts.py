@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from srkit.evaluation.report import Pairs, Quality, Report
     from srkit.evaluation.tables import Table
+    from srkit_report.examples import Example
 
 INTERPOLATION = ("nearest", "bicubic", "lanczos")
 INK, GREY, RULE = "#1d2127", "#5f6875", "#d5d9df"
@@ -58,10 +59,8 @@ LEAST = 1e-4  # false accepts; fewer would rest on a handful of impostors
 # The first of each that was measured is the axis.
 DISTORTION = ("psnr", "psnr-y", "ssim")
 PERCEPTION = ("fid", "kid", "lpips", "st-lpips", "dists")
-NAMES = (
-    *("gains", "perception-distortion", "distances", "everybody"),
-    *("roc", "sizes", "histograms"),
-)
+NAMES = ("gains", "perception-distortion", "distances", "everybody", "roc", "sizes", "histograms")
+SHEET = "images"  # the contact sheet, which isn't on the page
 
 
 @dataclass(frozen=True)
@@ -209,6 +208,22 @@ def tradeoff(quality: Quality) -> Figure | None:
         "distortion. Towards the lower left both are better.",
         "Scatter plot, a point a method",
     )
+
+
+def contact_sheet(examples: Sequence[Example]) -> Figure:
+    """Draw images, one a row, by methods, one a column; pixels stay blocks."""
+    methods = list(examples[0].images)
+    with matplotlib.style.context(["default", STYLE]):
+        size = 1.5 * len(methods), 1.7 * len(examples) + 0.3
+        drawing = Drawing(figsize=size, layout="constrained")
+        grid = drawing.subplots(len(examples), len(methods), squeeze=False)
+        for row, example in zip(grid, examples, strict=True):
+            for ax, image in zip(row, example.images.values(), strict=True):
+                ax.imshow(image, interpolation="nearest")
+                ax.set_axis_off()
+        for ax, method in zip(grid[0], methods, strict=True):
+            ax.set_title(_label(method))
+        return _figure(SHEET, drawing, "", "Images, a row each, by methods, a column each")
 
 
 def roc(pairs: Pairs) -> Figure:

@@ -14,16 +14,6 @@ if TYPE_CHECKING:
 # LR's pixels repeated are nearest neighbour's result, and Lanczos differs little from bicubic.
 LEFT_OUT = ("nearest", "lanczos")
 SHEET = 12  # images without HR
-BY_GAIN = (
-    "Chosen by number, not by hand: the best, the median and the worst by the gain of one method "
-    "over bicubic. The frame is at the same place for every method: where HR holds most that LR "
-    "can't hold."
-)
-EVENLY = (
-    "Chosen by name, not by hand: all images, or {count} at even distances. There is no HR to tell "
-    "what is right. The frame is at the same place for every method: where the result of one holds "
-    "most that LR can't hold."
-)
 
 
 @dataclass(frozen=True)
@@ -31,8 +21,7 @@ class Example:
     """An image that was chosen by its score.
 
     Attributes:
-        rank: ``best``, ``median`` or ``worst``; ``only`` where there is one image; nothing where
-            there is no HR to rank by.
+        rank: ``best``, ``median``, ``worst`` or ``only``; nothing where there is no HR to rank by.
         index: In the quality's images.
         method: The method whose results are ranked.
         metric: The metric they are ranked by.

@@ -9,12 +9,11 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 if TYPE_CHECKING:
     from srkit.evaluation.measure import Pixels
@@ -25,7 +24,6 @@ WIDE = 192  # pixels a small image is shown at, about
 LARGE = 288  # an image is shown smaller from here on; its detail still has every pixel
 DETAIL = 3 / 8  # of the shorter side
 METRICS = 3  # beneath each image
-SHEET_CELL, GAP, HEAD = 128, 6, 26  # pixels of the contact sheet
 
 
 @dataclass(frozen=True)
@@ -130,39 +128,6 @@ def address(image: Image.Image | bytes) -> str:
         image.save(file, format="PNG", optimize=True)
         image = file.getvalue()
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"
-
-
-def sheet(examples: Sequence[Example]) -> bytes:
-    """Return a PNG of examples, one a row, and methods, one a column, each as large as HR."""
-    methods = list(examples[0].images)
-    cells = [[Image.fromarray(one.images[name]) for name in methods] for one in examples]
-    sizes = [max(cell.size for cell in row) for row in cells]
-    more = max(1, round(SHEET_CELL / max(max(size) for size in sizes)))
-    wide = max(width for width, _ in sizes) * more + GAP
-    high = sum(height * more + GAP for _, height in sizes) + HEAD
-    whole = Image.new("RGB", (wide * len(methods) + GAP, high), "white")
-    draw = ImageDraw.Draw(whole)
-    font = ImageFont.load_default(12)
-    for n, name in enumerate(methods):
-        draw.text((GAP + n * wide, GAP), _fitting(name, font, wide - GAP), "black", font)
-    top = HEAD
-    for row, (width, height) in zip(cells, sizes, strict=True):
-        for n, cell in enumerate(row):
-            # Blocks, as on the page: LR's too.
-            enlarged = cell.resize((width * more, height * more), Image.Resampling.NEAREST)
-            whole.paste(enlarged, (GAP + n * wide, top))
-        top += height * more + GAP
-    file = io.BytesIO()
-    whole.save(file, format="PNG", optimize=True)
-    return file.getvalue()
-
-
-def _fitting(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Return as much of a name as the font has and a column holds."""
-    known = "".join(c if c.isprintable() and ord(c) < 0x250 else "?" for c in name)
-    while known and font.getlength(known) > width:
-        known = known[:-1]
-    return known
 
 
 def detail(hr: Pixels, scale: int) -> tuple[int, int, int, int]:

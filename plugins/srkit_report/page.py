@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from srkit.errors import escaped
-from srkit_report.charts import INTERPOLATION, NAMES, Figure, figures
-from srkit_report.examples import BY_GAIN, EVENLY, SHEET, Example, examples, has_hr, headline
-from srkit_report.images import address, decimal, sheet, shown
+from srkit_report.charts import INTERPOLATION, NAMES, SHEET, Figure, contact_sheet, figures
+from srkit_report.examples import examples, has_hr, headline
+from srkit_report.images import address, decimal, shown
 from srkit_report.scores import save
 
 if TYPE_CHECKING:
     from srkit.evaluation.report import Quality, Report
     from srkit.evaluation.tables import Table
 
-PAGE, FIGURES, CONTACT_SHEET = "index.html", "figures", "images"
+PAGE, FIGURES = "index.html", "figures"
 # What each section shows, by the tables' names.
 SECTIONS = {
     "Quality": ("quality",),
@@ -86,7 +86,8 @@ def write(report: Report, folder: Path) -> None:
         for title, names in SECTIONS.items()
         if any(base(name) in names for name in tables)
     ]
-    chosen = list(_chosen(report))
+    quality, render = report.quality, report.render
+    chosen = list(examples(quality, render)) if quality and render else []
     run = dict(report.run)
     run.pop("command", None)
     seconds = run.pop("seconds", 0)
@@ -96,8 +97,8 @@ def write(report: Report, folder: Path) -> None:
         findings=list(findings(report, tables)),
         report=report,
         sections=sections,
-        images=[shown(example, report.quality) for example in chosen] if report.quality else [],
-        explanation=_explanation(report),
+        images=[shown(example, quality) for example in chosen if quality],
+        has_hr=not quality or has_hr(quality),
         protocols={
             ", ".join(filter(None, (title, judge))): dict(fields(getattr(measures, part).protocol))
             for judge, measures in report.by_judge()
@@ -110,8 +111,8 @@ def write(report: Report, folder: Path) -> None:
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
     pngs = {figure.name: figure.png for names in drawn.values() for figure in names}
     if chosen:
-        pngs[CONTACT_SHEET] = sheet(chosen)
-    for name in (*NAMES, CONTACT_SHEET):
+        pngs[SHEET] = contact_sheet(chosen).png
+    for name in (*NAMES, SHEET):
         file = folder / FIGURES / f"{name}.png"
         if name in pngs:
             save(file, pngs[name])
@@ -119,15 +120,6 @@ def write(report: Report, folder: Path) -> None:
             file.unlink(missing_ok=True)
     # Names of files may hold bytes that are no text.
     save(folder / PAGE, html.encode("utf-8", "replace"))
-
-
-def _chosen(report: Report) -> Iterator[Example]:
-    if report.quality and report.render:
-        yield from examples(report.quality, report.render)
-
-
-def _explanation(report: Report) -> str:
-    return BY_GAIN if not report.quality or has_hr(report.quality) else EVENLY.format(count=SHEET)
 
 
 def _models(report: Report) -> list[str]:
@@ -141,7 +133,7 @@ def measured(report: Report) -> Iterator[str]:
         yield (
             f"Quality of {', '.join(_models(report))} beside interpolation on "
             f"{len(quality.images):,} images, x{protocol.get('scale')}, by the protocol "
-            f"{protocol['name']}. {_sentence(protocol.get('description') or '')}"
+            f"{': '.join(filter(None, (protocol['name'], protocol.get('description'))))}."
         )
     for _, measures in report.by_judge():
         for part in (measures.distances, measures.everybody):
@@ -155,10 +147,6 @@ def measured(report: Report) -> Iterator[str]:
                 f"Verification on {pairs.same:,} pairs of the same person and {pairs.impostors:,} "
                 f"impostors by the embedder {pairs.protocol['embedder']}."
             )
-
-
-def _sentence(text: str) -> str:
-    return f"{text.rstrip('.')}." if text else ""
 
 
 def findings(report: Report, tables: Mapping[str, Table]) -> Iterator[str]:
@@ -191,10 +179,9 @@ def findings(report: Report, tables: Mapping[str, Table]) -> Iterator[str]:
 
 def _lead(quality: Quality, best: str, metric: str) -> str:
     """Return what the best method gains over the next one, with its interval."""
-    about = quality.metrics[metric]
-    sign = 1 if about["higher_is_better"] else -1
-    others = [method for method in quality.scores if method != best]
-    following = max(others, key=lambda method: sign * quality.mean(method, metric))
+    about, others = quality.metrics[metric], [m for m in quality.scores if m != best]
+    better = max if about["higher_is_better"] else min
+    following = better(others, key=lambda method: quality.mean(method, metric))
     gain, low, high = (decimal(x, about, "+") for x in quality.gain(best, metric, following))
     return f"{gain} [{low}, {high}] over {following}, the next"
 
