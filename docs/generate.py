@@ -227,6 +227,35 @@ def shipped_sizes() -> str:
     return table(("AUC", *names), rows)
 
 
+def judges() -> str:
+    """Return every method's figures on LFW by three embedders."""
+    rows = committed("judges")["rows"]
+    headings = list(dict.fromkeys(heading for row in rows for heading in row))[2:]
+
+    def cell(heading: str, numbers: list[float] | None) -> str:
+        if not numbers:
+            return ""
+        percent = heading == "gap closed"
+        value, *ends = (f"{100 * n:.0f}%" if percent else f"{n:.3f}" for n in numbers)
+        return f"{value} [{', '.join(ends)}]" if ends else value
+
+    shown = [
+        (row["method"], row["judge"], *(cell(heading, row.get(heading)) for heading in headings))
+        for row in rows
+    ]
+    return table(("method", "judge", *headings), shown)
+
+
+def judged_on() -> str:
+    """Return what the figures by three embedders rest on, in a sentence."""
+    found = committed("judges")
+    names = list(found["embedders"])
+    return (
+        f"{found['pairs']} genuine pairs of LFW, {found['impostors']:,} impostors, faces of 16x16 "
+        f"to 64x64, 95% intervals over people; judges {', '.join(names)}."
+    )
+
+
 def degraded_faces(part: str = "") -> str:
     """Return the shipped model's gain over Lanczos on degraded faces.
 
