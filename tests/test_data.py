@@ -30,10 +30,10 @@ from torch import Tensor
 from training import decoded, fingerprint
 
 from srkit import InputError, SrkitError, seeds
-from srkit.data import cache, loader, sampler, sources
-from srkit.data.cache import TooManyBrokenError
-from srkit.data.datasets import ImageDataset, Layout
-from srkit.data.loader import Images, MemoryLoader, Storage, open_loader
+from srkit.data import cache, held_out, loader, sampler, sources
+from srkit.data.datasets import ImageDataset, Layout, TooManyBrokenError
+from srkit.data.held_out import Images
+from srkit.data.loader import MemoryLoader, Storage, open_loader
 from srkit.data.sampler import Sampler, Subset, rows_of_rank
 from srkit.data.sources import Samples
 from srkit.imaging import codec
@@ -500,12 +500,12 @@ def test_samples_are_fed_too() -> None:
 def test_no_more_images_are_held_out_than_validation_uses(
     tmp_path: Path, crops: Crops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader, "MOST_HELD_OUT", 5)
+    monkeypatch.setattr(held_out, "MOST", 5)
     crops(tmp_path / "train", 20, 24)
     files = crops(tmp_path / "val", 12, 24)
     files[11].write_bytes(b"never looked at")
-    _, held_out = open_loader(tmp_path, None, recipe(), device=CPU)
-    assert torch.equal(held_out.pixels, decoded(files[:5], Data(size=16)).pixels)
+    _, validation = open_loader(tmp_path, None, recipe(), device=CPU)
+    assert torch.equal(validation.pixels, decoded(files[:5], Data(size=16)).pixels)
     files[2].write_bytes(b"")
     with pytest.raises(TooManyBrokenError, match=r"^1 of 6 images are broken"):
         open_loader(tmp_path, None, recipe(), device=CPU)

@@ -34,7 +34,7 @@ from training import lines, same_tensors, same_within_rounding, tiny, tiny_gan
 from srkit import InputError, Recipe, SrkitError, load, progress, registry
 from srkit.cli import main
 from srkit.cli.train import parse_time
-from srkit.data.cache import TooManyBrokenError
+from srkit.data.datasets import TooManyBrokenError
 from srkit.data.loader import open_loader
 from srkit.data.sampler import Batch
 from srkit.errors import ElsewhereError, Interrupted, RecipeError

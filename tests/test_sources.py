@@ -270,7 +270,7 @@ def test_streamed_pairs_are_those_in_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "height"), [(16, 16), (48, 32), (52, 44), (40, 23 * 4)])
 def test_larger_pairs_are_cut_into_a_centred_grid(tmp_path: Path, width: int, height: int) -> None:
     paired(tmp_path, 1, (width, height))
-    source = pairs.find(tmp_path, recipe(pairs=True))
+    source, _ = pairs.find(tmp_path, recipe(pairs=True))
     down, across = height // 16, width // 16
     rows = torch.from_numpy(source.decode(0))
     assert len(rows) == down * across
@@ -291,7 +291,7 @@ def test_a_photo_has_the_keys_that_it_has_in_a_dataset(tmp_path: Path, framing: 
     paired(tmp_path, 1, (52, 44))
     hr = tmp_path / "hr" / "some" / "000.png"
     if framing == "pairs":
-        dataset: Dataset = pairs.find(tmp_path, recipe(pairs=True))
+        dataset: Dataset = pairs.find(tmp_path, recipe(pairs=True))[0]
     else:
         dataset = ImageDataset(Files((hr,)), Data(size=16, framing=framing, photo_size=24))
     keys = photo_keys(hr, dataset.framing)

@@ -12,7 +12,7 @@ import torch
 from srkit import Data, Loss, Optimizer, Part, Recipe
 from srkit.data import cache
 from srkit.data.datasets import ImageDataset
-from srkit.data.loader import Images
+from srkit.data.held_out import Images
 from srkit.data.sources import Files
 from srkit.models import checkpoint
 from srkit.training import run_folder

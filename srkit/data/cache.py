@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,26 +13,21 @@ import torch
 from PIL import features
 from torch import Tensor
 
-from srkit.data.datasets import Dataset, decoded_or_message, row_keys
+from srkit.data import held_out
+from srkit.data.datasets import (
+    CHUNK,
+    MOST_BROKEN,
+    Dataset,
+    TooManyBrokenError,
+    decoded_in_order,
+    row_keys,
+)
 from srkit.errors import InputError, option
 from srkit.files import atomic, cache_folder, sweep
-from srkit.readahead import cpus, read_ahead
 
 FORMAT = "srkit decoded 5"
-HELD_OUT = 20  # one in this many good images is held out where a set has no split for it
-MOST_BROKEN = 0.1  # largest share of broken images; more, and something else must be wrong
-CHUNK = 16  # images a thread takes at once; after Ctrl-C it does them to the end
 
 Progress = Callable[[int, int], None]
-
-
-class TooManyBrokenError(InputError):
-    """So many images can't be read that something else must be wrong; ``broken`` names them."""
-
-    def __init__(self, broken: list[str], tried: int) -> None:
-        self.broken = tuple(broken)
-        first = "; ".join(broken[:3])
-        super().__init__(f"{len(broken)} of {tried} images are broken, first {first}")
 
 
 @dataclass
@@ -45,7 +39,7 @@ class Decoded:
         reasons: By a broken image's number, what is wrong with it.
         keys: int64, the `row_keys` of all rows.
         whole: SHA-256 of all rows.
-        train: SHA-256 of the rows that train where every `HELD_OUT`-th image doesn't.
+        train: SHA-256 of the rows that train where some are `held_out`.
         pixels: uint8, rows x `Layout.bytes`; None if they weren't wanted.
         notes: What the user should hear.
     """
@@ -57,12 +51,6 @@ class Decoded:
     train: str
     pixels: Tensor | None = None
     notes: list[str] = field(default_factory=list)
-
-    def rows(self, *, hold_out: bool) -> tuple[Tensor, Tensor]:
-        """Return the places of (training, held-out) rows among all, int64."""
-        good = self.places[:, 0].unique_consecutive(return_inverse=True)[1]
-        held = (good % HELD_OUT == 0) & hold_out
-        return (~held).nonzero().flatten(), held.nonzero().flatten()
 
     def broken(self, dataset: Dataset) -> list[str]:
         """Return a message for each broken image."""
@@ -166,7 +154,7 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
             reasons[number] = result.removeprefix(f"{dataset.name(number)}: ")
         else:
             whole.update(result.data)
-            if (number - len(reasons)) % HELD_OUT:
+            if (number - len(reasons)) % held_out.EVERY:
                 train.update(result.data)
             first = len(places)
             places += [(number, row) for row in range(len(result))]
@@ -188,19 +176,3 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
     if len(reasons) > MOST_BROKEN * len(dataset) or not places:
         raise TooManyBrokenError(decoded.broken(dataset), len(dataset))
     return decoded
-
-
-def decoded_in_order(dataset: Dataset) -> Generator[np.ndarray | str]:
-    """Yield every image's rows, or a message in a broken one's place; read ahead, bounded.
-
-    Threads will do: Pillow decodes and resizes without Python's lock.
-    """
-
-    def chunk(first: int) -> list[np.ndarray | str]:
-        numbers = range(first, min(first + CHUNK, len(dataset)))
-        return [decoded_or_message(dataset.decode, number) for number in numbers]
-
-    starts = range(0, len(dataset), CHUNK)
-    with closing(read_ahead(chunk, starts, threads=cpus())) as chunks:
-        for results in chunks:
-            yield from results

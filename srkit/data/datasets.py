@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,20 @@ from torch import Tensor
 from srkit.errors import InputError
 from srkit.hookspecs import Source
 from srkit.imaging import codec
+from srkit.readahead import cpus, read_ahead
 from srkit.recipe import Data
+
+MOST_BROKEN = 0.1  # largest share of broken images; more, and something else must be wrong
+CHUNK = 16  # images a thread takes at once; after Ctrl-C it does them to the end
+
+
+class TooManyBrokenError(InputError):
+    """So many images can't be read that something else must be wrong; ``broken`` names them."""
+
+    def __init__(self, broken: list[str], tried: int) -> None:
+        self.broken = tuple(broken)
+        first = "; ".join(broken[:3])
+        super().__init__(f"{len(broken)} of {tried} images are broken, first {first}")
 
 
 @dataclass(frozen=True)
@@ -218,6 +232,22 @@ def decoded_or_message(work: Callable[..., np.ndarray], *arguments: object) -> n
         return np.ascontiguousarray(work(*arguments))
     except InputError as error:
         return str(error)
+
+
+def decoded_in_order(dataset: Dataset) -> Generator[np.ndarray | str]:
+    """Yield every image's rows, or a message in a broken one's place; read ahead, bounded.
+
+    Threads will do: Pillow decodes and resizes without Python's lock.
+    """
+
+    def chunk(first: int) -> list[np.ndarray | str]:
+        numbers = range(first, min(first + CHUNK, len(dataset)))
+        return [decoded_or_message(dataset.decode, number) for number in numbers]
+
+    starts = range(0, len(dataset), CHUNK)
+    with closing(read_ahead(chunk, starts, threads=cpus())) as chunks:
+        for results in chunks:
+            yield from results
 
 
 def described(identity: Sequence[str | Path]) -> list[str]:

@@ -12,32 +12,24 @@ import hashlib
 import itertools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
-import numpy as np
 import psutil
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from srkit import registry
-from srkit.data.cache import (
-    MOST_BROKEN,
-    Decoded,
-    Progress,
-    TooManyBrokenError,
-    decode,
-    decoded_in_order,
-    default_folder,
-)
-from srkit.data.datasets import Dataset, Layout, Pairs, row_keys
+from srkit.data import held_out as held
+from srkit.data.cache import Progress, decode, default_folder
+from srkit.data.datasets import MOST_BROKEN, Dataset, Layout, Pairs, TooManyBrokenError, row_keys
+from srkit.data.held_out import Images
 from srkit.data.jitter import jittered
 from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
-from srkit.data.sources import find, find_held_out, notes_on
-from srkit.data.workers import DatasetReader, Reader, StreamReader, frame_sample, in_workers
+from srkit.data.sources import find, notes_on
+from srkit.data.workers import DatasetReader, Reader, StreamReader, in_workers
 from srkit.errors import InputError, option
 from srkit.hookspecs import StreamSource
 from srkit.readahead import cpus
@@ -47,49 +39,11 @@ AHEAD = 64  # batches drawn at once: hashing 64 costs hardly more than hashing o
 DEVICE_SHARE = 0.4  # of a GPU's free memory: networks and their activations need the rest
 HOST_SHARE = 0.5  # of the memory that is available
 JUDGED = 50  # images of a stream after which too many broken ones end a run
-MOST_HELD_OUT = 200  # images; more wouldn't steady the scores of a validation noticeably
 MOST_WORKERS = 8  # per process; more seldom decode faster than the device computes
 
 Storage = Literal["auto", "memory", "stream"]
 # uint8, `b` x `Layout.bytes`; whether mirrored; seeds.
 Rows: TypeAlias = tuple[Tensor, Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Images:
-    """HR images, uint8 ``N3HW``, with their real LR ones (``N3hw``) if there are any.
-
-    ``broken`` has a message for each image that can't be read.
-    """
-
-    pixels: Tensor
-    broken: tuple[str, ...] = ()
-    lr: Tensor | None = None
-
-    @classmethod
-    def of(cls, rows: Tensor, layout: Layout, broken: Sequence[str] = ()) -> Images:
-        """Return rows of a layout as images."""
-        hr, lr = layout.split(rows)
-        return cls(hr.contiguous(), tuple(broken), None if lr is None else lr.contiguous())
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def hr(self) -> Tensor:
-        """Return all images, float32 in [0, 1], ``N3HW``."""
-        return self.pixels.float() / 255
-
-    def at_size(self, size: int) -> Images:
-        """Return the same images with HR images of ``size`` x ``size`` pixels."""
-        if self.pixels.shape[-1] == size:
-            return self
-        hr = interpolate(self.hr(), size=(size, size), mode="bicubic", antialias=True)
-        return replace(self, pixels=hr.clamp(0, 1).mul(255).round().to(torch.uint8))
-
-    def to(self, device: torch.device) -> Images:
-        """Return the same images on a device."""
-        lr = None if self.lr is None else self.lr.to(device)
-        return Images(self.pixels.to(device), self.broken, lr)
 
 
 @dataclass(kw_only=True)
@@ -250,8 +204,8 @@ def open_loader(
     if workers is None:
         workers = max(1, min(MOST_WORKERS, cpus() // local))
     train, own = find(source, recipe)
-    apart = own if val is None else find_held_out(val, recipe)
-    held_out = None if apart is None else first_images(apart, recipe)
+    apart = own if val is None else held.find(val, recipe)
+    held_out = None if apart is None else held.first_images(apart, recipe)
     if isinstance(train, StreamSource):
         if held_out is None:
             raise InputError(f"{source} has no validation images: give {option('val')}")
@@ -268,12 +222,12 @@ def open_loader(
     if storage == "auto":
         storage = "memory" if need <= room else "stream"
     decoded = decode(train, folder, pixels=storage == "memory", progress=progress)
-    rows, others = decoded.rows(hold_out=held_out is None)
-    if not len(rows):
-        raise InputError(f"{source}: two images or more are needed, one of them for validation")
-    fingerprint = (decoded.train if held_out is None else decoded.whole)[:16]
+    rows, fingerprint = torch.arange(len(decoded.places)), decoded.whole
     if held_out is None:
-        held_out = _images_at(others[:MOST_HELD_OUT], train, decoded)
+        rows, others = held.split(decoded.places)
+        if not len(rows):
+            raise InputError(f"{source}: two images or more are needed, one of them for validation")
+        held_out, fingerprint = held.first_of_rows(others, train, decoded), decoded.train
     keys = decoded.keys[rows]
     notes = [*notes_on(source), *decoded.notes, *_copies(keys, held_out)]
     if isinstance(train, Pairs) and not rank:
@@ -285,7 +239,7 @@ def open_loader(
         "recipe": recipe,
         "layout": train.layout,
         "device": device,
-        "fingerprint": fingerprint,
+        "fingerprint": fingerprint[:16],
         "count": len(rows),
         "trained_on": {train.framing: keys.unique()},
         "broken": decoded.broken(train),
@@ -332,42 +286,6 @@ def _copies(keys: Tensor, held_out: Images) -> Iterator[str]:
     others = row_keys(hr.flatten(1).numpy(), Layout(hr.shape[-1])).tolist()
     if count := sum(key in trained for key in others):
         yield f"{count} of {len(others)} validation images are trained on: their scores say little"
-
-
-def _images_at(rows: Tensor, dataset: Dataset, decoded: Decoded) -> Images:
-    if decoded.pixels is not None:
-        return Images.of(decoded.pixels[rows], dataset.layout)
-    places = decoded.places[rows].tolist()
-    pixels = np.stack([dataset.decode(number)[row] for number, row in places])
-    return Images.of(torch.from_numpy(pixels), dataset.layout)
-
-
-def first_images(source: Dataset | StreamSource, recipe: Recipe) -> Images:
-    """Decode a source's first images: as many as validation uses.
-
-    Raises:
-        InputError: More than a tenth of those tried are broken.
-    """
-    if isinstance(source, StreamSource):
-        layout = Layout(recipe.data.stored_size)
-        results = (frame_sample(name, encoded, recipe.data) for name, encoded in source)
-    else:
-        layout, results = source.layout, decoded_in_order(source)
-    rows: list[np.ndarray] = []
-    broken: list[str] = []
-    tried = 0
-    with contextlib.closing(results):
-        for result in results:
-            tried += 1
-            if isinstance(result, str):
-                broken.append(result)
-            else:
-                rows += list(result)
-            if len(rows) >= MOST_HELD_OUT or len(broken) > MOST_HELD_OUT:
-                break
-    if not rows or len(broken) > MOST_BROKEN * tried:
-        raise TooManyBrokenError(broken, tried)
-    return Images.of(torch.from_numpy(np.stack(rows[:MOST_HELD_OUT])), layout, broken)
 
 
 def host_room(world_size: int) -> int:

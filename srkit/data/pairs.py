@@ -44,26 +44,22 @@ def _named(folder: Path, names: tuple[str, ...]) -> list[Path]:
     return [path for path in paths if path.name.lower() in names and path.is_dir()]
 
 
-def find(folder: Path, recipe: Recipe) -> Pairs:
-    """Return a folder's training pairs: ``train/lr`` and ``train/hr``, or ``lr`` and ``hr``.
+def find(folder: Path, recipe: Recipe) -> tuple[Pairs, Pairs | None]:
+    """Return a folder's training pairs, and those of ``val/lr`` and ``val/hr`` if it has them.
+
+    Training pairs are in ``train/lr`` and ``train/hr``, or ``lr`` and ``hr``.
 
     Raises:
         InputError: There are no such folders (case aside), or files in them without a partner.
     """
-    both = _split(folder, "train") or _both(folder)
-    if both is None:
+    train, val = _split(folder, "train") or _both(folder), _split(folder, "val")
+    if train is None:
         raise InputError(f"{folder}: pairs need subfolders lr and hr, in it or in its train")
-    return Pairs(_matched(*both, recipe.scale), recipe.data.size, recipe.scale)
 
+    def pairs(both: tuple[Path, Path]) -> Pairs:
+        return Pairs(_matched(*both, recipe.scale), recipe.data.size, recipe.scale)
 
-def find_held_out(folder: Path, recipe: Recipe) -> Pairs | None:
-    """Return a folder's held-out pairs, ``val/lr`` and ``val/hr``, if it has them.
-
-    Raises:
-        InputError: There are files in them without a partner.
-    """
-    both = _split(folder, "val")
-    return both and Pairs(_matched(*both, recipe.scale), recipe.data.size, recipe.scale)
+    return pairs(train), val and pairs(val)
 
 
 def refuse(folder: Path) -> None:

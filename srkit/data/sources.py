@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +114,7 @@ def find(
         folder = locate(address, purpose=purpose)
         kind, text = _named_by_content(folder), str(folder)
         if kind is None and recipe.data.pairs:
-            return pairs.find(folder, recipe), pairs.find_held_out(folder, recipe)
+            return pairs.find(folder, recipe)
         if kind is None:
             pairs.refuse(folder)
     if recipe.data.pairs:
@@ -132,19 +132,6 @@ def find(
     own = source.held_out
     held_out = None if own is None else ImageDataset(own, recipe.data)
     return ImageDataset(source, recipe.data), held_out
-
-
-def find_held_out(address: str | Path, recipe: Recipe) -> Dataset | StreamSource:
-    """Return the images that ``--val`` names: their split for validation, or else all of them.
-
-    Raises:
-        InputError: See `find`.
-    """
-    source, own = find(address, recipe, purpose="validation data")
-    if own is None and isinstance(source, ImageDataset) and isinstance(source.source, Files):
-        # All of the folder then, subfolders `train` and `test` too.
-        return replace(source, source=Files(tuple(codec.listed(locate(address)))))
-    return own or source
 
 
 def _named_by_address(address: str) -> str | None:

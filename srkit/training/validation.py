@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from srkit import registry
-from srkit.data.loader import Images
+from srkit.data.held_out import Images
 from srkit.errors import InputError, option
 from srkit.imaging import codec
 from srkit.options import inputs_of

@@ -12,9 +12,9 @@ from loading import CPU, Crops, recipe
 from training import decoded
 
 from srkit import InputError
-from srkit.data.cache import TooManyBrokenError
-from srkit.data.datasets import ImageDataset
-from srkit.data.loader import Storage, first_images, open_loader
+from srkit.data.datasets import ImageDataset, TooManyBrokenError
+from srkit.data.held_out import first_images
+from srkit.data.loader import Storage, open_loader
 from srkit.recipe import Data
 
 datasets = pytest.importorskip("datasets")

@@ -26,9 +26,8 @@ from PIL import Image
 from torch import Tensor
 
 from srkit import InputError, registry
-from srkit.data import loader as loaders
-from srkit.data import sources, workers
-from srkit.data.cache import TooManyBrokenError
+from srkit.data import held_out, sources, workers
+from srkit.data.datasets import TooManyBrokenError
 from srkit.data.loader import Loader, open_loader
 
 pytest.importorskip("webdataset")
@@ -336,7 +335,7 @@ def test_too_many_broken_images_stop_with_names(
     with pytest.raises(TooManyBrokenError, match=r"^15 of 60 images are broken"):
         open_loader(pattern(folder), folder / "bad.tar", recipe(), device=CPU)
     write(folder / "bad.tar", {f"{n:03d}.png": b"" for n in range(60)})
-    monkeypatch.setattr(loaders, "MOST_HELD_OUT", 5)
+    monkeypatch.setattr(held_out, "MOST", 5)
     with pytest.raises(TooManyBrokenError, match=r"^6 of 6 "):  # it isn't read to its end
         open_loader(pattern(folder), folder / "bad.tar", recipe(), device=CPU)
 
