@@ -89,6 +89,21 @@ class PluginError(SrkitError):
     """A plugin that failed to load or to answer; raised only under ``SRKIT_STRICT=1``."""
 
 
+def one_line(error: object) -> str:
+    """Return why something failed in one line: the system's words, the message, or the class."""
+    text = (isinstance(error, OSError) and error.strerror) or error
+    return " ".join(str(text).split()) or type(error).__name__
+
+
+@contextmanager
+def refused(what: str) -> Iterator[None]:
+    """Turn an OSError within into an InputError: ``what`` (``"can't write FILE"``), and why."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{what}: {one_line(error)}") from error
+
+
 def ran_out(error: BaseException) -> bool:
     """Return whether an error says that a device, or the machine, has no memory left."""
     text = f"{type(error).__name__} {error}".lower()

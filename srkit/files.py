@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from srkit.errors import InputError
+from srkit.errors import InputError, one_line, refused
 
 LOCK = ".srkit.lock"
 _MARK = "srkit"
@@ -87,12 +87,8 @@ def require_place(file: Path) -> None:
 
     Its name is too long or a folder's, or the folder that it goes into can't be written.
     """
-    try:
+    with refused(f"can't write {file}"), suppress(FileNotFoundError):
         file.lstat()
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise InputError(f"can't write {file}: {error.strerror or error}") from error
     if file.is_dir():
         raise InputError(f"can't write {file}: it is a folder")
     folder = next((p for p in real(file).parents if p.exists()), None)
@@ -115,7 +111,7 @@ def lock(folder: Path, name: str = LOCK) -> Iterator[None]:
     except filelock.Timeout as error:
         raise InputError(f"{folder} is being written by another process") from error
     except OSError as error:
-        raise InputError(f"can't write to {folder}: {error.strerror or error}") from error
+        raise InputError(f"can't write to {folder}: {one_line(error)}") from error
     with held:
         try:
             yield
@@ -152,11 +148,8 @@ def host() -> str:
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file as `atomic` does, UTF-8; InputError if that can't be."""
-    try:
-        with atomic(file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"can't write {file}: {error.strerror or error}") from error
+    with refused(f"can't write {file}"), atomic(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _short(name: str) -> str:

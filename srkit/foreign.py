@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from srkit.errors import InputError, SrkitError
+from srkit.errors import InputError, SrkitError, one_line
 from srkit.options import validated
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def read(
     except UnicodeDecodeError as failure:
         raise InputError(f"can't read {file}: it isn't text (UTF-8)") from failure
     except OSError as failure:
-        raise InputError(f"can't read {file}: {failure.strerror or failure}") from failure
+        raise InputError(f"can't read {file}: {one_line(failure)}") from failure
     return parse(text, note, form, str(file), error=error)
 
 

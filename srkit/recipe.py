@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import pydantic
 import tomli_w
@@ -294,6 +294,22 @@ class Recipe(_Frozen):
             RecipeError: It is no recipe.
         """
         return foreign.read(file, cls, "TOML", error=RecipeError)
+
+    @classmethod
+    def named(cls, name: str) -> Recipe:
+        """Return a registered recipe, or that of a TOML file.
+
+        Raises:
+            UnknownNameError: There is no such recipe.
+            InputError: The file can't be read.
+            RecipeError: It is no recipe.
+        """
+        from srkit import registry
+
+        file = Path(name)
+        if file.suffix == ".toml" or file.is_file():
+            return cls.from_file(file)
+        return cast(Recipe, registry.build("recipes", name))
 
     def to_toml(self) -> str:
         """Return the recipe as TOML that `from_toml` reads back unchanged."""

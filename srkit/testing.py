@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from srkit.errors import one_line
 from srkit.hookspecs import LOSS_INPUTS, METRIC_INPUTS, DiscriminatorOutput
 from srkit.options import inputs_of
 
@@ -338,7 +339,7 @@ def _check_network(
             with torch.autocast("cpu", torch.bfloat16):
                 half = output(network(images[:1]))
         except RuntimeError as error:
-            _require(False, f"it fails under bfloat16 autocast: {_line(error)}")
+            _require(False, f"it fails under bfloat16 autocast: {one_line(error):.200}")
         _require(half.shape == result[:1].shape, "under bfloat16 autocast the shape differs")
         _require(bool(half.isfinite().all()), "under bfloat16 autocast values are not finite")
         try:  # tensors without memory have a device, too
@@ -348,7 +349,8 @@ def _check_network(
                 torch.func.functional_call(network, moved_to, images.to("cuda"))
         except Exception as error:  # some networks need values
             apart = "same device" in str(error)
-            _require(not apart, f"it has tensors that don't move to its device: {_line(error)}")
+            why = f"it has tensors that don't move to its device: {one_line(error):.200}"
+            _require(not apart, why)
         if not _importable(type(network)):
             return
         try:
@@ -356,17 +358,13 @@ def _check_network(
         except Exception as error:  # of any kind
             if "parametrized" in str(error):  # torch's own limit
                 return
-            _require(False, f"it can't be pickled: {_line(error)}")
+            _require(False, f"it can't be pickled: {one_line(error):.200}")
         _require(torch.equal(output(copied(images)), result), "pickling changes the result")
 
 
 def _importable(cls: type) -> bool:
     """Return whether a class is found by its name: one within a function never is."""
     return getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _check_weights(module: nn.Module) -> None:
@@ -377,4 +375,4 @@ def _check_weights(module: nn.Module) -> None:
     try:
         copy.deepcopy(module).load_state_dict({k: v.clone() for k, v in state.items()})
     except RuntimeError as error:
-        _require(False, f"the state_dict does not load back: {' '.join(str(error).split())}")
+        _require(False, f"the state_dict does not load back: {one_line(error)}")

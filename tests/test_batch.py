@@ -339,17 +339,16 @@ def test_the_modification_time_can_be_kept(
 # --- shards -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, Shard(0, 1)),
-        ({"RANK": "2", "WORLD_SIZE": "4"}, Shard(2, 4)),
-        ({"RANK": "not a number", "WORLD_SIZE": "4"}, Shard(0, 1)),
-    ],
-)
-def test_shards_of_torchrun(environment: dict[str, str], expected: Shard) -> None:
-    assert Shard.of(None, environment) == expected
-    assert Shard.of("2/5", environment) == Shard(1, 5)
+def test_shards_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Shard.of(None) == Shard(0, 1)
+    monkeypatch.setenv("RANK", "2")
+    assert Shard.of(None) == Shard(0, 1)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert Shard.of(None) == Shard(2, 4)
+    assert Shard.of("2/5") == Shard(1, 5)
+    monkeypatch.setenv("RANK", "one")
+    with pytest.raises(InputError, match="RANK is 'one' in the environment, no number; unset it"):
+        Shard.of(None)
 
 
 @pytest.mark.parametrize(

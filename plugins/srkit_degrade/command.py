@@ -136,11 +136,7 @@ class Degradation:
 
 
 def _of_recipe(name: str) -> tuple[Part, int | None]:
-    from srkit import registry
-
-    file = Path(name)
-    is_file = file.suffix == ".toml" or file.is_file()
-    recipe = Recipe.from_file(file) if is_file else registry.build("recipes", name)
+    recipe = Recipe.named(name)
     return recipe.degradation, recipe.scale
 
 

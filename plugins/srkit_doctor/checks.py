@@ -21,7 +21,7 @@ import psutil
 import srkit
 from srkit import files, plugins, registry
 from srkit.data import sources
-from srkit.errors import SrkitError, escaped
+from srkit.errors import SrkitError, escaped, one_line
 from srkit.inference.device import cpu_flags
 from srkit_doctor import Finding
 
@@ -184,14 +184,14 @@ def cache() -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        yield Finding(str(folder), f"can't be written: {error.strerror}", "set SRKIT_CACHE", True)
+        yield Finding(str(folder), f"can't be written: {one_line(error)}", "set SRKIT_CACHE", True)
         return
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     yield Finding(str(folder), f"{size / 1e6:,.0f} MB; {free / 2**30:,.0f} GB of the disk are free")
 
 
 def _line(error: BaseException) -> str:
-    return escaped(" ".join(str(error).split()) or type(error).__name__)
+    return escaped(one_line(error))
 
 
 SECTIONS: dict[str, Callable[[], Iterator[Finding]]] = {

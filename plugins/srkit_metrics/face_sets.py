@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srkit import InputError, Person
+from srkit.errors import one_line
 from srkit.imaging import codec
 
 # ``01-1m.jpg``: person, photo, sex (IMM Face Database); ``01_01.jpg``: IMM Frontal.
@@ -154,7 +155,7 @@ def _rows(table: Path) -> list[_Row]:
             handle.seek(0)
             rows = list(_values(tables.DictReader(handle, delimiter=between), table))
     except OSError as error:
-        raise InputError(f"{table}: {error.strerror or error}") from error
+        raise InputError(f"{table}: {one_line(error)}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{table}: not UTF-8; save it as such") from error
     except tables.Error as error:

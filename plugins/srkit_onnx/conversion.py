@@ -21,6 +21,7 @@ import numpy as np
 
 import srkit
 from srkit import InputError, Model, registry
+from srkit.errors import one_line
 from srkit.files import cache_folder
 from srkit.inference import graph
 from srkit.inference.graph import Graph, Traits
@@ -188,7 +189,7 @@ def _one_line(what: str) -> Iterator[None]:
         inner: BaseException = error
         while inner.__cause__ is not None:
             inner = inner.__cause__
-        why = " ".join(str(inner).split()) or type(inner).__name__
+        why = one_line(inner)
         if len(why) > 2 * SHOWN:  # pages, with what went wrong at either end
             why = f"{why[:SHOWN]} ... {why[-SHOWN:]}"
         raise InputError(f"{what}: {why}") from error

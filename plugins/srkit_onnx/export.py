@@ -7,7 +7,7 @@ from pathlib import Path
 
 import srkit
 from srkit import InputError, Model
-from srkit.errors import option
+from srkit.errors import option, refused
 from srkit.files import atomic, require_place
 from srkit_onnx.conversion import SIZES, TOLERANCE, converted
 
@@ -39,11 +39,8 @@ def export(model: Model, file: Path, *, force: bool = False) -> Exported:
         text = value.encode("utf-8", "backslashreplace").decode()  # a file's name may be no text
         proto.metadata_props.add(key=f"srkit.{key}", value=text)
     require_free(file, force=force)  # another may have written it meanwhile
-    try:
-        with atomic(file) as temporary:
-            temporary.write_bytes(proto.SerializeToString(deterministic=True))
-    except OSError as error:
-        raise InputError(f"can't write {file}: {error.strerror or error}") from error
+    with refused(f"can't write {file}"), atomic(file) as temporary:
+        temporary.write_bytes(proto.SerializeToString(deterministic=True))
     return Exported(file, difference, SIZES)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from srkit import InputError, foreign
+from srkit.errors import refused
 
 # How torch.hub writes the beginning of a file's SHA-256 into its name.
 _DIGITS = re.compile(r"-([0-9a-f]{8,})\.")
@@ -73,10 +74,8 @@ def read(metric: str, file: Path, url: str = "") -> Weights:
     Where ``url`` is given, the file must be the one whose SHA-256 begins as its name says.
     """
     what = f"weights {file} of {metric}"
-    try:
+    with refused(what):
         sha256 = _sha256(file, file.stat().st_mtime_ns)
-    except OSError as error:
-        raise InputError(f"{what}: {error.strerror or error}") from error
     digits = _DIGITS.search(url)
     if digits and not sha256.startswith(digits[1]):
         raise InputError(

@@ -11,7 +11,14 @@ from typing import Annotated
 import typer
 
 from srkit import plugins, registry
-from srkit.errors import InputError, PluginError, UnknownNameError, escaped, nearest
+from srkit.errors import (
+    PluginError,
+    UnknownNameError,
+    escaped,
+    nearest,
+    one_line,
+    refused,
+)
 from srkit.hookspecs import kinds
 
 COMMANDS = "commands"
@@ -114,7 +121,7 @@ def check(
                     cause = error.__cause__
                     lacking = isinstance(cause, LackingError)
                     plain = lacking or isinstance(cause, AssertionError)
-                    why = " ".join(str(cause).split()) if plain else str(error)
+                    why = one_line(cause) if plain else str(error)
                     say("skipped" if lacking else "failed", what, why)
                     checked += not lacking
                 else:
@@ -157,10 +164,8 @@ def new(
     from srkit_plugins.new import write
 
     kind = COMMANDS if kind.removesuffix("s") == "command" else registry.kind_named(kind)
-    try:
+    with refused(f"can't write {name}"):
         folder, *files = write(Path(name), kind)
-    except OSError as error:
-        raise InputError(f"can't write {name}: {error.strerror}") from error
     for file in files:
         typer.echo(escaped(file))
     typer.echo(f"\nNext:\n  python -m pip install -e '{escaped(folder)}[test]'")

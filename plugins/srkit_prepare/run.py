@@ -6,22 +6,17 @@ many processes share the work nor how often it was interrupted.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import cast
 
-from typing_extensions import TypedDict
-
-import srkit
-from srkit import foreign
-from srkit.batch.ledger import Ledger
-from srkit.errors import InputError, Interrupted, OptionError, terminated_as_interrupted
-from srkit.files import lock, real, sweep, write_text
+from srkit.batch.ledger import Ledger, begin, require_free
+from srkit.errors import InputError, Interrupted, terminated_as_interrupted
+from srkit.files import lock, real, sweep
 from srkit.imaging import codec
 from srkit.inference.device import device_named
 from srkit.readahead import read_ahead
@@ -33,13 +28,6 @@ __all__ = ["Settings", "Summary", "prepare"]
 SETTINGS = "prepare.json"
 MANIFEST = "manifest"  # the ledger: .jsonl
 FORMAT = 3  # of the folder: what the crops of some settings are, and their records
-
-
-class Begun(TypedDict):
-    """What `SETTINGS` holds."""
-
-    format: int
-    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -92,7 +80,7 @@ def prepare(
 
     Raises:
         InputError: No images, none that can be read, or ``out`` holds something else.
-        OptionError: ``out`` was prepared with other settings.
+        OptionError: ``out`` was begun with other settings.
         Interrupted: SIGINT or SIGTERM; the same call goes on.
     """
     photos, out, settings = Path(photos), Path(out), settings or Settings()
@@ -100,9 +88,9 @@ def prepare(
     device = str(device_named(device))
     done = 0
     try:
-        _require_same(out, settings)
+        require_free(out / SETTINGS)  # before the folder is made
         with terminated_as_interrupted(), lock(out):
-            _begin(out, settings)
+            begin(out / SETTINGS, asdict(settings), FORMAT)
             ledger = Ledger(out, ".", MANIFEST, Line)
             lines = cast("dict[str, Line]", ledger.rows)
             known = {photo: line for photo, line in lines.items() if line["status"] != "gone"}
@@ -167,30 +155,6 @@ def plan(photos: Path, out: Path) -> list[Job]:
         unique = stems[stem.casefold()] == 1 and stem.casefold() not in names
         jobs.append(Job(str(file), stem if unique else str(file)))
     return jobs
-
-
-def _begin(out: Path, settings: Settings) -> None:
-    """Begin in ``out``, or see that an earlier run had the same settings."""
-    _require_same(out, settings)
-    if not (file := out / SETTINGS).is_file():
-        now = {"format": FORMAT, "settings": asdict(settings), "srkit": srkit.__version__}
-        write_text(file, json.dumps(now, indent=2) + "\n")
-
-
-def _require_same(out: Path, settings: Settings) -> None:
-    """Refuse a folder that holds something else than faces of these settings."""
-    file = out / SETTINGS
-    if not file.is_file():
-        if out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
-            raise InputError(f"{out} holds something else than faces; choose another folder")
-        return
-    then = foreign.read(file, Begun, "JSON")
-    begun_with = {"format": then["format"]} | then["settings"]
-    wanted = {"format": FORMAT} | asdict(settings)
-    changed = [k for k in wanted if wanted[k] != begun_with.get(k)]
-    if changed:
-        what = ", ".join(f"{k} {begun_with.get(k)}, not {wanted[k]}" for k in changed)
-        raise OptionError(f"{out} was prepared with {what}; choose another folder")
 
 
 def _unchanged(photos: Path, jobs: list[Job], known: Mapping[str, Line]) -> list[Job]:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import glob
 import hashlib
 import itertools
-import json
 import math
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from pydantic import JsonValue
 from typing_extensions import TypedDict
 
-from srkit.errors import InputError, OptionError
-from srkit.files import real, write_text
-from srkit.foreign import parse, read
+from srkit.errors import InputError
+from srkit.files import real
+from srkit.foreign import parse
 from srkit.imaging import codec
 
 SETTINGS = "dataset.json"
-FORMAT = 1  # of the folder of results
+FORMAT = 2  # of the folder of results
 KINDS = {"tar": (".tar", ".tar.gz", ".tgz"), "parquet": (".parquet",)}
 LAST_LINE = 1 << 16  # bytes of a manifest's end that hold its last line
 
@@ -48,14 +45,6 @@ class Plan:
     kind: str
     shards: tuple[Shard, ...]
     identity: str = ""
-
-
-class Begun(TypedDict):
-    """What `SETTINGS` holds."""
-
-    format: int
-    input: dict[str, JsonValue]
-    settings: dict[str, JsonValue]
 
 
 class Summary(TypedDict):
@@ -168,34 +157,6 @@ def keys(names: Sequence[str]) -> list[str]:
         result.append(next(key for key in known if key.casefold() not in taken))
         taken.add(result[-1].casefold())
     return result
-
-
-def begin(out: Path, planned: Plan, written: str, settings: dict[str, Any]) -> None:
-    """Begin in a folder, or raise where it was begun with another data set or settings."""
-    source = {"kind": planned.kind, "images": planned.identity, "written as": written}
-    now = {"format": FORMAT, "input": source, "settings": settings}
-    file = out / SETTINGS
-    if not file.is_file():
-        require_empty(out)
-        write_text(file, json.dumps(now, indent=2) + "\n")
-        return
-    then = read(file, Begun, "JSON")
-    for part, wanted in (("input", source), ("settings", settings)):
-        before: Any = then[part]  # type: ignore[literal-required]
-        changed = [key for key in wanted if before.get(key) != wanted[key]]
-        if then["format"] != FORMAT or changed:
-            what = ", ".join(changed) or "format"
-            raise OptionError(
-                f"{out} was begun with another {what} than this command has; choose another folder"
-            )
-
-
-def require_empty(out: Path) -> None:
-    """Raise InputError where a folder holds something else than what an earlier run has begun."""
-    if (out / SETTINGS).is_file() or not out.exists():
-        return
-    if not out.is_dir() or any(p.name[0] != "." for p in out.iterdir()):
-        raise InputError(f"{out} holds something else than results; choose another folder")
 
 
 def summary(out: Path, shard: Shard, suffix: str) -> Summary | None:

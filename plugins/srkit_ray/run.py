@@ -24,11 +24,12 @@ from typing import Any
 from psutil import pid_exists
 
 from srkit import InputError, OptionError, SrkitError
-from srkit.errors import Interrupted, escaped, terminated_as_interrupted
+from srkit.batch.ledger import begin, require_free
+from srkit.errors import Interrupted, escaped, one_line, terminated_as_interrupted
 from srkit.files import lock
 from srkit.imaging import formats
 from srkit.readahead import cpus
-from srkit_ray.plan import Shard, begin, plan, require_empty, summary
+from srkit_ray.plan import FORMAT, SETTINGS, Shard, plan, summary
 from srkit_ray.worker import Outcome, Worker
 
 TRIES = 3  # workers that a shard may end
@@ -62,7 +63,7 @@ def run(
     """
     if suffix := options["suffix"]:
         formats.suffix_named(suffix)
-    require_empty(out)
+    require_free(out / SETTINGS)
     planned = plan(source, out, shard_size)
     written = to or ("tar" if planned.kind == "folder" else planned.kind)
     ending = f".{written}"
@@ -71,7 +72,8 @@ def run(
     numbers = itertools.count(1)
 
     def left(key: dict[str, Any]) -> Iterator[Shard]:
-        begin(out, planned, written, key)
+        source = {"kind": planned.kind, "images": planned.identity, "written as": written}
+        begin(out / SETTINGS, source | key, FORMAT)
         for shard in planned.shards:
             done = summary(out, shard, ending)
             if done is None:
@@ -143,8 +145,8 @@ def cluster(address: str | None, cores: int) -> Generator[Any]:
             with _silent():
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **how)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            why = " ".join(str(error).split())
-            raise InputError(f"can't use the Ray cluster at '{address}': {why:.300}") from error
+            why = f"{one_line(error):.300}"
+            raise InputError(f"can't use the Ray cluster at '{address}': {why}") from error
         try:
             with redirect_stdout(_WithoutRay(sys.stdout)):
                 yield ray
@@ -270,7 +272,7 @@ class Pool:
         except self.ray.exceptions.RayActorError as error:
             self.ended += 1
             if self.ended >= TRIES and not self.busy and not self.idle:
-                why = f"{' '.join(str(error).split()):.200}"
+                why = f"{one_line(error):.200}"
                 raise SrkitError(f"{self.ended} workers ended while they started: {why}") from error
             self.begin()
             return

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from srkit.errors import InputError
+from srkit.errors import InputError, one_line
 from srkit.imaging import codec, formats
 from srkit_ray.plan import Shard, kind_of
 
@@ -58,7 +58,7 @@ def _of_files(shard: Shard) -> Iterator[Sample]:
         try:
             sample.image = Path(shard.source, name).read_bytes()
         except OSError as error:
-            sample.error = f"{name}: can't be read ({error.strerror or error})"
+            sample.error = f"{name}: can't be read ({one_line(error)})"
         yield sample
 
 
@@ -71,7 +71,7 @@ def _of_tar(shard: Shard) -> Iterator[Sample]:
                 yield _sample(f"{name}/{key}", key, members, seen)
     # gzip's errors are OSError and EOFError
     except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
-        why = f"can't read {shard.source}: {getattr(error, 'strerror', None) or error}"
+        why = f"can't read {shard.source}: {one_line(error)}"
         if not seen:
             raise InputError(why) from error
         yield Sample(name, "", error=f"{why}; all that comes before is done")
@@ -138,14 +138,10 @@ def _of_parquet(shard: Shard, column: str | None) -> Iterator[Sample]:
                     yield _of_cell(cell, f"{name}[{row}]", shard, row, rest.slice(place, 1))
                     row += 1
     except (pyarrow.ArrowException, OSError) as error:
-        why = f"can't read {shard.source}: {_line(error)}"
+        why = f"can't read {shard.source}: {one_line(error):.200}"
         if not row:
             raise InputError(why) from error
         yield Sample(name, "", error=f"{why}; all that comes before is done")
-
-
-def _line(error: Exception) -> str:
-    return f"{' '.join(str(error).split()):.200}"
 
 
 def _of_cell(cell: Any, label: str, shard: Shard, row: int, rest: Any) -> Sample:
@@ -241,7 +237,7 @@ def writer(
         try:
             schema = pyarrow.parquet.read_schema(shard.source)
         except (pyarrow.ArrowException, OSError) as error:
-            raise InputError(f"can't read {shard.source}: {_line(error)}") from error
+            raise InputError(f"can't read {shard.source}: {one_line(error):.200}") from error
         name = image_column(schema, column, shard.source)
     rows = ParquetWriter(file, schema, name)
     with rows.writer:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from srkit import SrkitError, Upscaler
-from srkit.errors import InputError
+from srkit.errors import InputError, one_line
 from srkit.files import atomic, sha256, sweep
 from srkit_ray.plan import SETTINGS, Shard, Summary
 from srkit_ray.shards import Sample, samples, writer
@@ -42,7 +42,7 @@ class Worker:
             self.upscaler = Upscaler(**self.options)
             return {"key": self.upscaler.key(), "host": platform.node()}
         except SrkitError as error:
-            return {"error": " ".join(str(error).split())}
+            return {"error": one_line(error)}
 
     def do(self, shard: Shard) -> Outcome:
         """Write a shard's result and manifest."""
@@ -52,9 +52,9 @@ class Worker:
                 raise InputError(f"no {SETTINGS} in {where}: choose a folder that all machines see")
             return self._do(shard)
         except SrkitError as error:
-            return Outcome(error=" ".join(str(error).split()))
+            return Outcome(error=one_line(error))
         except OSError as error:
-            return Outcome(error=f"can't write {self.out / shard.name}: {error.strerror or error}")
+            return Outcome(error=f"can't write {self.out / shard.name}: {one_line(error)}")
 
     def _do(self, shard: Shard) -> Outcome:
         result, manifest = (self.out / f"{shard.name}{each}" for each in (self.suffix, ".jsonl"))

@@ -22,6 +22,7 @@ from torch.nn.modules.module import (
 )
 
 from srkit import InputError, foreign
+from srkit.errors import one_line
 from srkit_spandrel.generator import Community
 
 SAFE = ".safetensors"
@@ -107,8 +108,8 @@ def _network(file: Path, state: Any) -> Any:
         return None
     # Known by some of its tensors' names, and others are missing or of other shapes.
     except Exception as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{file}: spandrel can't build this network: {why:.200}") from error
+        why = f"{one_line(error):.200}"
+        raise InputError(f"{file}: spandrel can't build this network: {why}") from error
 
 
 def _require_upscaling(file: Path, known: Any) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from srkit import DiscriminatorOutput, InputError
+from srkit.errors import one_line
 
 
 def _backbone(name: str, weights: str, levels: int) -> Any:
@@ -35,8 +36,8 @@ def _backbone(name: str, weights: str, levels: int) -> Any:
         try:
             missing = backbone.load_state_dict(load_file(weights), strict=False).missing_keys
         except (OSError, RuntimeError, SafetensorError) as error:
-            first = " ".join(str(error).split())[:200]
-            raise InputError(f"backbone weights {weights} can't be used: {first}") from error
+            why = f"{one_line(error):.200}"
+            raise InputError(f"backbone weights {weights} can't be used: {why}") from error
         if missing:
             raise InputError(f"backbone weights {weights} lack {missing[0]}")
     return backbone

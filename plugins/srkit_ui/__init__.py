@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srkit.errors import InputError, OptionError
+from srkit.errors import InputError, OptionError, one_line
 from srkit_ui.store import Limits
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def ui(
     try:
         bound = socket.create_server((host, port), family=family)
     except OSError as error:
-        what = f"can't listen at {host}, port {port}: {error.strerror or error}"
+        what = f"can't listen at {host}, port {port}: {one_line(error)}"
         raise InputError(f"{what}; choose another --port") from error
     hosts = [*(allow_host or ()), *([] if alone else [host, socket.gethostname(), ADDRESSES])]
     limits = Limits(file_bytes=max_size << 20, result_pixels=max_pixels * 1_000_000)

@@ -7,13 +7,13 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
 from PIL import Image
 
+from srkit import torchrun
 from srkit.batch.ledger import Ledger
 from srkit.errors import InputError, OptionError
 from srkit.files import real
@@ -49,13 +49,11 @@ class Shard:
         return f"{self.index + 1}/{self.count}"
 
     @classmethod
-    def of(cls, text: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
+    def of(cls, text: str | None) -> Shard:
         """Return the shard that a user writes as ``2/5``, or else that of torchrun's process."""
         if text is None:
-            rank, count = (environment.get(name, "") for name in ("RANK", "WORLD_SIZE"))
-            if (match := _SHARD.fullmatch(f"{rank}/{count}")) and int(match[1]) < int(match[2]):
-                return cls(int(rank), int(count))
-            return cls()
+            rank, count = torchrun.rank(), torchrun.count()
+            return cls(rank, count) if rank < count else cls()
         match = _SHARD.fullmatch(text.strip())
         index, size = (int(number) for number in match.groups()) if match else (0, 0)
         if not 1 <= index <= size:

@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,47 @@ from typing import Any
 import pydantic
 from typing_extensions import TypedDict
 
+import srkit
 from srkit import foreign
-from srkit.errors import InputError
+from srkit.errors import InputError, OptionError, refused
+from srkit.files import write_text
+
+
+class _Begun(TypedDict):
+    """What a file of settings holds."""
+
+    format: int
+    settings: dict[str, pydantic.JsonValue]
+
+
+def require_free(file: Path) -> None:
+    """Raise InputError where the folder of a file of settings holds something without it.
+
+    Hidden files don't count.
+    """
+    folder = file.parent
+    if file.is_file() or not folder.exists():
+        return
+    if not folder.is_dir() or any(path.name[0] != "." for path in folder.iterdir()):
+        raise InputError(f"{folder} holds something else than results; choose another folder")
+
+
+def begin(file: Path, settings: Mapping[str, Any], form: int) -> None:
+    """Begin a folder with the settings in a file of it, or see that it was begun with the same.
+
+    ``form`` is the number of the format in which the folder is kept. It is an OptionError if they
+    are others.
+    """
+    require_free(file)
+    now = _Begun(format=form, settings=json.loads(json.dumps(settings)))
+    if not file.is_file():
+        write_text(file, json.dumps({**now, "srkit": srkit.__version__}, indent=2) + "\n")
+    both = (foreign.read(file, _Begun, "JSON"), now)
+    before, after = ({**each["settings"], "folder's format": each["format"]} for each in both)
+    changed = [key for key in after if before.get(key) != after[key]]
+    if changed:
+        what = ", ".join(f"{k} {before.get(k)!s:.40}, not {after[k]!s:.40}" for k in changed)
+        raise OptionError(f"{file.parent} was begun with {what}; choose another folder")
 
 
 class Row(TypedDict):
@@ -57,10 +96,8 @@ class Ledger:
     def _read(self, file: Path) -> None:
         if file.is_symlink():
             raise InputError(f"{file} is a link; a ledger isn't, remove it")
-        try:
+        with refused(f"can't read {file}"):
             text = file.read_text(encoding="utf-8", errors="replace")
-        except OSError as error:
-            raise InputError(f"can't read {file}: {error.strerror or error}") from error
         if file == self.file:
             self._torn = bool(text) and not text.endswith("\n")
         for line in text.splitlines():
@@ -94,7 +131,7 @@ class Ledger:
 
         InputError: the disk is full, or the folder can't be written.
         """
-        try:
+        with refused(f"can't write {self.file}"):
             row = {
                 "name": name,
                 "files": [[self.name(file), *_state(file)] for file in files],
@@ -108,8 +145,6 @@ class Ledger:
                 self._torn = handle.write(line) < len(line)
             if self._torn:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise InputError(f"can't write {self.file}: {error.strerror or error}") from error
 
 
 def _state(file: Path) -> list[int]:

@@ -20,7 +20,7 @@ import numpy as np
 from srkit.batch.jobs import FOLDER, Job, Shard
 from srkit.batch.ledger import Ledger
 from srkit.batch.work import Result, Work
-from srkit.errors import InputError, Interrupted
+from srkit.errors import InputError, Interrupted, one_line
 from srkit.files import real, sweep
 from srkit.imaging import codec, formats
 from srkit.imaging.codec import DecodedImage
@@ -202,7 +202,7 @@ class _Files:
         except InputError as error:
             return Read(job, error=str(error))
         except OSError as error:
-            return Read(job, error=f"{job.input}: can't be read ({error.strerror or error})")
+            return Read(job, error=f"{job.input}: can't be read ({one_line(error)})")
 
     def _is_done(self, job: Job, digest: str) -> bool:
         ledger = self._ledger(job)
@@ -282,7 +282,7 @@ class _Batch:
         try:
             files, encoded, lost = written.future.result()
         except InputError as error:
-            return Event("failed", written.job, error=_one_line(error))
+            return Event("failed", written.job, error=one_line(error))
         notes = (*written.result.notes, *lost)
         result = replace(written.result, images=(), notes=notes)
         seconds = written.seconds
@@ -291,8 +291,4 @@ class _Batch:
     def _failed(self, job: Job, error: str) -> Iterator[Event]:
         yield from self.finish()
         self.progress(1)
-        yield Event("failed", job, error=_one_line(error))
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
+        yield Event("failed", job, error=one_line(error))

@@ -24,6 +24,7 @@ from srkit.errors import (
     SrkitError,
     arrived,
     in_shell,
+    one_line,
     ran_out,
     terminated_as_interrupted,
 )
@@ -156,13 +157,13 @@ def _run(called: str, arguments: Sequence[str]) -> int:
         if arrived and not isinstance(error, Interrupted):
             raise KeyboardInterrupt from error
         # A library's message may have several lines.
-        show_error(" ".join(str(error).split()))
+        show_error(one_line(error))
         return error.status
     except Exception as error:
         if arrived:
             raise KeyboardInterrupt from error
         if ran_out(error):
-            show_error(f"not enough memory: {' '.join(str(error).split()) or 'for this'}")
+            show_error(f"not enough memory: {one_line(error)}")
             return 2
         if (plugin := plugins.author(error)) is None:
             if isinstance(error, OSError) and error.errno not in FULL and error.filename:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from typer import Argument, Option
 
+from srkit import torchrun
 from srkit.cli.help import names
 from srkit.cli.lines import show
 from srkit.errors import (
@@ -52,7 +52,7 @@ def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
             _leave()
         except SrkitError as error:
             _leave()
-            if isinstance(error, ElsewhereError) or (isinstance(error, COMMON) and _rank()):
+            if isinstance(error, ElsewhereError) or (isinstance(error, COMMON) and torchrun.rank()):
                 raise SystemExit(error.status) from error
             raise
         except Exception as error:
@@ -107,7 +107,6 @@ def train(
     plan: Annotated[bool, Option("--plan", help="Print size, memory, speed; don't train.")] = False,
 ) -> None:
     """Train a network by a recipe; weights, log and images go to the run's folder."""
-    from srkit import registry
     from srkit.recipe import Recipe, parse_setting
 
     if steps and time_budget:
@@ -126,11 +125,7 @@ def train(
     }
     changes = {key: value for key, value in values.items() if value is not None}
     changes |= dict(parse_setting(text) for text in settings or ())
-    file = Path(recipe)
-    if file.suffix == ".toml" or file.is_file():
-        chosen = Recipe.from_file(file)
-    else:
-        chosen = registry.build("recipes", recipe)
+    chosen = Recipe.named(recipe)
     if resume:
         chosen = _begun(chosen, out)
     chosen = chosen.changed(changes)
@@ -138,7 +133,7 @@ def train(
         from srkit.training.cost import plan as measure
 
         cost = measure(chosen, device=device, compiled=compiled)
-        if not _rank():
+        if not torchrun.rank():
             _print_plan(cost)
         return
 
@@ -159,19 +154,13 @@ def train(
         compiled=compiled,
         resume=resume,
     )
-    if _rank():
+    if torchrun.rank():
         return  # one process speaks for all
     scores = result.scores
     show(
         f"{result.model}  step {result.step}  PSNR {scores['psnr']:.2f} dB "
         f"({scores['psnr'] - scores['bicubic_psnr']:+z.2f} over bicubic)  SSIM {scores['ssim']:.4f}"
     )
-
-
-def _rank() -> int:
-    """Return which of the processes launched together this is."""
-    rank = os.environ.get("RANK", "")
-    return int(rank) if rank.isdecimal() and len(rank) < 10 else 0
 
 
 def parse_time(text: str) -> float:

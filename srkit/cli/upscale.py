@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from srkit import defaults
+from srkit import defaults, torchrun
 from srkit.cli.help import names
 from srkit.errors import InputError, OptionError
 
@@ -167,10 +167,9 @@ def piped(inputs: list[str], out: Path | None, suffix: str | None) -> Job:
 
 def _local(device: str) -> str:
     """Return the CUDA device of this process where torchrun started one for each."""
-    rank = os.environ.get("LOCAL_RANK", "")
-    if device == "auto" and rank.isdecimal():
+    if device == "auto" and "LOCAL_RANK" in os.environ:
         import torch
 
         if count := torch.cuda.device_count():
-            return f"cuda:{int(rank) % count}"
+            return f"cuda:{torchrun.number('LOCAL_RANK', 0) % count}"
     return device

@@ -22,7 +22,7 @@ from srkit.data.datasets import (
     decoded_in_order,
     row_keys,
 )
-from srkit.errors import InputError, option
+from srkit.errors import InputError, one_line, option
 from srkit.files import atomic, cache_folder, sweep
 
 FORMAT = "srkit decoded 5"
@@ -92,8 +92,7 @@ def decode(
         sweep(folder)
         _write(file, decoded)
     except OSError as error:
-        why = error.strerror or error
-        decoded.notes.append(f"can't store decoded images in {folder}: {why}")
+        decoded.notes.append(f"can't store decoded images in {folder}: {one_line(error)}")
     return decoded
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from srkit import registry
+from srkit import registry, torchrun
 from srkit.data import held_out as held
 from srkit.data.cache import Progress, decode, default_folder
 from srkit.data.datasets import MOST_BROKEN, Dataset, Layout, Pairs, TooManyBrokenError, row_keys
@@ -199,8 +198,7 @@ def open_loader(
         InputError: No such source, nothing in it, or too many broken images.
     """
     mine = rows_of_rank(recipe.batch_size, rank, world_size)
-    # As torchrun says it: how many of them share this machine.
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+    local = torchrun.number("LOCAL_WORLD_SIZE", world_size)  # those that share this machine
     if workers is None:
         workers = max(1, min(MOST_WORKERS, cpus() // local))
     train, own = find(source, recipe)

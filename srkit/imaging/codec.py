@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 from PIL import Image, ImageCms
 
-from srkit.errors import InputError
+from srkit.errors import InputError, one_line
 from srkit.files import atomic
 from srkit.imaging import carried, colour, formats, metadata, parts, png, tiff, xmp
 from srkit.imaging.decode import read, size_of, thumbnail, unpack
@@ -93,8 +93,7 @@ def _errors_of(file: Path) -> Iterator[None]:
     except MemoryError as error:
         raise InputError(f"can't write {file}: too large for the memory") from error
     except (OSError, ValueError) as error:
-        why = (isinstance(error, OSError) and error.strerror) or error
-        raise InputError(f"can't write {file}: {why}") from error
+        raise InputError(f"can't write {file}: {one_line(error)}") from error
 
 
 def _encode(decoded: DecodedImage, out: BinaryIO, name: str, origin: Origin | None) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from srkit.errors import InputError
+from srkit.errors import InputError, one_line
 from srkit.imaging import colour, formats, metadata, png, tiff
 from srkit.imaging.colour import Separation
 from srkit.imaging.image import DecodedImage, filled, split, to_16_bits
@@ -86,9 +86,7 @@ def _open(file: Path | str, encoded: bytes | None) -> Iterator[tuple[Any, Binary
         raise InputError(f"{file}: too large for the memory") from error
     # Pillow's decoders raise nearly any kind of error on broken bytes; none is our bug.
     except Exception as error:
-        why = (isinstance(error, OSError) and error.strerror) or error
-        why = " ".join(str(why).split()) or type(error).__name__
-        raise InputError(f"{file}: not a readable image ({why})") from error
+        raise InputError(f"{file}: not a readable image ({one_line(error)})") from error
 
 
 def _opened(stream: BinaryIO) -> Any:

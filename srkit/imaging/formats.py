@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, features
 
-from srkit.errors import InputError, OptionError
+from srkit.errors import InputError, OptionError, one_line
 from srkit.files import require_place
 
 # By suffix, as Pillow calls them; AVIF as this Pillow was built.
@@ -149,7 +149,7 @@ def listed(
 
 
 def _refuse(error: OSError) -> None:
-    why = error.strerror or error
+    why = one_line(error)
     raise InputError(f"{error.filename}: can't look into this folder ({why})") from error
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from srkit import notebook, registry
-from srkit.errors import InputError, OptionError, ran_out
+from srkit.errors import InputError, OptionError, one_line, ran_out
 from srkit.imaging.codec import DecodedImage, unpack
 from srkit.imaging.image import canvas
 from srkit.inference import arrays, consistency, eager, tiling
@@ -385,7 +385,7 @@ class Model:
             except (RuntimeError, MemoryError) as error:
                 if not ran_out(error):
                     raise
-                why = " ".join(str(error).split())[:80]
+                why = one_line(error)[:80]
             progress(-done)
             release(self.device)
             if not self.limits.shrink(self.device, count, tile):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,13 +14,13 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from srkit import torchrun
 from srkit.errors import ElsewhereError, InputError, SrkitError, option
 from srkit.inference.device import device_named, keep_memory
 from srkit.inference.device import has_bf16 as cpu_has_bf16
 
 T = TypeVar("T")
 
-_LAUNCHED = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
 # While one process decodes a large set or compiles, the others wait; by default for ten minutes.
 TIMEOUT = datetime.timedelta(hours=3)
 
@@ -173,9 +171,9 @@ def start(device: str = "auto", precision: str = "auto") -> Processes:
     Raises:
         InputError: There is no such device, or it can't compute in that precision.
     """
-    rank, count, local = _launched()
+    rank, count = torchrun.rank(), torchrun.count()
     if count > 1:
-        where = _own_device(device, local)
+        where = _own_device(device)
         if not dist.is_initialized():
             # Default arguments in there hold the group that exists when it is imported. The first
             # optimiser imports it: the group's threads would then outlive `leave`, and abort the
@@ -211,18 +209,9 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and cpu_has_bf16()
 
 
-def _launched() -> list[int]:
-    """Return RANK, WORLD_SIZE and LOCAL_RANK, as torchrun sets them; of one process without."""
-    values = {key: os.environ.get(key) or str(default) for key, default in _LAUNCHED.items()}
-    for key, value in values.items():
-        if not re.fullmatch("[0-9]{1,9}", value):
-            raise InputError(f"{key} is '{value:.20}' in the environment, no number; unset it")
-    return [int(value) for value in values.values()]
-
-
-def _own_device(name: str, local: int) -> torch.device:
+def _own_device(name: str) -> torch.device:
     """Return the device of one of several processes, before anything is allocated on another."""
-    kind = name.partition(":")[0]
+    kind, local = name.partition(":")[0], torchrun.number("LOCAL_RANK", 0)
     if kind not in ("auto", "cuda") or (kind == "auto" and not torch.cuda.is_available()):
         return device_named("cpu" if kind == "auto" else name)
     if local >= torch.cuda.device_count():

@@ -148,7 +148,7 @@ def train(
     Under ``torchrun`` the processes share every batch; the main one alone writes and reports.
 
     Args:
-        recipe: A `Recipe`, or the name of a registered one.
+        recipe: A `Recipe`, the name of a registered one, or a TOML file.
         data: Folder of HR photos, a data set's name, ``samples``, ``hf:OWNER/NAME``, tar shards.
         val: The same for held-out photos; without it the data set's own ``val`` split, or a
             twentieth of the photos.
@@ -181,7 +181,7 @@ def train(
     """
     began = time.perf_counter()
     # --- what to train, and where it goes ---------------------------------------------------------
-    recipe = _named(recipe) if isinstance(recipe, str) else recipe
+    recipe = Recipe.named(recipe) if isinstance(recipe, str) else recipe
     path = Path(out) if out else checkpoint.default_folder(recipe.name)
     if resume and (path / run_folder.RECIPE).is_file():
         begun = Recipe.from_file(path / run_folder.RECIPE)
@@ -322,12 +322,6 @@ def train(
         processes.collect(None)  # none leaves while another still works
         assert folder.newest is not None
         return Result(model, path / run_folder.BEST, folder.newest, state.step, state.scores)
-
-
-def _named(name: str) -> Recipe:
-    recipe = registry.build("recipes", name)
-    assert isinstance(recipe, Recipe)
-    return recipe
 
 
 def _draw_reports(path: Path, note: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ import pydantic
 from typing_extensions import TypedDict
 
 from srkit import foreign
-from srkit.errors import InputError, RecipeError, option
+from srkit.errors import InputError, RecipeError, option, refused
 from srkit.files import lock, sweep, write_text
 from srkit.models import checkpoint
 from srkit.models.checkpoint import Checkpoint
@@ -131,11 +131,8 @@ class RunFolder:
 
     def _append(self, record: Mapping[str, Any]) -> None:
         file = self.path / LOG
-        try:
-            with file.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise InputError(f"can't write {file}: {error}") from error
+        with refused(f"can't write {file}"), file.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
 
     def _to_tensorboard(self, record: Mapping[str, Any]) -> None:
         if self._writer is None:

@@ -448,7 +448,7 @@ def test_crops_never_come_among_the_photos(
     before = tree(photos)
     assert "choose another place" in refused(photos, photos)
     assert "choose another place" in refused(photos / "a", photos)
-    assert "holds something else than faces" in refused(photos / "a", photos / "b")
+    assert "holds something else than results" in refused(photos / "a", photos / "b")
     assert tree(photos) == before
     # Below the photos is fine: crops are not taken for photos.
     for done_before in (0, 2):
