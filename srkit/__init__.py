@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # true for type checkers; `typing` takes longer than all 
 if TYPE_CHECKING:
     from typing import Any
 
-    from srkit.batch.memory import Upscaler as Upscaler
+    from srkit.batch.upscaler import Upscaler as Upscaler
     from srkit.cli.train import parse_time as parse_time
     from srkit.errors import InputError as InputError
     from srkit.errors import OptionError as OptionError
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 # Public names by the module that they come from.
 _NAMES = {
-    "batch.memory": "Upscaler",
+    "batch.upscaler": "Upscaler",
     "cli.train": "parse_time",
     "errors": "InputError OptionError SrkitError",
     "evaluation.run": "bench",

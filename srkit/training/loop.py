@@ -357,7 +357,7 @@ def _parts(
 
 def _batches_for_statistics(state: State, parts: Parts, loader: Loader) -> list[Tensor]:
     """Return LR images of the run's first batches where its average has batch normalisation."""
-    modules = state.average.modules() if state.average else ()
+    modules = state.ema.modules() if state.ema else ()
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules):
         return []
     batches = itertools.islice(loader.batches(0), STATISTICS_OVER)

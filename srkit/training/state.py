@@ -100,7 +100,7 @@ class State:
         step: Steps done.
         networks: ``generator``, and ``discriminator`` where there is one.
         optimizers: ``optimizer_g``, and ``optimizer_d``.
-        average: The generator's moving average, if the recipe has one.
+        ema: The generator's moving average, if the recipe has one.
         window: What the next line of the log will say.
         scores: Scores of the last validation.
         best: The best validation so far: its ``step``, and its score by the metric's name.
@@ -109,7 +109,7 @@ class State:
         fingerprint: Fingerprint of the training photos.
         trained_on: Framing to the keys of the training photos (`Loader.trained_on`), and of those
             of the model that the run starts from.
-        lr_batches: Training images over which batch normalisation of the average takes its
+        lr_batches: Training images over which batch normalisation of ``ema`` takes its
             statistics, since those of the generator belong to other weights.
     """
 
@@ -117,7 +117,7 @@ class State:
     processes: Processes
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
-    average: nn.Module | None
+    ema: nn.Module | None
     window: Window
     step: int = 0
     scores: dict[str, float] = field(default_factory=dict)
@@ -137,39 +137,39 @@ class State:
         if parts.discriminator is not None:
             networks["discriminator"] = parts.discriminator
             optimizers["optimizer_d"] = optimizer_for(parts.discriminator, recipe.optimizer)
-        average = copy.deepcopy(parts.generator).eval() if recipe.ema else None
+        ema = copy.deepcopy(parts.generator).eval() if recipe.ema else None
         window, embedders = Window(processes.device), loss_embedders(parts.terms)
-        return cls(recipe, processes, networks, optimizers, average, window, embedders=embedders)
+        return cls(recipe, processes, networks, optimizers, ema, window, embedders=embedders)
 
     def shipped(self) -> nn.Module:
-        """Return the generator that is validated and shipped: the average, if there is one.
+        """Return the generator that is validated and shipped: ``ema``, if there is one.
 
         All processes must ask together.
         """
-        if self.average is None:
+        if self.ema is None:
             return self.networks["generator"]
         if self.lr_batches and not self._estimated:
             with preserved_rng(self.processes.device):  # dropout draws
-                update_bn(self.lr_batches, self.average)
-            self.processes.average([b for b in self.average.buffers() if b.is_floating_point()])
+                update_bn(self.lr_batches, self.ema)
+            self.processes.average([b for b in self.ema.buffers() if b.is_floating_point()])
             self._estimated = True
-        return self.average
+        return self.ema
 
     def buffers(self) -> list[Tensor]:
         """Return the networks' buffers, such as batch normalisation's running statistics."""
         return [buffer for network in self.networks.values() for buffer in network.buffers()]
 
     @torch.no_grad()
-    def update_average(self) -> None:
-        """Move the average towards the weights after a step; the first one it takes whole."""
-        if self.average is None:
+    def update_ema(self) -> None:
+        """Move ``ema`` towards the weights after a step; the first one it takes whole."""
+        if self.ema is None:
             return
         generator = self.networks["generator"]
         weight = 1 - self.recipe.ema if self.step > 1 else 1.0
-        averages: list[Tensor] = list(self.average.parameters())
+        averages: list[Tensor] = list(self.ema.parameters())
         weights: list[Tensor] = list(generator.parameters())
         torch._foreach_lerp_(averages, weights, weight=weight)
-        for buffer, current in zip(self.average.buffers(), generator.buffers(), strict=True):
+        for buffer, current in zip(self.ema.buffers(), generator.buffers(), strict=True):
             buffer.copy_(current)
         self._estimated = False
 
@@ -193,7 +193,7 @@ class State:
         return {"scores": self.scores, "data": self.fingerprint, **embedders}
 
     def _modules(self) -> dict[str, nn.Module]:
-        return self.networks | ({"ema.module": self.average} if self.average else {})
+        return self.networks | ({"ema.module": self.ema} if self.ema else {})
 
     def capture(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return (tensors, plain values) that `restore` takes; all processes must ask together.

@@ -80,7 +80,7 @@ def step(state: State, parts: Parts, batch: Batch, *, norms: bool = False) -> di
     for buffer, old in zip(state.buffers(), before, strict=True):
         buffer.copy_(torch.where(skip, old, buffer))
     state.step += 1
-    state.update_average()
+    state.update_ema()
     state.window.add(means, skip, state.step)
     processes.average(list(squares.values()))
     return {name: (square * processes.count).sqrt() for name, square in squares.items()}

@@ -6,4 +6,4 @@ import srkit
 @srkit.hookimpl
 def srkit_pair_checks() -> dict[str, str]:
     """Names pairs of different scenes, and those whose lr is shifted."""
-    return {"alignment": "srkit_alignment.alignment:misaligned"}
+    return {"registration": "srkit_registration.pairs:misregistered"}

@@ -43,7 +43,7 @@ class _Compared(NamedTuple):
     shifts: Grey
 
 
-def misaligned(pairs: Sequence[tuple[Path, Path]], scale: int) -> list[str]:
+def misregistered(pairs: Sequence[tuple[Path, Path]], scale: int) -> list[str]:
     """Return lines that name pairs of different scenes, and those whose lr is shifted."""
     count = min(SAMPLE, len(pairs))
     sample = [pairs[number * len(pairs) // count] for number in range(count)]
