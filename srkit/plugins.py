@@ -31,6 +31,7 @@ import pluggy
 
 from srkit import hookspecs
 from srkit.errors import PluginError, escaped, nearest
+from srkit.lines import show_error
 
 GROUP = "srkit"
 COMMANDS_GROUP = "srkit.commands"
@@ -81,9 +82,9 @@ def load() -> Loaded:
         # A plugin may import torch, as those of the documentation do: most commands need it.
         own = had_torch or "torch" not in sys.modules
         if plugin.seconds > SLOW and own and not plugin.built_in:
-            _warn(
-                f"plugin {plugin} takes {plugin.seconds:.1f} s to load; its author can name parts "
-                "as 'module:Name', which are imported when they are used"
+            show_error(
+                f"warning: plugin {plugin} takes {plugin.seconds:.1f} s to load; its author can "
+                "name parts as 'module:Name', which are imported when they are used"
             )
         plugins.append(plugin)
         offers += [(kind, plugin, names) for kind, names in names_by_kind.items()]
@@ -330,12 +331,8 @@ def report(plugin: Plugin, problem: str) -> Plugin:
     line = f"plugin {plugin} skipped: {problem}"
     if os.environ.get("SRKIT_STRICT", "") not in ("", "0"):
         raise PluginError(line)
-    _warn(line)
+    show_error(f"warning: {line}")
     return replace(plugin, state=f"broken: {problem}")
-
-
-def _warn(line: str) -> None:
-    print(f"srkit: warning: {escaped(line)}", file=sys.stderr)  # noqa: T201
 
 
 def describe(error: BaseException) -> str:

@@ -125,16 +125,17 @@ def test_a_time_budget_is_shared_and_fixes_the_steps(
     monkeypatch.setattr(srkit, "train", train, raising=False)
     assert place("out", "--scenario", "1", "--scenario", "4", "--time-budget", "200s") == 2
     stored = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert stored["steps"] == [int((200 * 0.95 / 2 - 10) / a_step) for a_step in times]
-    assert stored["options"]["time_budget"] == "200s"
+    steps = json.loads((tmp_path / "out" / "steps.json").read_text())
+    assert steps == [int((200 * 0.95 / 2 - 10) / a_step) for a_step in times]
+    assert stored["settings"]["time_budget"] == "200s"
     shown = capsys.readouterr().err
     assert "one seed: no claim can be decided" in shown
     with lock(tmp_path / "out"):
         assert place("out", "--scenario", "1", "--scenario", "4", "--time-budget", "200s") == 2
     assert "out is being written by another process" in capsys.readouterr().err
-    (tmp_path / "out" / "study.json").write_text('{"options": {}}')
+    (tmp_path / "out" / "study.json").write_text('{"settings": {}}')
     assert place("out", "--steps", "5") == 2
-    assert "study.json: 'steps' is missing" in capsys.readouterr().err
+    assert "study.json: 'format' is missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_a_study_goes_on_where_it_was_interrupted(
 
     training = srkit.train
 
-    def interrupted(recipe: srkit.Recipe, *, report: Any, **options: Any) -> Any:
+    def interrupted(recipe: srkit.Recipe, **options: Any) -> Any:
         def interrupt(record: Any) -> None:
             if "start" in record and recipe.discriminator:
                 signal.raise_signal(signal.SIGINT)  # in this thread: before the next step
@@ -209,7 +210,7 @@ def test_a_study_goes_on_where_it_was_interrupted(
 
     capsys.readouterr()
     assert place("killed", *options, "--seeds", "2") == 2
-    assert "was begun with seeds 1, now 2: ask for the same" in capsys.readouterr().err
+    assert "was begun with seeds 1, not 2; choose another folder" in capsys.readouterr().err
 
 
 # --- verdicts ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from srkit import InputError, OptionError, Part, Recipe, parse_setting
 from srkit.errors import escaped
 from srkit.files import lock
+from srkit.lines import failures, show, show_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,7 +88,7 @@ def degrade(
             try:
                 notes = _degrade(job.input, outputs, chosen, seed, samples, compare)
             except InputError as error:
-                typer.echo(f"srkit: {escaped(error)}", err=True)
+                show_error(error)
                 failed += 1
                 continue
             for note in [note for note in notes if note not in shown]:
@@ -95,10 +96,9 @@ def degrade(
                 text = escaped(f"{note} (such as {job.input.name})")
                 console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
             for file in outputs:
-                typer.echo(escaped(file))
+                show(file)
     if failed:
-        word = "image" if failed == 1 else "images"
-        typer.echo(f"srkit: {failed} {word} of {len(jobs)} failed", err=True)
+        show_error(failures(failed, len(jobs)))
         raise typer.Exit(1)
 
 

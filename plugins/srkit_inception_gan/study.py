@@ -1,7 +1,7 @@
 """``srkit reproduce paper``: train the four scenarios, bench them, lay the paper beside the result.
 
-The same command goes on where it was interrupted: ``study.json`` keeps how many steps each
-scenario does, and a finished training is not done again.
+The same command goes on where it was interrupted: ``study.json`` keeps its options,
+``steps.json`` how many steps each scenario does, and a finished training is not done again.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from statistics import median
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from typing_extensions import TypedDict
 
 import srkit
 from srkit import foreign
+from srkit.batch.ledger import begin
 from srkit.errors import Interrupted, escaped
 from srkit.files import lock, write_text
 from srkit_inception_gan import results
 from srkit_inception_gan.paper import SCENARIOS
 
+FORMAT = 1  # of the folder
 MARGIN = 0.95  # share of the time that is planned
 START = 10.0  # seconds of each training that aren't steps
 LEAST = 60.0  # seconds of a training
@@ -88,13 +89,6 @@ def paper(
         write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
         write_text(out / "summary.md", results.markdown(summary))
     typer.echo(f"{escaped(out / 'summary.md')}\n{escaped(out / 'report' / 'index.html')}")
-
-
-class Plan(TypedDict):
-    """What ``study.json`` keeps: the options of the first start, and each scenario's steps."""
-
-    options: dict[str, Any]
-    steps: list[int]
 
 
 class Run(NamedTuple):
@@ -165,20 +159,16 @@ class Study:
                 f"--time-budget {budget} is too short for {trainings} trainings of a minute or "
                 f"more: give {math.ceil(LEAST * trainings / 60)}m at least"
             )
-        file = self.out / "study.json"
-        if not file.is_file():
-            _report("a short bench, to see that all it needs is there")
-            self._bench([], limit=1)
-            each = [steps] * len(self.scenarios) if steps else self._steps_within(budget)
-            write_text(file, json.dumps({"options": options, "steps": each}) + "\n")
-        plan = foreign.read(file, Plan, "JSON")
-        for key, value in options.items():
-            if (before := plan["options"].get(key)) != value:
-                raise srkit.InputError(
-                    f"{self.out} was begun with {key} {before or 'not given'}, now "
-                    f"{value or 'not given'}: ask for the same, or choose another --out"
-                )
-        return [*plan["steps"]]
+        stored = self.out / "steps.json"
+        if stored.is_file():
+            begin(self.out / "study.json", options, FORMAT)
+            return foreign.read(stored, list[int], "JSON")
+        _report("a short bench, to see that all it needs is there")
+        self._bench([], limit=1)
+        each = [steps] * len(self.scenarios) if steps else self._steps_within(budget)
+        begin(self.out / "study.json", options, FORMAT)
+        write_text(stored, json.dumps(each) + "\n")
+        return each
 
     def _steps_within(self, budget: str) -> list[int]:
         """Measure each scenario; return how many of its steps fit into its share of the time."""
@@ -209,7 +199,6 @@ class Study:
         options: dict[str, Any] = {
             "checkpoint_every": max(1, run.recipe.steps // 50),
             "resume": (run.folder / "recipe.toml").is_file(),
-            "report": _report_validation,
         }
         try:
             srkit.train(run.recipe, out=run.folder, data=self.data, device=self.device, **options)
@@ -255,12 +244,6 @@ def _steps_an_hour(run: Run) -> int:
     lines = (run.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
     speeds = filter(None, (json.loads(line).get("images_per_second") for line in lines))
     return int(median(speeds) / run.recipe.batch_size * 3600)
-
-
-def _report_validation(record: Mapping[str, Any]) -> None:
-    if scores := record.get("validation"):
-        gain = scores["psnr"] - scores["bicubic_psnr"]
-        _report(f"  step {record['step']:,}: {scores['psnr']:.2f} dB, {gain:+z.2f} over bicubic")
 
 
 def _report(text: str) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from srkit.errors import InputError, escaped
+from srkit.errors import InputError
+from srkit.lines import show, show_error
 
 
 def export(
@@ -36,11 +37,10 @@ def export(
         raise InputError(f"{file} is the model itself; choose another place with --out")
     exporting.require_free(file, force=force)
     result = exporting.export(find(model), file, force=force)
-    typer.echo(escaped(file))
-    typer.echo(
-        f"srkit: differs from torch by at most {result.difference:.2g} on images of "
-        f"{len(result.sizes)} sizes ({exporting.TOLERANCE:g} is allowed, in units of [0, 1])",
-        err=True,
+    show(file)
+    show_error(
+        f"differs from torch by at most {result.difference:.2g} on images of "
+        f"{len(result.sizes)} sizes ({exporting.TOLERANCE:g} is allowed, in units of [0, 1])"
     )
 
 

@@ -9,7 +9,6 @@ import importlib.util
 import io
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -25,6 +24,7 @@ from srkit.errors import one_line
 from srkit.files import cache_folder
 from srkit.inference import graph
 from srkit.inference.graph import Graph, Traits
+from srkit.lines import show_error
 from srkit_onnx.session import Session
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def graph_of(model: Model) -> Graph:
     shapes = {name: values.shape for name, values in model.weights().items()}
     if file and (known := graph.read(file, network, shapes)):
         return known
-    print(f"srkit: converting '{model.name}' to ONNX, once", file=sys.stderr)  # noqa: T201
+    show_error(f"converting '{model.name}' to ONNX, once")
     result = without_weights(model)
     if file:
         result.write(file)

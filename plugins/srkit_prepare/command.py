@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from srkit.errors import escaped
+from srkit.lines import show, show_error
+from srkit.progress import Bars
+from srkit.readahead import cpus
 
 if TYPE_CHECKING:
     from srkit_prepare.run import Summary
@@ -70,35 +69,15 @@ def prepare(
         max_outside=max_outside,
         largest_only=largest_only,
     )
-    if workers is None:
-        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-        workers = min(len(allowed) or os.cpu_count() or 1, MOST_WORKERS)
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("[bold]prepare"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,  # elsewhere it would leave an empty line
-    )
-    with progress:
-        task = progress.add_task("prepare", total=None)
-        summary = run(
-            photos,
-            out,
-            settings,
-            workers=workers,
-            device=device,
-            report=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    workers = workers or min(cpus(), MOST_WORKERS)
+    with Bars() as bars:
+        report = partial(bars, "prepare")
+        summary = run(photos, out, settings, workers=workers, device=device, report=report)
     for line in summary.unreadable:
-        print(f"srkit: {escaped(line)}", file=sys.stderr)  # noqa: T201
+        show_error(line)
     if not summary.written and "too small" in summary.rejected:
-        hint = "a smaller --width or a larger --max-upscale admits smaller faces"
-        print(f"srkit: {hint}", file=sys.stderr)  # noqa: T201
-    print(escaped(_line(summary)))  # noqa: T201
+        show_error("a smaller --width or a larger --max-upscale admits smaller faces")
+    show(_line(summary))
     if summary.unreadable or not summary.written:
         raise typer.Exit(1)
 

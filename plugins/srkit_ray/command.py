@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
 
 from srkit import InputError
-
-
-class Kind(StrEnum):
-    """Kinds of shards that are written."""
-
-    TAR = "tar"
-    PARQUET = "parquet"
-
+from srkit.lines import show
 
 IN = "Folder of images, tar archives or Parquet; or 'in/*.tar'."
 MODEL = "A name, a file, a run, or hf://OWNER/NAME. [faces]"
@@ -36,7 +28,7 @@ def upscale_dataset(
     scale: Annotated[float | None, Option(help="Scale of the results. [the model's]")] = None,
     faces: Annotated[bool, FACES] = False,
     suffix: Annotated[str | None, FORMAT] = None,
-    to: Annotated[Kind | None, TO] = None,
+    to: Annotated[Literal["tar", "parquet"] | None, TO] = None,
     shard_size: Annotated[int, SIZE] = 1000,
     column: Annotated[str | None, Option(help="Parquet column of images. [image]")] = None,
     workers: Annotated[int | None, Option(min=1, help="Processes. [one a GPU, or a CPU]")] = None,
@@ -62,7 +54,7 @@ def upscale_dataset(
     totals = run(
         source,
         out,
-        to=to and to.value,
+        to=to,
         shard_size=shard_size,
         column=column,
         workers=workers,
@@ -73,6 +65,6 @@ def upscale_dataset(
     done = totals["shards"] - totals["lost"]
     lost = f", {totals['lost']} shards failed" if totals["lost"] else ""
     failed = f"{totals['failed']} failed" + ", named in the manifests" * bool(totals["failed"])
-    print(f"{done} shards{before}{lost}; {totals['images']} images, {failed}")  # noqa: T201
+    show(f"{done} shards{before}{lost}; {totals['images']} images, {failed}")
     if totals["failed"] or totals["lost"]:
         raise typer.Exit(1)

@@ -37,14 +37,15 @@ class Shard:
 
 @dataclass(frozen=True)
 class Plan:
-    """All shards of a data set of a kind, ``folder``, ``tar`` or ``parquet``.
-
-    Its ``identity`` must not change from one run to the next.
-    """
+    """All shards of a data set of a kind, ``folder``, ``tar`` or ``parquet``."""
 
     kind: str
     shards: tuple[Shard, ...]
     identity: str = ""
+
+    def settings(self, written: str) -> dict[str, str]:
+        """Return what must not change from one run to the next, beside `Upscaler.key`."""
+        return {"kind": self.kind, "images": self.identity, "written as": written}
 
 
 class Summary(TypedDict):

@@ -25,9 +25,10 @@ from psutil import pid_exists
 
 from srkit import InputError, OptionError, SrkitError
 from srkit.batch.ledger import begin, require_free
-from srkit.errors import Interrupted, escaped, one_line, terminated_as_interrupted
+from srkit.errors import Interrupted, one_line, terminated_as_interrupted
 from srkit.files import lock
 from srkit.imaging import formats
+from srkit.lines import show, show_error
 from srkit.readahead import cpus
 from srkit_ray.plan import FORMAT, SETTINGS, Shard, plan, summary
 from srkit_ray.worker import Outcome, Worker
@@ -72,8 +73,7 @@ def run(
     numbers = itertools.count(1)
 
     def left(key: dict[str, Any]) -> Iterator[Shard]:
-        source = {"kind": planned.kind, "images": planned.identity, "written as": written}
-        begin(out / SETTINGS, source | key, FORMAT)
+        begin(out / SETTINGS, planned.settings(written) | key, FORMAT)
         for shard in planned.shards:
             done = summary(out, shard, ending)
             if done is None:
@@ -87,10 +87,9 @@ def run(
         number = next(numbers)
         if outcome.error:
             reasons.append(outcome.error)
-            note(outcome.error)
+            show_error(outcome.error)
         else:
-            name = escaped(out / f"{shard.name}{ending}")
-            print(f"{name} ({number} of {len(planned.shards)})", flush=True)  # noqa: T201
+            show(f"{out / shard.name}{ending} ({number} of {len(planned.shards)})")
 
     try:
         with lock(out), cluster(address, workers or 1) as ray, terminated_as_interrupted():
@@ -116,11 +115,6 @@ def run(
     if totals["lost"] == len(planned.shards):
         raise InputError(f"none of {totals['lost']} shards could be done; the first: {reasons[0]}")
     return totals
-
-
-def note(text: str) -> None:
-    """Show a line beside the results."""
-    print(f"srkit: {escaped(text)}", file=sys.stderr)  # noqa: T201
 
 
 @contextmanager
@@ -244,7 +238,7 @@ class Pool:
                 ready, _ = self.ray.wait([*self.starting, *self.busy], timeout=1.0)
                 waited = 0.0 if ready or self.busy else waited + 1.0
                 if waited == PATIENCE:
-                    note("no worker has started yet: has the cluster a CPU or GPU free?")
+                    show_error("no worker has started yet: has the cluster a CPU or GPU free?")
                 for reference in ready:
                     if reference in self.starting:
                         first = self.key is None

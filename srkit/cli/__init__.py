@@ -15,7 +15,6 @@ import typer
 import srkit
 from srkit import defaults, plugins
 from srkit.cli import help  # noqa: A004
-from srkit.cli.lines import show_error
 from srkit.cli.verbs import VERBS, Verb
 from srkit.errors import (
     InputError,
@@ -28,6 +27,7 @@ from srkit.errors import (
     ran_out,
     terminated_as_interrupted,
 )
+from srkit.lines import show_error
 
 INTERRUPTED = 130  # the exit status
 FULL = (errno.ENOSPC, errno.EDQUOT)  # disks

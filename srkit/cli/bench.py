@@ -14,9 +14,9 @@ from typer import Argument, Option
 
 from srkit import defaults
 from srkit.cli.help import names
-from srkit.cli.lines import show, show_error
 from srkit.errors import InputError, Interrupted
 from srkit.files import require_place
+from srkit.lines import show, show_error
 
 quality = partial(Option, rich_help_panel="Quality")
 identity = partial(Option, rich_help_panel="Identity")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from srkit.cli.lines import failures, show, show_error
 from srkit.errors import InputError, escaped
+from srkit.lines import failures, show, show_error
 from srkit.progress import Bars
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from typer import Argument, Option
 
 from srkit import torchrun
 from srkit.cli.help import names
-from srkit.cli.lines import show
 from srkit.errors import (
     ElsewhereError,
     InputError,
@@ -29,6 +28,7 @@ from srkit.errors import (
     nearest,
     ran_out,
 )
+from srkit.lines import show
 
 if TYPE_CHECKING:
     from srkit.recipe import Recipe

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +24,7 @@ from srkit.hookspecs import ReadyModel
 from srkit.inference import graph
 from srkit.inference.engines import AUTO, prepared
 from srkit.inference.model import Model
+from srkit.lines import show_error
 from srkit.models import checkpoint
 from srkit.recipe import Recipe
 
@@ -234,7 +234,7 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
             refusals.append(error)
         except Exception as error:  # a stranger's reader must not keep the others from the file
             what = error if isinstance(error, SrkitError) else f"reader '{reader}' failed: {error}"
-            print(f"srkit: warning: {what}", file=sys.stderr)  # noqa: T201
+            show_error(f"warning: {what}")
     if refusals:
         raise refusals[0]
     return None

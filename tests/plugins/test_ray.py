@@ -24,10 +24,11 @@ import pyarrow.parquet
 import pytest
 from forks import Fork
 from PIL import Image
-from srkit_ray.plan import Shard, begin, keys, plan, summary
+from srkit_ray.plan import FORMAT, SETTINGS, Shard, keys, plan, summary
 from srkit_ray.worker import Outcome, Worker
 
 from srkit import InputError, OptionError
+from srkit.batch.ledger import begin
 from srkit.cli import main
 
 Crops = Callable[[Path, int, int], list[Path]]
@@ -82,7 +83,7 @@ def do(
     """Do all shards in this process, as a worker does them."""
     planned = plan(str(source), out, size)
     worker = Worker(str(out), f".{written}", column, {**BICUBIC, **options})
-    begin(out, planned, written, worker.start()["key"])
+    begin(out / SETTINGS, planned.settings(written) | worker.start()["key"], FORMAT)
     return [worker.do(shard) for shard in planned.shards]
 
 
