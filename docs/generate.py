@@ -24,7 +24,7 @@ from srkit_inception_gan import results
 from srkit_inspect.schema import section
 
 from srkit import defaults, plugins, recipe, registry
-from srkit.cli import build_app, main
+from srkit.cli import main
 from srkit.evaluation.protocol import Protocol
 from srkit.hookspecs import kinds
 from srkit.imaging import carried
@@ -82,7 +82,7 @@ def summary(documented: Any) -> str:
 
 def commands() -> dict[str, Any]:
     """Return the commands of srkit and of its plugins, as click commands."""
-    by_name = dict(typer.main.get_command(build_app()).commands)  # type: ignore[attr-defined]
+    by_name: dict[str, Any] = {}
     for entry_point, plugin in plugins.declared(plugins.COMMANDS_GROUP):
         if plugin.built_in:
             app = entry_point.load()

@@ -104,3 +104,13 @@ class Bars:
 def _html(text: str, done: float, total: float) -> dict[str, str]:
     bar = f'<progress value="{done:g}" max="{total:g}"></progress> {html.escape(text)}'
     return {"text/plain": text, "text/html": bar}
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it, with two units at most."""
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if days >= 2:
+        return f"{days:.0f} days"
+    if hours >= 2:
+        return f"{hours:.0f} h"
+    return f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"

@@ -297,13 +297,7 @@ class Recipe(_Frozen):
 
     @classmethod
     def named(cls, name: str) -> Recipe:
-        """Return a registered recipe, or that of a TOML file.
-
-        Raises:
-            UnknownNameError: There is no such recipe.
-            InputError: The file can't be read.
-            RecipeError: It is no recipe.
-        """
+        """Return a registered recipe, or that of a TOML file; it raises as `from_file`."""
         from srkit import registry
 
         file = Path(name)

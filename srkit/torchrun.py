@@ -17,13 +17,3 @@ def number(name: str, alone: int) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise InputError(f"{name} is '{text:.20}' in the environment, no number; unset it")
     return int(text)
-
-
-def rank() -> int:
-    """Return which of the processes this is, from 0."""
-    return number("RANK", 0)
-
-
-def count() -> int:
-    """Return how many processes there are."""
-    return number("WORLD_SIZE", 1)

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ import srkit
 from srkit import InputError, Recipe, defaults, errors, plugins, registry
 from srkit.batch.jobs import FOLDER, Job, plan
 from srkit.cli import main
-from srkit.cli.verbs import VERBS
 from srkit.hookspecs import kinds
 from srkit.models import checkpoint
 from srkit.training import run_folder
@@ -153,9 +151,6 @@ def test_the_help_lists_the_verbs_in_the_order_one_needs_them(cli: Cli) -> None:
 
 
 FUNCTIONS = {
-    verb.name: getattr(import_module(f"srkit.cli.{verb.name}"), verb.name) for verb in VERBS
-}
-FUNCTIONS |= {
     entry_point.name: entry_point.load()
     for entry_point, plugin in plugins.declared(plugins.COMMANDS_GROUP)
     if plugin.built_in and not isinstance(entry_point.load(), typer.Typer)

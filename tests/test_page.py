@@ -180,7 +180,7 @@ def test_what_was_measured_comes_first_then_the_table_and_images(written: Path, 
     places = [
         "beside interpolation on 6 images, x4, by the protocol square",
         *("Quality, mean of 6 images", "Chosen by number", "Gain over bicubic", "Table II"),
-        *("Verification, facenet", "fingerprint", "CC0 <b>", "1 min 15 s"),
+        *("Verification, facenet", "fingerprint", "CC0 <b>", "75 s"),
     ]
     assert [content.index(text) for text in places] == sorted(map(content.index, places))
 

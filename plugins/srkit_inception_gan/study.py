@@ -31,11 +31,7 @@ MARGIN = 0.95  # share of the time that is planned
 START = 10.0  # seconds of each training that aren't steps
 LEAST = 60.0  # seconds of a training
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer()
 
 
 @app.callback(no_args_is_help=True)

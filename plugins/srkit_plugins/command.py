@@ -24,7 +24,7 @@ from srkit.hookspecs import kinds
 COMMANDS = "commands"
 HEADINGS = ("distribution", "version", "entry point", "target", "seconds", "state", "provides")
 
-app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)

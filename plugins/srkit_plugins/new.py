@@ -87,10 +87,7 @@ def names_of(asked: str, kind: str) -> Names:
 def _require_free(names: Names, kind: str) -> None:
     """Refuse a part's or command's name that somebody installed has."""
     if kind == "commands":
-        from srkit.cli.verbs import VERBS
-
-        known = {point.name for point, _ in plugins.declared(plugins.COMMANDS_GROUP)}
-        taken = names.part in known | {verb.name for verb in VERBS}
+        taken = names.part in {p.name for p, _ in plugins.declared(plugins.COMMANDS_GROUP)}
     else:
         kinds = (kind, "recipes") if kind == "generators" else (kind,)
         taken = any(names.part in registry.offers(each) for each in kinds)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib.style
 import numpy as np
@@ -63,21 +62,13 @@ NAMES = ("gains", "perception-distortion", "distances", "everybody", "roc", "siz
 SHEET = "images"  # the contact sheet, which isn't on the page
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A chart.
+class Figure(NamedTuple):
+    """A chart."""
 
-    Attributes:
-        name: Name of its file.
-        png: The file.
-        caption: Stands beneath.
-        alt: What there is to see, for those who can't.
-    """
-
-    name: str
+    name: str  # of its file
     png: bytes
-    caption: str
-    alt: str
+    caption: str  # stands beneath
+    alt: str  # what there is to see, for those who can't
 
 
 def figures(report: Report, tables: Mapping[str, Table]) -> dict[str, list[Figure]]:

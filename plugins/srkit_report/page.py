@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 
 from srkit.errors import escaped
+from srkit.progress import duration
 from srkit_report.charts import INTERPOLATION, NAMES, SHEET, Figure, contact_sheet, figures
 from srkit_report.examples import examples, has_hr, headline
 from srkit_report.images import address, decimal, shown
@@ -48,18 +48,11 @@ WITHOUT_HR = (
 )
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page.
-
-    Attributes:
-        title: Its heading.
-        tables: Those that the report has.
-        figures: Charts.
-    """
+class Section(NamedTuple):
+    """A part of the page."""
 
     title: str
-    tables: list[Table]
+    tables: list[Table]  # those that the report has
     figures: list[Figure]
 
 
@@ -206,14 +199,6 @@ def fields(stamp: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 def number(value: object) -> str:
     """Return a number with a true minus."""
     return "\N{EN DASH}" if str(value) == "-" else str(value).replace("-", "\N{MINUS SIGN}")
-
-
-def duration(seconds: float) -> str:
-    """Return seconds, or minutes and seconds, or hours and minutes."""
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{seconds:.1f} s"
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def rows(columns: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -52,7 +52,7 @@ class Shard:
     def of(cls, text: str | None) -> Shard:
         """Return the shard that a user writes as ``2/5``, or else that of torchrun's process."""
         if text is None:
-            rank, count = torchrun.rank(), torchrun.count()
+            rank, count = torchrun.number("RANK", 0), torchrun.number("WORLD_SIZE", 1)
             return cls(rank, count) if rank < count else cls()
         match = _SHARD.fullmatch(text.strip())
         index, size = (int(number) for number in match.groups()) if match else (0, 0)

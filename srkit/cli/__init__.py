@@ -1,21 +1,19 @@
-"""The command line: one file a verb; torch is imported only when a verb runs."""
+"""The command line: one file a command; torch is imported only when one runs."""
 
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 import srkit
-from srkit import defaults, plugins
-from srkit.cli import help  # noqa: A004
-from srkit.cli.verbs import VERBS, Verb
+from srkit import plugins
+from srkit.cli import commands, help  # noqa: A004
 from srkit.errors import (
     InputError,
     Interrupted,
@@ -47,12 +45,8 @@ def _root(
     pass
 
 
-def build_app(called: str | None = None) -> typer.Typer:
-    """Return the command line.
-
-    Args:
-        called: The only verb whose module is imported, ``""`` for none; all if None.
-    """
+def build_app(called: str = "") -> typer.Typer:
+    """Return the command line; ``called`` is the only command whose help is of interest."""
     app = typer.Typer(
         cls=help.Group,
         help="Upscale small or bad photos of faces; train and measure the networks that do so.",
@@ -62,20 +56,7 @@ def build_app(called: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for verb in VERBS:
-        loaded = called in (None, verb.name)
-        app.command(
-            verb.name,
-            cls=help.Command,
-            help=None if loaded else verb.summary,
-            epilog=verb.examples,
-            rich_help_panel=defaults.COMMANDS[verb.name],
-        )(_load(verb) if loaded else _root)
-    names = [verb.name for verb in VERBS]
-    if called not in names:
-        from srkit.cli import commands
-
-        commands.add(app, names, called or "", completing=bool(_completed()))
+    commands.add(app, called)
     return app
 
 
@@ -84,12 +65,6 @@ def _completed() -> str:
     if "_SRKIT_COMPLETE" not in os.environ:
         return ""
     return os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
-
-
-def _load(verb: Verb) -> Callable[..., None]:
-    module = importlib.import_module(f"srkit.cli.{verb.name}")
-    loaded: Callable[..., None] = getattr(module, verb.name)
-    return loaded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,7 +138,7 @@ def _run(called: str, arguments: Sequence[str]) -> int:
         if arrived:
             raise KeyboardInterrupt from error
         if ran_out(error):
-            show_error(f"not enough memory: {one_line(error)}")
+            show_error(f"not enough memory: {one_line(error) if str(error) else 'for this'}")
             return 2
         if (plugin := plugins.author(error)) is None:
             if isinstance(error, OSError) and error.errno not in FULL and error.filename:

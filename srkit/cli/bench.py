@@ -65,7 +65,14 @@ def bench(
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     batch_size: Annotated[int, Option(min=1, help="Images upscaled at once.")] = 64,
 ) -> None:
-    """Measure models beside interpolation: quality, and whether faces stay the same person's."""
+    """Measure models: image quality, and how well identity is kept.
+
+    Interpolation stands beside them.
+
+    Examples:
+        srkit bench faces --data photos/
+        srkit bench faces --verify imm --verify-data imm/ --report report/
+    """
     needs_verify = {"verify-data": verify_data, "embedder-weights": embedder_weights}
     for option, value in {**needs_verify, "people": people, "pairs": pairs}.items():
         if value is not None and not verify:

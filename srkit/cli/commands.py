@@ -1,12 +1,12 @@
-"""Commands of plugins (entry points ``srkit.commands``), imported when they are called."""
+"""Commands, our own too (entry points ``srkit.commands``), imported when they are called."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Callable, Container
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import typer
 import typer.core
@@ -17,49 +17,86 @@ from srkit.cli import help  # noqa: A004
 from srkit.errors import NameClashError, PluginError
 
 
-def add(
-    app: typer.Typer, taken: Container[str], called: str = "", *, completing: bool = False
-) -> None:
-    """Register a stand-in for every plugin's command; our own verbs can't be replaced.
+class _Raw(typer.core.TyperCommand):
+    """A click command's stand-in: its words are the command's."""
 
-    Args:
-        app: Gets the commands.
-        taken: Names of the verbs.
-        called: The only command whose help is of interest, ``""`` for all.
-        completing: Import it, since a shell completes its options.
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Leave all words as they are, ``--help`` and ``--`` too."""
+        ctx.args = args
+        return args
+
+
+def add(app: typer.Typer, called: str = "") -> None:
+    """Register the command that is called, or else the names and summaries of all.
+
+    Its name and help are all that is known of a command that isn't called. srkit's own commands
+    can't be replaced.
     """
-    providers_by_name: dict[str, list[tuple[EntryPoint, plugins.Plugin]]] = {}
-    for entry_point, plugin in plugins.declared(plugins.COMMANDS_GROUP):
+    providers: dict[str, list[tuple[EntryPoint, plugins.Plugin]]] = {}
+    declared = plugins.declared(plugins.COMMANDS_GROUP)
+    own = [row for row in declared if row[1].built_in and row[0].name == called]
+    for entry_point, plugin in own or declared:
         if not plugins.wanted(plugin.distribution):
             continue
-        others = providers_by_name.get(entry_point.name, ())
-        if entry_point.name in taken or (
-            not plugin.built_in and any(p.built_in for _, p in others)
-        ):
+        others = providers.setdefault(entry_point.name, [])
+        if not plugin.built_in and any(p.built_in for _, p in others):
             plugins.report(plugin, f"command '{entry_point.name}' is srkit's own")
-            continue
-        providers_by_name.setdefault(entry_point.name, []).append((entry_point, plugin))
-    for name in [called] if called in providers_by_name else providers_by_name:
-        providers = providers_by_name[name]
-        entry_point, plugin = providers[0]
-        if completing and name == called:
-            with plugins.contained():
-                target = entry_point.load()
-            if isinstance(target, typer.Typer):
-                app.add_typer(target, name=name)
-            else:
-                app.command(name)(target)
-            continue
-        owners = " and ".join(f"{p.distribution} {p.version}" for _, p in providers)
+        else:
+            others.append((entry_point, plugin))
+    if called in providers:
+        _add_called(app, called, providers[called])
+        return
+    for name, rows in providers.items():
+        entry_point, plugin = rows[0]
+        known = defaults.COMMANDS.get(name, "More")
         app.command(
             name,
-            help=_summary(entry_point) or f"A command of {owners}.",
-            rich_help_panel=defaults.COMMANDS.get(name, "More")
-            if plugin.built_in
-            else "Commands of other plugins",
-            add_help_option=False,
-            context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-        )(_clash(name, owners) if len(providers) > 1 else _stand_in(entry_point, plugin))
+            help=_summary(entry_point) or f"A command of {_owners(rows)}.",
+            rich_help_panel=known if plugin.built_in else "Commands of other plugins",
+        )(lambda: None)
+
+
+def _owners(rows: list[tuple[EntryPoint, plugins.Plugin]]) -> str:
+    return " and ".join(f"{plugin.distribution} {plugin.version}" for _, plugin in rows)
+
+
+def _add_called(app: typer.Typer, name: str, rows: list[tuple[EntryPoint, plugins.Plugin]]) -> None:
+    if len(rows) > 1:
+        raise NameClashError(
+            f"command '{name}' is provided by {_owners(rows)}; choose one with SRKIT_PLUGINS "
+            "or uninstall the other"
+        )
+    ((entry_point, plugin),) = rows
+    try:
+        with plugins.contained():
+            state = plugins.examined(entry_point, plugin).state
+            if state != "ok":
+                raise ValueError(state)
+            target: Any = entry_point.load()
+            if not callable(target):
+                raise TypeError(f"{type(target).__name__} is no function, Typer or command")
+    except PluginError as error:
+        raise PluginError(
+            f"command '{name}' of {plugin} can't be loaded: {error}"
+        ) from error.__cause__
+    if isinstance(target, typer.Typer):
+        if isinstance(target.info.cls, DefaultPlaceholder):
+            target.info.cls = help.Group
+        for command in target.registered_commands:
+            if command.cls in (None, typer.core.TyperCommand):
+                command.cls = help.Command
+        if target.registered_callback or len(target.registered_commands) != 1:
+            app.add_typer(target, name=name)
+            return
+        target = typer.main.get_command(target)  # of one command: no group of one
+    if not hasattr(target, "main"):
+        app.command(name, cls=help.Command)(target)
+        return
+
+    def run(ctx: typer.Context) -> None:
+        target.main(args=ctx.args, prog_name=f"srkit {name}")
+
+    app.command(name, cls=_Raw)(run)
 
 
 def _summary(entry_point: EntryPoint) -> str:
@@ -84,51 +121,3 @@ def _help(node: ast.stmt, name: str) -> str:
         if "help" in keywords:
             return str(ast.literal_eval(keywords["help"])).partition("\n")[0]
     return ""
-
-
-def _clash(name: str, owners: str) -> Callable[[typer.Context], None]:
-    def run(ctx: typer.Context) -> None:
-        raise NameClashError(
-            f"command '{name}' is provided by {owners}; choose one with SRKIT_PLUGINS "
-            "or uninstall the other"
-        )
-
-    return run
-
-
-def _stand_in(entry_point: EntryPoint, plugin: plugins.Plugin) -> Callable[[typer.Context], None]:
-    def run(ctx: typer.Context) -> None:
-        prog_name = f"srkit {entry_point.name}"
-        try:
-            with plugins.contained():
-                state = plugins.examined(entry_point, plugin).state
-                if state != "ok":
-                    raise ValueError(state)
-                target = entry_point.load()
-                if not callable(target):
-                    raise TypeError(f"{type(target).__name__} is no function, Typer or command")
-        except PluginError as error:
-            raise PluginError(
-                f"command '{entry_point.name}' of {plugin} can't be loaded: {error}"
-            ) from error.__cause__
-        if isinstance(target, typer.Typer):
-            target.rich_markup_mode = None
-            if isinstance(target.info.cls, DefaultPlaceholder):
-                target.info.cls = help.Group
-            for command in target.registered_commands:
-                if command.cls in (None, typer.core.TyperCommand):
-                    command.cls = help.Command
-            target(args=ctx.args, prog_name=prog_name)
-        elif hasattr(target, "main"):  # a click command
-            target.main(args=ctx.args, prog_name=prog_name)
-        else:
-            alone = typer.Typer(
-                add_completion=False,
-                pretty_exceptions_enable=False,
-                rich_markup_mode=None,
-                context_settings={"help_option_names": ["-h", "--help"]},
-            )
-            alone.command(cls=help.Command)(target)
-            alone(args=ctx.args, prog_name=prog_name)
-
-    return run

@@ -32,7 +32,7 @@ _WIDEST = 26  # of the left column; what is longer has its text on the next line
 
 
 class Command(typer.core.TyperCommand):
-    """A verb; its examples are the epilogue, or the docstring's section ``Examples``."""
+    """A command; its examples are the docstring's section ``Examples``."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return what stands behind the name in usage, here and in messages on wrong options."""
@@ -60,7 +60,7 @@ class Command(typer.core.TyperCommand):
                 )
         for group, rows in options.items():
             formatter.write(_section(group, rows))
-        if examples := self.epilog or textwrap.dedent(examples):
+        if examples := textwrap.dedent(examples):
             formatter.write(f"Examples:\n{textwrap.indent(examples, '  ')}\n")
 
 

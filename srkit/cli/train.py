@@ -52,7 +52,9 @@ def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
             _leave()
         except SrkitError as error:
             _leave()
-            if isinstance(error, ElsewhereError) or (isinstance(error, COMMON) and torchrun.rank()):
+            if isinstance(error, ElsewhereError) or (
+                isinstance(error, COMMON) and torchrun.number("RANK", 0)
+            ):
                 raise SystemExit(error.status) from error
             raise
         except Exception as error:
@@ -106,7 +108,14 @@ def train(
     ] = False,
     plan: Annotated[bool, Option("--plan", help="Print size, memory, speed; don't train.")] = False,
 ) -> None:
-    """Train a network by a recipe; weights, log and images go to the run's folder."""
+    """Train a network by a recipe.
+
+    Weights, log and images go to the run's folder.
+
+    Examples:
+        srkit train faces-tiny --data samples
+        srkit train faces --data photos/ --steps 20000
+    """
     from srkit.recipe import Recipe, parse_setting
 
     if steps and time_budget:
@@ -133,7 +142,7 @@ def train(
         from srkit.training.cost import plan as measure
 
         cost = measure(chosen, device=device, compiled=compiled)
-        if not torchrun.rank():
+        if not torchrun.number("RANK", 0):
             _print_plan(cost)
         return
 
@@ -154,7 +163,7 @@ def train(
         compiled=compiled,
         resume=resume,
     )
-    if torchrun.rank():
+    if torchrun.number("RANK", 0):
         return  # one process speaks for all
     scores = result.scores
     show(

@@ -74,7 +74,14 @@ def upscale(
     precision: Annotated[str, Option(help="auto, fp32, bf16, fp16.")] = "auto",
     engine: Annotated[str, Option(help="auto, onnxruntime, openvino, torch.")] = "auto",
 ) -> None:
-    """Upscale images; colours, transparency, 16 bits and metadata are kept."""
+    """Upscale image files, or restore the faces in photos.
+
+    Colours, transparency, 16 bits and metadata are kept.
+
+    Examples:
+        srkit upscale photo.jpg
+        srkit upscale album/ --out large/ --faces
+    """
     from srkit.batch.jobs import Shard, plan
     from srkit.batch.run import run
     from srkit.batch.work import Work

@@ -137,10 +137,10 @@ def listed(
                 path = os.path.join(place, name)  # noqa: PTH118
                 if name.startswith("."):
                     continue
-                if not _has_suffix(name):
+                if os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122 - of millions
                     if others is not None:
                         others.append(Path(path))
-                elif _is_file_or_dead(path):
+                elif os.path.isfile(path) or not os.path.exists(path):  # noqa: PTH110, PTH113
                     files.append(path)
     if not files and not may_be_empty:
         raise InputError(f"{folder}: no images in it ({', '.join(sorted(SUFFIXES))})")
@@ -151,11 +151,3 @@ def listed(
 def _refuse(error: OSError) -> None:
     why = one_line(error)
     raise InputError(f"{error.filename}: can't look into this folder ({why})") from error
-
-
-def _is_file_or_dead(link: str) -> bool:
-    return os.path.isfile(link) or not os.path.exists(link)  # noqa: PTH110, PTH113
-
-
-def _has_suffix(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - there may be millions

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srkit.errors import InputError
+from srkit.readahead import cpus
 
 if TYPE_CHECKING:
     import torch
@@ -82,8 +83,7 @@ def threads() -> int:
         return int(stated)
     import psutil
 
-    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(psutil.cpu_count(logical=False) or 1, free or 1)
+    return min(psutil.cpu_count(logical=False) or 1, cpus())
 
 
 def _torch() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from srkit.progress import Bars
+from srkit.progress import Bars, duration
 
 
 class Display(Bars):
@@ -28,16 +28,6 @@ class Display(Bars):
             self("step", record["step"], self.total, self.now)
             for line in _lines(record):
                 self.say(line)
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it, with two units at most."""
-    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
-    if days >= 2:
-        return f"{days:.0f} days"
-    if hours >= 2:
-        return f"{hours:.0f} h"
-    return f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
 
 
 def _introduction(record: Mapping[str, Any]) -> Iterator[str]:

@@ -171,7 +171,7 @@ def start(device: str = "auto", precision: str = "auto") -> Processes:
     Raises:
         InputError: There is no such device, or it can't compute in that precision.
     """
-    rank, count = torchrun.rank(), torchrun.count()
+    rank, count = torchrun.number("RANK", 0), torchrun.number("WORLD_SIZE", 1)
     if count > 1:
         where = _own_device(device)
         if not dist.is_initialized():
