@@ -39,7 +39,6 @@ from srkit import registry
 from srkit.data import sources
 from srkit.imaging import codec
 from srkit.inference.device import device_named
-from srkit.models import checkpoint
 from srkit.recipe import Recipe
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -173,7 +172,7 @@ def measure(
             usual.append(time.perf_counter() - began)
     images = recipe.batch_size * size
     return {
-        "generator_parameters": sum(p.numel() for p in checkpoint.generator(recipe).parameters()),
+        "generator_parameters": sum(p.numel() for p in recipe.build("generator").parameters()),
         "batch_size": recipe.batch_size,
         "images_per_second": {
             "srkit": round(images / statistics.median(ours), 1),

@@ -50,7 +50,7 @@ sys.exit(status)
 def tiny(folder: Path) -> Path:
     """Write the small network."""
     recipe = registry.build("recipes", "faces-tiny")
-    tensors = checkpoint.prefixed("generator", checkpoint.generator(recipe).state_dict())
+    tensors = checkpoint.prefixed("generator", recipe.build("generator").state_dict())
     checkpoint.write(folder / "tiny.safetensors", tensors, recipe, 0)
     return folder / "tiny.safetensors"
 

@@ -305,6 +305,13 @@ class Recipe(_Frozen):
             return cls.from_file(file)
         return cast(Recipe, registry.build("recipes", name))
 
+    def build(self, part: str) -> Any:
+        """Build the ``generator``, ``discriminator`` or ``degradation``, on the CPU."""
+        from srkit import registry
+
+        chosen = getattr(self, part)
+        return registry.build_scaled(PARTS[part], chosen.name, self.scale, chosen.options)
+
     def to_toml(self) -> str:
         """Return the recipe as TOML that `from_toml` reads back unchanged."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))

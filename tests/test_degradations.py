@@ -32,7 +32,6 @@ from srkit import Loss, Part, Recipe, registry, testing
 from srkit.errors import OptionError, RecipeError
 from srkit.imaging import codec
 from srkit.options import documentation
-from srkit.training.parts import degradation
 
 READY = Path(__file__).parents[1] / "plugins" / "srkit_kornia"
 PILLOW = {
@@ -474,7 +473,7 @@ def test_a_chain_goes_through_toml_and_back(steps: list[dict[str, Any]]) -> None
     again = Recipe.from_toml(made.to_toml())
     assert again == made
     hr = torch.rand(2, 3, 16, 16)
-    one, other = (degradation(each)(hr, seeds=keys(2)) for each in (made, again))
+    one, other = (each.build("degradation")(hr, seeds=keys(2)) for each in (made, again))
     assert torch.equal(one, other)
 
 

@@ -258,7 +258,7 @@ def checkpoints(folder: Path, count: int) -> Iterator[tuple[bytes, Callable[[], 
     """Models: bytes, headers and recipes changed; ``info`` loads each."""
     documents, recipe = Documents(6, as_json), tiny(steps=1)
     file, draw = folder / "x.safetensors", random.Random(6)
-    weights = checkpoint.generator(recipe).state_dict()
+    weights = recipe.build("generator").state_dict()
     checkpoint.write(file, checkpoint.prefixed("generator", weights), recipe, 1)
     whole = file.read_bytes()
     (length,) = struct.unpack("<Q", whole[:8])

@@ -1073,7 +1073,7 @@ def test_the_average_has_batch_norm_statistics_of_its_own(
     recipe = batch_norm_gan(steps=20, ema=0.95, **{"optimizer.learning_rate": 2e-3})
     result = run(recipe)
     stored = checkpoint.read(result.checkpoint)
-    average = checkpoint.generator(recipe).to(memory_format=torch.channels_last)
+    average = recipe.build("generator").to(memory_format=torch.channels_last)
     checkpoint.load_weights(average, stored.part("ema.module"), "average")
     loader, _ = open_loader(photos, None, recipe, device=CPU)
     parts = build_parts(recipe, CPU)

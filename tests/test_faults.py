@@ -290,7 +290,7 @@ def test_names_that_steer_a_terminal_are_shown_escaped(
     (Path(f"in{ESCAPES}") / f"broken{ESCAPES}.png").write_bytes(b"no image")
     recipe = tiny(steps=1)
     Path(f"r{ESCAPES}.toml").write_text(recipe.to_toml())
-    state = checkpoint.prefixed("generator", checkpoint.generator(recipe).state_dict())
+    state = checkpoint.prefixed("generator", recipe.build("generator").state_dict())
     checkpoint.write(Path(f"model{ESCAPES}.safetensors"), state, recipe, 1)
 
     def named(word: str) -> str:

@@ -50,7 +50,7 @@ def tiny_recipe() -> Recipe:
 
 def save(file: Path, value: float, *, average: float | None = None) -> Path:
     """Write a checkpoint whose weights are all ``value`` (and their average another)."""
-    generator = checkpoint.generator(tiny_recipe())
+    generator = tiny_recipe().build("generator")
 
     def filled(with_value: float) -> dict[str, Tensor]:
         state = generator.state_dict()
@@ -563,7 +563,7 @@ print(names & set(sys.modules))
 
 def test_costs_are_counted_as_stated() -> None:
     recipe = tiny_recipe()
-    found = card.cost(Model("tiny", checkpoint.generator(recipe).eval(), 4, recipe=recipe))
+    found = card.cost(Model("tiny", recipe.build("generator").eval(), 4, recipe=recipe))
     assert found is not None
     # Multiply-adds of 3x3 convolutions a LR pixel: head, two of a block, two before shuffles, of
     # which the second runs on 4 times the pixels, and the tail on 16 times.

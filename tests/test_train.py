@@ -117,7 +117,7 @@ def test_the_loss_falls_and_the_run_leaves_its_files(
     assert (result.model, result.step) == (out / "model.safetensors", 60)
     model = checkpoint.read(result.model)
     assert {name.partition(".")[0] for name in model.tensors} == {"generator", "trained_on"}
-    checkpoint.load_weights(checkpoint.generator(model.recipe), model.part("generator"), "model")
+    checkpoint.load_weights(model.recipe.build("generator"), model.part("generator"), "model")
     last = checkpoint.read(result.checkpoint)
     for name, value in model.part("generator").items():  # what ships is the average
         assert torch.equal(value, last.part("ema.module")[name])

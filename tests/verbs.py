@@ -109,7 +109,7 @@ def given(folder: Path) -> Path:
             image.resize((side, side)).save(folder / name / f"{number:02d}.png")
     recipe = tiny(steps=12, ema=0.9)
     (folder / "r.toml").write_text(recipe.to_toml())
-    state = checkpoint.prefixed("generator", checkpoint.generator(recipe).state_dict())
+    state = checkpoint.prefixed("generator", recipe.build("generator").state_dict())
     checkpoint.write(folder / "model.safetensors", state, recipe, 1)
     return folder
 

@@ -17,7 +17,7 @@ from PIL import Image
 from typing_extensions import TypedDict
 
 from srkit import InputError, foreign
-from srkit.errors import escaped
+from srkit.errors import escaped, refused
 from srkit.imaging import codec
 
 IMAGE, LOG = "training.png", "log.jsonl"
@@ -83,10 +83,8 @@ def read_log(log: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: There is no log, or a line of it is no record.
     """
-    try:
+    with refused(f"can't read the log of a run, {log}"):
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise InputError(f"can't read the log of a run, {log}: {error}") from error
     records: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:

@@ -50,7 +50,6 @@ def fit(
 
     from srkit.data.loader import open_loader
     from srkit.models import checkpoint
-    from srkit.training.parts import degradation
     from srkit.training.validation import Validation
     from srkit_dictionaries.fit import fit as compute
 
@@ -58,7 +57,7 @@ def fit(
     recipe = _recipe(method).changed({"seed": seed, **changes})
     folder = out or Path("runs") / method
     file = folder / checkpoint.MODEL
-    network, degrade = cast("Patches", checkpoint.generator(recipe)), degradation(recipe)
+    network, degrade = cast("Patches", recipe.build("generator")), recipe.build("degradation")
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder), torch.inference_mode():
         if file.exists():

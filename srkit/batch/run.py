@@ -20,7 +20,7 @@ import numpy as np
 from srkit.batch.jobs import FOLDER, Job, Shard
 from srkit.batch.ledger import Ledger
 from srkit.batch.work import Result, Work
-from srkit.errors import InputError, Interrupted, one_line
+from srkit.errors import InputError, Interrupted, one_line, refused
 from srkit.files import real, sweep
 from srkit.imaging import codec, formats
 from srkit.imaging.codec import DecodedImage
@@ -220,14 +220,12 @@ class _Files:
                 raise InputError("several faces are several images; name a folder by --out")
             encoded = codec.encode(result.images[0], job.output, origin=self.work.origin())
             return [Path("-")], *encoded
-        try:
+        with refused(f"can't write {job.output}"):
             files, lost = self.work.write(result, job.output, self.taken)
             if self.work.keep_time and job.encoded is None:
                 state = job.input.stat()
                 for file in files:
                     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
-        except OSError as error:
-            raise InputError(f"can't write {job.output}: {error}") from error
         if ledger := self._ledger(job):
             name, image = ledger.name(job.output), str(job.input)
             ledger.add(name, files, input=image, input_sha256=sha256, key=self.key)

@@ -254,13 +254,6 @@ def load_weights(
         raise InputError(f"{origin}: weights don't fit this generator: {why}") from error
 
 
-def generator(recipe: Recipe) -> nn.Module:
-    """Build a recipe's generator on the CPU."""
-    part = recipe.generator
-    built: nn.Module = registry.build_scaled("generators", part.name, recipe.scale, part.options)
-    return built
-
-
 def default_folder(name: str) -> Path:
     """Return where a run of this name goes when nothing else is said."""
     return Path("runs") / name

@@ -17,6 +17,7 @@ from srkit.errors import (
     SrkitError,
     UnknownNameError,
     nearest,
+    one_line,
     option,
 )
 from srkit.files import sha256
@@ -174,15 +175,15 @@ def _built(recipe: Recipe, weights: Mapping[str, Tensor], file: Path) -> nn.Modu
 
     try:
         with torch.device("meta"), _at_most(2 * len(weights), file):
-            checkpoint.load_weights(checkpoint.generator(recipe), weights, str(file), assign=True)
+            checkpoint.load_weights(recipe.build("generator"), weights, str(file), assign=True)
     except (InputError, NameClashError, UnknownNameError):
         raise
     except Exception as error:
         # A plugin's generator may read tensors while it is built, which these don't allow.
         if "meta" not in str(error):
-            why = f"{' '.join(str(error).split()):.200}"
+            why = f"{one_line(error):.200}"
             raise InputError(f"{file}: its recipe gives no generator ({why})") from error
-    generator = checkpoint.generator(recipe)
+    generator: nn.Module = recipe.build("generator")
     checkpoint.load_weights(generator, weights, str(file))
     return generator.eval().requires_grad_(False)
 

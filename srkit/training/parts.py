@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from srkit import registry
 from srkit.errors import InputError, RecipeError, SrkitError, ran_out
 from srkit.hookspecs import LOSS_INPUTS, DiscriminatorOutput
-from srkit.models import checkpoint
 from srkit.options import inputs_of
 from srkit.recipe import Recipe
 from srkit.training.objectives import OBJECTIVES, Objective
@@ -97,15 +96,6 @@ class Parts:
 METRICS = ("psnr", "ssim")
 
 
-def degradation(recipe: Recipe) -> Callable[..., Tensor]:
-    """Build a recipe's degradation."""
-    part = recipe.degradation
-    built: Callable[..., Tensor] = registry.build_scaled(
-        "degradations", part.name, recipe.scale, part.options
-    )
-    return built
-
-
 def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
     options = recipe.losses[name].options
     loss = registry.build_scaled("losses", name, recipe.scale, options)
@@ -168,14 +158,12 @@ def build_parts(recipe: Recipe, device: torch.device) -> Parts:
     """
     torch.backends.cudnn.benchmark = not recipe.data.extra_sizes  # shapes are fixed
     layout = torch.channels_last
-    net = checkpoint.generator(recipe).to(device).to(memory_format=layout)
+    net = recipe.build("generator").to(device).to(memory_format=layout)
     discriminator = None
     if recipe.discriminator:
-        part = recipe.discriminator
-        built = registry.build_scaled("discriminators", part.name, recipe.scale, part.options)
-        discriminator = built.to(device).to(memory_format=layout)
+        discriminator = recipe.build("discriminator").to(device).to(memory_format=layout)
     objective = OBJECTIVES[recipe.adversarial.objective] if recipe.adversarial else None
-    degrade = degradation(recipe)
+    degrade = recipe.build("degradation")
     if isinstance(degrade, nn.Module):
         degrade = degrade.to(device)
     terms = {name: _term(recipe, name, device) for name in recipe.losses}
