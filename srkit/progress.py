@@ -60,7 +60,7 @@ class Bars:
         Args:
             what: What is done, in a word.
             done: How much of it.
-            total: Of how much.
+            total: The whole.
             now: What else there is to say, such as a loss.
         """
         clock = time.monotonic()

@@ -144,7 +144,7 @@ def parts(kind: str) -> list[str]:
 def offer(kind: str, name: str) -> Offer:
     """Return who provides a name, or ``distribution:name``.
 
-    UnknownNameError: nobody does; the message says what is known and the nearest name.
+    UnknownNameError: no plugin does; the message says what is known and the nearest name.
     """
     if entry := _known(kind, name):
         return entry
@@ -174,8 +174,8 @@ def _elsewhere() -> str:
 def find(kind: str, name: str) -> Callable[..., Any]:
     """Return the factory behind a name, importing it if need be.
 
-    It is an UnknownNameError where nobody provides the name, a NameClashError where two plugins do,
-    an OptionError where the plugin's ``"module:Name"`` can't be imported or called.
+    It is an UnknownNameError where no plugin provides the name, a NameClashError where two do, an
+    OptionError where the plugin's ``"module:Name"`` can't be imported or called.
     """
     entry = offer(kind, name)
     owner = entry.plugin

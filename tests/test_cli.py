@@ -655,6 +655,7 @@ def test_a_failed_write_keeps_the_older_result(
 # --- commands of plugins ------------------------------------------------------------------------
 
 COMMANDS = """
+import click
 import typer
 
 print("imported")
@@ -677,6 +678,17 @@ def one() -> None:
 def two() -> None:
     print("second")
 
+single = typer.Typer()
+
+@single.command()
+def alone(number: int = 1) -> None:
+    print(f"alone {number}")
+
+@click.command()
+@click.argument("name")
+def clicked(name: str) -> None:
+    print(f"clicked {name}")
+
 def refuse() -> None:
     from srkit import InputError
     raise InputError("not today")
@@ -689,6 +701,8 @@ def leave() -> None:
 POINTS = {
     "greet": "cmd_module:greet",
     "several": "cmd_module:several",
+    "single": "cmd_module:single",
+    "clicked": "cmd_module:clicked",
     "refuse": "cmd_module:refuse",
     "leave": "cmd_module:leave",
     "broken": "cmd_nowhere:command",
@@ -730,6 +744,10 @@ def test_a_plugins_commands_are_imported_only_when_called(cli: Cli) -> None:
         (["several", "--help"], "Usage: srkit several COMMAND [OPTIONS]\n\nDo several things."),
         (["several", "one"], "first\n"),
         (["several", "two"], "second\n"),
+        (["single", "--number", "3"], "alone 3\n"),
+        (["single", "--help"], "Usage: srkit single [OPTIONS]\n"),
+        (["clicked", "--", "--you"], "clicked --you\n"),
+        (["greet", "--", "--you"], "hello --you\n"),
     ],
 )
 def test_a_plugins_command_gets_its_own_arguments(

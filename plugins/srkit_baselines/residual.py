@@ -93,7 +93,7 @@ class Edsr(nn.Module):
         scale: 2, 4 or 8.
         width: Feature maps.
         blocks: Residual blocks.
-        factor: Of each block's residual.
+        factor: Factor of each block's residual.
 
     Raises:
         ValueError: Another scale.

@@ -31,14 +31,14 @@ def _read(file: Path) -> tuple[dict[str, Tensor], str]:
             f"FaceNet weights {file}: no such file; give one, or {' or '.join(PRETRAINED)}"
         )
     try:
-        digest = sha256(file)
+        checksum = sha256(file)
         loaded: Any = load_file(file) if file.suffix == ".safetensors" else foreign.tensors(file)
     except (InputError, OSError, SafetensorError) as error:
         raise InputError(f"FaceNet weights {file}: not a readable state_dict ({error})") from error
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise InputError(f"FaceNet weights {file}: not a state_dict")
     # The classifier of the training set's people is no part of the embedding.
-    return {key: value for key, value in loaded.items() if not key.startswith("logits.")}, digest
+    return {key: value for key, value in loaded.items() if not key.startswith("logits.")}, checksum
 
 
 def _downloaded(name: str) -> dict[str, Tensor]:
@@ -55,11 +55,11 @@ def _downloaded(name: str) -> dict[str, Tensor]:
 
 def _sum_of(state: Mapping[str, Tensor]) -> str:
     """Return a SHA-256 of the values that embeddings depend on, whatever file they were in."""
-    digest = hashlib.sha256()
+    total = hashlib.sha256()
     for _, value in sorted(state.items()):
         if value.is_floating_point():  # not batch normalisation's counters, which a file may lack
-            digest.update(value.detach().cpu().contiguous().numpy().data)
-    return digest.hexdigest()
+            total.update(value.detach().cpu().contiguous().numpy().data)
+    return total.hexdigest()
 
 
 class FaceNet(nn.Module):

@@ -42,8 +42,8 @@ def machine(file: Path) -> tuple[Array, Array, float, float]:
             vector[int(place) - 1] = float(value)
         coefficients.append(float(first))
         vectors.append(vector)
-    found = np.array(coefficients), np.array(vectors)
-    return *found, float(fields["gamma"]), float(fields["rho"])
+    machine = np.array(coefficients), np.array(vectors)
+    return *machine, float(fields["gamma"]), float(fields["rho"])
 
 
 def halved(image: Array) -> Array:

@@ -105,11 +105,11 @@ class StLpips(PerceptualMetric):
                 "st-lpips needs the weights of the package stlpips-pytorch: "
                 "pip install --no-deps stlpips-pytorch"
             )
-        found = read("st-lpips", file)
+        stored = read("st-lpips", file)
         network = Network()
-        state = {k: v for k, v in found.state.items() if not k.startswith("scaling_layer.")}
+        state = {k: v for k, v in stored.state.items() if not k.startswith("scaling_layer.")}
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
-            raise found.misfit(error) from error
-        super().__init__("ST-LPIPS (AlexNet", network, found)
+            raise stored.misfit(error) from error
+        super().__init__("ST-LPIPS (AlexNet", network, stored)

@@ -21,7 +21,7 @@ from srkit.imaging import codec
 from srkit.inference.device import device_named
 from srkit.readahead import read_ahead
 from srkit_prepare.record import Line, Record
-from srkit_prepare.worker import Job, Settings, digest, work
+from srkit_prepare.worker import Job, Settings, checksum, work
 
 __all__ = ["Settings", "Summary", "prepare"]
 
@@ -160,11 +160,11 @@ def plan(photos: Path, out: Path) -> list[Job]:
 def _unchanged(photos: Path, jobs: list[Job], known: Mapping[str, Line]) -> list[Job]:
     """Return the photos that are known, and have the bytes that they had."""
     known_jobs = [job for job in jobs if job.photo in known]
-    digests = read_ahead(lambda job: digest(photos / job.photo), known_jobs)
+    checksums = read_ahead(lambda job: checksum(photos / job.photo), known_jobs)
     # One that couldn't be read at all had none; `_is_whole` will say that it isn't done.
     return [
         job
-        for job, sha256 in zip(known_jobs, digests, strict=True)
+        for job, sha256 in zip(known_jobs, checksums, strict=True)
         if known[job.photo]["sha256"] in (sha256, "")
     ]
 

@@ -81,7 +81,7 @@ class Job:
         return f"{self.crops}_{face}.png"
 
 
-def digest(file: Path) -> str:
+def checksum(file: Path) -> str:
     """Return a file's SHA-256, or nothing if it can't be read."""
     try:
         return sha256(file)
@@ -111,7 +111,7 @@ class Worker:
             InputError: A crop can't be written.
         """
         file = self.photos / job.photo
-        record = Record(sha256=digest(file), status="read", reason="", faces=[])
+        record = Record(sha256=checksum(file), status="read", reason="", faces=[])
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # odd, but decoded: nothing the user need know

@@ -119,7 +119,7 @@ def run(
 
 @contextmanager
 def cluster(address: str | None, cores: int) -> Generator[Any]:
-    """Connect to a Ray cluster, or start one here of at least so many cores; leave or end it."""
+    """Connect to a Ray cluster, or start one here of at least ``cores``; leave or end it."""
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -69,8 +69,8 @@ class Catalogue:
 
     def reports(self) -> dict[str, Path]:
         """Return the folders of ``srkit bench --report`` by their keys, the newest first."""
-        found = (self._reports.glob(f"{depth}report.json") for depth in ("", "*/", "*/*/"))
-        return _keyed(file for files in found for file in files)
+        folders = (self._reports.glob(f"{depth}report.json") for depth in ("", "*/", "*/*/"))
+        return _keyed(file for files in folders for file in files)
 
     def run(self, key: str) -> str:
         """Return a run as HTML: how far it is, time left, curves, image grids."""

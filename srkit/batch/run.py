@@ -191,24 +191,24 @@ class _Files:
         """Read an image, unless it was done before."""
         try:
             encoded = job.input.read_bytes() if job.encoded is None else job.encoded
-            digest = hashlib.sha256(encoded).hexdigest()
-            if self.skip_existing and self._is_done(job, digest):
+            sha256 = hashlib.sha256(encoded).hexdigest()
+            if self.skip_existing and self._is_done(job, sha256):
                 return Read(job)
             image = codec.read(job.input, encoded)
             if not self.work.faces_only:  # else its faces' sizes are known later
                 check = formats.require_encodable if job.piped else formats.require_writable
                 check(job.output, self.work.model.size(image.size, self.work.settings))
-            return Read(job, digest, image)
+            return Read(job, sha256, image)
         except InputError as error:
             return Read(job, error=str(error))
         except OSError as error:
             return Read(job, error=f"{job.input}: can't be read ({one_line(error)})")
 
-    def _is_done(self, job: Job, digest: str) -> bool:
+    def _is_done(self, job: Job, sha256: str) -> bool:
         ledger = self._ledger(job)
         name = ledger.name(job.output) if ledger else ""
         row = ledger.find(name) if ledger else None
-        if row is None or (row.get("input_sha256"), row.get("key")) != (digest, self.key):
+        if row is None or (row.get("input_sha256"), row.get("key")) != (sha256, self.key):
             return False
         # A photo without a face is done without a file.
         return self.work.faces_only or name in [file for file, *_ in row["files"]]

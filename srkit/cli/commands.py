@@ -88,6 +88,7 @@ def _add_called(app: typer.Typer, name: str, rows: list[tuple[EntryPoint, plugin
         if target.registered_callback or len(target.registered_commands) != 1:
             app.add_typer(target, name=name)
             return
+        target.rich_markup_mode = None
         target = typer.main.get_command(target)  # of one command: no group of one
     if not hasattr(target, "main"):
         app.command(name, cls=help.Command)(target)

@@ -118,8 +118,8 @@ def as_image(pixels: np.ndarray) -> Image.Image:
     whole = pixels.base
     if whole is None or whole.ndim != 4 or whole.shape[1:] != (height, width, 4):
         return Image.fromarray(pixels)
-    number, beside = divmod(pixels.ctypes.data - whole.ctypes.data, 4 * height * width)
-    if beside or pixels.strides != whole.strides[1:]:
+    number, offset = divmod(pixels.ctypes.data - whole.ctypes.data, 4 * height * width)
+    if offset or pixels.strides != whole.strides[1:]:
         return Image.fromarray(pixels)
     image = Image.frombuffer("RGBX", (width, height), whole[number], "raw", "RGBX", 0, 1)
     # The same bytes, which fewer formats take under the other name.

@@ -60,7 +60,7 @@ def cpu_flags() -> frozenset[str]:
     """Return what the processor can: by torch if it is imported, else by Linux, else nothing."""
     if capabilities := getattr(getattr(_torch(), "cpu", None), "get_capabilities", None):
         return frozenset(name for name, value in capabilities().items() if value is True)
-    with contextlib.suppress(OSError):  # elsewhere than on Linux nobody says
+    with contextlib.suppress(OSError):  # only Linux has this file
         return frozenset(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     return frozenset()
 

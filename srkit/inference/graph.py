@@ -93,7 +93,7 @@ def read(file: Path, network: str, weights: Shapes) -> Graph | None:
 
 
 def network_of(model: Model) -> str:
-    """Return what a model's network is made of, see `Graph.network`; ``""`` where nobody says."""
+    """Return what a model's network is made of, see `Graph.network`; ``""`` where it is unknown."""
     metadata = model.metadata
     of: list[Any] = [model.scale]
     if reader := metadata.get("reader"):

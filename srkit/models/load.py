@@ -130,11 +130,11 @@ def _ready(name: str) -> Model:
 
 
 def _from_file(name: str, file: Path, licence: str) -> Model:
-    digest = sha256(file)
+    checksum = sha256(file)
     try:
         stored = checkpoint.read(file, only=("trained_on",), framework="np")
     except InputError as error:
-        if foreign := _foreign(name, file, licence, digest):
+        if foreign := _foreign(name, file, licence, checksum):
             return foreign
         raise _refusal(file, error) from error
     recipe = stored.recipe
@@ -149,7 +149,7 @@ def _from_file(name: str, file: Path, licence: str) -> Model:
     trained_on: dict[str, Any] = stored.part("trained_on")
     keys = {framing: v for framing, v in trained_on.items() if v.dtype == "int64"}
     return Model(
-        *(name, network, recipe.scale, licence, digest, recipe, metadata),
+        *(name, network, recipe.scale, licence, checksum, recipe, metadata),
         trained_on=keys,
         stored=arrays,
     )
@@ -206,7 +206,7 @@ def _at_most(count: int, file: Path) -> Iterator[None]:
         hook.remove()
 
 
-def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
+def _foreign(name: str, file: Path, licence: str, checksum: str) -> Model | None:
     """Ask the plugins' readers, one by one, whether a file is theirs.
 
     SrkitError: it is one's, and can't be used, and no other takes it.
@@ -230,7 +230,7 @@ def _foreign(name: str, file: Path, licence: str, digest: str) -> Model | None:
                 toml = getattr(generator, "recipe", "")
                 recipe = Recipe.from_toml(toml, str(file)) if toml else None
                 scale = int(generator.scale)
-                return Model(name, generator, scale, licence, digest, recipe, metadata)
+                return Model(name, generator, scale, licence, checksum, recipe, metadata)
         except (InputError, RecipeError) as error:
             refusals.append(error)
         except Exception as error:  # a stranger's reader must not keep the others from the file
