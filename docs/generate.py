@@ -341,6 +341,25 @@ def scenarios() -> str:
     )
 
 
+def baselines() -> str:
+    """Return the committed result of benchmarks/equal_time.py, best first."""
+    result = committed("equal_time")
+    rows = []
+    for name, scores in result["summary"].items():
+        made, psnr = result["made"].get(name), scores["psnr"]
+        low, high = psnr["gain_95"]
+        gain = "" if name == "bicubic" else f"{psnr['gain']:+.2f} [{low:+.2f}, {high:+.2f}]"
+        row = [name, f"{psnr['mean']:.2f}", gain, f"{scores['ssim']['mean']:.4f}"]
+        if made:
+            row += [f"{made['parameters'] / 1e3:,.0f} k", f"{made['flops'] / 1e6:,.0f} M"]
+            row += [f"{made['milliseconds']:.1f}", f"{made['step']:,}", f"{made['seconds']} s"]
+        rows.append((psnr["mean"], (*row, *[""] * (9 - len(row)))))
+    heading = ("", "PSNR", "gain [95%]", "SSIM", "parameters", "FLOPs", "ms", "steps", "training")
+    where = f"{result['processor']}, {result['threads']} thread, torch {result['torch']}"
+    ordered = [row for _, row in sorted(rows, reverse=True)]
+    return f"Measured on: {where}.\n\n{table(heading, ordered)}"
+
+
 def loop_overhead() -> str:
     """Return the committed result of benchmarks/loop_overhead.py."""
     result = committed("loop_overhead")
