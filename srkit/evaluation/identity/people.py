@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from srkit.errors import InputError, first_of
+from srkit.errors import InputError, first_of, option
 from srkit.evaluation.identity.faces import Finder, Located
 from srkit.evaluation.protocol import encoded
 from srkit.hookspecs import Person
@@ -119,7 +119,10 @@ def draw(people: Sequence[Person], count: int, photos: int, seed: int) -> list[P
     if len(able) < count:
         able = [person for person in named if len(person.photos) > 1]
     if not able:
-        raise InputError(f"no person has two photos ({len(named)} people): nothing to compare")
+        raise InputError(
+            f"no person has two photos ({len(named)} people): nothing to verify; their quality and "
+            f"landmarks are measured by {option('data')} with the metric landmark-error"
+        )
     rng = random.Random(seed)
     chosen = rng.sample(able, min(count, len(able)))
     return [
