@@ -328,7 +328,7 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
         (["train", "faces", "--set", "optimizer.learning_rat=1"], "did you mean 'learning_rate'"),
         (["train", "faces", "--set", "scale=3"], "scale 3"),
         (
-            ["train", "faces-clean", "--set", "scale=2"],
+            ["train", "faces-tiny", "--set", "scale=2"],
             "degradation 'faces-x4' makes 16x16 of 64x64",
         ),
         (["train", "faces", "--set", "losses.feature.weight=1"], "needs a discriminator"),

@@ -534,7 +534,7 @@ def test_a_shipped_graph_that_is_damaged_is_not_trusted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ready = registry.build("models", "faces-clean")
-    for content in (ready.graph.read_bytes()[:-99], registry.build("models", "faces").graph):
+    for content in (ready.graph.read_bytes()[:-99], registry.build("models", "faces-x8").graph):
         broken = tmp_path / "broken.json"
         broken.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
         other = replace(ready, graph=broken)

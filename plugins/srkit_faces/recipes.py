@@ -30,14 +30,17 @@ def faces() -> Recipe:
 
 
 def faces_clean() -> Recipe:
-    """The specialist of clean, centred faces of 16 px, x4: small and fast."""
+    """The specialist of clean, aligned faces of 16 px, x4: on from `faces`."""
     return Recipe(
         name="faces-clean",
-        steps=8000,
-        generator=Part.of("face-residual"),
-        losses={"l1": Loss(weight=1.0)},
-        degradation=Part.of("faces-x4", noise=[0.0, 0.04]),
-        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", warmup=100),
+        steps=9500,
+        batch_size=48,
+        init="faces",
+        generator=Part.of("face-hourglass"),
+        losses=_PIXEL,
+        degradation=Part.of("faces-x4", noise=[0.0, 0.03]),
+        data=Data(framing="jitter", size=64, photo_size=128, crop=(0.92, 1.0)),
+        optimizer=_OPTIMIZER.model_copy(update={"warmup": 100}),
         ema=0.999,
     )
 

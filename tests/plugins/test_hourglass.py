@@ -73,7 +73,8 @@ def test_less_than_no_blocks_are_refused() -> None:
 def test_a_short_run_of_each_recipe_trains(name: str, tmp_path: Path) -> None:
     recipe = registry.build("recipes", name).changed({"steps": 2, "batch_size": 2})
     result = train(recipe, data="samples", out=tmp_path / "run", device="cpu")
-    assert result.scores["psnr"] == pytest.approx(result.scores["bicubic_psnr"], abs=0.5)
+    gain = result.scores["psnr"] - result.scores["bicubic_psnr"]
+    assert abs(gain) < 0.5 if recipe.init is None else gain > 0.2
 
 
 def test_the_shipped_model_removes_jpeg_artefacts_and_keeps_clean_images_better() -> None:
