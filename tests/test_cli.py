@@ -132,11 +132,24 @@ def test_no_command_shows_the_help(cli: Cli) -> None:
     assert "upscale" in out + err
 
 
-def test_a_missing_argument_shows_the_usage_of_the_help(cli: Cli) -> None:
-    _, out, _ = cli("upscale", "--help")
-    status, _, err = cli("upscale")
-    assert status == 2
-    assert err.splitlines()[0] == out.splitlines()[0] == "Usage: srkit upscale INPUTS... [OPTIONS]"
+def test_wrong_usage_is_one_line_with_the_usage_of_the_help(cli: Cli) -> None:
+    for words, said in {
+        ("upscale",): "missing argument 'inputs'",
+        ("upscale", "a.png", "--scal", "2"): "no such option: --scal",
+        ("upscale", "a.png", "--scale", "x"): "invalid value for '--scale'",
+        ("upscal",): "no such command 'upscal' (did you mean 'upscale'?)",
+        ("--verson",): "no such option: --verson",
+        ("plugins", "chek"): "no such command 'chek'",
+    }.items():
+        status, out, err = cli(*words)
+        assert (status, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith("srkit: ")
+        assert said.lower() in err.lower()
+        command = [word for word in words[:1] if word in ("upscale", "plugins")]
+        usage = cli(*command, "--help")[1].splitlines()[0]
+        assert err.endswith(f"; {usage[0].lower()}{usage[1:]}\n")
+    last = cli("upscale", "a.png", "--scale")
+    assert last == (2, "", "srkit: option '--scale' requires an argument\n")
 
 
 def test_the_help_lists_the_verbs_in_the_order_one_needs_them(cli: Cli) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import typer.core
 
 from srkit import defaults
+from srkit.errors import OptionError
 
 GROUPS = "Commands"
 PLUGIN = ("--plugin FILE.py", "Load a plugin from a file, too; in any command.")
@@ -64,13 +67,45 @@ class Command(typer.core.TyperCommand):
             formatter.write(f"Examples:\n{textwrap.indent(examples, '  ')}\n")
 
 
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Make wrong usage an error of ours, with one line in place of three."""
+    try:
+        yield
+    except Exception as error:
+        # click's own copy of the exceptions is typer's, or a distribution's: known by what they do
+        if not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        message = error.format_message().strip()
+        message = re.sub(r"\. Did you mean (.*)\?$", r" (did you mean \1?)", message).rstrip(".")
+        usage = ""
+        if ctx := getattr(error, "ctx", None):
+            pieces = [ctx.command_path, *ctx.command.collect_usage_pieces(ctx)]
+            usage = f"; usage: {' '.join(pieces)}"
+        raise OptionError(f"{message[:1].lower()}{message[1:]}{usage}") from error
+
+
 class Group(typer.core.TyperGroup):
     """The root, with its commands by group, in the order in which one needs them."""
 
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
+        """Parse its own options."""
+        with _in_one_line():
+            return super().make_context(*arguments, **named)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Find the command, parse its options and run it."""
+        with _in_one_line():
+            return super().invoke(ctx)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what stands behind the name in usage."""
+        return ["[COMMAND]" if self.invoke_without_command else "COMMAND", "[OPTIONS]"]
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write usage, what srkit is, and a line a command."""
-        command = "[COMMAND]" if self.invoke_without_command else "COMMAND"
-        formatter.write(f"Usage: {ctx.command_path} {command} [OPTIONS]\n\n")
+        usage = " ".join([ctx.command_path, *self.collect_usage_pieces(ctx)])
+        formatter.write(f"Usage: {usage}\n\n")
         formatter.write(_paragraphs(self.help or ""))
         groups: dict[str, list[tuple[str, str]]] = {}
         first = [name for name in defaults.COMMANDS if name in self.commands]
