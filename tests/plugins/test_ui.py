@@ -28,6 +28,7 @@ from PIL.ExifTags import Base
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    Locator,
     Page,
     Request,
     WebError,
@@ -555,6 +556,20 @@ def test_it_fits_a_phone_is_dark_where_asked_and_can_be_read(
         assert faults == [], tab
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
     window.close()
+
+
+def test_arrows_go_through_the_tabs(page: Page) -> None:
+    def tab(name: str) -> Locator:
+        return page.get_by_role("tab", name=name, exact=True)
+
+    tab("Upscale").focus()
+    for key, name in (("ArrowRight", "Compare"), ("ArrowRight", "Train"), ("ArrowLeft", "Compare")):
+        page.keyboard.press(key)
+        expect(tab(name)).to_have_attribute("aria-selected", "true")
+        expect(tab(name)).to_be_focused()
+    for _ in range(2):  # the first is followed by the last
+        page.keyboard.press("ArrowLeft")
+    expect(tab("Plugins")).to_be_focused()
 
 
 def test_it_mounts_in_an_application_of_ones_own(

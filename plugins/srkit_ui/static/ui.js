@@ -482,5 +482,14 @@ about = await json("about");
 start = about.start;
 new MutationObserver(begin).observe(document.body, { childList: true, subtree: true });
 begin();
+addEventListener("keydown", (e) => { // gradio's tabs don't take arrows, as tabs do elsewhere
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[e.key], tab = e.target.closest?.("[role=tab]");
+  if (!step || !tab) return;
+  const tabs = [...tab.closest("[role=tablist]").querySelectorAll("[role=tab]")].filter((t) => t.offsetParent);
+  const next = tabs.at((tabs.indexOf(tab) + step) % tabs.length);
+  e.preventDefault();
+  next.click();
+  next.focus();
+});
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (e) => e.preventDefault()); // a missed drop doesn't leave the page
 setInterval(() => look().catch(() => {}), 4000);
