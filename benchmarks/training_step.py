@@ -22,9 +22,9 @@ import torch
 from bare import bare_step, relative
 
 from srkit import registry
-from srkit.inference.device import device_named, keep_memory
+from srkit.inference.device import cpu_flags, device_named, keep_memory
 from srkit.recipe import Recipe
-from srkit.training.distributed import cpu_flags, has_bf16
+from srkit.training.distributed import has_bf16
 
 CASES = {
     "faces": ("faces", {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
@@ -257,3 +258,17 @@ def test_generated_parts_are_up_to_date(
     status = Cog().main(["cog", "--check", *generated])
     forget_plugins()
     assert status == 0, f"{capsys.readouterr()}\nrun the command at the top of docs/generate.py"
+
+
+SCRIPTS = sorted((ROOT / "benchmarks").rglob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda file: file.name)
+def test_a_benchmark_imports_what_there_is(script: Path) -> None:
+    """Most take minutes, so that no test runs them."""
+    for node in ast.walk(ast.parse(read(script))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("srkit"):
+            module = importlib.import_module(str(node.module))
+            for name in (alias.name for alias in node.names):
+                if not hasattr(module, name):
+                    importlib.import_module(f"{node.module}.{name}")
