@@ -121,9 +121,12 @@ def means_table(quality: Quality) -> Table:
 
 
 def exact_notes(quality: Quality) -> Iterator[str]:
-    """Yield which images no mean counts."""
+    """Yield which images no mean counts, and which methods have no mean."""
     metrics: dict[tuple[str, tuple[int, ...]], list[str]] = {}
-    for metric, exact in quality.exact.items():
+    for metric in quality.metrics:
+        exact = quality.exact.get(metric, ())
+        if not exact and all(quality.scored(method, metric) for method in quality.scores):
+            continue
         why = "of which a method gives every pixel, so that its score is infinite"
         if missing := quality.metrics.get(metric, {}).get("missing"):
             scored = {name: of[metric] for name, of in quality.scores.items() if metric in of}
@@ -132,12 +135,16 @@ def exact_notes(quality: Quality) -> Iterator[str]:
                 f"{name} {count}{'' if quality.scored(name, metric) else ', so no mean'}"
                 for name, count in counts.items()
             ]
-            why = missing if len({*counts.values()}) == 1 else f"{missing} ({'; '.join(each)})"
+            why = (
+                missing
+                if exact and len({*counts.values()}) == 1
+                else f"{missing} ({'; '.join(each)})"
+            )
         metrics.setdefault((why, tuple(exact)), []).append(metric)
     for (why, numbers), names in metrics.items():
         images = first_of([quality.images[number] for number in numbers])
-        without = f"without {len(numbers)} of {len(quality.images)} images"
-        yield f"{', '.join(names)}: {without}, {why}: {images}"
+        without = f"without {len(numbers)} of {len(quality.images)} images, {why}: {images}"
+        yield f"{', '.join(names)}: {without if numbers else why}"
 
 
 def _best(quality: Quality, metric: str) -> str | None:

@@ -22,6 +22,7 @@ import srkit
 from srkit import registry
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Report
+from srkit.evaluation.report_tables import exact_notes
 from srkit.faces import align
 from srkit.imaging import codec
 
@@ -228,6 +229,15 @@ def test_a_method_that_mostly_has_none_takes_none_from_the_others() -> None:
     text = "\n".join(note for table in Report({}, again).tables() for note in table.notes)
     assert "no face is found (nearest 8, so no mean; bicubic 0; lanczos 0; x 2; y 0)" in text
     assert "ssim: without 2 of 10 images" in text
+    # Those who have no mean are named where the others have every image, too.
+    measured.scores["x"]["ssim"][:2] = [0.5] * 2
+    (note,) = exact_notes(type(measured)(**{**vars(measured), "exact": {}}))
+    counts = "nearest 8, so no mean; bicubic 0; lanczos 0; x 0; y 0"
+    assert note == f"ssim: no face is found ({counts})"
+    for scores in measured.scores.values():
+        scores["ssim"][:] = [math.nan] * 10
+    (note,) = exact_notes(type(measured)(**{**vars(measured), "exact": {}}))
+    assert note.count("10, so no mean") == 5
 
 
 def test_the_plugin_names_them() -> None:
