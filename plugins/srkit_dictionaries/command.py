@@ -55,6 +55,8 @@ def fit(
 
     changes = dict(parse_setting(text) for text in settings or ())
     recipe = _recipe(method).changed({"seed": seed, **changes})
+    if recipe.generator.name != method:
+        raise InputError(f"--set: the generator is '{method}', not '{recipe.generator.name}'")
     folder = out or Path("runs") / method
     file = folder / checkpoint.MODEL
     network, degrade = cast("Patches", recipe.build("generator")), recipe.build("degradation")
@@ -70,7 +72,14 @@ def fit(
         def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
             for batch in itertools.islice(loader.batches(0), steps):
                 lr = batch.lr  # of real pairs
-                yield degrade(batch.hr, seeds=batch.seeds) if lr is None else lr, batch.hr
+                lr = degrade(batch.hr, seeds=batch.seeds) if lr is None else lr
+                side, wanted = lr.shape[-1], batch.hr.shape[-1] // recipe.scale
+                if side != wanted:
+                    raise InputError(
+                        f"lr is {side}x{side}, and scale {recipe.scale} needs {wanted}x{wanted}; "
+                        "set degradation.name as well"
+                    )
+                yield lr, batch.hr
 
         began = time.monotonic()
 

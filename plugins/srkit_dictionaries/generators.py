@@ -38,6 +38,9 @@ class Patches(nn.Module):
     feature_kernels: Tensor
 
     def __init__(self, *, scale: int, components: int) -> None:
+        most = 4 * (PATCH * scale) ** 2
+        if not 1 <= components <= most:
+            raise ValueError(f"components are 1 to {most}, as many as a patch has derivatives")
         super().__init__()
         self.scale = scale
         side = (PATCH + 2) * scale
@@ -101,6 +104,8 @@ class SparseCoding(Patches):
         iterations: int = 40,
     ) -> None:
         super().__init__(scale=scale, components=components)
+        if atoms < 1 or iterations < 1 or sparsity < 0:
+            raise ValueError("atoms and iterations are 1 or more, sparsity 0 or more")
         self.sparsity, self.iterations = sparsity, iterations
         self.register_buffer("lr_atoms", torch.zeros(atoms, components))
         self.register_buffer("hr_atoms", torch.zeros(atoms, (PATCH * scale) ** 2))
@@ -144,6 +149,8 @@ class APlus(Patches):
 
     def __init__(self, *, scale: int = 4, atoms: int = 1024, components: int = 32) -> None:
         super().__init__(scale=scale, components=components)
+        if atoms < 1:
+            raise ValueError("atoms are 1 or more")
         pixels = (PATCH * scale) ** 2
         self.register_buffer("anchors", torch.zeros(atoms, components))
         self.register_buffer("projections", torch.zeros(atoms, components, pixels))

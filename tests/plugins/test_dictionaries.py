@@ -138,6 +138,32 @@ def test_the_command_makes_a_model_like_any_other(cli: Cli, tmp_path: Path) -> N
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("generator.atoms=0", "atoms are 1 or more"),
+        ("generator.components=600", "components are 1 to 576"),
+        ("generator.name=srresnet", "the generator is 'a-plus', not 'srresnet'"),
+        ("scale=2", "lr is 16x16, and scale 2 needs 32x32"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_one_line(
+    cli: Cli, tmp_path: Path, setting: str, message: str
+) -> None:
+    out = tmp_path / "out"
+    status, _, said = cli("fit", "a-plus", "--data", "samples", "--out", out, "--set", setting)
+    assert status == 2
+    (line,) = said.splitlines()
+    assert message in line
+    assert not (out / "model.safetensors").exists()
+
+
+def test_sparse_coding_has_iterations_and_a_sparsity() -> None:
+    for wrong in ({"iterations": 0}, {"sparsity": -0.1}, {"atoms": 0}):
+        with pytest.raises(ValueError, match="or more"):
+            SparseCoding(**wrong)
+
+
 @pytest.mark.parametrize("name", ["sparse-coding", "a-plus"])
 def test_equal_seeds_give_equal_models(name: str) -> None:
     first, second = (_fitted(name, atoms=8).state_dict() for _ in range(2))
