@@ -279,6 +279,8 @@ def test_every_face_another_program_is_asked_for_is_written(
         (("--verify", "im"), "unknown face set 'im' (did you mean 'imm'?)"),
         (("--verify-data", "x"), "--verify-data needs --verify"),
         (("--people", "0"), "--people needs --verify"),
+        (("--embedder", "sface"), "--embedder needs --verify"),
+        (("--audit", "--protocol", "real"), "an audit compares with HR, and protocol 'real' has"),
         (("--verify", "imm", "--lr-sizes", "8,x"), "--lr-sizes is whole numbers from 4 up"),
         (("--verify", "imm", "--align", "up", "--verify-data", "."), "align is hr or sr, not 'up'"),
         (("--results", "theirs"), "--results is NAME=DIR"),

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from srkit.errors import InputError
+from srkit.files import require_place
 
 REPORTS = "Files of bench --json, folders of --report."
 
@@ -29,6 +30,8 @@ def compare(
     """
     if pair and len(reports) != 2:
         raise InputError("--pair is for two reports; else the seeds of a recipe go together")
+    if json:
+        require_place(json)
 
     from srkit.evaluation.report import Report
     from srkit_compare.comparison import Comparison, compare

@@ -48,7 +48,7 @@ def _downloaded(name: str) -> dict[str, Tensor]:
     except Exception as error:
         raise InputError(
             f"FaceNet weights '{name}' can't be downloaded ({type(error).__name__}); give a file "
-            f"with --embedder-weights FILE or {ENVIRONMENT}"
+            f"in {ENVIRONMENT}, or to verify by --embedder-weights FILE"
         ) from error
     return {key: value for key, value in state.items() if not key.startswith("logits.")}
 

@@ -73,8 +73,9 @@ def bench(
         srkit bench faces --data photos/
         srkit bench faces --verify imm --verify-data imm/ --report report/
     """
-    needs_verify = {"verify-data": verify_data, "embedder-weights": embedder_weights}
-    for option, value in {**needs_verify, "people": people, "pairs": pairs}.items():
+    needs_verify: dict[str, object] = {"verify-data": verify_data, "people": people, "pairs": pairs}
+    needs_verify |= {"embedder": embedder, "embedder-weights": embedder_weights}
+    for option, value in needs_verify.items():
         if value is not None and not verify:
             raise InputError(f"--{option} needs --verify: imm, lfw, folders or csv")
     if audit and (verify or metric or write_lr or results or report):

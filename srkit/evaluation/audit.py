@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from srkit import registry
 from srkit.defaults import CHANNELS
-from srkit.errors import is_in_shell
+from srkit.errors import InputError, is_in_shell
 from srkit.evaluation import statistics
 from srkit.evaluation.measure import BATCH, Progress, measure
 from srkit.evaluation.methods import BICUBIC, methods
@@ -109,6 +109,8 @@ def audit(
     Raises:
         SrkitError: See `srkit.bench`.
     """
+    if not protocol.has_hr:
+        raise InputError(f"an audit compares with HR, and protocol '{protocol.name}' has none")
     loaded, files = load_models(models, device, protocol.scale), photos(data, limit)
     names = {BICUBIC, *(model.name for model in loaded)}
     rows: list[Row] = []

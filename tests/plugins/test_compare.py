@@ -285,6 +285,14 @@ def test_the_verb_compares_files_and_folders(tmp_path: Path, cli: Cli) -> None:
     assert written["parts"][0]["versus"][0]["a"] == "new (B)"
 
 
+def test_a_json_that_cannot_be_written_is_said_before_any_table(tmp_path: Path, cli: Cli) -> None:
+    file = tmp_path / "a.json"
+    report({"x": 1.0}).write(file)
+    status, out, error = cli("compare", file, file, "--json", file / "b.json")
+    assert (status, out) == (2, "")
+    assert "can't write" in error
+
+
 def test_the_verb_refuses_other_protocols_with_status_1(tmp_path: Path, cli: Cli) -> None:
     report({"x": 1.0}).write(tmp_path / "a.json")
     other = quality({"x": 1.0}, seed=3)

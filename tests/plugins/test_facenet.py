@@ -290,4 +290,4 @@ def test_weights_that_cannot_be_downloaded_say_what_to_do(monkeypatch: pytest.Mo
             FaceNet(weights=name)
         message = str(raised.value)
         assert f"'{name or 'vggface2'}' can't be downloaded (ConnectionError)" in message
-        assert "--embedder-weights FILE or SRKIT_FACENET_WEIGHTS" in message
+        assert "SRKIT_FACENET_WEIGHTS, or to verify by --embedder-weights FILE" in message
