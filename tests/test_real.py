@@ -53,6 +53,11 @@ def test_images_are_lr_as_they_are(report: tuple[Report, Path], photos: Path) ->
     assert images["faces"].shape == (4 * lr.shape[0], 4 * lr.shape[1], 3)
 
 
+def test_no_number_without_hr_is_bold(report: tuple[Report, Path]) -> None:
+    table = report[0].tables().tables[0]
+    assert not any(value.best for _, values in table.rows for value in values)
+
+
 def test_lr_consistency_is_that_of_sr_reduced_by_pillow(report: tuple[Report, Path]) -> None:
     quality, render = report[0].quality, report[0].render
     assert quality is not None

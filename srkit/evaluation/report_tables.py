@@ -96,7 +96,8 @@ def quality_tables(quality: Quality) -> list[Table]:
 def means_table(quality: Quality) -> Table:
     """Return every method's mean by every metric."""
     metrics = {**quality.metrics, **quality.set_metrics}
-    best = {name: _best(quality, name) for name in quality.metrics}
+    real = quality.protocol.get("framing") == "lr"  # without HR no number says who is right
+    best = {} if real else {name: _best(quality, name) for name in quality.metrics}
     headings = [heading(*item) for item in metrics.items()] + [TIME] * bool(quality.seconds)
     rows = []
     for method in quality.scores:
@@ -113,7 +114,7 @@ def means_table(quality: Quality) -> Table:
     notes = [f"lower is better: {'; '.join(lower)}"] if lower else []
     if any(best.values()):
         notes.append("bold: better than every other method, by the interval of the difference")
-    elif len(quality.images) < FEWEST:
+    elif len(quality.images) < FEWEST and not real:
         notes.append(f"nothing is bold: fewer than {FEWEST} images can't tell methods apart")
     notes += [*exact_notes(quality), *quality.notes]
     title = f"Quality, mean of {len(quality.images)} images"
