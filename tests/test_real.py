@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from srkit import InputError
 from srkit.evaluation.methods import write_lr
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Report
+from srkit.evaluation.report_tables import means_table
 from srkit.evaluation.run import lr_images
 from srkit.imaging import codec
 
@@ -54,8 +56,16 @@ def test_images_are_lr_as_they_are(report: tuple[Report, Path], photos: Path) ->
 
 
 def test_no_number_without_hr_is_bold(report: tuple[Report, Path]) -> None:
-    table = report[0].tables().tables[0]
-    assert not any(value.best for _, values in table.rows for value in values)
+    quality = report[0].quality
+    assert quality is not None
+    scores = {
+        method: {"lr-consistency": [30.0 + n + 5 * (method == "faces") for n in range(14)]}
+        for method in quality.scores
+    }
+    for framing, bold in (("lr", 0), ("whole", 1)):
+        other = replace(quality, scores=scores, protocol={**quality.protocol, "framing": framing})
+        rows = means_table(other).rows
+        assert sum(value.best for _, values in rows for value in values) == bold
 
 
 def test_lr_consistency_is_that_of_sr_reduced_by_pillow(report: tuple[Report, Path]) -> None:
