@@ -122,7 +122,7 @@ def main() -> None:
         "minutes": arguments.minutes,
         "images": len(quality["images"]),
         "protocol": quality["protocol"],
-        "summary": quality["summary"],
+        "summary": {Path(name).name: scores for name, scores in quality["summary"].items()},
         "made": rows,
     }
     print(json.dumps(result["made"], indent=1))
