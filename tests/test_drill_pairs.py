@@ -35,12 +35,15 @@ DATASET = ("upscale-dataset", "in", "out", "--model", "bicubic", "--device", "cp
 PAPER = ("reproduce", "paper", "--scenario", "1", "--steps", "3", "--data", "study")
 PAPER += ("--out", "out", "--device", "cpu", "--set", "generator.width=0.05")
 PAPER += ("--set", "batch_size=4", "--verify-data", "imm")
+FIT = ("fit", "a-plus", "--data", "in", "--out", "out", "--samples", "1000")
+FIT += ("--set", "generator.atoms=8", "--set", "generator.components=4")
 SHARDS = (*DATASET, "--workers", "1", "--shard-size", "4")
 PAIRS = {
     **CASES,
     "train --resume": Case(RESUMED, RESUMED, weights),
     "bench --json": Case((*WITHOUT, "--json", "out.json"), (), scores("out.json")),
     "bench --write-lr": Case((*WITHOUT, "--write-lr", "out"), (), contents("out*/*")),
+    "fit": Case(FIT, FIT, contents("out/model.safetensors")),
     "upscale-dataset": Case(SHARDS, SHARDS, contents("out/*.tar")),
     "reproduce": Case(PAPER, PAPER, contents("out/*/model.safetensors")),
 }
