@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from srkit import Data, InputError, Loss, Part, Recipe, parse_setting
-from srkit.errors import escaped
 from srkit.files import lock
+from srkit.lines import show
 
 if TYPE_CHECKING:
     from srkit_dictionaries.generators import Patches
@@ -95,7 +95,7 @@ def fit(
         checkpoint.write(file, tensors, recipe, 1, {"data": loader.fingerprint, "scores": scores})
     gain = scores["psnr"] - before
     typer.echo(f"PSNR {scores['psnr']:.2f} dB ({gain:+.2f} over bicubic)")
-    typer.echo(escaped(file))
+    show(file)
 
 
 def _recipe(method: str) -> Recipe:
