@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import os
 import random
 import socket
@@ -165,6 +166,24 @@ def forget_plugins() -> None:
     """Make the next question load plugins anew."""
     plugins.load.cache_clear()
     registry.offers.cache_clear()
+
+
+@pytest.fixture
+def uninstalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Call it with names of distributions for the rest to be as where they aren't installed."""
+    version = importlib.metadata.version
+
+    def uninstall(*missing: str) -> None:
+        def installed(name: str) -> str:
+            if name in missing:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return version(name)
+
+        monkeypatch.setattr(importlib.metadata, "version", installed)
+        forget_plugins()
+
+    yield uninstall
+    forget_plugins()
 
 
 @pytest.fixture

