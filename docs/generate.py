@@ -228,31 +228,22 @@ def shipped_sizes() -> str:
 
 
 def judges() -> str:
-    """Return every method's figures on LFW by three embedders."""
-    rows = committed("judges")["rows"]
-    headings = list(dict.fromkeys(heading for row in rows for heading in row))[2:]
-
-    def cell(heading: str, numbers: list[float] | None) -> str:
-        if not numbers:
-            return ""
-        percent = heading == "gap closed"
-        value, *ends = (f"{100 * n:.0f}%" if percent else f"{n:.3f}" for n in numbers)
-        return f"{value} [{', '.join(ends)}]" if ends else value
-
-    shown = [
-        (row["method"], row["judge"], *(cell(heading, row.get(heading)) for heading in headings))
-        for row in rows
-    ]
-    return table(("method", "judge", *headings), shown)
-
-
-def judged_on() -> str:
-    """Return what the figures by three embedders rest on, in a sentence."""
+    """Return verification of every method on LFW, a column an embedder, and what it rests on."""
     found = committed("judges")
-    names = list(found["embedders"])
+    columns = list(dict.fromkeys(row["judge"] for row in found["rows"]))
+    by_method: dict[str, list[str]] = {}
+    for row in found["rows"]:
+        value, low, high = row["TAR at FAR 0.01"]
+        cell = f"{value:.3f} [{low:.3f}, {high:.3f}]"
+        if gap := row.get("gap closed"):
+            closed, low, high = (f"{number:.0%}" for number in gap)
+            cell += f"; {closed} [{low}, {high}]"
+        by_method.setdefault(row["method"], []).append(cell)
+    rows = [(method, *cells) for method, cells in by_method.items()]
     return (
-        f"{found['pairs']} genuine pairs of LFW, {found['impostors']:,} impostors, faces of 16x16 "
-        f"to 64x64, 95% intervals over people; judges {', '.join(names)}."
+        f"TAR at FAR 0.01, and the gap closed, with 95% intervals over people: {found['pairs']} "
+        f"genuine pairs of LFW, {found['impostors']:,} impostors, faces of 16x16 to 64x64, "
+        f"{', '.join(found['embedders'])}.\n\n{table(('method', *columns), rows)}"
     )
 
 
