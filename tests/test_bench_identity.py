@@ -579,18 +579,18 @@ def test_a_draw_counts_people_as_if_they_were_there_so_often() -> None:
 def test_a_draw_of_one_person_has_no_impostors_and_does_not_count() -> None:
     matching, *_ = matched(8, 2, 0)
     drawn = np.array([[2.0, 0], [1, 1], [1, 1]])
-    result = matching.draws(drawn, [0.5])
-    assert np.isnan(result.auc[0])
-    assert result.auc[1] == result.auc[2] == matching.rates().auc
-    assert Estimate.of(0.5, result.auc).low == result.auc[1]
+    everybody, one, *both = matching.figures(drawn, [0.5])["auc"]
+    assert np.isnan(one)
+    assert both == [everybody] * 2 == [matching.rates().auc] * 2
+    assert Estimate.of(0.5, np.array([one, *both])).low == everybody
 
 
 def test_intervals_cover_what_they_should_and_narrow_with_more_people() -> None:
     widths = []
     for people in (10, 40, 160):
         matching, *_ = matched(people * 2, people, 5)
-        result = matching.draws(weights(people, 200, 0), [0.1])
-        auc = Estimate.of(matching.rates().auc, result.auc)
+        everybody, *draws = matching.figures(weights(people, 200, 0), [0.1])["auc"]
+        auc = Estimate.of(everybody, np.array(draws))
         assert auc.low < auc.value < auc.high
         widths.append(auc.high - auc.low)
     assert widths[0] > widths[1] > widths[2]

@@ -71,23 +71,19 @@ class Usable:
             self.roles.append((person.name, [one.photo for one in photos if not one.reason]))
             faces = [one for one in photos if one.box]
             self.no_face += [one.label(person.name) for one in photos if not one.box]
-            if reason := _unusable(photos, len(faces)):
-                self.left_out.append(f"{person.name} ({reason})")
+            if len(photos) < 2:
+                reason = "one photo" if photos else "no photo"
+            elif not photos[0].box:  # another photo must not quietly take its place
+                reason = f"no face in the base, {photos[0].photo.name}"
+            elif len(faces) < 2:
+                reason = "no face in any other photo"
             else:
                 self.people.append((person.name, faces))
+                continue
+            self.left_out.append(f"{person.name} ({reason})")
         self.probes = [one for _, faces in self.people for one in faces[1:]]
         if not self.people:
             raise InputError(
                 f"no person has a base and another photo with a face ({len(people)} people, "
                 f"{len(self.no_face)} photos without a face)"
             )
-
-
-def _unusable(photos: Sequence[Located], faces: int) -> str:
-    """Return why a person is left out, or nothing."""
-    if len(photos) < 2:
-        return "one photo" if photos else "no photo"
-    if not photos[0].box:
-        # Another photo must not quietly take its place.
-        return f"no face in the base, {photos[0].photo.name}"
-    return "no face in any other photo" if faces < 2 else ""

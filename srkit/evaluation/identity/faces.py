@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -40,7 +39,6 @@ BATCH = 32  # photos: what a kill can cost
 
 Box = tuple[float, float, float, float] | None
 Detection = tuple[int, Box]  # number of faces, and the largest one's box
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,41 +92,40 @@ class Finder:
 
         Photos that can't be read have none, and a reason.
         """
-        settings = f"photo, counted {MIN_SIZE} {CONFIDENCE} {PIXELS}"
-        keys = [_key(each, settings) for each in read_ahead(content, photos)]
+        contents = list(read_ahead(_content, photos))
         reasons: dict[bytes, str] = {}
+        items = dict(zip(contents, photos, strict=True))
 
-        def search(batch: Sequence[tuple[bytes, Path]]) -> Iterator[Detection | None]:
-            images = read_ahead(decoded, [photo for _, photo in batch])
-            for (key, _), image in zip(batch, images, strict=True):
+        def search(batch: Sequence[bytes]) -> Iterator[Detection | None]:
+            images = read_ahead(_decoded, [items[content] for content in batch])
+            for content, image in zip(batch, images, strict=True):
                 if isinstance(image, str):  # isn't stored: it may be readable tomorrow
-                    reasons[key] = image
+                    reasons[content] = image
                     yield None
                 else:
-                    faces = self._on_photos.faces(image)
-                    yield len(faces), _largest(faces)
+                    yield _detection(self._on_photos.faces(image))
 
-        located = []
-        items = list(zip(keys, photos, strict=True))
-        for (key, photo), (count, box) in zip(
-            items, self._searched(keys, items, search, "faces"), strict=True
-        ):
-            if count > 1:
-                self._several.add(photo)
-            located.append(Located(photo, box, reasons.get(key, "")))
-        return located
+        settings = f"photo, counted {MIN_SIZE} {CONFIDENCE} {PIXELS}"
+        found = self._searched(contents, settings, search, "faces")
+        self._several |= {p for p, (count, _) in zip(photos, found, strict=True) if count > 1}
+        return [
+            Located(photo, box, reasons.get(content, ""))
+            for photo, content, (_, box) in zip(photos, contents, found, strict=True)
+        ]
 
     def _searched(
         self,
-        keys: Sequence[bytes],
-        items: Sequence[T],
-        search: Callable[[Sequence[T]], Iterable[Detection | None]],
+        contents: Sequence[bytes],
+        settings: str,
+        search: Callable[[Sequence[bytes]], Iterable[Detection | None]],
         what: str,
     ) -> list[Detection]:
-        """Return what is stored under each key, or what a search of its item finds."""
+        """Return what is stored of each image's content, or what a search of it finds."""
+        # With everything that decides a box.
+        keys = [content + f" {_detector_version()} {settings}".encode() for content in contents]
         stored = self.store.computed(
             SPACE,
-            dict(zip(keys, items, strict=True)),
+            dict(zip(keys, contents, strict=True)),
             lambda batch: [each and json.dumps(each).encode() for each in search(batch)],
             batch_size=BATCH,
             progress=partial(self.progress, what),
@@ -162,31 +159,33 @@ class Finder:
             number of such results.
         """
         arrays = list(results.permute(0, 2, 3, 1).contiguous().numpy())
-        hashes = [hashlib.sha256(f"{a.shape} ".encode() + a.tobytes()).digest() for a in arrays]
-        settings = f"result, counted {COPY} {COPY_MIN_SIZE} {CONFIDENCE}"
-        keys = [_key(each, settings) for each in hashes]
+        contents = [hashlib.sha256(f"{a.shape} ".encode() + a.tobytes()).digest() for a in arrays]
         images = [Image.fromarray(array) for array in arrays]
-        found = self._searched(keys, images, self._on_copies, "faces on results")
-        boxes = [box for _, box in found]
+        items = dict(zip(contents, images, strict=True))
+
+        def search(batch: Sequence[bytes]) -> Iterator[Detection]:
+            for image in map(items.__getitem__, batch):
+                copy = image.resize((COPY, COPY), Image.Resampling.BICUBIC)
+                yield _detection(self._on_results.faces(copy), image.width, COPY)
+
+        settings = f"result, counted {COPY} {COPY_MIN_SIZE} {CONFIDENCE}"
+        boxes = [box for _, box in self._searched(contents, settings, search, "faces on results")]
         crops = [
             _tensor(image if box is None else align.crop(image, Face(box, 1.0), image.width))
             for image, box in zip(images, boxes, strict=True)
         ]
         return torch.stack(crops), boxes.count(None)
 
-    def _on_copies(self, images: Sequence[Image.Image]) -> Iterator[Detection]:
-        for image in images:
-            copy = image.resize((COPY, COPY), Image.Resampling.BICUBIC)
-            faces = self._on_results.faces(copy)
-            left, top, right, bottom = (v * image.width / COPY for v in _largest(faces) or [0] * 4)
-            yield len(faces), (left, top, right, bottom) if faces else None
+
+def _detection(faces: Sequence[Face], width: int = 1, searched: int = 1) -> Detection:
+    """Return what was found on an image, or on a copy ``searched`` pixels wide of it."""
+    if not faces:
+        return 0, None
+    left, top, right, bottom = (place * width / searched for place in faces[0].box)
+    return len(faces), (left, top, right, bottom)
 
 
-def _largest(faces: Sequence[Face]) -> Box:
-    return faces[0].box if faces else None
-
-
-def content(photo: Path) -> bytes:
+def _content(photo: Path) -> bytes:
     """Return a photo's SHA-256, or its path where it can't be read."""
     try:
         return bytes.fromhex(sha256(photo))
@@ -194,17 +193,12 @@ def content(photo: Path) -> bytes:
         return os.fsencode(photo)  # decoding it will say why it can't be read
 
 
-def decoded(photo: Path) -> Image.Image | str:
+def _decoded(photo: Path) -> Image.Image | str:
     """Return a photo, or why it can't be read."""
     try:
         return codec.read(photo).rgb
     except InputError as error:
         return str(error).removeprefix(f"{photo}: ")
-
-
-def _key(content: bytes, settings: str) -> bytes:
-    """Return what a box is stored under: everything that decides it."""
-    return content + f" {_detector_version()} {settings}".encode()
 
 
 @cache

@@ -46,8 +46,16 @@ def pairs(
     notes: list[str] = []
     matchings = _matchings(verifier, drawn, gallery, verifier.protocol.size, notes)
     fewer = drawn.first(SIZE_PAIRS)
-    their_gallery = gallery[[drawn.people.index(name) for name in fewer.people]]
-    sizes = [_size(size, fewer, verifier, their_gallery, notes) for size in lr_sizes]
+    gallery = gallery[[drawn.people.index(name) for name in fewer.people]]
+    draws = weights(len(fewer.people), DRAWS, verifier.protocol.seed)
+    sizes = []
+    for lr_size in lr_sizes:
+        size = lr_size * verifier.protocol.scale
+        scores = {}
+        for name, matching in _matchings(verifier, fewer, gallery, size, notes).items():
+            figures = matching.figures(draws, [TARGET])
+            scores[name] = {"auc": _estimate(figures["auc"]), "tar": _estimate(figures[TARGET])}
+        sizes.append(SizeScores(lr_size, len(fewer.people) + len(fewer.probes), scores))
     impostors = int(matchings[HR].rates().impostors)
     stamp = verifier.stamp(drawn.roles) | {
         "pairs": count,
@@ -84,44 +92,32 @@ def _matchings(
 
 def _scores(matchings: Mapping[str, Matching], drawn: Drawn, seed: int) -> dict[str, PairScores]:
     people = weights(len(drawn.people), DRAWS, seed)
-    rates = {name: matching.rates() for name, matching in matchings.items()}
-    draws = {name: matching.draws(people, TARGETS) for name, matching in matchings.items()}
+    figures = {name: matching.figures(people, TARGETS) for name, matching in matchings.items()}
     strangers = _strangers(drawn, seed)
     probes = np.arange(len(strangers))
     scores = {}
     for name, matching in matchings.items():
-        whole, drawn_rates = rates[name], draws[name]
-        closed = share(*(np.array([r.auc]) for r in (whole, rates[LR], rates[HR])))
-        tar = {f"{t:g}": Estimate.of(whole.tar_at(t), drawn_rates.tar[t]) for t in TARGETS}
+        auc, eer, *tars = figures[name].values()
         scores[name] = PairScores(
-            auc=Estimate.of(whole.auc, drawn_rates.auc),
-            eer=Estimate.of(whole.eer, drawn_rates.eer),
-            tar={target: rate for target, rate in tar.items() if np.isfinite(rate.value)},
+            auc=_estimate(auc),
+            eer=_estimate(eer),
+            tar={
+                f"{target:g}": _estimate(tar)
+                for target, tar in zip(TARGETS, tars, strict=True)
+                if np.isfinite(tar[0])
+            },
             rank1=matching.rank_1(people),
-            closed=Estimate.of(
-                float(closed[0]), share(drawn_rates.auc, draws[LR].auc, draws[HR].auc)
-            ),
-            roc=whole.thinned(),
+            closed=_estimate(share(auc, figures[LR]["auc"], figures[HR]["auc"])),
+            roc=matching.rates().thinned(),
             same=matching.same.round(DECIMALS).tolist(),
             different=matching.distances[probes, strangers].round(DECIMALS).tolist(),
         )
     return scores
 
 
-def _size(
-    lr_size: int, drawn: Drawn, verifier: Verifier, gallery: Array32, notes: list[str]
-) -> SizeScores:
-    """Return the scores of probes whose LR has ``lr_size`` pixels a side."""
-    people = weights(len(drawn.people), DRAWS, verifier.protocol.seed)
-    size = lr_size * verifier.protocol.scale
-    scores = {}
-    for name, matching in _matchings(verifier, drawn, gallery, size, notes).items():
-        whole, draws = matching.rates(), matching.draws(people, [TARGET])
-        scores[name] = {
-            "auc": Estimate.of(whole.auc, draws.auc),
-            "tar": Estimate.of(whole.tar_at(TARGET), draws.tar[TARGET]),
-        }
-    return SizeScores(lr_size, len(drawn.people) + len(drawn.probes), scores)
+def _estimate(figures: Array) -> Estimate:
+    """Return everybody's figure, the first, with the interval of the draws."""
+    return Estimate.of(float(figures[0]), figures[1:])
 
 
 def _too_few(drawn: int, count: int, impostors: int) -> Iterator[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +58,12 @@ def without_copies(people: Iterable[Person]) -> tuple[list[Person], list[str]]:
         The people, and a warning, if photos were left out, that names them.
     """
     named = by_name(people)
-    holders: dict[int, list[tuple[str, Path]]] = {}
     photos = [(person.name, photo) for person in named for photo in person.photos]
     small = list(read_ahead(_thumbnail, [photo for _, photo in photos]))
-    for holder, first in zip(photos, _originals(small), strict=True):
-        holders.setdefault(first, []).append(holder)
+    shown = [photo for photo, pixels in zip(photos, small, strict=True) if pixels is not None]
     copies = set[tuple[str, Path]]()
-    for held in holders.values():
+    for group in _alike([pixels for pixels in small if pixels is not None]):
+        held = [shown[place] for place in group]
         copies.update(held[1:] if len({name for name, _ in held}) == 1 else held)
     kept = [
         Person(p.name, tuple(photo for photo in p.photos if (p.name, photo) not in copies))
@@ -85,24 +83,20 @@ def _thumbnail(photo: Path) -> np.ndarray | None:
     return small if np.ptp(small) > 2 * ALIKE else None
 
 
-def _originals(thumbnails: Sequence[np.ndarray | None]) -> list[int]:
-    """Return for each thumbnail the place of the first that is like it, which may be its own."""
-    first = list(range(len(thumbnails)))
-    known = {place: each for place, each in enumerate(thumbnails) if each is not None}
-    if not known:
-        return first
+def _alike(thumbnails: Sequence[np.ndarray]) -> Iterable[list[int]]:
+    """Return the groups of places of thumbnails that are alike, each in order."""
+    if not thumbnails:
+        return []
     from scipy.spatial import KDTree
 
-    places, pixels = list(known), np.stack(list(known.values())).astype(np.int16)
+    pixels = np.stack(thumbnails).astype(np.int16)
     means = pixels.reshape(-1, 4, SIDE // 4, 4, SIDE // 4).mean(axis=(2, 4)).reshape(-1, 16)
-    tree = KDTree(means)
-    for one, mean in enumerate(means):  # what is alike has means that are alike
-        others = np.array(tree.query_ball_point(mean, ALIKE, p=np.inf))
-        others = others[others > one]
-        for other in others[np.abs(pixels[others] - pixels[one]).max(axis=1, initial=0) <= ALIKE]:
-            a, b = sorted((first[places[one]], first[places[other]]))
-            first = [a if each == b else each for each in first] if a != b else first
-    return first
+    groups = {place: [place] for place in range(len(pixels))}
+    # What is alike has means that are alike.
+    for one, other in KDTree(means).query_pairs(ALIKE, p=np.inf):
+        if groups[one] is not groups[other] and np.abs(pixels[one] - pixels[other]).max() <= ALIKE:
+            groups |= dict.fromkeys(whole := sorted(groups[one] + groups[other]), whole)
+    return {group[0]: group for group in groups.values()}.values()
 
 
 def draw(people: Sequence[Person], count: int, photos: int, seed: int) -> list[Person]:
@@ -174,33 +168,6 @@ class Drawn:
         return roles
 
 
-@dataclass
-class _Candidate:
-    """A person, photos that aren't searched yet, and those that are, with and without a face."""
-
-    name: str
-    photos: list[Path]
-    faces: list[Located] = field(default_factory=list)
-    without: list[Located] = field(default_factory=list)
-
-    def search(self, wanted: int, finder: Finder) -> bool:
-        """Search photos until there are as many faces, if there are."""
-        while photos := self.next_photos(wanted):
-            self.take(finder.find(photos))
-        return len(self.faces) >= wanted
-
-    def next_photos(self, wanted: int) -> list[Path]:
-        """Take out the photos to be searched next."""
-        count = max(0, wanted - len(self.faces))
-        photos, self.photos = self.photos[:count], self.photos[count:]
-        return photos
-
-    def take(self, located: Iterable[Located]) -> None:
-        """Take what was found on photos."""
-        for one in located:
-            (self.faces if one.box else self.without).append(one)
-
-
 def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) -> Drawn:
     """Draw same pairs by seed.
 
@@ -215,48 +182,58 @@ def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) 
     Raises:
         InputError: Fewer than two people can make a pair.
     """
-    candidates = [_candidate(person, seed) for person in by_name(people)]
-    random.Random(seed).shuffle(candidates)
-    lone = [c for c in candidates if len(c.photos) < 2]
-    left_out = [f"{c.name} ({'one' if c.photos else 'no'} photo)" for c in lone]
-    able = turn = [c for c in candidates if len(c.photos) > 1]
-    pairs: list[tuple[_Candidate, Located]] = []
+    left = {person.name: list(person.photos) for person in by_name(people)}  # to be searched
+    for name, photos in left.items():
+        # Whoever else there is. By bytes, for a folder's name may be no valid text.
+        random.Random(encoded(f"{seed} {name}")).shuffle(photos)
+    order = list(left)
+    random.Random(seed).shuffle(order)
+    left_out = [f"{n} ({'one' if left[n] else 'no'} photo)" for n in order if len(left[n]) < 2]
+    able = turn = [name for name in order if len(left[name]) > 1]
+    faces: dict[str, list[Located]] = {name: [] for name in able}
+    no_face: list[str] = []
+
+    def search(names: Sequence[str], wanted: int) -> list[str]:
+        """Search photos of people until each has as many faces; return those who have."""
+        while photos := [
+            (name, left[name].pop(0))
+            for name in names
+            for _ in range(min(wanted - len(faces[name]), len(left[name])))
+        ]:
+            found = finder.find([photo for _, photo in photos])
+            for (name, _), one in zip(photos, found, strict=True):
+                if one.box:
+                    faces[name].append(one)
+                else:
+                    no_face.append(one.label(name))
+        return [name for name in names if len(faces[name]) >= wanted]
+
+    pairs: list[tuple[str, Located]] = []
     wanted = 2  # faces of each: the gallery's, and the first probe
     while turn and len(pairs) < count:
-        need = count - len(pairs)
-        # What most will do with is searched at once.
-        photos = [c.next_photos(wanted) for c in turn[:need]]
-        located = iter(finder.find(list(chain.from_iterable(photos))))
-        for candidate, own in zip(turn, photos, strict=False):
-            candidate.take(islice(located, len(own)))
-        turn = list(islice((c for c in turn if c.search(wanted, finder)), need))
-        pairs += [(candidate, candidate.faces[wanted - 1]) for candidate in turn]
+        waiting, turn = turn, []
+        while waiting and (need := count - len(pairs) - len(turn)):
+            turn += search(waiting[:need], wanted)
+            waiting = waiting[need:]
+        pairs += [(name, faces[name][wanted - 1]) for name in turn]
         wanted += 1
     left_out += [
-        f"{c.name} (fewer than two photos with a face)"
-        for c in able
-        if len(c.faces) < 2 and not c.photos
+        f"{name} (fewer than two photos with a face)"
+        for name in able
+        if len(faces[name]) < 2 and not left[name]
     ]
-    no_face = [one.label(c.name) for c in able for one in c.without]
-    gallery = {c.name: c.faces[0] for c, _ in pairs}
+    gallery = {name: faces[name][0] for name, _ in pairs}
     if len(gallery) < 2:
         raise InputError(
             f"pairs need two people, each with two photos that show a face; there are "
-            f"{len(gallery)} (of {len(candidates)} in all; {len(no_face)} photos without a face)"
+            f"{len(gallery)} (of {len(order)} in all; {len(no_face)} photos without a face)"
         )
     index = {name: number for number, name in enumerate(gallery)}
     return Drawn(
         list(gallery),
         list(gallery.values()),
         [probe for _, probe in pairs],
-        [index[c.name] for c, _ in pairs],
+        [index[name] for name, _ in pairs],
         sorted(no_face),
         sorted(left_out),
     )
-
-
-def _candidate(person: Person, seed: int) -> _Candidate:
-    photos = list(person.photos)
-    # Whoever else there is. By bytes, for a folder's name may be no valid text.
-    random.Random(encoded(f"{seed} {person.name}")).shuffle(photos)
-    return _Candidate(person.name, photos)

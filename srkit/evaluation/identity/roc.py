@@ -58,15 +58,6 @@ class Rates:
         return {"far": far.round(7).tolist(), "tar": tar.round(7).tolist()}
 
 
-@dataclass(frozen=True)
-class Draws:
-    """The same figures in every draw of people: AUC, EER, and TAR by FAR."""
-
-    auc: Array
-    eer: Array
-    tar: dict[float, Array]
-
-
 class Matching:
     """Probes compared with a gallery of one photo a person.
 
@@ -98,29 +89,23 @@ class Matching:
             drawn: How often each person was, ``G``; everybody once, if None.
         """
         drawn = np.ones(self.distances.shape[1]) if drawn is None else drawn
-        genuine = np.bincount(self.rank, drawn[self.owner], self.count)
-        return _rates(genuine.astype(np.float64), self._impostors(drawn))
-
-    def draws(self, weights: Array, targets: Sequence[float]) -> Draws:
-        """Return the figures of every draw, with TAR at some FARs; not a number where undefined.
-
-        ``weights`` says how often each person was drawn in each, ``DxG``.
-        """
-        rows = []
-        for drawn in weights:
-            rates = self.rates(drawn)
-            rows.append([rates.auc, rates.eer, *(rates.tar_at(target) for target in targets)])
-        auc, eer, *tars = np.array(rows, np.float64).T
-        return Draws(auc, eer, dict(zip(targets, tars, strict=True)))
-
-    def _impostors(self, drawn: Array) -> Array:
-        """Return how many impostors lie in each of the ``2K + 1`` bins."""
-        columns = np.flatnonzero(drawn)
-        rows = np.flatnonzero(drawn[self.owner])
-        bins = self.bins[rows][:, columns].ravel()
+        genuine = np.bincount(self.rank, drawn[self.owner], self.count).astype(np.float64)
+        rows, columns = np.flatnonzero(drawn[self.owner]), np.flatnonzero(drawn)
         each = np.outer(drawn[self.owner[rows]], drawn[columns]).ravel()
+        bins = self.bins[rows][:, columns].ravel()
         counted = np.bincount(bins, each, 2 * self.count + 2)
-        return counted[:-1].astype(np.float64)
+        return _rates(genuine, counted[:-1].astype(np.float64))
+
+    def figures(self, weights: Array, targets: Sequence[float]) -> dict[str | float, Array]:
+        """Return ``auc``, ``eer`` and, by FAR, TAR; not a number where undefined.
+
+        Of each the first value is everybody's, the others are those of draws; ``weights`` says how
+        often each person is in each draw, ``DxG``.
+        """
+        everybody = np.ones((1, weights.shape[1]))
+        rates = map(self.rates, np.concatenate([everybody, weights]))
+        rows = [[each.auc, each.eer, *map(each.tar_at, targets)] for each in rates]
+        return dict(zip(("auc", "eer", *targets), np.array(rows, np.float64).T, strict=True))
 
     def rank_1(self, weights: Array) -> Estimate:
         """Return how often the own photo is the nearest in the gallery; a tie is a miss.
