@@ -9,18 +9,25 @@ from pathlib import Path
 from typing import Any, get_args
 
 from srkit import registry
-from srkit.defaults import CHANNELS
-from srkit.errors import InputError, is_in_shell
+from srkit.errors import InputError
 from srkit.evaluation import statistics
-from srkit.evaluation.measure import BATCH, Progress, measure
+from srkit.evaluation.measure import measure
 from srkit.evaluation.methods import BICUBIC, methods
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality
-from srkit.evaluation.run import ModelLike, load_models, photos
+from srkit.evaluation.run import load_models, photos
 from srkit.evaluation.tables import Table, Tables, Value
 from srkit.files import write_text
 from srkit.inference.device import device_named
 from srkit.progress import Bars
+
+# What is compared of an image, and by which metrics.
+CHANNELS = {
+    "Y": ("psnr-y", "ssim-y"),
+    "Y truncated to 8 bits": ("psnr-y-truncated", "ssim-y-truncated"),
+    "Y, SSIM in uniform 7x7": ("psnr-y", "ssim-y-uniform"),
+    "RGB": ("psnr", "ssim"),
+}
 
 
 @dataclass(frozen=True)
@@ -76,35 +83,33 @@ class Audit:
         labels = ["downscaled by", "compared"]
         return Tables([Table("audit", title, labels, headings, rows, notes, self.protocol)])
 
-    def write(self, file: str | Path) -> None:
+    def write(self, file: Path) -> None:
         """Write everything as JSON.
 
         Raises:
             InputError: It can't be written.
         """
-        write_text(Path(file), json.dumps(asdict(self), indent=1))
+        write_text(file, json.dumps(asdict(self), indent=1))
 
 
 def audit(
-    models: Sequence[ModelLike],
+    models: Sequence[str],
     *,
-    data: str | Path,
+    data: str,
     protocol: Protocol,
     limit: int | None = None,
     device: str = "auto",
-    batch_size: int = BATCH,
-    progress: Progress | None = None,
+    batch_size: int = 64,
 ) -> Audit:
     """Measure models and bicubic by a protocol, then with other channels, borders and kernels.
 
     Args:
-        models: See `srkit.bench`.
+        models: See `srkit.bench`, as the others.
         data: HR photos.
         protocol: It gives everything that isn't varied.
         limit: Use only the first ``limit`` images.
         device: Where models compute.
         batch_size: Images upscaled at once.
-        progress: See `srkit.bench`.
 
     Raises:
         SrkitError: See `srkit.bench`.
@@ -115,7 +120,7 @@ def audit(
     names = {BICUBIC, *(model.name for model in loaded)}
     rows: list[Row] = []
     stamp: dict[str, Any] = {}
-    with Bars(lines=is_in_shell()) as bars:
+    with Bars(lines=True) as bars:
         for kernel, changed in _conventions(protocol):
             quality = measure(
                 [method for method in methods(loaded, changed) if method.name in names],
@@ -123,15 +128,14 @@ def audit(
                 changed,
                 device=device_named(device),
                 batch_size=batch_size,
-                progress=progress or bars,
+                progress=bars,
             )
             stamp = stamp or quality.protocol
             # A kernel's own effect shows in one channel.
             alone = rows and kernel != rows[0].kernel
-            channels = [*CHANNELS][:1] if alone else [*CHANNELS]
             rows += [
                 Row(channel, changed.border, kernel, _scores(quality, channel))
-                for channel in channels
+                for channel in list(CHANNELS)[: 1 if alone else None]
             ]
     return Audit(stamp, rows)
 

@@ -1,0 +1,1 @@
+"""``srkit audit``: a model's decibels under other conventions of measuring."""
