@@ -114,14 +114,6 @@ def help_texts() -> str:
     return "\n".join(f"## srkit {name}\n\n{help_text(name)}" for name in shown)
 
 
-def recipes() -> str:
-    """Return a table of the registered recipes."""
-    rows = [
-        (f"`{n}`", markdown(registry.describe("recipes", n))) for n in registry.offers("recipes")
-    ]
-    return table(("recipe", "what it is"), rows)
-
-
 def recipe_toml(name: str) -> str:
     """Return a registered recipe as a TOML code block, without keys that have their default."""
     built = registry.build("recipes", name)
