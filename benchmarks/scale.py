@@ -27,7 +27,7 @@ from typing import Any
 
 import skimage.data
 from PIL import Image
-from startup import processor
+from machine import processor
 
 SHARDS = 20
 
@@ -155,7 +155,7 @@ def main() -> None:
                 print(way, count, rows[way][str(count)], flush=True)
         kill = killed(source, Path(folder, "killed"), size, expected)
     result = {
-        "processor": processor(),
+        **processor(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "command": " ".join(["python", *sys.argv]),

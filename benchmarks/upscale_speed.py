@@ -1,6 +1,7 @@
 """Time per image of `srkit.load(...).upscale` by each engine, and of the engines called plainly.
 
     taskset -c 0 python benchmarks/upscale_speed.py [--threads 1] [--rounds 7] [--json FILE]
+        [--models faces FILE.pth] [--largest 512] [--torch-only]
 
 All candidates have the same weights and the same images in memory: 8-bit arrays in, 8-bit arrays
 out. They take turns in one process, so that all see the same noise of the machine; ratios are of
@@ -13,6 +14,10 @@ clock's.
 - ``onnxruntime``: the file that `srkit export` writes, called likewise.
 - ``openvino, fp32``, ``openvino, bf16``: the network converted by OpenVINO, called likewise.
 - ``srkit, ENGINE``: `Model.upscale` of the list.
+
+A model may be a file of weights that `srkit_spandrel` reads; of it, the columns of engines that
+can't convert it are left out, and named. FILE keeps what it has of other models, if it is of the
+same processor.
 """
 
 from __future__ import annotations
@@ -97,23 +102,27 @@ def by_openvino(model: str, precision: str) -> Network:
     return lambda lr: compiled(lr)[0]  # type: ignore[no-any-return]
 
 
-def candidates(model: str) -> dict[str, Work]:
+def candidates(model: str, torch_only: bool) -> dict[str, Work]:
     """Return what is timed on a model; bfloat16 where the processor has it."""
-    srkits = {
-        f"srkit, {engine}": srkit.load(model, device="cpu", engine=engine)
-        for engine in ("torch", "onnxruntime")
-    }
-    plain = {
+    plain: dict[str, Network] = {
         "torch, contiguous": by_torch(model, torch.contiguous_format),
         "torch, channels_last": by_torch(model, torch.channels_last),
-        "onnxruntime": by_onnxruntime(srkits["srkit, onnxruntime"].onnx()),
     }
-    precisions = {"fp32": "f32"}
-    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        precisions["bf16"] = "bf16"
-    for name, hint in precisions.items():
-        plain[f"openvino, {name}"] = by_openvino(model, hint)
-        srkits[f"srkit, openvino, {name}"] = srkit.load(model, engine="openvino", precision=name)
+    srkits = {"srkit, torch": srkit.load(model, device="cpu", engine="torch")}
+    loaded = srkit.load(model, device="cpu", engine="torch" if torch_only else "onnxruntime")
+    if loaded.choice and loaded.choice.engine == "onnxruntime":
+        plain["onnxruntime"] = by_onnxruntime(loaded.onnx())
+        srkits["srkit, onnxruntime"] = loaded
+        precisions = {"fp32": "f32"}
+        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            precisions["bf16"] = "bf16"
+        for name, hint in precisions.items():
+            plain[f"openvino, {name}"] = by_openvino(model, hint)
+            srkits[f"srkit, openvino, {name}"] = srkit.load(
+                model, engine="openvino", precision=name
+            )
+    else:
+        print(f"{model}: torch only, {loaded.choice and loaded.choice.why}", flush=True)
     return {
         **{who: plainly(network) for who, network in plain.items()},
         **{who: loaded.upscale for who, loaded in srkits.items()},
@@ -155,6 +164,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--models", nargs="*", default=["faces", "faces-clean"])
+    parser.add_argument("--largest", type=int, default=512, help="largest side of an image")
+    parser.add_argument("--torch-only", action="store_true", help="don't convert to ONNX")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -169,10 +180,16 @@ def main() -> None:
         "reference": REFERENCE,
         "models": {},
     }
+    if arguments.json and arguments.json.exists():
+        before = json.loads(arguments.json.read_text(encoding="utf-8"))
+        if all(before[key] == result[key] for key in ("processor", "flags", "threads", "versions")):
+            result["models"] = before["models"]
     for model in arguments.models:
-        who = candidates(model)
-        measured = result["models"][model] = {}
+        who = candidates(model, arguments.torch_only)
+        measured = result["models"][Path(model).stem] = {}
         for count, side in SIZES:
+            if side > arguments.largest:
+                continue
             size = f"{count} x {side} px"
             measured[size] = measure(who, images_of(count, side), arguments.rounds, clock)
             print(model, size, json.dumps(measured[size], indent=1), flush=True)

@@ -165,6 +165,7 @@ def data_root() -> Path:
 def forget_plugins() -> None:
     """Make the next question load plugins anew."""
     plugins.load.cache_clear()
+    plugins.entry_points.cache_clear()
     registry.offers.cache_clear()
 
 
