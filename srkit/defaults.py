@@ -7,6 +7,13 @@ GENERAL_MODEL = "lanczos"  # stands in for a model of general photographs
 INTERPOLATIONS = ("nearest", "bicubic", "lanczos")  # generators without weights; bench shows them
 DEGRADATION = "faces-x4"
 PROTOCOL = "paper"
+# What an audit compares of an image, and by which metrics.
+CHANNELS = {
+    "Y": ("psnr-y", "ssim-y"),
+    "Y truncated to 8 bits": ("psnr-y-truncated", "ssim-y-truncated"),
+    "Y, SSIM in uniform 7x7": ("psnr-y", "ssim-y-uniform"),
+    "RGB": ("psnr", "ssim"),
+}
 DETECTOR = "mtcnn"
 RESTORER = "blend"
 EMBEDDER = "facenet"
@@ -15,7 +22,7 @@ READER_OF_ONNX = "onnx"
 COMMANDS = {
     **dict.fromkeys(("demo", "upscale", "ui", "upscale-dataset"), "Upscale"),
     **dict.fromkeys(("prepare", "degrade", "train", "fit", "export"), "Train"),
-    **dict.fromkeys(("bench", "compare", "audit", "reproduce"), "Measure"),
+    **dict.fromkeys(("bench", "compare", "reproduce"), "Measure"),
     **dict.fromkeys(("list", "models", "info", "plugins", "doctor"), "Look up"),
 }
 CPU_ENGINE = "onnxruntime"

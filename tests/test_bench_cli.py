@@ -91,6 +91,33 @@ def test_one_command_makes_tables_a_page_and_files(
     assert f"{report.quality.mean('faces', 'psnr'):.2f}" in page
 
 
+def test_an_audit_is_the_protocol_and_its_neighbours(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "audit.json"
+    assert run("lanczos", "--data", photos, "--protocol", "paper", "--audit", "--json", file) == 0
+    assert "SSIM in uniform 7x7, border 4" in capsys.readouterr().out
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    assert len({(row["compared"], row["border"], row["kernel"]) for row in rows}) == len(rows) == 13
+
+    def scores(compared: str, border: int, kernel: str) -> dict[str, float]:
+        (row,) = (r for r in rows if list(r.values())[:3] == [compared, border, kernel])
+        each: dict[str, float] = row["scores"]["bicubic"]
+        return each
+
+    for border, kernel in ((0, "bicubic"), (4, "bicubic"), (0, "aliased-bicubic")):
+        protocol = Protocol.named("paper").changed(
+            border=border, options={"noise": 0.02, "kernel": kernel}
+        )
+        quality = bench("bicubic", data=photos, protocol=protocol).quality
+        assert quality is not None
+        found = scores("Y", border, kernel)
+        assert found["psnr"] == quality.mean("bicubic", "psnr-y")
+        assert found["ssim"] == quality.mean("bicubic", "ssim-y")
+        assert found["low"] < found["psnr"] < found["high"]
+    assert scores("RGB", 0, "bicubic")["psnr"] < scores("Y", 0, "bicubic")["psnr"] - 1
+
+
 def test_metrics_and_seed_can_be_asked_for(photos: Path, tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     protocol = tmp_path / "mine.toml"
@@ -253,6 +280,7 @@ def test_every_face_another_program_is_asked_for_is_written(
         (("--verify-data", "x"), "--verify-data needs --verify"),
         (("--people", "0"), "--people needs --verify"),
         (("--embedder", "sface"), "--embedder needs --verify"),
+        (("--audit", "--protocol", "real"), "an audit compares with HR, and protocol 'real' has"),
         (("--verify", "imm", "--lr-sizes", "8,x"), "--lr-sizes is whole numbers from 4 up"),
         (("--verify", "imm", "--align", "up", "--verify-data", "."), "align is hr or sr, not 'up'"),
         (("--results", "theirs"), "--results is NAME=DIR"),
@@ -262,6 +290,7 @@ def test_every_face_another_program_is_asked_for_is_written(
         (("--verify", "folders", "--verify-data", "nowhere"), "no face set 'folders' at 'nowhere'"),
         (("--verify", "folders", "--verify-data", "empty"), "no folders of photos in it"),
         (("--verify", "imm", "--verify-data", "empty"), "no photos named like IMM's"),
+        (("--audit", "--verify", "imm"), "--audit goes with models, --data, --protocol"),
         (("--json", "empty"), "can't write empty: it is a folder"),
         (("--report", "file/x/y"), "can't write file/x/y/report.json: Not a directory"),
         (("--json", "file/x.json"), "can't write file/x.json: Not a directory"),

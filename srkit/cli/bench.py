@@ -25,6 +25,7 @@ others = partial(Option, rich_help_panel="Other programs")
 MODELS = f"Models' names, checkpoint files, runs. [{defaults.MODEL}]"
 DATA = "A folder of photos, or celeba. [celeba, unless --verify]"
 METRIC = "Further metric, such as niqe or lpips; repeatable."
+AUDIT = "Show how the decibels move with what is compared."
 VERIFY_DATA = "Its folder or file. [its name under SRKIT_DATA]"
 EMBEDDER = f"facenet, dlib or sface; repeatable. [{defaults.EMBEDDER}]"
 WEIGHTS = "Its weights, as NAME=FILE of several. [of its own]"
@@ -42,6 +43,7 @@ def bench(
         str, quality(help="A protocol's name, or a .toml file.")
     ] = defaults.PROTOCOL,
     metric: Annotated[list[str] | None, quality(metavar="NAME", help=METRIC)] = None,
+    audit: Annotated[bool, quality("--audit", help=AUDIT)] = False,
     limit: Annotated[int | None, quality(min=1, help="Use only the first N images.")] = None,
     verify: Annotated[str | None, identity(help="A face set: imm, lfw, folders or csv.")] = None,
     verify_data: Annotated[str | None, identity(help=VERIFY_DATA)] = None,
@@ -76,6 +78,8 @@ def bench(
     for option, value in needs_verify.items():
         if value is not None and not verify:
             raise InputError(f"--{option} needs --verify: imm, lfw, folders or csv")
+    if audit and (verify or metric or write_lr or results or report):
+        raise InputError("--audit goes with models, --data, --protocol, --limit and --json alone")
     sizes, folders = parse_sizes(lr_sizes), by_name(results or ())
     judges = embedder or [defaults.EMBEDDER]
     weights = weights_of(embedder_weights or (), judges)
@@ -100,6 +104,21 @@ def bench(
     if write_lr:
         count = write_images(run.lr_images(**selection), write_lr)
         show(f"{write_lr}: {count} images to be upscaled by {chosen.scale}")
+        return
+    if audit:
+        from srkit.evaluation.audit import audit as measured
+
+        moved = measured(
+            models or [defaults.MODEL],
+            data=data or "celeba",
+            protocol=chosen,
+            limit=limit,
+            device=device,
+            batch_size=batch_size,
+        )
+        if json:
+            moved.write(json)
+        Console().print(moved.tables())
         return
     try:
         result = run.bench(

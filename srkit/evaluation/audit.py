@@ -9,25 +9,18 @@ from pathlib import Path
 from typing import Any, get_args
 
 from srkit import registry
-from srkit.errors import InputError
+from srkit.defaults import CHANNELS
+from srkit.errors import InputError, is_in_shell
 from srkit.evaluation import statistics
-from srkit.evaluation.measure import measure
+from srkit.evaluation.measure import BATCH, Progress, measure
 from srkit.evaluation.methods import BICUBIC, methods
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality
-from srkit.evaluation.run import load_models, photos
+from srkit.evaluation.run import ModelLike, load_models, photos
 from srkit.evaluation.tables import Table, Tables, Value
 from srkit.files import write_text
 from srkit.inference.device import device_named
 from srkit.progress import Bars
-
-# What is compared of an image, and by which metrics.
-CHANNELS = {
-    "Y": ("psnr-y", "ssim-y"),
-    "Y truncated to 8 bits": ("psnr-y-truncated", "ssim-y-truncated"),
-    "Y, SSIM in uniform 7x7": ("psnr-y", "ssim-y-uniform"),
-    "RGB": ("psnr", "ssim"),
-}
 
 
 @dataclass(frozen=True)
@@ -83,33 +76,35 @@ class Audit:
         labels = ["downscaled by", "compared"]
         return Tables([Table("audit", title, labels, headings, rows, notes, self.protocol)])
 
-    def write(self, file: Path) -> None:
+    def write(self, file: str | Path) -> None:
         """Write everything as JSON.
 
         Raises:
             InputError: It can't be written.
         """
-        write_text(file, json.dumps(asdict(self), indent=1))
+        write_text(Path(file), json.dumps(asdict(self), indent=1))
 
 
 def audit(
-    models: Sequence[str],
+    models: Sequence[ModelLike],
     *,
-    data: str,
+    data: str | Path,
     protocol: Protocol,
     limit: int | None = None,
     device: str = "auto",
-    batch_size: int = 64,
+    batch_size: int = BATCH,
+    progress: Progress | None = None,
 ) -> Audit:
     """Measure models and bicubic by a protocol, then with other channels, borders and kernels.
 
     Args:
-        models: See `srkit.bench`, as the others.
+        models: See `srkit.bench`.
         data: HR photos.
         protocol: It gives everything that isn't varied.
         limit: Use only the first ``limit`` images.
         device: Where models compute.
         batch_size: Images upscaled at once.
+        progress: See `srkit.bench`.
 
     Raises:
         SrkitError: See `srkit.bench`.
@@ -120,7 +115,7 @@ def audit(
     names = {BICUBIC, *(model.name for model in loaded)}
     rows: list[Row] = []
     stamp: dict[str, Any] = {}
-    with Bars(lines=True) as bars:
+    with Bars(lines=is_in_shell()) as bars:
         for kernel, changed in _conventions(protocol):
             quality = measure(
                 [method for method in methods(loaded, changed) if method.name in names],
@@ -128,14 +123,15 @@ def audit(
                 changed,
                 device=device_named(device),
                 batch_size=batch_size,
-                progress=bars,
+                progress=progress or bars,
             )
             stamp = stamp or quality.protocol
             # A kernel's own effect shows in one channel.
             alone = rows and kernel != rows[0].kernel
+            channels = [*CHANNELS][:1] if alone else [*CHANNELS]
             rows += [
                 Row(channel, changed.border, kernel, _scores(quality, channel))
-                for channel in list(CHANNELS)[: 1 if alone else None]
+                for channel in channels
             ]
     return Audit(stamp, rows)
 

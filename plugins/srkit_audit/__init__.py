@@ -1,1 +1,0 @@
-"""``srkit audit``: a model's decibels under other conventions of measuring."""
