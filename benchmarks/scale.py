@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import skimage.data
-from PIL import Image
 from machine import processor
+from PIL import Image
 
 SHARDS = 20
 

@@ -21,7 +21,7 @@ from srkit_compare.comparison import compare
 from torch import Tensor, nn
 
 import srkit
-from srkit import InputError, Model, registry
+from srkit import InputError, Model, OptionError, registry
 from srkit.evaluation import measure as measuring
 from srkit.evaluation.measure import TOLERANCE, measure, ordered
 from srkit.evaluation.methods import REFERENCES, Method, methods
@@ -30,6 +30,7 @@ from srkit.evaluation.report import Quality, Report
 from srkit.evaluation.statistics import difference
 from srkit.evaluation.store import Store
 from srkit.imaging import codec
+from srkit.inference.model import Choice, Limits
 
 Crops = Callable[[Path, int, int], list[Path]]
 PLAIN = Protocol(metrics=("psnr", "ssim"))
@@ -630,3 +631,25 @@ def test_one_model_is_tested_against_nobody(photos: list[Path]) -> None:
     assert result.versus == []
     assert "permutation" not in printed(Report({}, result).tables())
     assert "Gain" not in printed(Report({}, measure(compared(), photos, PLAIN)).tables())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_model_is_measured_in_its_own_precision(photos: list[Path], precision: str) -> None:
+    used = set()
+
+    def run(lr: np.ndarray, precision: str) -> np.ndarray:
+        used.add(precision)
+        return np.repeat(np.repeat(lr, 4, axis=2), 4, axis=3)
+
+    choice = Choice("torch", "cuda", precision, "as asked")
+    limits = Limits(precision=precision)
+    model = Model("own", nn.Identity(), 4, run=run, choice=choice, limits=limits)
+    report = srkit.bench(model, data=photos[0].parent)
+    assert used == {precision}
+    assert report.quality
+    assert f"torch {precision}" in json.dumps(report.as_json())
+
+
+def test_a_precision_that_does_not_exist_is_refused(photos: list[Path]) -> None:
+    with pytest.raises(OptionError, match="precision is one of auto, fp32, fp16, bf16, not 'fp8'"):
+        srkit.bench("faces", data=photos[0].parent, precision="fp8")

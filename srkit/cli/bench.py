@@ -31,6 +31,7 @@ EMBEDDER = f"facenet, dlib or sface; repeatable. [{defaults.EMBEDDER}]"
 WEIGHTS = "Its weights, as NAME=FILE of several. [of its own]"
 PAIRS = "Genuine pairs sampled. [1000; none of imm]"
 WRITE_LR = "Only write the LR images, for another program."
+PRECISION = "auto, fp32, bf16, fp16: the models'."
 RESULTS = "Score another program's results; repeatable."
 
 
@@ -63,6 +64,7 @@ def bench(
     results: Annotated[list[str] | None, others(metavar="NAME=DIR", help=RESULTS)] = None,
     seed: Annotated[int | None, Option(min=0, help="Seed of noise and sampling. [0]")] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[str, Option(metavar="NAME", help=PRECISION)] = "fp32",
     batch_size: Annotated[int, Option(min=1, help="Images upscaled at once.")] = 64,
 ) -> None:
     """Measure models: image quality, and how well identity is kept.
@@ -130,6 +132,7 @@ def bench(
             results=folders,
             report=report,
             device=device,
+            precision=precision,
             batch_size=batch_size,
             command=shlex.join(["srkit", *sys.argv[1:]]),
         )

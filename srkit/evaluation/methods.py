@@ -29,7 +29,7 @@ from srkit.errors import InputError
 from srkit.evaluation.protocol import Protocol, encoded
 from srkit.files import lock, sha256, write_text
 from srkit.imaging import codec
-from srkit.inference.model import Model
+from srkit.inference.model import Model, Settings
 
 NEAREST, BICUBIC, LANCZOS = INTERPOLATIONS
 # What every table has, whatever else it compares: registered generators without weights.
@@ -121,13 +121,23 @@ def methods(models: Sequence[Model | Method], protocol: Protocol) -> list[Method
                 )
             engine = {"engine": str(model.choice)} if model.choice else {}
             metadata = {**model.metadata, **engine, **_run(model)}
-            model = Method(model.name, model.upscale, model.sha256, model.licence, metadata)
+            model = Method(model.name, _upscale(model), model.sha256, model.licence, metadata)
         if model.name in (LR, HR, *(method.name for method in all_methods)):
             raise InputError(
                 f"two methods would be called '{model.name}'; rename one, or give its path"
             )
         all_methods.append(model)
     return all_methods
+
+
+def _upscale(model: Model) -> Callable[[Tensor], Tensor]:
+    """Return what upscales LR of a protocol, which has 8 bits, in the model's own precision."""
+
+    def upscale(lr: Tensor) -> Tensor:
+        sr = model.upscale_values(lr.float().cpu().numpy(), Settings(), half=True)
+        return torch.from_numpy(sr).to(lr)
+
+    return upscale
 
 
 def _run(model: Model) -> dict[str, Any]:

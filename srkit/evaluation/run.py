@@ -84,6 +84,7 @@ def bench(
     results: Mapping[str, str | Path] | None = None,
     report: str | Path | None = None,
     device: str = "auto",
+    precision: str = "fp32",
     batch_size: int = BATCH,
     command: str = "",
     progress: Progress | None = None,
@@ -110,6 +111,7 @@ def bench(
         report: Folder for the page, the figures, the JSON and the scores. A bench that was killed
             goes on from what it left there.
         device: Where models compute.
+        precision: In which those compute that are loaded here; see `srkit.load`.
         batch_size: Images upscaled at once.
         command: The command that repeats it, for the page.
         progress: Called with what is done, how much, and of how much. None: bars on a terminal or
@@ -130,7 +132,7 @@ def bench(
     files = photos(data or "celeba", limit) if data or not faces else []
     models = [models] if isinstance(models, ModelLike) else models
     models = models or ([] if results else [DEFAULT_MODEL])
-    loaded = load_models(models, device, protocol.scale)
+    loaded = load_models(models, device, protocol.scale, precision)
     others = [from_results(n, Path(f), protocol.scale) for n, f in (results or {}).items()]
     compared = methods([*loaded, *others], protocol)
     own = [model for model in loaded if isinstance(model, Model)]
@@ -271,13 +273,15 @@ def _protocol(protocol: str | Path | Protocol) -> Protocol:
     return protocol if isinstance(protocol, Protocol) else Protocol.named(protocol)
 
 
-def load_models(models: Sequence[ModelLike], device: str, scale: int) -> list[Model | Method]:
-    """Load what is named, in fp32: a bench has no other precision unless a model was given so."""
+def load_models(
+    models: Sequence[ModelLike], device: str, scale: int, precision: str = "fp32"
+) -> list[Model | Method]:
+    """Load what is named; a model that was given keeps its own precision."""
     networks = [
         Model(type(m).__name__, m, scale) if isinstance(m, nn.Module) else m for m in models
     ]
     return [
-        m if isinstance(m, Model | Method) else load(m, device=device, precision="fp32")
+        m if isinstance(m, Model | Method) else load(m, device=device, precision=precision)
         for m in networks
     ]
 

@@ -335,8 +335,13 @@ class Model:
         how: dict[str, Any] = {"size": size, "mode": "bicubic", "antialias": True}
         return torch.nn.functional.interpolate(result, **how).clamp(0, 1)
 
-    def upscale_values(self, lr: np.ndarray, settings: Settings) -> np.ndarray:
-        """Upscale images (``B3hw``, float32 in [0, 1]) by the model's own scale, clamped."""
+    def upscale_values(
+        self, lr: np.ndarray, settings: Settings, *, half: bool = False
+    ) -> np.ndarray:
+        """Upscale images (``B3hw``, float32 in [0, 1]) by the model's own scale, clamped.
+
+        ``half``: they have 8 bits, and may be computed in half precision, if the model is.
+        """
         count, _, height, width = lr.shape
         sr = np.empty((count, 3, height * self.scale, width * self.scale), np.float32)
 
@@ -346,7 +351,7 @@ class Model:
         def write(rows: slice, columns: slice, part: np.ndarray) -> None:
             part.clip(0, 1, out=sr[:, :, rows, columns])
 
-        self._upscale((count, height, width), read, write, settings)
+        self._upscale((count, height, width), read, write, settings, half=half)
         return sr
 
     def _upscale(
