@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, PackageNotFoundError
+from importlib.metadata import EntryPoint, PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def load() -> Loaded:
 
 
 @cache
-def entry_points(path: tuple[str, ...]) -> EntryPoints:
+def entry_points(path: tuple[str, ...]) -> Any:  # another class in Python 3.11
     """Return all entry points on a path, ``sys.path``: read once, since that takes 20 ms."""
     return importlib.metadata.entry_points()
 
