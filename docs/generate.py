@@ -54,7 +54,8 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def carried_table() -> str:
     """Return what becomes of what files carry, by `srkit.imaging.carried`."""
     names, most = {"WEBP": "WebP"}, ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF"]
-    rows, noted = [], []
+    rows: list[tuple[str, ...]] = []
+    alike: dict[str, list[str]] = {}  # by what becomes of it in all formats
     for item in carried.ITEMS:
         sources = item.sources.split()
         outcomes = [item.outcome(sources[0], target) for target in carried.TARGETS]
@@ -62,12 +63,13 @@ def carried_table() -> str:
         every = ["most"] if {*most} <= {*sources} else [each for each in sources if each in most]
         found = [*every, *(each for each in sources if each not in most)]
         where = ", ".join(names.get(each, each) for each in found)
-        if {*shown} == {"note"}:
-            noted.append(f"{item.name} in {where}")
+        if len({*shown}) == 1:
+            alike.setdefault(shown[0], []).append(f"{item.name} in {where}")
         else:
             rows.append((item.name, where, *shown))
     headings = ("", "in", *(names.get(each, each) for each in carried.TARGETS))
-    return f"{table(headings, rows)}\nAlways a *note*: {'; '.join(noted)}.\n"
+    rest = "".join(f"\nAlways *{what}*: {'; '.join(its)}.\n" for what, its in alike.items())
+    return f"{table(headings, rows)}{rest}"
 
 
 def attributes(documented: type) -> dict[str, str]:
@@ -133,10 +135,13 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[tuple[str, str, 
         elif field.default is None:
             default = "none"
         else:
-            value = field.default
-            toml = str(value).lower() if isinstance(value, bool) else repr(value)
-            default = f"`{toml.replace(chr(39), chr(34)).replace('(', '[').replace(')', ']')}`"
+            default = _toml(field.default)
         yield f"`{path}`", default, text
+
+
+def _toml(value: Any) -> str:
+    toml = str(value).lower() if isinstance(value, bool) else repr(value)
+    return f"`{toml.replace(chr(39), chr(34)).replace('(', '[').replace(')', ']')}`"
 
 
 def recipe_keys() -> str:
@@ -383,6 +388,8 @@ def _speeds(result: dict[str, Any]) -> Iterator[str]:
     for model, sizes in result["models"].items():
         rows = []
         for name in next(iter(sizes.values())):
+            if not name.startswith("srkit") and name != result["reference"]:
+                continue  # engines without srkit
             cells = [size[name] for size in sizes.values()]
             shown = (f"{c['ms_per_image']:.1f} ({c['speed_over_reference']:.2f})" for c in cells)
             rows.append((name, *shown))
@@ -489,16 +496,13 @@ def protocols() -> str:
     return table(("protocol", "what it is", "framing", "HR", "degradation", "border"), rows)
 
 
-def protocol_toml(name: str) -> str:
-    """Return a registered protocol's file as a TOML code block."""
-    text = Path(registry.build("protocols", name)).read_text(encoding="utf-8")
-    return f"```toml\n{text}```\n"
-
-
 def protocol_fields() -> str:
-    """Return a table of every field of a protocol."""
-    rows = [(f"`{name}`", text) for name, text in attributes(Protocol).items()]
-    return table(("field", "what it is"), rows)
+    """Return a table of every field of a protocol, with its default: the protocol `paper`'s."""
+    fields, rows = Protocol.model_fields, []
+    for name, text in attributes(Protocol).items():
+        default = "the file's" if name == "name" else _toml(fields[name].default)
+        rows.append((f"`{name}`", default, text))
+    return table(("field", "default", "what it is"), rows)
 
 
 def parts() -> str:

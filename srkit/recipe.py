@@ -85,8 +85,7 @@ class Loss(_WithOptions):
 
     Attributes:
         weight: Factor of the loss in the sum that is minimised.
-        during: Part of the run in which the loss counts, as shares of its steps: ``[0.9, 1.0]`` is
-            the last tenth.
+        during: When the loss counts, as shares of the steps: ``[0.9, 1.0]`` is the last tenth.
     """
 
     weight: Weight = 1.0
@@ -119,17 +118,16 @@ class Data(_Frozen):
 
     Attributes:
         framing: ``square`` (largest centred square), ``squash`` (the whole image, whatever its
-            shape) or ``jitter`` (a random square of the largest centred one, each time another,
-            so that a network sees faces of many sizes and places).
+            shape) or ``jitter`` (a random square of the largest centred one, each time another).
         size: Side of HR in pixels.
-        extra_sizes: Further sides of HR, with ``jitter``: each batch has a random one of all
-            sizes. A batch of larger images has fewer, so that it takes about the same time.
+        extra_sizes: Further sides of HR, with ``jitter``: each batch has a random one, and fewer
+            images the larger they are.
         photo_size: Side in pixels at which ``jitter`` stores the centred squares.
-        crop: Smallest and largest side of the random square, as shares of ``photo_size``. A square
-            is never smaller than its HR image.
+        crop: Smallest and largest side of the random square, as shares of ``photo_size``, never
+            smaller than HR.
         flips: Mirror a random half of the images in each epoch.
-        pairs: The folder holds real pairs in subfolders ``lr`` and ``hr``: nothing is framed or
-            degraded, and larger pairs are cut into squares of ``size``.
+        pairs: Real pairs in subfolders ``lr`` and ``hr``, neither framed nor degraded; larger ones
+            are cut into squares of ``size``.
     """
 
     framing: Literal["square", "squash", "jitter"] = "square"
@@ -177,11 +175,11 @@ class Optimizer(_Frozen):
         weight_decay: As the optimiser defines it; ``adamw`` decouples it.
         schedule: ``constant``; ``step`` (times ``gamma`` every ``step_size`` steps); ``cosine``
             (down to ``min_lr_ratio`` times the rate at the end).
-        step_size: Steps between two changes of the ``step`` schedule.
-        gamma: Factor of each change of the ``step`` schedule.
-        min_lr_ratio: Last learning rate of the ``cosine`` schedule, relative to ``learning_rate``.
+        step_size: Of ``step``: steps between two changes.
+        gamma: Of ``step``: factor of each change.
+        min_lr_ratio: Of ``cosine``: last learning rate, relative to ``learning_rate``.
         warmup: Steps over which the rate rises linearly to its value.
-        clip: Largest norm of a network's gradient; a larger one is scaled down to it.
+        clip: Norm to which a network's larger gradients are scaled down.
     """
 
     name: Literal["adam", "adamw"] = "adam"
@@ -200,8 +198,8 @@ class Recovery(_Frozen):
     """Steps with a loss or gradient that isn't finite, which are skipped.
 
     Attributes:
-        max_nonfinite_steps: Such steps in a row after which the run goes back to its last good
-            checkpoint, once; the second time it stops.
+        max_nonfinite_steps: Such steps in a row after which the run returns to its last good
+            checkpoint; the second time it stops.
         lr_factor: Factor of the learning rate after that.
     """
 
@@ -217,11 +215,11 @@ class Recipe(_Frozen):
         scale: Upscaling factor, for all parts.
         steps: Training steps.
         batch_size: Images a step, over all processes together.
-        accumulate: Number of parts in which a process computes its batch, to save memory; their
-            gradients are averaged.
-        precision: Precision of the networks: ``fp32``, ``bf16``, ``fp16`` (CUDA only), or ``auto``:
-            ``bf16`` where the processor or GPU has it in hardware, else ``fp32``. Weights, losses
-            and optimisers stay in float32. A run's own recipe states which it was.
+        accumulate: Parts in which a process computes its batch, to save memory; their gradients
+            are averaged.
+        precision: Of the networks: ``fp32``, ``bf16``, ``fp16`` (CUDA only), or ``auto``: ``bf16``
+            where the processor or GPU has it in hardware, else ``fp32``. Weights, losses and
+            optimisers stay in float32.
         seed: Seed of initial weights, order, flips and noise.
         init: A model, checkpoint or run whose generator's weights the run starts from.
         generator: A registered generator; its options beside its name.
@@ -232,8 +230,7 @@ class Recipe(_Frozen):
         data: How photos become HR images.
         optimizer: Optimiser of both networks.
         recovery: Steps that are not finite.
-        ema: Decay of the generator's moving average, used for validation and the final
-            weights; 0 for none.
+        ema: Decay of the generator's moving average, which is validated and kept; 0 for none.
         validate_every: Training steps between validations (and image grids).
     """
 
