@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -26,8 +27,6 @@ from srkit.imaging import codec, formats
 from srkit.imaging.codec import DecodedImage
 from srkit.inference.model import Progress
 from srkit.readahead import read_ahead
-
-T = TypeVar("T")
 
 READERS, WRITERS = 2, 2
 AHEAD_PIXELS = 32_000_000  # of images that wait; what is being read comes on top
@@ -63,19 +62,12 @@ class Read:
     @property
     def cost(self) -> int:
         """Share of what may wait."""
-        pixels = self.image.size[0] * self.image.size[1] if self.image else 0
-        return max(LEAST_COST, pixels)
+        return max(LEAST_COST, self.image.size[0] * self.image.size[1] if self.image else 0)
 
-
-@dataclass(frozen=True)
-class _Written:
-    """A result on its way to the disk."""
-
-    job: Job
-    result: Result
-    seconds: float
-    bytes: int
-    future: Future[Output]
+    @property
+    def kind(self) -> tuple[tuple[int, int], np.dtype] | None:
+        """What images that are computed together have in common."""
+        return (self.image.size, self.image.pixels.dtype) if self.image else None
 
 
 def run(
@@ -119,7 +111,7 @@ def run(
             if (root / FOLDER).is_dir():
                 sweep(root, below=True)
     process = f"{shard.index + 1}-of-{shard.count}"
-    files = _Files(
+    files = Files(
         work,
         {root: Ledger(root, FOLDER, process) for root in roots},
         {real(file) for job in jobs for file in (job.input, job.output)},
@@ -127,7 +119,7 @@ def run(
     )
     totals: Counter[str] = Counter()
     try:
-        with closing(events(own, work, files.read, files.write, progress)) as outcomes:
+        with closing(events(own, files, progress)) as outcomes:
             for event in outcomes:
                 totals[event.kind] += 1
                 on_event(event)
@@ -140,49 +132,22 @@ def run(
     return totals
 
 
-def events(
-    items: Iterable[T],
-    work: Work,
-    read: Callable[[T], Read],
-    write: Callable[[Job, str, Result], Output],
-    progress: Progress = lambda images: None,
-) -> Generator[Event]:
-    """Yield the outcome of each image, about in order; reading and writing go on in threads."""
-    with ThreadPoolExecutor(WRITERS) as writers:
-        batch = _Batch(work, write, progress, writers)
-        reads = read_ahead(
-            read, items, threads=READERS, ahead=AHEAD_PIXELS, cost=lambda read: read.cost
-        )
-        with closing(reads):
-            for group in _grouped(reads, work):
-                yield from batch.take(group)
-            yield from batch.finish()
-
-
-def _grouped(reads: Iterator[Read], work: Work) -> Iterator[list[Read]]:
-    """Yield neighbours of one size together, as many as are best computed at once."""
-    for kind, alike in groupby(reads, _kind):
-        most = work.batch_size(kind[0]) if kind else 1
-        while group := list(islice(alike, most)):
-            yield group
-
-
-def _kind(read: Read) -> tuple[tuple[int, int], np.dtype] | None:
-    return (read.image.size, read.image.pixels.dtype) if read.image else None
-
-
 @dataclass
-class _Files:
-    """Reads and writes the images of a run, and its ledgers."""
+class Files:
+    """Reads and writes images for some work, and the ledgers of what has been done.
+
+    ``taken`` are files that a result of several images must not be written to.
+    """
 
     work: Work
-    ledgers: dict[Path, Ledger]
-    taken: set[Path]
-    skip_existing: bool
+    ledgers: Mapping[Path, Ledger] = field(default_factory=dict)
+    taken: Collection[Path] = ()
+    skip_existing: bool = False
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _key(self) -> str:
         text = json.dumps(self.work.key(), sort_keys=True)
-        self.key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _ledger(self, job: Job) -> Ledger | None:
         return self.ledgers.get(job.root or job.output.parent)
@@ -200,7 +165,7 @@ class _Files:
                 check(job.output, self.work.model.size(image.size, self.work.settings))
             return Read(job, sha256, image)
         except InputError as error:
-            return Read(job, error=str(error))
+            return Read(job, error=one_line(error))
         except OSError as error:
             return Read(job, error=f"{job.input}: can't be read ({one_line(error)})")
 
@@ -208,7 +173,7 @@ class _Files:
         ledger = self._ledger(job)
         name = ledger.name(job.output) if ledger else ""
         row = ledger.find(name) if ledger else None
-        if row is None or (row.get("input_sha256"), row.get("key")) != (sha256, self.key):
+        if row is None or (row.get("input_sha256"), row.get("key")) != (sha256, self._key):
             return False
         # A photo without a face is done without a file.
         return self.work.faces_only or name in [file for file, *_ in row["files"]]
@@ -228,65 +193,74 @@ class _Files:
                     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
         if ledger := self._ledger(job):
             name, image = ledger.name(job.output), str(job.input)
-            ledger.add(name, files, input=image, input_sha256=sha256, key=self.key)
+            ledger.add(name, files, input=image, input_sha256=sha256, key=self._key)
         return files, b"", lost
 
 
-@dataclass
-class _Batch:
-    """The moving parts between reading and writing."""
+def events(
+    jobs: Iterable[Job], files: Files, progress: Progress = lambda images: None
+) -> Generator[Event]:
+    """Yield the outcome of each image, about in order; reading and writing go on in threads."""
+    work = files.work
+    waiting: deque[tuple[Event, int, Future[Output]]] = deque()  # results, their bytes
 
-    work: Work
-    write: Callable[[Job, str, Result], Output]
-    progress: Progress
-    writers: ThreadPoolExecutor
-    waiting: deque[_Written] = field(default_factory=deque)
+    def written(most: float = -1) -> Iterator[Event]:
+        """Yield what is written; wait until at most this many bytes are left to be."""
+        while waiting and (waiting[0][2].done() or sum(size for _, size, _ in waiting) > most):
+            yield _ended(*waiting.popleft())
 
-    def take(self, group: list[Read]) -> Iterator[Event]:
-        """Compute images of one size and hand them on; or report why one isn't computed."""
-        first = group[0]
-        if first.error:
-            yield from self._failed(first.job, first.error)
-            return
-        if first.image is None:
-            self.progress(1)
-            yield Event("skipped", first.job)
-            return
-        started = time.perf_counter()
-        try:
-            results = self.work.do([read.image for read in group if read.image], self.progress)
-        except InputError as error:
-            if len(group) == 1:
-                yield from self._failed(first.job, f"{first.job.input}: {error}")
-                return
-            for read in group:  # one of them is the reason: find it
-                yield from self.take([read])
-            return
-        seconds = (time.perf_counter() - started) / len(group)
-        for read, result in zip(group, results, strict=True):
-            size = sum(image.pixels.nbytes for image in result.images)
-            yield from self.finish(max(0, BEHIND_BYTES - size))
-            future = self.writers.submit(self.write, read.job, read.sha256, result)
-            self.waiting.append(_Written(read.job, result, seconds, size, future))
-        while self.waiting and self.waiting[0].future.done():
-            yield self._end(self.waiting.popleft())
+    def handed_on(group: list[Read]) -> Iterator[Event]:
+        for read, event in _computed(group, work, progress):
+            if event.result is None:
+                yield from written() if event.error else ()
+                progress(1)
+                yield event
+                continue
+            size = sum(image.pixels.nbytes for image in event.result.images)
+            yield from written(BEHIND_BYTES - size)
+            future = writers.submit(files.write, read.job, read.sha256, event.result)
+            waiting.append((event, size, future))
+        yield from written(math.inf)
 
-    def finish(self, most: int = 0) -> Iterator[Event]:
-        """Wait until at most this many bytes of results are left to be written."""
-        while self.waiting and (most == 0 or sum(each.bytes for each in self.waiting) > most):
-            yield self._end(self.waiting.popleft())
+    with ThreadPoolExecutor(WRITERS) as writers:
+        reads = read_ahead(
+            files.read, jobs, threads=READERS, ahead=AHEAD_PIXELS, cost=lambda read: read.cost
+        )
+        with closing(reads):
+            for kind, alike in groupby(reads, lambda read: read.kind):
+                most = work.batch_size(kind[0]) if kind else 1
+                while group := list(islice(alike, most)):
+                    yield from handed_on(group)
+            yield from written()
 
-    def _end(self, written: _Written) -> Event:
-        try:
-            files, encoded, lost = written.future.result()
-        except InputError as error:
-            return Event("failed", written.job, error=one_line(error))
-        notes = (*written.result.notes, *lost)
-        result = replace(written.result, images=(), notes=notes)
-        seconds = written.seconds
-        return Event("done", written.job, tuple(files), encoded, result=result, seconds=seconds)
 
-    def _failed(self, job: Job, error: str) -> Iterator[Event]:
-        yield from self.finish()
-        self.progress(1)
-        yield Event("failed", job, error=one_line(error))
+def _computed(group: list[Read], work: Work, progress: Progress) -> Iterator[tuple[Read, Event]]:
+    """Compute images of one size; where that fails, one by one, to find which is the reason."""
+    job, started = group[0].job, time.perf_counter()
+    if group[0].image is None:
+        error = group[0].error
+        yield group[0], Event("failed" if error else "skipped", job, error=error)
+        return
+    try:
+        results = work.do([read.image for read in group if read.image], progress)
+    except InputError as error:
+        if len(group) == 1:
+            yield group[0], Event("failed", job, error=one_line(f"{job.input}: {error}"))
+        else:
+            for read in group:
+                yield from _computed([read], work, progress)
+        return
+    seconds = (time.perf_counter() - started) / len(group)
+    for read, result in zip(group, results, strict=True):
+        yield read, Event("done", read.job, result=result, seconds=seconds)
+
+
+def _ended(event: Event, _: int, future: Future[Output]) -> Event:
+    """Wait until a result is written, and return what became of it."""
+    try:
+        files, encoded, lost = future.result()
+    except InputError as error:
+        return Event("failed", event.job, error=one_line(error))
+    assert event.result is not None
+    result = replace(event.result, images=(), notes=(*event.result.notes, *lost))
+    return replace(event, files=tuple(files), encoded=encoded, result=result)

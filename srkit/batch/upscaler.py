@@ -9,10 +9,9 @@ from typing import Any
 
 from srkit import defaults
 from srkit.batch.jobs import Job, writable_suffix
-from srkit.batch.run import Event, Output, Read, events
-from srkit.batch.work import Result, Work
-from srkit.errors import InputError
-from srkit.imaging import codec, formats
+from srkit.batch.run import Event, Files, events
+from srkit.batch.work import Work
+from srkit.imaging import formats
 from srkit.inference.model import Progress, Settings
 
 
@@ -75,20 +74,9 @@ class Upscaler:
         ``progress`` hears of images done since its last call, in fractions; what it raises ends the
         work. ``skip_faces`` are left as they are, by their places in ``result.detected``.
         """
-        work = replace(self._work, skip_faces=skip_faces)
-        return events(files, work, self._read, self._write, progress)
+        jobs = (self._job(Path(name), encoded) for name, encoded in files)
+        return events(jobs, Files(replace(self._work, skip_faces=skip_faces)), progress)
 
-    def _read(self, file: tuple[str, bytes]) -> Read:
-        name, encoded = Path(file[0]), file[1]
-        job = Job(name, name.with_suffix(self._suffix or writable_suffix(name)))
-        try:
-            image = codec.read(name, encoded)
-            size = self._work.model.size(image.size, self._work.settings)
-            formats.require_encodable(job.output, size)
-            return Read(job, image=image)
-        except InputError as error:
-            return Read(job, error=str(error))
-
-    def _write(self, job: Job, sha256: str, result: Result) -> Output:
-        (image,) = result.images
-        return [], *codec.encode(image, job.output, origin=self._work.origin())
+    def _job(self, name: Path, encoded: bytes) -> Job:
+        output = name.with_suffix(self._suffix or writable_suffix(name))
+        return Job(name, output, encoded=encoded, piped=True)
