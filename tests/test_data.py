@@ -33,7 +33,7 @@ from srkit import InputError, SrkitError, seeds
 from srkit.data import cache, held_out, loader, sampler, sources
 from srkit.data.datasets import ImageDataset, Layout, TooManyBrokenError
 from srkit.data.held_out import Images
-from srkit.data.loader import MemoryLoader, Storage, open_loader
+from srkit.data.loader import Loader, MemoryReader, Storage, open_loader
 from srkit.data.sampler import Sampler, Subset, rows_of_rank
 from srkit.data.sources import Samples
 from srkit.imaging import codec
@@ -119,15 +119,15 @@ def numbered(count: int) -> Tensor:
     return pixels
 
 
-def in_memory(pixels: Tensor, sampler: Sampler, *, flips: bool) -> MemoryLoader:
+def in_memory(pixels: Tensor, sampler: Sampler, *, flips: bool) -> Loader:
     """A loader of images as they are."""
     subset = Subset(torch.arange(len(pixels)), sampler, range(sampler.batch_size), flips)
-    return MemoryLoader(
+    return Loader(
         recipe=recipe(),
-        pixels=pixels.flatten(1),
         layout=Layout(pixels.shape[-1]),
-        subset=subset,
         device=CPU,
+        read=MemoryReader(pixels.flatten(1), subset, CPU),
+        storage="memory",
         fingerprint="",
     )
 
@@ -256,8 +256,8 @@ def as_set(images: Images) -> set[bytes]:
 def split(source: Path | str, val: Path | None = None) -> tuple[Images, Images]:
     """Return (training, held-out) images."""
     loader, held_out = open_loader(source, val, recipe(), device=CPU)
-    assert isinstance(loader, MemoryLoader)
-    train = Images.of(loader.pixels[loader.subset.rows], loader.layout)
+    assert isinstance(loader.read, MemoryReader)
+    train = Images.of(loader.read.pixels[loader.read.subset.rows], loader.layout)
     assert fingerprint(train) == loader.fingerprint
     return train, held_out
 

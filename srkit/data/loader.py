@@ -7,14 +7,13 @@ the bit (`srkit.data.sampler` says how they follow from seed and step).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
-from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Literal
 
 import psutil
 import torch
@@ -28,7 +27,7 @@ from srkit.data.held_out import Images
 from srkit.data.jitter import jittered
 from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
 from srkit.data.sources import find, notes_on
-from srkit.data.workers import DatasetReader, Reader, StreamReader, in_workers
+from srkit.data.workers import DatasetReader, HostBatch, Reader, StreamReader, in_workers
 from srkit.errors import InputError, option
 from srkit.hookspecs import StreamSource
 from srkit.readahead import cpus
@@ -41,36 +40,37 @@ JUDGED = 50  # images of a stream after which too many broken ones end a run
 MOST_WORKERS = 8  # per process; more seldom decode faster than the device computes
 
 Storage = Literal["auto", "memory", "stream"]
-# uint8, `b` x `Layout.bytes`; whether mirrored; seeds.
-Rows: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(kw_only=True)
-class Loader(ABC):
+class Loader:
     """Batches of training images, on the device.
 
     Attributes:
         recipe: The run's, by which photos are jittered.
         layout: Layout of an image.
         device: Where batches go.
+        read: Yields stored images from a batch, counted from 0, on.
+        storage: Where the images are: ``memory`` or ``stream``.
         fingerprint: First 16 hexadecimal digits of a SHA-256: that of the decoded training pixels
             in order, each lr after its hr; for a `StreamSource` that of its sorted addresses.
         count: Number of training images; None where it isn't known, as for shards.
         trained_on: Framing to the sorted `row_keys` of the training images; empty for shards.
         broken: A message for each image that can't be read; grows while a stream is read.
         notes: What else the user should hear, as that the disk is too full for a cache.
-        storage: Where the images are: ``memory`` or ``stream``.
     """
 
     recipe: Recipe
     layout: Layout
     device: torch.device
+    read: Callable[[int], Generator[HostBatch]]
+    storage: Storage
     fingerprint: str
     count: int | None = None
     trained_on: Mapping[str, Tensor] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    storage: ClassVar[str]
+    _reading: list[Generator[HostBatch]] = field(default_factory=list, init=False)
 
     def batches(self, start: int) -> Generator[Batch]:
         """Yield this process's part of batch ``start``, counted from 0, and of all after it.
@@ -80,18 +80,27 @@ class Loader(ABC):
             SrkitError: A process was ended from outside.
         """
         jitters = self.recipe.data.framing == "jitter"
-        with contextlib.closing(self.rows(start)) as stored:
-            for number, (rows, flip, seeds) in enumerate(stored, start):
+        stored = self.read(start)
+        self._reading.append(stored)
+        seen = bad = 0
+        try:
+            for number, (*tensors, broken) in enumerate(stored, start):
+                rows, flip, seeds = (x.to(self.device, non_blocking=True) for x in tensors)
+                seen, bad = seen + len(rows), bad + len(broken)
+                self.broken += [each for each in broken if each not in self.broken]
+                if broken and seen >= JUDGED and bad > MOST_BROKEN * seen:
+                    raise TooManyBrokenError(self.broken, seen)
                 hr, lr = self.layout.split(rows)
                 batch = Batch(_unit(hr, flip), seeds, None if lr is None else _unit(lr, flip))
                 yield jittered(batch, self.recipe, number) if jitters else batch
+        finally:
+            stored.close()
+            self._reading.remove(stored)
 
-    @abstractmethod
-    def rows(self, start: int) -> Generator[Rows]:
-        """Yield the same as stored images, on the device."""
-
-    def close(self) -> None:  # noqa: B027 - most have nothing to end
-        """End what works in the background."""
+    def close(self) -> None:
+        """End the worker processes."""
+        for stored in self._reading:
+            stored.close()
 
 
 def _unit(images: Tensor, mirrored: Tensor) -> Tensor:
@@ -100,21 +109,19 @@ def _unit(images: Tensor, mirrored: Tensor) -> Tensor:
     return turned.to(torch.float32).div_(255)
 
 
-@dataclass(kw_only=True)
-class MemoryLoader(Loader):
-    """All images as one uint8 tensor; a step only indexes, mirrors and scales.
+@dataclass(frozen=True)
+class MemoryReader:
+    """Batches of images in memory: a step only indexes.
 
-    Attributes:
-        pixels: uint8, images x `Layout.bytes`; held-out ones may be among them. On the device, or
-            in the host's memory where the device has no room.
-        subset: Which of them train.
+    ``pixels`` (uint8, images x `Layout.bytes`) are on the device, or in the host's memory where the
+    device has no room; held-out ones may be among them.
     """
 
     pixels: Tensor
     subset: Subset
-    storage = "memory"
+    device: torch.device
 
-    def rows(self, start: int) -> Generator[Rows]:
+    def __call__(self, start: int) -> Generator[HostBatch]:
         """Yield the stored images of batch ``start``, counted from 0, and of all after it."""
         for first in itertools.count(start, AHEAD):
             places, mirrored, seeds = self.subset.span(first, AHEAD)
@@ -125,44 +132,12 @@ class MemoryLoader(Loader):
                 strict=True,
             )
             for place, flip, seed in each:
-                yield self.pixels.index_select(0, place).to(self.device), flip, seed
+                yield self.pixels.index_select(0, place), flip, seed, []
 
 
 def _sent(host: Tensor, device: torch.device) -> Tensor:
     """Send a tensor to the device in a transfer that isn't waited for."""
     return (host.pin_memory() if device.type == "cuda" else host).to(device, non_blocking=True)
-
-
-@dataclass(kw_only=True)
-class StreamLoader(Loader):
-    """Batches that worker processes (0: this one) decode while the device computes others."""
-
-    reader: Reader
-    workers: int
-    storage = "stream"
-    _running: list[Generator[object]] = field(default_factory=list, init=False)
-
-    def rows(self, start: int) -> Generator[Rows]:
-        """Yield the decoded images of batch ``start``, counted from 0, and of all after it."""
-        running = in_workers(self.reader, start, self.workers, pin=self.device.type == "cuda")
-        self._running.append(running)
-        seen = bad = 0
-        try:
-            for rows, mirrored, seeds, broken in running:
-                seen, bad = seen + len(rows), bad + len(broken)
-                self.broken += [each for each in broken if each not in self.broken]
-                if broken and seen >= JUDGED and bad > MOST_BROKEN * seen:
-                    raise TooManyBrokenError(self.broken, seen)
-                here = (x.to(self.device, non_blocking=True) for x in (rows, mirrored, seeds))
-                yield next(here), next(here), next(here)
-        finally:
-            running.close()
-            self._running.remove(running)
-
-    def close(self) -> None:
-        """End the worker processes."""
-        for running in self._running:
-            running.close()
 
 
 def open_loader(
@@ -233,22 +208,31 @@ def open_loader(
             notes += registry.call("pair_checks", name, train.files, train.scale)
     sampler = Sampler(len(rows), recipe.batch_size, recipe.seed)
     subset = Subset(rows, sampler, mine, recipe.data.flips)
-    about: dict[str, Any] = {
-        "recipe": recipe,
-        "layout": train.layout,
-        "device": device,
-        "fingerprint": fingerprint[:16],
-        "count": len(rows),
-        "trained_on": {train.framing: keys.unique()},
-        "broken": decoded.broken(train),
-        "notes": notes,
-    }
+    read: Callable[[int], Generator[HostBatch]]
     if decoded.pixels is not None:
         fits = need <= device_room(device, room)
-        pixels = decoded.pixels.to(device) if fits else decoded.pixels
-        return MemoryLoader(pixels=pixels, subset=subset, **about), held_out
-    reader = DatasetReader(train, decoded.places, subset)
-    return StreamLoader(reader=reader, workers=workers, **about), held_out
+        read = MemoryReader(decoded.pixels.to(device) if fits else decoded.pixels, subset, device)
+    else:
+        read = _by_workers(DatasetReader(train, decoded.places, subset), workers, device)
+    loader = Loader(
+        recipe=recipe,
+        layout=train.layout,
+        device=device,
+        read=read,
+        storage="stream" if decoded.pixels is None else "memory",
+        fingerprint=fingerprint[:16],
+        count=len(rows),
+        trained_on={train.framing: keys.unique()},
+        broken=decoded.broken(train),
+        notes=notes,
+    )
+    return loader, held_out
+
+
+def _by_workers(
+    reader: Reader, workers: int, device: torch.device
+) -> Callable[[int], Generator[HostBatch]]:
+    return partial(in_workers, reader, workers=workers, pin=device.type == "cuda")
 
 
 def _stream(
@@ -256,21 +240,20 @@ def _stream(
     held_out: Dataset | StreamSource | None,
     workers: int,
     device: torch.device,
-) -> StreamLoader:
+) -> Loader:
     addresses = reader.source.identity()
     notes = []
     if reader.workers < workers:
         notes.append(f"{reader.workers} workers, not {workers}: too few shards for more")
     if isinstance(held_out, StreamSource) and (both := {*held_out.identity()} & {*addresses}):
         notes.append(f"{len(both)} shards are both trained on and held out")
-    fingerprint = hashlib.sha256("\n".join(sorted(addresses)).encode()).hexdigest()[:16]
-    return StreamLoader(
-        reader=reader,
-        workers=min(workers, reader.workers),
+    return Loader(
         recipe=reader.recipe,
         layout=Layout(reader.recipe.data.stored_size),
         device=device,
-        fingerprint=fingerprint,
+        read=_by_workers(reader, min(workers, reader.workers), device),
+        storage="stream",
+        fingerprint=hashlib.sha256("\n".join(sorted(addresses)).encode()).hexdigest()[:16],
         notes=notes,
     )
 
