@@ -940,37 +940,6 @@ def test_a_run_begins_with_a_forecast_that_changes_nothing(
     assert plain.read_bytes() == forecast.read_bytes()
 
 
-def test_a_forecast_of_a_slow_network_takes_a_part_of_a_batch(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from srkit.training import cost, parts
-
-    forward, seen, steps = parts.Parts.sr, [], []
-
-    def slow(self: parts.Parts, lr: torch.Tensor) -> torch.Tensor:
-        if torch.is_grad_enabled() and not steps:
-            seen.append(len(lr))
-            time.sleep(0.3 * len(lr))  # so that a batch of 32 would take 9.6 seconds
-        return forward(self, lr)
-
-    def forecast(*arguments: Any) -> dict[str, float]:
-        seen.clear()
-        steps.append(made := cost_forecast(*arguments))
-        return made
-
-    cost_forecast = cost.forecast
-    monkeypatch.setattr(parts.Parts, "sr", slow)
-    monkeypatch.setattr(cost, "forecast", forecast)
-    for number in range(6):
-        save_image(tmp_path / "photos" / f"{number}.png", colour=40 * number)
-    start = ("train", "faces-tiny", "--data", tmp_path / "photos", "--set", "generator.width=4")
-    status, _, err = cli(*start, "--steps", 20, "--batch-size", 32, "--set", "generator.blocks=1")
-    assert status == 0, err
-    assert seen == [2, 4]
-    assert 20 * 9.6 <= steps[0]["seconds"] < 20 * 30
-    assert 0.1 < steps[0]["memory"] / 2**30 < 16
-
-
 def test_messages_name_options_as_they_are_given() -> None:
     assert errors.option("resume", True) == "resume=True"
     assert errors.option("data", "samples") == "data='samples'"

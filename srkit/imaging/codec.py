@@ -15,35 +15,19 @@ from PIL import Image, ImageCms
 from srkit.errors import InputError, one_line
 from srkit.files import atomic
 from srkit.imaging import carried, colour, formats, metadata, parts, png, tiff, xmp
-from srkit.imaging.decode import read, size_of, thumbnail, unpack
-from srkit.imaging.formats import SUFFIXES, WRITABLE, listed, require_writable
-from srkit.imaging.image import DecodedImage
-from srkit.imaging.xmp import Origin
+from srkit.imaging.decode import read as read
+from srkit.imaging.decode import size_of as size_of
+from srkit.imaging.decode import thumbnail as thumbnail
+from srkit.imaging.decode import unpack as unpack
+from srkit.imaging.formats import SUFFIXES as SUFFIXES
+from srkit.imaging.formats import WRITABLE as WRITABLE
+from srkit.imaging.formats import listed as listed
+from srkit.imaging.formats import require_writable as require_writable
+from srkit.imaging.image import DecodedImage as DecodedImage
+from srkit.imaging.xmp import Origin as Origin
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-__all__ = [
-    "SUFFIXES",
-    "WRITABLE",
-    "DecodedImage",
-    "Framing",
-    "Origin",
-    "bicubic",
-    "encode",
-    "frame",
-    "listed",
-    "read",
-    "require_writable",
-    "save",
-    "size_of",
-    "thumbnail",
-    "to_image",
-    "to_tensor",
-    "to_uint8",
-    "unpack",
-    "write",
-]
 
 Framing = Literal["square", "squash", "jitter"]
 
@@ -151,7 +135,8 @@ def _write_by_pillow(image: Image.Image, out: BinaryIO, name: str, info: dict[st
     if name == "PNG":
         options["pnginfo"] = png.chunks(info)
     if name == "JPEG" and info.get("iptc"):
-        options["extra"] = parts.iptc_segment(info["iptc"])
+        content = b"Photoshop 3.0\0" + parts.iptc_block(info["iptc"])
+        options["extra"] = b"\xff\xed" + (len(content) + 2).to_bytes(2) + content
     if name == "WEBP" and info.get("lossless"):
         options["lossless"] = True
     image.save(out, name, **_QUALITY.get(name, {}), **options)

@@ -117,33 +117,36 @@ def _opened(stream: BinaryIO) -> Any:
 
 def _decoded(image: Any, stream: BinaryIO) -> DecodedImage:
     """Decode by Pillow what it can, and the rest by other means."""
-    if image is None or (image.format == "TIFF" and tiff.bits(image) > 8 and image.mode != "CMYK"):
+    if image is None:
         return tiff.read(stream, MAX_PIXELS)
-    if image.format == "PNG" and png.is_deep(image):
+    bits = _bits(image, stream)
+    if bits > 8 and image.format == "TIFF" and image.mode != "CMYK":
+        return tiff.read(stream, MAX_PIXELS)
+    if bits > 8 and image.format == "PNG" and image.mode in ("RGB", "RGBA"):
         return png.read(image, stream)
-    if image.format == "HEIF" and int(image.info.get("bit_depth") or 8) > 8:
+    if bits > 8 and image.format == "HEIF":
         return _deep_heif(stream)
-    bits = _bits_cut(image, stream)
     if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
         # Pillow widens pixels of 2 and 4 bits to 8, but not the grey that is transparent.
         image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
     image.load()
     decoded = _by_mode(image)
-    if bits:
+    if bits > 8 and decoded.pixels.dtype == np.uint8:
         decoded = replace(decoded, notes=(f"its {bits} bits a channel were cut to 8",))
     return decoded
 
 
-def _bits_cut(image: Any, stream: BinaryIO) -> int:
-    """Return the bits a channel where Pillow takes only eight of them, else 0."""
+def _bits(image: Any, stream: BinaryIO) -> int:
+    """Return the bits a channel of an opened file, as far as they matter."""
+    if image.format == "TIFF":
+        return int(max(image.tag_v2.get(258, (1,))))
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth") or 8)
     if image.format == "AVIF":
         stream.seek(0)
-        bits = avif_bits(stream.read(4096))
-        return bits if bits > 8 else 0
-    if not image.tile or image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return 0
-    layout = str(image.tile[0].args)
-    return 16 if ";16" in layout or (image.format == "PPM" and "65535" in layout) else 0
+        return avif_bits(stream.read(4096))
+    layout = str(image.tile[0].args) if image.tile else ""
+    return 16 if ";16" in layout or (image.format == "PPM" and "65535" in layout) else 8
 
 
 def _deep_heif(stream: BinaryIO) -> DecodedImage:

@@ -151,11 +151,6 @@ def raw_profile(text: str) -> bytes:
         return b""
 
 
-def as_raw_profile(name: str, content: bytes) -> str:
-    """Return the text in which ImageMagick and ExifTool look for ``Raw profile type NAME``."""
-    return f"\n{name}\n{len(content):8}\n{content.hex()}\n"
-
-
 def photoshop(content: bytes) -> dict[int, bytes]:
     """Return the blocks that Photoshop puts into a file, by their numbers."""
     content, blocks, at = content.removeprefix(b"Photoshop 3.0\0"), {}, 0
@@ -166,12 +161,6 @@ def photoshop(content: bytes) -> dict[int, bytes]:
         blocks[number] = content[at + 4 : at + 4 + length]
         at += 4 + length + length % 2
     return blocks
-
-
-def iptc_segment(iptc: bytes) -> bytes:
-    """Return the segment of a JPEG in which IPTC lies, as Photoshop writes it."""
-    content = b"Photoshop 3.0\0" + iptc_block(iptc)
-    return b"\xff\xed" + (len(content) + 2).to_bytes(2) + content
 
 
 def iptc_block(iptc: bytes) -> bytes:

@@ -26,11 +26,6 @@ _MODES = {1: ("L", 0), 2: ("LA", 4), 3: ("RGB", 2), 4: ("RGBA", 6)}  # Pillow's 
 _PAETH = 4  # number of the filter
 
 
-def is_deep(image: Any) -> bool:
-    """Return whether `read` gets more of an opened PNG than Pillow."""
-    return image.mode in ("RGB", "RGBA") and ";16" in str(image.tile[0].args)
-
-
 def read(image: Any, stream: BinaryIO) -> DecodedImage:
     """Decode a PNG of 16 bits that Pillow has opened; it is loaded, for its metadata's sake.
 
@@ -72,7 +67,8 @@ def chunks(info: dict[str, Any]) -> PngInfo:
     if xmp := info.get("xmp"):
         result.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
     if iptc := info.get("iptc"):  # as ImageMagick and ExifTool keep it: there is no chunk for it
-        text = parts.as_raw_profile("iptc", parts.iptc_block(iptc))
+        block = parts.iptc_block(iptc)
+        text = f"\niptc\n{len(block):8}\n{block.hex()}\n"
         result.add_text("Raw profile type iptc", text, zip=True)
     return result
 

@@ -35,11 +35,6 @@ _STRIP = 2**18  # bytes
 _LEVEL = 4  # of zlib: a quarter of the time that 6 takes, for files 6 % larger
 
 
-def bits(image: Any) -> int:
-    """Return the bits a channel of a TIFF that Pillow opened."""
-    return int(max(image.tag_v2.get(258, (1,))))
-
-
 def read(stream: BinaryIO, most: int) -> DecodedImage:
     """Decode the first page of a TIFF, not yet turned upright, without metadata.
 

@@ -17,15 +17,20 @@ ROUNDING = 1e-3  # beyond 1, of floats
 
 
 def to_values(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels (``Bhw3``, uint8 or uint16) as float32 in [0, 1], ``B3hw``."""
+    """Return pixels (``Bhw3``, uint8 or uint16, or floats) as float32 in [0, 1], ``B3hw``."""
     planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
+    if pixels.dtype.kind == "f":
+        return planes
     return np.divide(planes, np.iinfo(pixels.dtype).max, out=planes)
 
 
 def to_pixels(sr: np.ndarray, dtype: Any) -> np.ndarray:
-    """Round images (``B3HW``, what leaves [0, 1] is clamped) to pixels, ``BHW3``."""
+    """Return images (``B3HW``, clamped to [0, 1]) as ``BHW3``; whole numbers are rounded."""
+    sr = sr.transpose(0, 2, 3, 1)
+    if np.dtype(dtype).kind == "f":
+        return sr.clip(0, 1)
     top = np.iinfo(dtype).max
-    values = sr.transpose(0, 2, 3, 1) * np.float32(top)
+    values = sr * np.float32(top)
     return np.rint(values.clip(0, top, out=values), out=values).astype(dtype)
 
 

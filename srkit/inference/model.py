@@ -293,22 +293,10 @@ class Model:
         return results
 
     def _upscale_pixels(self, lr: np.ndarray, settings: Settings, progress: Progress) -> np.ndarray:
-        """Upscale pixels (``Bhw3``) by the model's own scale.
-
-        Beside the result, memory holds one tile's feature maps and one row of seams. 8 bits may be
-        computed in half precision, where the device has it; 16 bits never are.
-        """
+        """Upscale pixels (``Bhw3``) by the model's own scale."""
         count, height, width, _ = lr.shape
         sr = canvas(count, (width * self.scale, height * self.scale), lr.dtype)
-
-        def read(rows: slice, columns: slice) -> np.ndarray:
-            return arrays.to_values(lr[:, rows, columns])
-
-        def write(rows: slice, columns: slice, part: np.ndarray) -> None:
-            sr[:, rows, columns] = arrays.to_pixels(part, lr.dtype)
-
-        half = lr.dtype == np.uint8
-        self._upscale((count, height, width), read, write, settings, progress, half=half)
+        self._upscale(lr, sr, settings, progress, half=lr.dtype == np.uint8)
         return sr
 
     def _upscale_tensor(self, lr: Tensor, settings: Settings) -> Tensor:
@@ -344,32 +332,25 @@ class Model:
         """
         count, _, height, width = lr.shape
         sr = np.empty((count, 3, height * self.scale, width * self.scale), np.float32)
-
-        def read(rows: slice, columns: slice) -> np.ndarray:
-            return np.ascontiguousarray(lr[:, :, rows, columns])
-
-        def write(rows: slice, columns: slice, part: np.ndarray) -> None:
-            part.clip(0, 1, out=sr[:, :, rows, columns])
-
-        self._upscale((count, height, width), read, write, settings, half=half)
+        self._upscale(lr.transpose(0, 2, 3, 1), sr.transpose(0, 2, 3, 1), settings, half=half)
         return sr
 
     def _upscale(
         self,
-        shape: tuple[int, int, int],
-        read: Callable[[slice, slice], np.ndarray],
-        write: Callable[[slice, slice, np.ndarray], None],
+        lr: np.ndarray,
+        sr: np.ndarray,
         settings: Settings,
         progress: Progress = lambda images: None,
         *,
-        half: bool = False,
+        half: bool,
     ) -> None:
         """Upscale tile by tile; where memory runs out, once more in smaller parts.
 
-        ``shape`` is number, height and width; ``read`` gives rows and columns of the input
-        (``B3hw``), ``write`` takes those of the output (``B3HW``); ``half``: in half precision.
+        ``lr`` (``Bhw3``) and ``sr`` (``BHW3``, written to) are of one type: uint8, uint16 or
+        float32. Beside them, memory holds one tile's feature maps and one row of seams. ``half``:
+        in half precision, where the device has it.
         """
-        count, height, width = shape
+        count, height, width, _ = lr.shape
         margin = self.context + (consistency.REACH if settings.consistent else 0)
         alignment = int(self.trait("alignment", 1))
         while True:
@@ -379,10 +360,13 @@ class Model:
                 tiling.spans(side, tile, margin, alignment) for side in (height, width)
             )
             places = product(rows, columns)
-            results = (self._result(read(y.read, x.read), settings, half) for y, x in places)
+            results = (
+                self._result(arrays.to_values(lr[:, y.read, x.read]), settings, half)
+                for y, x in places
+            )
             try:
                 for ys, xs, part in tiling.parts(results, rows, columns, self.scale):
-                    write(ys, xs, part)
+                    sr[:, ys, xs] = arrays.to_pixels(part, lr.dtype)
                     share = part.shape[-2] * part.shape[-1] / (height * width * self.scale**2)
                     progress(count * share)
                     done += count * share

@@ -27,7 +27,6 @@ from srkit.training.validation import Validation
 WARM_UP = 3  # steps: the first ones pay for allocation, the choice of kernels, compilation
 MIN_STEPS, MIN_SECONDS = 5, 3.0  # of a measurement
 FORECAST_FROM = 20  # steps: fewer are done as soon as they could be forecast
-SLOW = 0.5  # seconds for an eighth of a batch, from which a forecast takes no full step
 LONG = 6 * 3600.0  # seconds on a CPU after which a run is told what else there is
 
 
@@ -107,41 +106,17 @@ def forecast(
 ) -> dict[str, float]:
     """Return roughly the ``seconds`` that the rest of a run takes, and its ``memory`` in bytes.
 
-    From a step on random images after another that warms up. Where an eighth of a batch is slow
-    already, it stands for all: a line that comes after full steps would come too late.
-
-    Args:
-        state: Put back as it was.
-        parts: The recipe's.
-        held_out: Number of images of a validation.
-        seconds: The time, where it is known.
+    From a step on random images after another that warms up; the state is put back as it was.
+    ``held_out`` is the number of images of a validation; ``seconds`` the time, where it is known.
     """
-    recipe, device, rng = state.recipe, state.processes.device, checkpoint.rng_state()
-    if seconds is not None:
-        return {"seconds": seconds, "memory": _memory(device)}
-
-    def measured(images: int) -> tuple[float, int]:
-        batches = _random_batches(recipe, images, device)
-        a_step = seconds_per_step(state, parts, batches, warm_up=0, steps=1, at_least=0.0)
-        return a_step, _memory(device)
-
-    batch = recipe.batch_size // state.processes.count
-    few, more = batch, batch
-    if batch >= 32 and recipe.accumulate == 1:
-        few, more = batch // 16, batch // 8
-    before = measured(few)[1]  # warms up
-    a_step, memory = measured(more)
-    if more < batch:
-        if any(state.processes.collect(a_step > SLOW)):  # an image more costs as much as another
-            a_step *= batch / more
-            memory += (memory - before) // (more - few) * (batch - more)
-        else:
-            a_step, memory = measured(batch)
-    checkpoint.restore_rng(*rng)
-    # A validation is forward passes alone, each about a third of a step.
-    validations = held_out / (3 * recipe.batch_size * recipe.validate_every)
-    seconds = (recipe.steps - state.step) * a_step * (1 + validations)
-    return {"seconds": seconds, "memory": memory}
+    recipe, processes = state.recipe, state.processes
+    if seconds is None:
+        batches = _random_batches(recipe, recipe.batch_size // processes.count, processes.device)
+        a_step = seconds_per_step(state, parts, batches, warm_up=1, steps=1, at_least=0.0)
+        # A validation is forward passes alone, each about a third of a step.
+        validations = held_out / (3 * recipe.batch_size * recipe.validate_every)
+        seconds = (recipe.steps - state.step) * a_step * (1 + validations)
+    return {"seconds": seconds, "memory": _memory(processes.device)}
 
 
 def shorter(recipe: Recipe) -> str:
