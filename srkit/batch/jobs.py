@@ -157,14 +157,7 @@ def _of_folder(
     named = out and (os.path.lexists(out) or out.suffix.lower() in _image_suffixes())
     if named and not root.is_dir():
         raise InputError(f"{folder} is a folder; {out} must be a folder, too")
-    resolved = real(root)
-    # A second run must not take the first one's results for inputs.
-    inside = whole in resolved.parents
-    jobs = [
-        Job(file, _renamed(root / file.relative_to(folder), file, suffix), root)
-        for file in codec.listed(folder, others)
-        if not inside or resolved not in real(file).parents
-    ]
+    jobs = _below(codec.listed(folder, others), folder, root, suffix)
     if not jobs:
         raise InputError(f"{folder}: no images in it but those in {root}")
     return jobs
@@ -182,30 +175,35 @@ def _of_pattern(
         for file in sorted(files, key=lambda file: (-len(file.parts), file))
         if file.is_file() and _is_image(file)
     }
-    # A second run must not take the first one's results for inputs.
+    files = sorted(ways.values())
     if out is None:
-        folders = {file.parent for file in ways.values()}
+        folders = {file.parent for file in files}
         results = set().union(*(Ledger(folder, FOLDER).files() for folder in folders))
-        files = [file for file in ways.values() if file not in results]
+        jobs = [of_file(file, None, label, suffix) for file in files if file not in results]
     else:
-        root = real(out)
-        files = [file for file in ways.values() if root not in real(file).parents]
-    if not files:
+        base = takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1])
+        jobs = _below(files, Path(*base), out, suffix)
+    if not jobs:
         raise InputError(f"{pattern}: no image fits this pattern")
-    files.sort()
-    if out is None:
-        return [of_file(file, None, label, suffix) for file in files]
-    base = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1]))
-    return [Job(f, _renamed(out / f.relative_to(base), f, suffix), out) for f in files]
+    return jobs
+
+
+def _below(files: list[Path], base: Path, root: Path, suffix: str | None) -> list[Job]:
+    """Return the jobs of files whose results keep their places below a folder.
+
+    A second run must not take the first one's results for inputs: what is in ``root`` is left out.
+    """
+    results, jobs = real(root), []
+    for file in files:
+        if results not in real(file).parents:
+            output, ending = root / file.relative_to(base), suffix or writable_suffix(file)
+            output = output if ending == output.suffix.lower() else output.with_suffix(ending)
+            jobs.append(Job(file, output, root))
+    return jobs
 
 
 def _is_image(file: Path) -> bool:
     return file.suffix.lower() in formats.SUFFIXES
-
-
-def _renamed(output: Path, source: Path, suffix: str | None) -> Path:
-    ending = suffix or writable_suffix(source)
-    return output if ending == output.suffix.lower() else output.with_suffix(ending)
 
 
 def writable_suffix(file: Path) -> str:

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby, islice
+from itertools import count, groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -185,16 +185,22 @@ class Files:
                 raise InputError("several faces are several images; name a folder by --out")
             encoded = codec.encode(result.images[0], job.output, origin=self.work.origin())
             return [Path("-")], *encoded
+        files, lost = [job.output], []
+        if len(result.images) > 1:  # faces: each under a number
+            numbered = (job.output.with_stem(f"{job.output.stem}-{n}") for n in count(1))
+            free = (file for file in numbered if real(file) not in self.taken)
+            files = list(islice(free, len(result.images)))
         with refused(f"can't write {job.output}"):
-            files, lost = self.work.write(result, job.output, self.taken)
+            for image, file in zip(result.images, files, strict=True):
+                lost += codec.save(image, file, origin=self.work.origin())
             if self.work.keep_time and job.encoded is None:
                 state = job.input.stat()
                 for file in files:
                     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
         if ledger := self._ledger(job):
-            name, image = ledger.name(job.output), str(job.input)
-            ledger.add(name, files, input=image, input_sha256=sha256, key=self._key)
-        return files, b"", lost
+            name = ledger.name(job.output)
+            ledger.add(name, files, input=str(job.input), input_sha256=sha256, key=self._key)
+        return files, b"", list(dict.fromkeys(lost))
 
 
 def events(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +11,8 @@ import numpy as np
 import srkit
 from srkit import defaults, registry
 from srkit.errors import InputError
-from srkit.files import real
 from srkit.hookspecs import FaceResult, Restorer
-from srkit.imaging import carried, codec
+from srkit.imaging import carried
 from srkit.imaging.codec import DecodedImage, Origin
 from srkit.inference import consistency
 from srkit.inference.device import keep_memory
@@ -150,21 +147,3 @@ class Work:
         notes = [f"faces hold no {', '.join(sorted(rest))} of their image"] if rest else []
         faces = tuple(DecodedImage(np.ascontiguousarray(c), None, image.grey, info) for c in crops)
         return Result(faces, faces=(len(faces), len(faces)), notes=(*image.notes, *notes))
-
-    def write(
-        self, result: Result, output: Path, taken: Collection[Path] = ()
-    ) -> tuple[list[Path], list[str]]:
-        """Write a result; of several faces each under a number.
-
-        Numbers lead to none of the files ``taken``: inputs, and other images' results. Returned are
-        the files, and what their format has no place for, a line each.
-        """
-        files = [output]
-        if len(result.images) > 1:
-            numbered = (output.with_stem(f"{output.stem}-{number}") for number in count(1))
-            free = (file for file in numbered if real(file) not in taken)
-            files = list(islice(free, len(result.images)))
-        lost: list[str] = []
-        for image, file in zip(result.images, files, strict=True):
-            lost += codec.save(image, file, origin=self.origin())
-        return files, list(dict.fromkeys(lost))

@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import BinaryIO
 
 PREFIX = b"Exif\0\0"
+EMPTY = b"II*\0\x08\0\0\0" + bytes(6)  # EXIF without entries
 EXIF, GPS, INTEROP = 0x8769, 0x8825, 0xA005  # entries that point to directories
 MAKER_NOTE = 0x927C
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION = 0x0112, 0x011A, 0x011B
@@ -214,11 +215,6 @@ def _bare(exif: bytes) -> bytes:
     while exif.startswith(PREFIX):
         exif = exif[len(PREFIX) :]
     return exif
-
-
-def empty() -> Directories:
-    """Return directories without entries."""
-    return Directories(BytesIO(b"II*\0\x08\0\0\0" + bytes(6)))
 
 
 def edited(exif: bytes, size: tuple[int, int] | None = None) -> tuple[bytes, int | None]:

@@ -136,7 +136,7 @@ def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any], *, cmyk: boo
     height, width, count = samples.shape
     rows = max(1, _STRIP // samples[:1].nbytes)
     content = info.get("exif", b"").removeprefix(exif.PREFIX)
-    tags = exif.parsed(content) if content else exif.empty()
+    tags = exif.parsed(content or exif.EMPTY)
     wide = samples.nbytes > _CLASSIC
     entry = tags.entry
     entries = [

@@ -32,7 +32,7 @@ from srkit.training import cost, distributed, run_folder
 from srkit.training.display import Display
 from srkit.training.distributed import Processes
 from srkit.training.parts import METRICS, Parts, build_parts, compile_networks, rehearse
-from srkit.training.recovery import lr_factor, recover
+from srkit.training.recovery import recover
 from srkit.training.run_folder import RunFolder
 from srkit.training.state import State
 from srkit.training.step import lr_of, step
@@ -197,7 +197,7 @@ def train(
     with contextlib.ExitStack() as at_end:  # ends what works in the background, come what may
         at_end.enter_context(display)
         at_end.callback(folder.close)
-        folder.claim(recipe, resume=resume)
+        processes.by_main(partial(folder.claim, recipe, resume=resume))
         parts, first = _parts(recipe, processes, path if resume else None, compiled=compiled)
 
         # --- data on the device ------------------------------------------------------------------
@@ -230,9 +230,9 @@ def train(
             state.add_trained_on(first.trained_on)
         state.lr_batches = _batches_for_statistics(state, parts, loader)
         if resume:
-            newest = folder.resume(recipe, loader.fingerprint)
-            if newest is not None:
-                state.restore(newest, str(path))
+            folder.newest = processes.by_main(partial(folder.resume, recipe, loader.fingerprint))
+            if folder.newest is not None:
+                state.restore(checkpoint.read(folder.newest), str(path))
         elif time_budget is not None:
             left = time_budget - (time.perf_counter() - began)
             steps = cost.steps_within(left, state, parts, loader.batches(0), validation)
@@ -261,7 +261,8 @@ def train(
         clock = shown = time.perf_counter()  # the clock stands while a step's results are handled
         while state.step < recipe.steps:
             done = state.step + 1
-            rate = learning_rate(recipe.optimizer, state.step, recipe.steps) * lr_factor(state)
+            rate = learning_rate(recipe.optimizer, state.step, recipe.steps)
+            rate *= recipe.recovery.lr_factor if state.recovered else 1.0
             state.set_learning_rate(rate)
             final = done == recipe.steps
             writing = final or done % log_every == 0

@@ -121,12 +121,10 @@ def loss_embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
     for name, term in terms.items():
         embedder = getattr(term.loss, "embedder", None)
         if getattr(embedder, "sha256", None):
-            known = {key: getattr(embedder, key, None) for key in EMBEDDER_KEYS}
+            keys = ("name", "sha256", "values_sha256")
+            known = {key: getattr(embedder, key, None) for key in keys}
             embedders[name] = {key: str(value) for key, value in known.items() if value}
     return embedders
-
-
-EMBEDDER_KEYS = ("name", "sha256", "values_sha256")
 
 
 def merge_embedders(
@@ -247,8 +245,3 @@ def _go_through(recipe: Recipe, built: Parts, device: torch.device) -> None:
         term(tensors)
     for metric in METRICS:  # some want images of a least size
         registry.build("metrics", metric)(sr.cpu(), hr.cpu())
-
-
-def detached(output: DiscriminatorOutput) -> DiscriminatorOutput:
-    """Return a discriminator's output as constants."""
-    return DiscriminatorOutput(output.logits.detach(), tuple(f.detach() for f in output.features))

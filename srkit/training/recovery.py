@@ -7,11 +7,6 @@ from srkit.training.run_folder import RunFolder
 from srkit.training.state import Skipped, State
 
 
-def lr_factor(state: State) -> float:
-    """Return the factor of the learning rate: a run that has gone back learns more slowly."""
-    return state.recipe.recovery.lr_factor if state.recovered else 1.0
-
-
 def recover(state: State, folder: RunFolder, skipped: Skipped) -> str | None:
     """Go back to the last good checkpoint if too many steps in a row were skipped.
 

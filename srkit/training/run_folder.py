@@ -36,7 +36,8 @@ KEPT = 3  # checkpoints
 class RunFolder:
     """Where a run writes.
 
-    The main process alone begins it; all call the other methods together, and one reads and writes.
+    The main process alone claims, begins and resumes it; all call the other methods together, and
+    one reads and writes.
 
     Attributes:
         path: The folder.
@@ -69,9 +70,6 @@ class RunFolder:
                 already, or none to resume.
             RecipeError: The run to resume has another recipe.
         """
-        self.processes.by_main(lambda: self._claim(recipe, resume=resume))
-
-    def _claim(self, recipe: Recipe, *, resume: bool) -> None:
         if resume and not (self.path / RECIPE).is_file():
             raise InputError(f"{self.path} holds no run to resume")
         self._locked.enter_context(lock(self.path, LOCK))
@@ -103,16 +101,12 @@ class RunFolder:
             self._writer.close()
         self._locked.close()
 
-    def resume(self, recipe: Recipe, fingerprint: str) -> Checkpoint | None:
-        """Cut the log of a claimed folder back to its newest checkpoint, if there is one.
+    def resume(self, recipe: Recipe, fingerprint: str) -> Path | None:
+        """Cut the log of a claimed folder back to its newest checkpoint; return it if there is one.
 
         Raises:
             InputError: It was trained on other photos.
         """
-        self.newest = self.processes.by_main(lambda: self._resume(recipe, fingerprint))
-        return checkpoint.read(self.newest) if self.newest else None
-
-    def _resume(self, recipe: Recipe, fingerprint: str) -> Path | None:
         newest = self._resumed
         if newest and newest.metadata["data"] != fingerprint:
             raise InputError(f"{self.path} was trained on other photos than these")

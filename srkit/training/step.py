@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from srkit.data.sampler import Batch
 from srkit.hookspecs import DiscriminatorOutput
 from srkit.training.distributed import Processes
-from srkit.training.parts import Parts, detached
+from srkit.training.parts import Parts
 from srkit.training.state import State
 
 
@@ -120,7 +120,8 @@ def _losses(
         real = _discriminate(parts, piece.hr, processes)
         fake = _discriminate(parts, sr, processes)
         terms["adversarial"] = parts.objective.generator(real.logits.detach(), fake.logits)
-        tensors |= {"real": detached(real), "fake": fake}
+        features = tuple(feature.detach() for feature in real.features)
+        tensors |= {"real": DiscriminatorOutput(real.logits.detach(), features), "fake": fake}
         loss_d = parts.objective.discriminator(real.logits, fake.logits)
         if state.recipe.adversarial and state.recipe.adversarial.updates == "simultaneous":
             means.add("discriminator", loss_d)
