@@ -18,13 +18,13 @@ from conftest import forget_plugins
 from PIL import Image
 from safetensors.torch import save_file
 from srkit_inspect import card
+from srkit_onnx import graph
 from torch import Tensor, nn
 
 import srkit
 from srkit import Data, InputError, Loss, Model, Part, Recipe, registry
 from srkit.errors import UnknownNameError
 from srkit.files import sha256
-from srkit.inference import graph
 from srkit.models import checkpoint
 from srkit.models.load import find, load
 

@@ -22,9 +22,9 @@ import srkit
 from srkit import InputError, Model, registry
 from srkit.errors import one_line
 from srkit.files import cache_folder
-from srkit.inference import graph
-from srkit.inference.graph import Graph, Traits
 from srkit.lines import show_error
+from srkit_onnx import graph
+from srkit_onnx.graph import Graph, Traits
 from srkit_onnx.session import Session
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from srkit import Model
-from srkit.inference.graph import Graph
-from srkit_onnx.session import Session
+from srkit_onnx import graph
+from srkit_onnx.graph import Graph
 
 if TYPE_CHECKING:
     from srkit_onnx.export import Exported
+    from srkit_onnx.session import Session
 
 Run = Callable[[np.ndarray, str], np.ndarray]
 
@@ -30,6 +31,8 @@ class OnnxRuntime:
         Raises:
             InputError: ONNX Runtime can't open it.
         """
+        from srkit_onnx.session import Session  # ONNX Runtime, which no GPU needs
+
         if model.graph is None:  # an ONNX file
             generator: Any = model.generator
             session: Session = generator.session
@@ -46,6 +49,11 @@ class OnnxRuntime:
         from srkit_onnx.conversion import graph_of
 
         return graph_of(model)
+
+    def read_graph(self, file: Path, model: Model) -> Graph | None:
+        """Return the graph in a file, or None where it is broken, or another network's."""
+        shapes = {name: values.shape for name, values in model.weights().items()}
+        return graph.read(file, graph.network_of(model), shapes)
 
     def export(self, model: Model, file: Path, *, force: bool) -> Exported:
         """Write a model as an ONNX file; see `srkit.export`."""

@@ -18,7 +18,6 @@ from srkit.imaging.image import canvas
 from srkit.inference import arrays, consistency, eager, tiling
 from srkit.inference.device import is_tensor, release
 from srkit.inference.eager import Run
-from srkit.inference.graph import Graph
 from srkit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -115,7 +114,8 @@ class Model:
         metadata: Other metadata of its file.
         trained_on: Framing to keys of the photos it was trained on (`srkit.data.datasets`), if
             its file has them.
-        graph: The network as an ONNX graph, if there is one.
+        graph: The network as an ONNX graph without weights (`srkit_onnx.graph.Graph`), if there is
+            one.
         stored: Reads the weights as arrays, by name; the generator has them if None.
         run: The generator, run by an engine; the generator itself if None.
         choice: The engine, and why it was chosen.
@@ -130,7 +130,7 @@ class Model:
     recipe: Recipe | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     trained_on: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False, kw_only=True)
-    graph: Graph | None = field(default=None, kw_only=True)
+    graph: Any = field(default=None, kw_only=True)
     stored: Callable[[], Mapping[str, np.ndarray]] | None = field(default=None, kw_only=True)
     run: Run | None = field(default=None, kw_only=True)
     choice: Choice | None = field(default=None, kw_only=True)
@@ -161,7 +161,8 @@ class Model:
         """
         if self.graph is None:
             raise InputError(f"model '{self.name}' has no ONNX graph")
-        return self.graph.onnx(self.weights())
+        content: bytes = self.graph.onnx(self.weights())
+        return content
 
     def weights(self) -> Mapping[str, np.ndarray]:
         """Return the network's weights by their names in torch."""
@@ -172,7 +173,7 @@ class Model:
     def trait(self, name: str, default: Any) -> Any:
         """Return an attribute of the generator; see `srkit.hookspecs.Generator`."""
         if self.graph:
-            return cast("dict[str, Any]", self.graph.traits)[name]
+            return self.graph.traits[name]
         return getattr(self.generator, name, default)
 
     @property

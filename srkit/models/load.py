@@ -22,7 +22,6 @@ from srkit.errors import (
 )
 from srkit.files import sha256
 from srkit.hookspecs import ReadyModel
-from srkit.inference import graph
 from srkit.inference.engines import AUTO, prepared
 from srkit.inference.model import Model
 from srkit.lines import show_error
@@ -117,10 +116,9 @@ def _ready(name: str) -> Model:
             f"{ready.file}: the weights of '{name}' are damaged "
             f"(sha256 {model.sha256}, not {ready.sha256}); reinstall the plugin"
         )
-    if ready.graph and model.stored:
-        shapes = {name: values.shape for name, values in model.stored().items()}
-        known = graph.read(ready.graph, graph.network_of(model), shapes)
-        model = replace(model, graph=known)
+    if ready.graph and model.stored and defaults.CPU_ENGINE in registry.offers("engines"):
+        engine = registry.call("engines", defaults.CPU_ENGINE)
+        model = replace(model, graph=engine.read_graph(ready.graph, model))
     if model.scale != ready.scale:
         raise InputError(
             f"{ready.file}: upscales by {model.scale}, not by {ready.scale}, as the plugin of "

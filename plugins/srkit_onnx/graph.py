@@ -12,17 +12,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from typing_extensions import TypedDict
 
-from srkit import foreign
-from srkit.errors import InputError
+from srkit import InputError, Model, foreign
 from srkit.files import write_text
-
-if TYPE_CHECKING:
-    from srkit.inference.model import Model
 
 Shapes = dict[str, tuple[int, ...]]
 
