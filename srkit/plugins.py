@@ -36,6 +36,7 @@ from srkit.lines import show_error
 GROUP = "srkit"
 COMMANDS_GROUP = "srkit.commands"
 BUILT_IN = "srkit"
+_HOOKS = [f"srkit_{kind}" for kind in hookspecs.kinds()]
 LONGEST = 500  # characters of a plugin's own words
 SLOW = 2.0  # seconds that a plugin may take without a word: every command waits for it
 
@@ -179,7 +180,12 @@ def _load_one(
                 raise ValueError(f"another entry point names {plugin.target}, too")
             manager.register(module, name=f"{plugin.distribution}:{plugin.entry_point}")
             callers = manager.get_hookcallers(module) or []
-            problems = [f"{name} isn't marked @srkit.hookimpl" for name in _unmarked(module)]
+            problems = [
+                f"{name} isn't marked @srkit.hookimpl"
+                for name in _HOOKS
+                if inspect.isroutine(function := getattr(module, name, None))
+                and not hasattr(function, "srkit_impl")
+            ]
             if not callers and not problems:
                 raise ValueError("no function in it is marked @srkit.hookimpl")
     except PluginError as error:
@@ -227,20 +233,18 @@ def _missing_extra(entry_point: EntryPoint, distribution: str) -> str | None:
     for extra in entry_point.extras:
         for requirement in requirements:
             name, _, marker = requirement.partition(";")
-            if "extra" in marker and _only_for(marker, extra):
-                try:
+            if plain := re.fullmatch(r"""\s*extra\s*==\s*["']([\w.-]+)["']\s*""", marker):
+                applies = _canonical(plain[1]) == _canonical(extra)
+            elif applies := "extra" in marker:
+                from packaging.markers import Marker  # slow to import, and seldom needed
+
+                applies = Marker(marker).evaluate({"extra": extra})
+            try:
+                if applies:
                     importlib.metadata.version(re.split(r"[^\w.-]", name.strip())[0])
-                except PackageNotFoundError:
-                    return extra
+            except PackageNotFoundError:
+                return extra
     return None
-
-
-def _only_for(marker: str, extra: str) -> bool:
-    if plain := re.fullmatch(r"""\s*extra\s*==\s*["']([\w.-]+)["']\s*""", marker):
-        return _canonical(plain[1]) == _canonical(extra)
-    from packaging.markers import Marker  # slow to import, and seldom needed
-
-    return Marker(marker).evaluate({"extra": extra})
 
 
 @contextlib.contextmanager
@@ -294,24 +298,10 @@ def interrupts(error: BaseException) -> bool:
     return last.tb_frame.f_code.co_code[last.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
-def _hooks() -> list[str]:
-    return [f"srkit_{kind}" for kind in hookspecs.kinds()]
-
-
-def _unmarked(module: object) -> list[str]:
-    """Return a plugin's functions that have a hook's name and aren't marked as one."""
-    functions = ((name, getattr(module, name, None)) for name in _hooks())
-    return [
-        name
-        for name, function in functions
-        if inspect.isroutine(function) and not hasattr(function, "srkit_impl")
-    ]
-
-
 def _call(caller: Any, module: object) -> dict[str, Any]:
     """Call one hook of one plugin; raise ValueError where the answer is no answer."""
     if not caller.has_spec():
-        raise ValueError(f"unknown hook '{caller.name}'{nearest(caller.name, _hooks())}")
+        raise ValueError(f"unknown hook '{caller.name}'{nearest(caller.name, _HOOKS)}")
     (implementation,) = [i for i in caller.get_hookimpls() if i.plugin is module]
     answer = implementation.function()
     if not isinstance(answer, Mapping) or not all(map(acceptable, answer, answer.values())):

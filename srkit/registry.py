@@ -149,9 +149,12 @@ def offer(kind: str, name: str) -> Offer:
     if entry := _known(kind, name):
         return entry
     known = offers(kind)
+    # A built-in plugin that waits for an extra may have the name.
+    waiting = [p.state.removeprefix("needs ") for p in plugins.load().plugins if "[" in p.state]
+    more = f"; more with {', '.join(dict.fromkeys(waiting))}" if waiting else ""
     raise UnknownNameError(
         f"unknown {singular(kind)} '{name}'{nearest(name, known)}; "
-        f"known {kind.replace('_', ' ')}: {', '.join(known) or 'none'}{_elsewhere()}"
+        f"known {kind.replace('_', ' ')}: {', '.join(known) or 'none'}{more}"
     )
 
 
@@ -163,12 +166,6 @@ def _known(kind: str, name: str) -> Offer | None:
     if entry and name in [_qualified(plugin, entry.name) for plugin in entry.plugins]:
         return entry
     return None
-
-
-def _elsewhere() -> str:
-    """Say which extras aren't installed: a built-in plugin that waits for one may have the name."""
-    waiting = [p.state.removeprefix("needs ") for p in plugins.load().plugins if "[" in p.state]
-    return f"; more with {', '.join(dict.fromkeys(waiting))}" if waiting else ""
 
 
 def find(kind: str, name: str) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from PIL import Image
 from srkit import InputError
 from srkit.evaluation.methods import LR, Method, from_results, lr_key, methods, references, write_lr
 from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.store import QUERY, Store
+from srkit.evaluation.store import Store
 from srkit.imaging import codec
 
 
@@ -133,7 +133,7 @@ def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
     store = Store(tmp_path / "deep" / "kept.sqlite")
     assert store.get("a", [b"1"]) == {}
     assert not store.file.exists()
-    many = {str(n).encode(): bytes([n % 256]) * n for n in range(QUERY + 7)}
+    many = {str(n).encode(): bytes([n % 256]) * n for n in range(1007)}
     store.put("a", many)
     assert store.get("a", [*many, b"nothing"]) == many
     assert store.get("b", list(many)) == {}

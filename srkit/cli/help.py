@@ -31,6 +31,7 @@ def names(kind: str) -> Callable[[], list[str]]:
 
 
 _VALUES = {int: "N", float: "X", Path: "PATH"}
+Sections = dict[str, list[tuple[str, str]]]  # title to rows of a name and what it is
 _WIDEST = 26  # of the left column; what is longer has its text on the next line
 
 
@@ -45,24 +46,17 @@ class Command(typer.core.TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write usage, what it does, arguments, options by group, examples."""
-        parameters = [p for p in self.get_params(ctx) if not getattr(p, "hidden", False)]
-        arguments = [p for p in parameters if p.param_type_name == "argument"]
-        usage = " ".join([ctx.command_path, *self.collect_usage_pieces(ctx)])
-        formatter.write(f"Usage: {usage}\n\n")
         text, _, examples = (self.help or "").partition("\n\nExamples:\n")
-        formatter.write(_paragraphs(text))
-        rows = [(_argument(each), _text(each)) for each in arguments]
-        formatter.write(_section("Arguments", rows))
-        options: dict[str, list[tuple[str, str]]] = {}
         hints = get_type_hints(self.callback)
-        for option in parameters:
-            if option.param_type_name != "argument":
-                group = getattr(option, "rich_help_panel", None) or "Options"
-                options.setdefault(group, []).append(
-                    (_option(option, hints.get(option.name)), _text(option))
-                )
-        for group, rows in options.items():
-            formatter.write(_section(group, rows))
+        sections: Sections = {"Arguments": []}
+        for parameter in self.get_params(ctx):
+            if parameter.param_type_name == "argument":
+                sections["Arguments"].append((_argument(parameter), _text(parameter)))
+            elif not getattr(parameter, "hidden", False):
+                group = getattr(parameter, "rich_help_panel", None) or "Options"
+                row = (_option(parameter, hints.get(parameter.name)), _text(parameter))
+                sections.setdefault(group, []).append(row)
+        _write(self, ctx, formatter, text, sections)
         if examples := textwrap.dedent(examples):
             formatter.write(f"Examples:\n{textwrap.indent(examples, '  ')}\n")
 
@@ -104,39 +98,36 @@ class Group(typer.core.TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write usage, what srkit is, and a line a command."""
-        usage = " ".join([ctx.command_path, *self.collect_usage_pieces(ctx)])
-        formatter.write(f"Usage: {usage}\n\n")
-        formatter.write(_paragraphs(self.help or ""))
-        groups: dict[str, list[tuple[str, str]]] = {}
+        sections: Sections = {}
         first = [name for name in defaults.COMMANDS if name in self.commands]
         for name in dict.fromkeys([*first, *self.commands]):
             group = getattr(self.commands[name], "rich_help_panel", None) or GROUPS
             text = (self.commands[name].help or "").partition("\n")[0]
-            groups.setdefault(group, []).append((name, text))
-        for group, rows in groups.items():
-            formatter.write(_section(group, rows))
+            sections.setdefault(group, []).append((name, text))
         if ctx.parent is None:
             options = [o for o in self.get_params(ctx) if o.name != "show_completion"]
-            rows = [(_option(each, None), _text(each)) for each in options]
-            formatter.write(_section("Options", [PLUGIN, *rows]))
+            sections["Options"] = [
+                PLUGIN,
+                *((_option(each, None), _text(each)) for each in options),
+            ]
+        _write(self, ctx, formatter, self.help or "", sections)
         formatter.write(f"'{ctx.command_path} COMMAND --help' shows a command's options.\n")
+
+
+def _write(command: Any, ctx: Any, formatter: Any, text: str, sections: Sections) -> None:
+    usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
+    formatter.write(f"Usage: {usage}\n\n")
+    for each in text.split("\n\n"):
+        formatter.write(f"{textwrap.fill(' '.join(each.split()), _width())}\n\n")
+    for title, rows in sections.items():
+        if rows:
+            left = min(max(len(name) for name, _ in rows), _WIDEST) + 4
+            lines = (line for name, text in rows for line in _row(name, text, left))
+            formatter.write("\n".join([f"{title}:", *lines]) + "\n\n")
 
 
 def _width() -> int:
     return min(shutil.get_terminal_size().columns, 110)
-
-
-def _paragraphs(text: str) -> str:
-    filled = (textwrap.fill(" ".join(each.split()), _width()) for each in text.split("\n\n"))
-    return "".join(f"{each}\n\n" for each in filled)
-
-
-def _section(title: str, rows: list[tuple[str, str]]) -> str:
-    if not rows:
-        return ""
-    left = min(max(len(name) for name, _ in rows), _WIDEST) + 4
-    lines = (line for name, text in rows for line in _row(name, text, left))
-    return "\n".join([f"{title}:", *lines]) + "\n\n"
 
 
 def _row(name: str, text: str, left: int) -> Iterable[str]:

@@ -102,7 +102,7 @@ def measure(
     device = torch.device(device)
     images = ordered(files)
     scorer = Scorer(protocol, device)
-    runs = [MethodRun(method, scorer) for method in methods]
+    sets = {method.name: scorer.set_metrics() for method in methods}
     # Metrics of sets have to see every image again.
     store = Store(None) if protocol.set_metrics or partial is None else partial
     keys = _keys(images, methods, protocol, device)
@@ -110,19 +110,33 @@ def measure(
     scores = {each: json.loads(stored[key]) for each, key in keys.items() if key in stored}
     resumed = len(scores)
     todo = [image for image in images if image.sha256 not in scores]
-    done, total = (len(images) - len(todo)) * len(runs), len(images) * len(runs)
+    done, total = (len(images) - len(todo)) * len(methods), len(images) * len(methods)
+    warm = set[str]()
     with torch.inference_mode():
         for batch, decoded in _batches(todo, protocol, batch_size):
             hr = decoded.to(device)
             lr = protocol.degrade(hr)
             fresh: dict[str, ImageScores] = {image.sha256: {} for image in batch}
-            for run in runs:
-                for image, values in zip(batch, run.scores(batch, hr, lr), strict=True):
-                    fresh[image.sha256][run.method.name] = values
+            for method in methods:
+                if method.name not in warm:  # the first call also loads and plans
+                    method(lr[:1])
+                    warm.add(method.name)
+                sr, seconds = _timed(method, lr, protocol.scale)
+                try:
+                    rows = scorer(sr, hr, lr, sets[method.name])
+                except InputError as error:
+                    raise InputError(f"{batch[0].file}: {error}") from error
+                for image, row in zip(batch, rows, strict=True):
+                    fresh[image.sha256][method.name] = {"scores": row, "seconds": seconds}
                 done += len(batch)
                 progress("scores", done, total)
             store.put(SPACE, {keys[each]: _text(value).encode() for each, value in fresh.items()})
             scores |= fresh
+    notes = []
+    if copies := len(images) - len(keys):
+        notes.append(f"{copies} of {len(images)} images are copies of others")
+    if resumed:
+        notes.append(f"{resumed} images were scored before an interruption")
     return Quality(
         protocol=protocol.stamp([image.file for image in images]),
         images=[image.file.name for image in images],
@@ -134,14 +148,14 @@ def measure(
             }
             for method in methods
         },
-        set_metrics=_about("set_metrics", runs[0].set_metrics),
-        set_scores={run.method.name: run.set_scores() for run in runs if run.set_metrics},
+        set_metrics=_about("set_metrics", next(iter(sets.values()))),
+        set_scores={name: scorer.set_scores(of) for name, of in sets.items() if of},
         seconds={
             method.name: fmean(scores[image.sha256][method.name]["seconds"] for image in images)
             for method in methods
             if method.timed
         },
-        notes=_notes(images, resumed),
+        notes=notes,
     )
 
 
@@ -185,19 +199,9 @@ def rendered(
 def _sha256(file: Path) -> str:
     try:
         return sha256(file)
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file") from error
     except OSError as error:
-        raise InputError(f"{file}: {error.strerror}") from error
-
-
-def _notes(images: Sequence[ImageFile], resumed: int) -> list[str]:
-    notes = []
-    if copies := len(images) - len({image.sha256 for image in images}):
-        notes.append(f"{copies} of {len(images)} images are copies of others")
-    if resumed:
-        notes.append(f"{resumed} images were scored before an interruption")
-    return notes
+        gone = isinstance(error, FileNotFoundError)
+        raise InputError(f"{file}: {'no such file' if gone else error.strerror}") from error
 
 
 def _batches(
@@ -226,44 +230,13 @@ def _by_size(
         yield [image for image, _ in group], torch.cat([hr for _, hr in group])
 
 
-class MethodRun:
-    """A method with its metrics of sets, as it goes through the images."""
-
-    def __init__(self, method: Method, scorer: Scorer) -> None:
-        self.method, self.scorer = method, scorer
-        self.set_metrics = scorer.set_metrics()
-        self.warm = False
-
-    def scores(self, batch: Sequence[ImageFile], hr: Tensor, lr: Tensor) -> list[dict[str, Any]]:
-        """Upscale a batch; return each image's ``scores``, and the ``seconds`` it took."""
-        if not self.warm:  # the first call also loads and plans
-            self.method(lr[:1])
-            self.warm = True
-        _wait(lr.device)
-        start = time.perf_counter()
-        scale = self.scorer.protocol.scale
-        sr = self.method(lr, torch.Size((len(lr), 3, *(scale * side for side in lr.shape[-2:]))))
-        _wait(lr.device)
-        seconds = (time.perf_counter() - start) / len(batch)
-        cut = self.scorer.protocol.cut
-        for name, metric in self.set_metrics.items():
-            with registry.blamed("set_metrics", name):
-                metric.update(cut(sr), cut(hr))
-        try:
-            return [{"scores": s, "seconds": seconds} for s in self.scorer(sr, hr, lr)]
-        except InputError as error:
-            raise InputError(f"{batch[0].file}: {error}") from error
-
-    def set_scores(self) -> Scores:
-        """Return the numbers of the metrics of sets."""
-        scores = {}
-        for name, metric in self.set_metrics.items():
-            try:
-                with registry.blamed("set_metrics", name):
-                    scores[name] = float(metric.compute())
-            except ValueError as error:  # too few images for it, say
-                raise InputError(f"metric '{name}': {error}") from error
-        return scores
+def _timed(method: Method, lr: Tensor, scale: int) -> tuple[Tensor, float]:
+    """Return sr, and the seconds that an image took."""
+    _wait(lr.device)
+    start = time.perf_counter()
+    sr = method(lr, torch.Size((len(lr), 3, *(scale * side for side in lr.shape[-2:]))))
+    _wait(lr.device)
+    return sr, (time.perf_counter() - start) / len(lr)
 
 
 def _wait(device: torch.device) -> None:
@@ -305,8 +278,23 @@ class Scorer:
         """Return new metrics of sets, for one method."""
         return {name: self._built("set_metrics", name) for name in self.protocol.set_metrics}
 
-    def __call__(self, sr: Tensor, hr: Tensor, lr: Tensor) -> list[Scores]:
+    def set_scores(self, metrics: Mapping[str, Any]) -> Scores:
+        """Return the numbers of metrics of sets, for all images that they were called with."""
+        scores = {}
+        for name, metric in metrics.items():
+            try:
+                with registry.blamed("set_metrics", name):
+                    scores[name] = float(metric.compute())
+            except ValueError as error:  # too few images for it, say
+                raise InputError(f"metric '{name}': {error}") from error
+        return scores
+
+    def __call__(
+        self, sr: Tensor, hr: Tensor, lr: Tensor, sets: Mapping[str, Any] | None = None
+    ) -> list[Scores]:
         """Return the scores of each image of 8-bit values; lr keeps its border.
+
+        ``sets`` are metrics of sets, which take the images in.
 
         Raises:
             InputError: Images are too small for a metric.
@@ -315,6 +303,9 @@ class Scorer:
         values = {"sr": self.protocol.cut(sr), "lr": lr}
         if self.protocol.has_hr:
             values["hr"] = self.protocol.cut(hr)
+        for name, metric in (sets or {}).items():
+            with registry.blamed("set_metrics", name):
+                metric.update(values["sr"], values["hr"])
         if any("redegraded" in inputs for inputs in self.inputs.values()):
             values["redegraded"] = self.protocol.redegrade(sr, hr)
         by_metric = {}
@@ -343,6 +334,10 @@ def _about(kind: str, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     Those that look through a network say which, with the sha256 of its weights; those that may
     have no score say why.
     """
+
+    def texts(part: Any, *names: str) -> dict[str, str]:
+        return {name: str(value) for name in names if (value := getattr(part, name, None))}
+
     about = {}
     for name, metric in metrics.items():
         about[name] = {
@@ -350,15 +345,11 @@ def _about(kind: str, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "higher_is_better": metric.higher_is_better,
             "title": getattr(metric, "title", name),
             "provider": registry.provenance(kind, name),
+            **texts(metric, "name", "sha256", "missing"),
         }
-        about[name] |= _texts(metric, ("name", "sha256", "missing"))
         if embedder := getattr(metric, "embedder", None):
-            about[name]["embedder"] = _texts(embedder, ("name", *HASHES))
+            about[name]["embedder"] = texts(embedder, "name", *HASHES)
     return about
-
-
-def _texts(part: Any, names: Sequence[str]) -> dict[str, str]:
-    return {name: str(value) for name in names if (value := getattr(part, name, None))}
 
 
 def _keys(

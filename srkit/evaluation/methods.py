@@ -196,26 +196,25 @@ def from_results(name: str, folder: Path, scale: int) -> Method:
     for file in files:
         hashed.update(encoded(file.name) + bytes.fromhex(sha256(file)))
 
+    def result(lr: np.ndarray) -> Tensor:
+        file = folder / f"{lr_key(lr)}.png"
+        if not file.is_file():
+            raise InputError(
+                f"results of '{name}': {file} is missing; upscale all that "
+                "`srkit bench --write-lr` writes under this protocol, and keep their names"
+            )
+        image = codec.read(file).rgb
+        width, height = lr.shape[1] * scale, lr.shape[0] * scale
+        if image.size != (width, height):
+            raise InputError(
+                f"results of '{name}': {file} has {image.width}x{image.height} pixels, "
+                f"not {width}x{height}"
+            )
+        return codec.to_tensor(image)
+
     def upscale(lr: Tensor) -> Tensor:
         pixels = codec.to_uint8(lr).permute(0, 2, 3, 1).cpu().numpy()
-        return torch.cat([_result(name, folder, image, scale) for image in pixels]).to(lr.device)
+        return torch.cat([result(image) for image in pixels]).to(lr.device)
 
     metadata = {"images": len(files)}
     return Method(name, upscale, hashed.hexdigest(), metadata=metadata, timed=False)
-
-
-def _result(name: str, folder: Path, lr: np.ndarray, scale: int) -> Tensor:
-    file = folder / f"{lr_key(lr)}.png"
-    if not file.is_file():
-        raise InputError(
-            f"results of '{name}': {file} is missing; upscale all that "
-            "`srkit bench --write-lr` writes under this protocol, and keep their names"
-        )
-    image = codec.read(file).rgb
-    width, height = lr.shape[1] * scale, lr.shape[0] * scale
-    if image.size != (width, height):
-        raise InputError(
-            f"results of '{name}': {file} has {image.width}x{image.height} pixels, "
-            f"not {width}x{height}"
-        )
-    return codec.to_tensor(image)

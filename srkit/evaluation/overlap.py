@@ -22,33 +22,24 @@ def photos_trained_on(models: Sequence[Model], photos: Sequence[Path]) -> dict[s
     A photo counts that has the pixels of a training photo, whatever its file; one encoded anew has
     others. Models whose files don't say what they were trained on are left out.
     """
-    known = [
-        (model, framing, set(keys.tolist()))
+    trained = {
+        model.name: {framing: set(keys.tolist()) for framing, keys in model.trained_on.items()}
         for model in models
-        for framing, keys in model.trained_on.items()
-    ]
-    framings = {framing for _, framing, _ in known}
+        if model.trained_on
+    }
+    framings = {framing for keys in trained.values() for framing in keys}
 
     def keys_of(photo: Path) -> dict[str, set[int]]:
         try:
             return {framing: set(photo_keys(photo, framing).tolist()) for framing in framings}
         except InputError:  # who measures it says so
-            return {framing: set() for framing in framings}
+            return {}
 
-    counts = {model.name: 0 for model, *_ in known}
-    for keys in read_ahead(keys_of, photos if known else ()):
-        for name in {model.name for model, framing, trained in known if trained & keys[framing]}:
-            counts[name] += 1
+    counts = dict.fromkeys(trained, 0)
+    for keys in read_ahead(keys_of, photos if trained else ()):
+        for name, known in trained.items():
+            counts[name] += any(known[framing] & keys[framing] for framing in known.keys() & keys)
     return counts
-
-
-def photo_overlap(counts: Mapping[str, int], total: int) -> list[str]:
-    """Return a warning for every model that was trained on some of ``total`` photos."""
-    return [
-        f"{name} was TRAINED ON {count} of these {total} photos: its figures say little of others"
-        for name, count in counts.items()
-        if count
-    ]
 
 
 def embedder_overlap(models: Sequence[Model], embedder: Any) -> list[str]:

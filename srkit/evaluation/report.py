@@ -98,16 +98,17 @@ class Quality:
         for method, scores in self.scores.items():
             if any(len(scores.get(metric, ())) != len(self.images) for metric in self.metrics):
                 raise ValueError(f"{method} hasn't {len(self.images)} scores")
-        exact = {metric: self._exact(metric) for metric in self.metrics}
-        object.__setattr__(self, "exact", {m: numbers for m, numbers in exact.items() if numbers})
-
-    def _exact(self, metric: str) -> list[int]:
-        columns = zip(
-            *(scores[metric] for name, scores in self.scores.items() if self.scored(name, metric)),
-            strict=True,
-        )
-        infinite = {n for n, column in enumerate(columns) if not all(map(math.isfinite, column))}
-        return sorted(infinite.union(self.exact.get(metric, ())))
+        exact = {
+            metric: {
+                number
+                for method, scores in self.scores.items()
+                if self.scored(method, metric)
+                for number, score in enumerate(scores[metric])
+                if not math.isfinite(score)
+            }.union(self.exact.get(metric, ()))
+            for metric in self.metrics
+        }
+        object.__setattr__(self, "exact", {m: sorted(each) for m, each in exact.items() if each})
 
     @property
     def models(self) -> list[str]:

@@ -31,8 +31,16 @@ Figures = dict[str, dict[str, Value]]  # heading to method to value
 
 def of_report(report: Report) -> Tables:
     """Return all tables of a report."""
-    tables = quality_tables(report.quality) if report.quality else []
-    tables += [judges_table(report)] if report.judges else []
+    tables: list[Table] = []
+    if quality := report.quality:
+        tables.append(means_table(quality))
+        if quality.models:
+            tables.append(gains_table(quality))
+        if quality.versus:
+            title = "Methods against each other, on the same images"
+            tables.append(versus_table(title, quality.versus, quality.metrics, quality.protocol))
+    if report.judges:
+        tables.append(judges_table(report))
     for judge, part in report.by_judge():
         for table in _identity_tables(part):
             embedder, title = table.protocol["embedder"], table.title
@@ -44,8 +52,12 @@ def of_report(report: Report) -> Tables:
 
 def _identity_tables(report: Report) -> Iterator[Table]:
     """Yield one embedder's tables."""
-    if report.distances:
-        yield from distance_tables(report.distances)
+    if distances := report.distances:
+        title, few = "Identity distance (Table II)", len(distances.rows) <= LONG
+        if few:
+            yield photos_table(distances, title)
+        title = "Identity distance, mean" if few else f"{title}, mean"
+        yield distances_table(distances, "distances", title)
     if report.everybody:
         title = "Identity distance of everybody"
         yield distances_table(report.everybody, "everybody", title)
@@ -80,17 +92,6 @@ def heading(name: str, metric: Mapping[str, Any]) -> str:
 def digits(metric: Mapping[str, Any]) -> int:
     """Return the number of decimals of a metric's values."""
     return 2 if metric.get("unit") == "dB" else 4
-
-
-def quality_tables(quality: Quality) -> list[Table]:
-    """Return means, gains over bicubic, and every two models against each other."""
-    tables = [means_table(quality)]
-    if quality.models:
-        tables.append(gains_table(quality))
-    if quality.versus:
-        title = "Methods against each other, on the same images"
-        tables.append(versus_table(title, quality.versus, quality.metrics, quality.protocol))
-    return tables
 
 
 def means_table(quality: Quality) -> Table:
@@ -195,20 +196,15 @@ def versus_table(
     return Table("versus", title, labels, headings, rows, [note], protocol)
 
 
-def distance_tables(distances: Distances) -> list[Table]:
-    """Return a row a photo (Table II), if there are few, and the means."""
-    name, protocol = "Identity distance (Table II)", distances.protocol
-    if len(distances.rows) > LONG:
-        return [distances_table(distances, "distances", f"{name}, mean")]
+def photos_table(distances: Distances, title: str) -> Table:
+    """Return a row a photo (Table II)."""
     rows = [
         ([row.person, row.photo], [Value(value, digits=4) for value in row.distances.values()])
         for row in distances.rows
     ]
-    title, labels = f"{name}, {protocol['embedder']}", ["person", "photo"]
-    return [
-        Table("photos", title, labels, distances.methods, rows, (), protocol),
-        distances_table(distances, "distances", "Identity distance, mean"),
-    ]
+    title = f"{title}, {distances.protocol['embedder']}"
+    labels = ["person", "photo"]
+    return Table("photos", title, labels, distances.methods, rows, (), distances.protocol)
 
 
 def distances_table(distances: Distances, name: str, title: str) -> Table:
@@ -267,16 +263,23 @@ def judges_table(report: Report) -> Table:
     They are those of pairs, or without pairs those of everybody, or of the people drawn.
     """
     judged: list[tuple[str, Figures]] = []
-    stamp: dict[str, Any] = {}
+    stamp: Mapping[str, Any] = {}
     for name, part in report.by_judge():
-        distances = part.everybody or part.distances
-        if measured := part.pairs or distances:
-            stamp = stamp or measured.protocol
-            name = name or measured.protocol["embedder"].partition(" (")[0]
+        figures: Figures = {}
         if part.pairs:
-            judged.append((name, _pair_figures(part.pairs)))
-        elif distances:
-            judged.append((name, _distance_figures(distances)))
+            table = pairs_table(part.pairs)
+            same = {method: fmean(scores.same) for method, scores in part.pairs.scores.items()}
+            figures["distance"] = {method: Value(mean) for method, mean in same.items()}
+        elif distances := part.everybody or part.distances:
+            table = distances_table(distances, "", "")
+        else:
+            continue
+        for labels, values in table.rows:
+            for heading, value in zip(table.headings, values, strict=True):
+                if heading.startswith(("distance", "TAR", "rank-1", "gap closed")):
+                    figures.setdefault(heading, {})[labels[0]] = replace(value, best=False)
+        stamp = stamp or table.protocol
+        judged.append((name or str(table.protocol["embedder"]).partition(" (")[0], figures))
     headings = list(dict.fromkeys(heading for _, figures in judged for heading in figures))
     rows = [
         ([method, judge], [figures[heading][method] for heading in headings])
@@ -291,25 +294,6 @@ def judges_table(report: Report) -> Table:
     protocol = {key: value for key, value in stamp.items() if not key.startswith("embedder")}
     title = "All judges on the same faces [95%, bootstrap over people]"
     return Table("judges", title, ["method", "judge"], headings, rows, [note], protocol)
-
-
-def _pair_figures(pairs: Pairs) -> Figures:
-    scores = pairs.scores
-    figures = {"distance": {m: Value(fmean(s.same)) for m, s in scores.items()}}
-    for far in dict.fromkeys(far for s in scores.values() for far in s.tar):
-        heading = f"TAR at FAR {float(far):g}"
-        figures[heading] = {m: _value(s.tar.get(far)) for m, s in scores.items()}
-    figures["rank-1"] = {m: _value(s.rank1) for m, s in scores.items()}
-    closed = {m: None if m in (LR, HR) else s.closed for m, s in scores.items()}
-    return {**figures, "gap closed": {m: _value(c, "percent") for m, c in closed.items()}}
-
-
-def _distance_figures(distances: Distances) -> Figures:
-    methods = distances.methods
-    means = {m: Value(distances.mean(m), *distances.interval(m)) for m in methods}
-    closed = {m: None if m in (LR, HR) else distances.closed(m) for m in methods}
-    shares = {m: _value(c, "percent") for m, c in closed.items()}
-    return {"distance": means, "gap closed": shares}
 
 
 def sizes_table(pairs: Pairs) -> Table:

@@ -16,19 +16,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from srkit import defaults, registry
 from srkit.data import sources
 from srkit.errors import InputError, is_in_shell, option
 from srkit.evaluation.identity.distances import Usable, distances
-from srkit.evaluation.identity.embed import Verifier, lr_probes, require_alignment
+from srkit.evaluation.identity.embed import ALIGNED, Verifier, degraded
 from srkit.evaluation.identity.faces import Finder
 from srkit.evaluation.identity.pairs import LR_SIZES, PAIRS, SIZE_PAIRS, pairs
 from srkit.evaluation.identity.people import draw, draw_pairs, without_copies
 from srkit.evaluation.measure import BATCH, Progress, measure, rendered
 from srkit.evaluation.methods import BICUBIC, REFERENCES, Method, from_results, methods
-from srkit.evaluation.overlap import embedder_overlap, photo_overlap, photos_trained_on
+from srkit.evaluation.overlap import embedder_overlap, photos_trained_on
 from srkit.evaluation.protocol import DEFAULT, Protocol
 from srkit.evaluation.report import Judge, Report
 from srkit.evaluation.store import Store, default_store
@@ -126,7 +126,8 @@ def bench(
     start = time.perf_counter()
     # Everything that can be missing is looked for before anything is computed.
     protocol = _protocol(protocol)
-    require_alignment(align)
+    if align not in ALIGNED:
+        raise InputError(f"align is {' or '.join(ALIGNED)}, not '{align}'")
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
     embedders = _embedders(embedder, embedder_weights, device) if faces else {}
     files = photos(data or "celeba", limit) if data or not faces else []
@@ -161,11 +162,17 @@ def bench(
             parts |= _verify(verifier, faces)
             judged = ((name, _verify(verifier.judged_by(other), faces)) for name, other in further)
             parts["judges"] = {name: Judge(**measured) for name, measured in judged}
-            used += verifier.photos
+            used += sorted(verifier.photos)
             warnings += [*faces.warnings, *verifier.finder.warnings()]
             overlap = (embedder_overlap(own, each) for each in embedders.values())
             warnings = list(dict.fromkeys([*warnings, *chain.from_iterable(overlap)]))
         counts = photos_trained_on(own, used)
+        seen = [
+            f"{name} was TRAINED ON {count} of these {len(used)} photos: its figures say little of "
+            "others"
+            for name, count in counts.items()
+            if count
+        ]
         unknown = [model.name for model in own if model.sha256 and model.name not in counts]
         if files:
             quality.notes.extend(sources.notes_on(data or "celeba"))
@@ -176,7 +183,7 @@ def bench(
         result = Report(
             {method.name: _about(method, counts) for method in compared},
             **parts,
-            warnings=[*photo_overlap(counts, len(used)), *warnings],
+            warnings=[*seen, *warnings],
             run={
                 "command": command,
                 "seconds": round(time.perf_counter() - start, 1),
@@ -208,9 +215,13 @@ def lr_images(
     protocol = _protocol(protocol)
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
     files = photos(data or "celeba", limit) if data or not faces else []
-    lr = ((file, protocol.degrade(protocol.hr(file))) for file in files)
-    images = ((file, codec.to_uint8(image)[0].permute(1, 2, 0).numpy()) for file, image in lr)
-    return chain(images, _lr_faces(faces, protocol.for_faces())) if faces else images
+    lr = (([file], protocol.degrade(protocol.hr(file))) for file in files)
+    batches = chain(lr, _lr_faces(faces, protocol.for_faces()) if faces else ())
+    return (
+        (photo, image)
+        for of, images in batches
+        for photo, image in zip(of, codec.to_uint8(images).permute(0, 2, 3, 1).numpy(), strict=True)
+    )
 
 
 def face_set(
@@ -329,7 +340,7 @@ def _verify(verifier: Verifier, faces: FaceSet) -> dict[str, Any]:
     return parts
 
 
-def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[tuple[Path, np.ndarray]]:
+def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[tuple[list[Path], Tensor]]:
     finder = Finder(default_store())
     groups = [faces.drawn, faces.people if faces.everybody else []]
     probes = [(Usable(people, finder).probes, protocol.size) for people in groups if people]
@@ -339,5 +350,4 @@ def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[tuple[Path, np.nda
         fewer = drawn.first(SIZE_PAIRS).probes
         probes += [(fewer, lr_size * protocol.scale) for lr_size in faces.lr_sizes]
     for located, size in probes:
-        images = lr_probes(finder, located, size, protocol)
-        yield from zip((one.photo for one in located), images, strict=True)
+        yield [one.photo for one in located], degraded(finder.crops(located, size), protocol)

@@ -15,7 +15,6 @@ from typing import TypeVar
 from srkit.errors import InputError
 from srkit.files import cache_folder
 
-QUERY = 500  # keys in one query; SQLite allows for 999 values in old versions
 TIMEOUT = 60.0  # seconds to wait for another process's write
 
 T = TypeVar("T")
@@ -52,12 +51,9 @@ class Store:
         if not (self.file and self.file.is_file()):
             return values
         with self._open(self.file) as connection:
-            for first in range(0, len(keys), QUERY):
-                batch = keys[first : first + QUERY]
-                marks = ", ".join("?" * len(batch))
+            for key in keys:
                 values |= connection.execute(
-                    f"SELECT key, value FROM kept WHERE space = ? AND key IN ({marks})",
-                    (space, *batch),
+                    "SELECT key, value FROM kept WHERE space = ? AND key = ?", (space, key)
                 )
         return values
 

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import inspect
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,21 +47,7 @@ ALIGNED = {
 }
 
 
-def require_alignment(align: str) -> None:
-    """Raise InputError for an unknown way of framing."""
-    if align not in ALIGNED:
-        raise InputError(f"align is {' or '.join(ALIGNED)}, not '{align}'")
-
-
-def lr_probes(
-    finder: Finder, probes: Sequence[Located], size: int, protocol: Protocol
-) -> NDArray[np.uint8]:
-    """Return the LR images of probes whose HR has ``size`` pixels a side, uint8, ``Bhw3``."""
-    lr = _degraded(finder.crops(probes, size), protocol)
-    return codec.to_uint8(lr).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def _degraded(hr: Tensor, protocol: Protocol) -> Tensor:
+def degraded(hr: Tensor, protocol: Protocol) -> Tensor:
     """Return lr, ``B3hw``, of 8-bit hr, ``B3HW``."""
     return torch.cat([protocol.degrade(part.float() / 255) for part in hr.split(DEGRADED)])
 
@@ -95,21 +82,15 @@ class Verifier:
         self.finder = Finder(store, progress)
         self.embeddings = Embeddings(embedder, store, batch_size, progress)
         self.batch_size, self.progress = batch_size, progress
-        self._upscaled: set[Path] = set()
+        self.photos: set[Path] = set()  # that were upscaled so far
         self._kept: dict[bytes, list[tuple[str, Tensor]]] = {}
         self._room = KEPT if keep else 0
 
     def judged_by(self, embedder: Any) -> Verifier:
         """Return a verifier by another embedder, which is shown the same results."""
         other = copy.copy(self)
-        mine = self.embeddings
-        other.embeddings = Embeddings(embedder, mine.store, self.batch_size, self.progress)
+        other.embeddings = Embeddings(embedder, self.finder.store, self.batch_size, self.progress)
         return other
-
-    @property
-    def photos(self) -> list[Path]:
-        """The photos that were upscaled so far."""
-        return sorted(self._upscaled)
 
     def gallery(self, photos: Sequence[Located], name: str) -> Array32:
         """Return the embeddings, ``BD``, of photos as they are."""
@@ -122,7 +103,7 @@ class Verifier:
 
         ``notes`` gets a line on each thing that a reader must know.
         """
-        self._upscaled.update(probe.photo for probe in probes)
+        self.photos.update(probe.photo for probe in probes)
         small = sum(probe.pixels() < size for probe in probes)
         if small:
             notes.append(
@@ -151,7 +132,7 @@ class Verifier:
 
     @torch.inference_mode()
     def _upscale(self, hr: Tensor) -> Iterator[tuple[str, Tensor]]:
-        lr = _degraded(hr, self.protocol)
+        lr = degraded(hr, self.protocol)
         small = codec.to_uint8(lr)
         yield LR, small
         # Sorted, so that batches don't depend on the order of the files.
@@ -195,9 +176,11 @@ class Embeddings:
         self.embedder, self.store = embedder, store
         self.batch_size, self.progress = batch_size, progress
         about = f"{embedder.name} {embedder.sha256} {type(embedder).__qualname__} ".encode()
-        self.embedder_key = hashlib.sha256(about + _source(embedder)).digest()
-        weights = list(embedder.parameters())[:1] if isinstance(embedder, nn.Module) else []
-        self.device = weights[0].device if weights else torch.device("cpu")
+        with suppress(TypeError, OSError):  # typed in, it lives no longer than this process
+            about += Path(inspect.getfile(type(embedder))).read_bytes()
+        self.embedder_key = hashlib.sha256(about).digest()
+        weights = embedder.parameters() if isinstance(embedder, nn.Module) else iter(())
+        self.device = next((weight.device for weight in weights), torch.device("cpu"))
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, name: str = "") -> Array32:
@@ -206,7 +189,11 @@ class Embeddings:
         Raises:
             InputError: An embedding isn't finite: the weights are damaged.
         """
-        keys = [self._key(image) for image in images]
+        keys = [
+            hashlib.sha256(f"{tuple(image.shape)} ".encode() + image.tobytes()).digest()
+            + self.embedder_key
+            for image in images.numpy()
+        ]
 
         def embed(indices: Sequence[int]) -> list[bytes]:
             batch = images[list(indices)].to(self.device).float() / 255
@@ -224,15 +211,3 @@ class Embeddings:
             progress=partial(self.progress, f"embeddings {name}".strip()),
         )
         return np.stack([np.frombuffer(stored[key], "<f4") for key in keys]).astype(np.float32)
-
-    def _key(self, image: Tensor) -> bytes:
-        shape = f"{tuple(image.shape)} ".encode()
-        pixels = hashlib.sha256(shape + image.contiguous().numpy().tobytes()).digest()
-        return pixels + self.embedder_key
-
-
-def _source(embedder: Any) -> bytes:
-    try:
-        return Path(inspect.getfile(type(embedder))).read_bytes()
-    except (TypeError, OSError):  # it was typed in, and lives no longer than this process
-        return b""
