@@ -175,9 +175,9 @@ class Optimizer(_Frozen):
         weight_decay: As the optimiser defines it; ``adamw`` decouples it.
         schedule: ``constant``; ``step`` (times ``gamma`` every ``step_size`` steps); ``cosine``
             (down to ``min_lr_ratio`` times the rate at the end).
-        step_size: Of ``step``: steps between two changes.
-        gamma: Of ``step``: factor of each change.
-        min_lr_ratio: Of ``cosine``: last learning rate, relative to ``learning_rate``.
+        step_size: Steps between two changes, with ``step``.
+        gamma: Factor of each change, with ``step``.
+        min_lr_ratio: Last learning rate, relative to ``learning_rate``, with ``cosine``.
         warmup: Steps over which the rate rises linearly to its value.
         clip: Norm to which a network's larger gradients are scaled down.
     """
@@ -217,9 +217,9 @@ class Recipe(_Frozen):
         batch_size: Images a step, over all processes together.
         accumulate: Parts in which a process computes its batch, to save memory; their gradients
             are averaged.
-        precision: Of the networks: ``fp32``, ``bf16``, ``fp16`` (CUDA only), or ``auto``: ``bf16``
-            where the processor or GPU has it in hardware, else ``fp32``. Weights, losses and
-            optimisers stay in float32.
+        precision: Precision of the networks: ``fp32``, ``bf16``, ``fp16`` (CUDA only), or ``auto``:
+            ``bf16`` where the processor or GPU has it in hardware, else ``fp32``. Weights, losses
+            and optimisers stay in float32.
         seed: Seed of initial weights, order, flips and noise.
         init: A model, checkpoint or run whose generator's weights the run starts from.
         generator: A registered generator; its options beside its name.
