@@ -273,6 +273,14 @@ def run(tmp_path: Path, photos: Path) -> Callable[..., Any]:
     return start
 
 
+@pytest.fixture
+def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans and time budgets measure a few steps, not seconds of them."""
+    from srkit.training import cost
+
+    monkeypatch.setitem(cost.seconds_per_step.__kwdefaults__, "at_least", 0.0)
+
+
 Cli = Callable[..., tuple[int, str, str]]
 
 

@@ -143,7 +143,7 @@ def test_a_bench_that_was_killed_goes_on_and_ends_the_same(
             def upscale(lr: Tensor) -> Tensor:
                 with calls.open("a") as file:
                     file.write(".")
-                time.sleep(0.3)
+                time.sleep(0.15)
                 return method.upscale(lr)
 
             return replace(method, upscale=upscale)

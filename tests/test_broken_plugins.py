@@ -141,7 +141,7 @@ NAMES = {
                    "number": lambda **_: 5},
     "discriminators": {"judge": Judge},
     "losses": {"leaves": loss, "none": lambda: None, "weighted": lambda *, weight=1: None},
-    "degradations": {"number": degradation},
+    "degradations": {"number": degradation, "leaves": lambda: lambda hr, *, seeds: leaves()},
     "metrics": {"odd": Score, "bare": lambda: fails},
     "set_metrics": {"odd-set": Score},
     "readers": {"odd": leaves, "number": lambda file: 5, "fails": fails},
@@ -151,7 +151,6 @@ NAMES = {
     "recipes": {"odd": lambda: {}},
     "models": {"cardless": cardless, "weightless": weightless, "odd": leaves},
     "engines": {"odd": Engine},
-    "reports": {"odd": leaves},
 }
 for kind, names in NAMES.items():
     exec(f"""
@@ -281,22 +280,13 @@ def test_a_part_that_fails_in_a_bench(tmp_path: Path, photos: Path) -> None:
     }.items():
         with pytest.raises(srkit.SrkitError, match=says):
             bench(protocol=protocol.with_metrics([metric]))
+    with pytest.raises(srkit.SrkitError, match=f"degradation 'leaves'{OWNER}fails: Syste"):
+        Protocol(degradation="leaves").degrade(torch.rand(1, 3, 64, 64))
     with pytest.raises(srkit.SrkitError, match=f"protocol 'odd'{OWNER}fails: TypeError"):
         Protocol.named("odd")
     for name, says in {"odd": "fails: KeyError", "words": "fails: TypeError: not every"}.items():
         with pytest.raises(srkit.SrkitError, match=f"face set '{name}'{OWNER}{says}"):
             bench(protocol=protocol, verify=name, verify_data=tmp_path)
-
-
-@pytest.mark.usefixtures("used")
-def test_a_report_that_leaves_is_named_and_the_others_are_written(
-    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    protocol = Protocol.named("square", size=32)
-    report = srkit.bench(["nearest"], data=photos, limit=2, device="cpu", protocol=protocol)
-    report.publish(tmp_path)
-    assert (tmp_path / "index.html").is_file()
-    assert "report 'odd' of srkit-used 1.0 (srkit-used) fails: SystemE" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("used")
@@ -318,6 +308,7 @@ def test_readers_that_fail_are_named_and_the_next_is_asked(
     for name, says in {"odd": "SystemExit", "number": "TypeError", "fails": "KeyError"}.items():
         (line,) = [line for line in lines if f"reader '{name}' of srkit-used 1.0" in line]
         assert f"fails: {says}" in line
+        assert line.endswith("; expected: factory(file) gives a generator, or None")
 
 
 @pytest.mark.usefixtures("used")

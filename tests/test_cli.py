@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
 import signal
 import subprocess
@@ -17,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import typer
 from PIL import Image
 
@@ -140,12 +138,15 @@ def test_wrong_usage_is_one_line_with_the_usage_of_the_help(cli: Cli) -> None:
         ("upscal",): "no such command 'upscal' (did you mean 'upscale'?)",
         ("--verson",): "no such option: --verson",
         ("plugins", "chek"): "no such command 'chek'",
+        ("train",): "missing argument 'recipe'",
+        ("train", "faces", "--steps", "0"): "invalid value for '--steps'",
+        ("bench", "--model", "bicubic"): "no such option: --model",
     }.items():
         status, out, err = cli(*words)
         assert (status, out, err.count("\n")) == (2, "", 1), err
         assert err.startswith("srkit: ")
         assert said.lower() in err.lower()
-        command = [word for word in words[:1] if word in ("upscale", "plugins")]
+        command = [word for word in words[:1] if word not in ("upscal", "--verson")]
         usage = cli(*command, "--help")[1].splitlines()[0]
         assert err.endswith(f"; {usage[0].lower()}{usage[1:]}\n")
     last = cli("upscale", "a.png", "--scale")
@@ -348,9 +349,6 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
         (["train", "faces", "--device", "cuda:99"], "no device 'cuda:99'"),
         (["train", "faces", "--resume"], "holds no run to resume"),
         (["upscale", "nothing.png", "--model", "bicubic"], "nothing.png: no such file or folder"),
-        (["bench", "bicubic", "--protocol", "round"], "no protocol 'round'"),
-        (["bench", "bicubic", "--verify", "im"], "unknown face set 'im' (did you mean 'imm'?)"),
-        (["bench", "bicubic", "--verify", "imm"], "no face set 'imm' at 'imm'"),
         (["bench", "bicubic", "--data", "samples"], "samples"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -412,88 +410,9 @@ def test_folders_that_hold_no_images(
     assert not Path("runs").exists()
 
 
-def test_a_run_that_is_there_already_is_not_written_over(
-    cli: Cli, refused: Callable[..., str], crops: Crops, tmp_path: Path
-) -> None:
-    crops(tmp_path / "photos", 6, 32)
-    start = ("train", "faces-tiny", "--data", tmp_path / "photos", *TINY, "--out", "run")
-    assert cli(*start, "--steps", 1)[0] == 0
-    before = Path("run/model.safetensors").read_bytes()
-    assert "already holds a run" in refused(*start, "--steps", 2)
-    assert Path("run/model.safetensors").read_bytes() == before
-
-
-class Trap:
-    """Unpickling it would make a file."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, (str(self.file),))
-
-
-def test_facenet_weights_that_are_none(refused: Callable[..., str], tmp_path: Path) -> None:
-    people = tmp_path / "people"
-    for colour in (60, 90):  # copies would be left out
-        save_image(people / f"01_{colour}.jpg", colour=colour)
-    start = ("bench", "bicubic", "--verify", "imm", "--verify-data", people)
-    assert "FaceNet weights nope.pt: no such file" in refused(
-        *start, "--embedder-weights", "nope.pt"
-    )
-    Path("text.pt").write_text("weights, honestly\n")
-    assert "text.pt: not a readable state_dict" in refused(*start, "--embedder-weights", "text.pt")
-    sprung = tmp_path / "sprung"
-    Path("trap.pt").write_bytes(pickle.dumps(Trap(sprung)))
-    assert "trap.pt: not a readable state_dict" in refused(*start, "--embedder-weights", "trap.pt")
-    torch.save({"weight": Trap(sprung)}, "torch-trap.pt")
-    assert "torch-trap.pt: not a readable state_dict" in refused(
-        *start, "--embedder-weights", "torch-trap.pt"
-    )
-    assert not sprung.exists()
-    torch.save({"weight": torch.ones(1)}, "other.pt")
-    assert "don't fit Inception-ResNet-v1" in refused(*start, "--embedder-weights", "other.pt")
-
-
-def test_facenet_weights_that_cannot_be_downloaded(
-    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from srkit_facenet import embedder
-
-    def offline(*_: object, **__: object) -> None:
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(embedder, "InceptionResnetV1", offline)
-    for colour in (60, 90):
-        save_image(tmp_path / "people" / f"01_{colour}.jpg", colour=colour)
-    line = refused("bench", "bicubic", "--verify", "imm", "--verify-data", tmp_path / "people")
-    assert "FaceNet weights 'vggface2' can't be downloaded" in line
-    assert "--embedder-weights FILE" in line
-    assert "SRKIT_FACENET_WEIGHTS" in line
-
-
 def test_an_image_where_weights_are_wanted(refused: Callable[..., str], tmp_path: Path) -> None:
     file = save_image(tmp_path / "face.png")
     assert "face.png: not a readable checkpoint" in refused("upscale", file, "--model", file)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["trian"], "Did you mean 'train'?"),
-        (["train"], "recipe"),
-        (["train", "faces", "--steps", "0"], "--steps"),
-        (["train", "faces", "--steps", "many"], "--steps"),
-        (["upscale"], "inputs"),
-        (["bench", "--model", "bicubic"], "--model"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_line_that_is_no_command_says_why(cli: Cli, arguments: list[str], message: str) -> None:
-    status, out, err = cli(*arguments)
-    assert (status, out) == (2, "")
-    assert message.lower() in err.lower()
-    assert "Traceback" not in err
 
 
 # --- upscale ------------------------------------------------------------------------------------
@@ -890,7 +809,7 @@ def test_a_run_from_a_toml_file(cli: Cli, crops: Crops, tmp_path: Path) -> None:
     [
         ("name = ", "not TOML"),
         ('name = "x"', "'generator' is missing"),
-        ('nmae = "x"\n[generator]\nname = "bicubic"', "my.toml"),
+        ('nmae = "x"\n[generator]\nname = "bicubic"', "did you mean 'name'"),
     ],
 )
 def test_a_toml_file_that_is_no_recipe(
@@ -911,11 +830,11 @@ def test_the_papers_recipes_run(cli: Cli, crops: Crops, tmp_path: Path, recipe: 
         widths += ["--set", "discriminator.width=0.1"]
     status, _, _ = cli(
         *("train", recipe, "--data", tmp_path / "photos", *widths, "--out", "run"),
-        *("--steps", 6, "--batch-size", 2, "--device", "cpu"),
+        *("--steps", 2, "--batch-size", 2, "--device", "cpu"),
     )
     assert status == 0
     _, record = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
-    assert record["step"] == 6
+    assert record["step"] == 2
     assert all(np.isfinite(value) for value in record["losses"].values())
     assert all(value > 0 for value in record["gradient_norms"].values())
 

@@ -21,7 +21,9 @@ CPU = ("--device", "cpu")
 COUNT = 4
 
 
-@pytest.fixture(params=[".png", ".webp", ".tif"])
+@pytest.fixture(
+    params=[".png", *(pytest.param(each, marks=pytest.mark.long) for each in (".webp", ".tif"))]
+)
 def cut_outs(tmp_path: Path, request: pytest.FixtureRequest) -> list[Path]:
     """Two folders of a portrait that was cut out: black and noise lie under its transparency."""
     portrait = skimage.data.astronaut()[:250, 120:330]

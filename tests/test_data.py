@@ -12,7 +12,7 @@ import pickle
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -218,14 +218,6 @@ def test_broken_images_are_counted_named_and_left_out(tmp_path: Path, crops: Cro
     assert torch.equal(photos.pixels, decoded(good, Data(size=16)).pixels)
 
 
-def test_too_many_broken_images_stop(tmp_path: Path, crops: Crops) -> None:
-    files = crops(tmp_path, 10, 24)
-    for file in files[:2]:
-        file.write_bytes(b"")
-    with pytest.raises(InputError, match=r"^2 of 10 images are broken, first .*000001\.png"):
-        decoded(files, Data(size=16))
-
-
 def test_decoded_images_are_the_framed_files(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     rows(89, 109).save(file)
@@ -341,15 +333,6 @@ def test_held_out_samples_are_of_parts_that_training_never_sees() -> None:
         for validation, colour in ((False, 0), (True, 255)):
             squares = Samples(16, count=20, validation=validation).squares
             assert all(square.getextrema() == ((colour, colour),) * 3 for square in squares)
-
-
-def test_validation_takes_the_val_split_of_a_folder_that_has_one(
-    crops: Callable[[Path, int, int], list[Path]], tmp_path: Path
-) -> None:
-    crops(tmp_path / "train", 4, 16)
-    crops(tmp_path / "val", 2, 16)
-    train, held_out = split(tmp_path, tmp_path)
-    assert (len(train), len(held_out)) == (4, 2)
 
 
 def test_an_empty_name_is_no_folder() -> None:

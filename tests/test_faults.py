@@ -93,55 +93,6 @@ def test_too_many_unreadable_jpegs_stop_the_run_with_their_names(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("content", ["nothing", "text"])
-def test_a_folder_without_images_is_said_to_be_one(
-    tmp_path: Path, go: Callable[..., tuple[int, str, list[str]]], content: str
-) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    if content == "text":
-        for number in range(3):
-            (folder / f"{number}.txt").write_text("words")
-    status, _, errors = go(folder)
-    assert (status, len(errors)) == (2, 1)
-    assert f"{folder}: no images in it" in errors[0]
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("optimizr.learning_rate = 1e-3", "did you mean 'optimizer'"),
-        ("optimizer.learning_rte = 1e-3", "did you mean 'learning_rate'"),
-        ('optimizer.schedule = "cosin"', "did you mean 'cosine'"),
-        ('generator.widht = 3\ngenerator.name = "face-residual"', "did you mean 'width'"),
-        ("optimizer.learning_rate = 'fast'", "optimizer.learning_rate"),
-    ],
-)
-def test_a_recipe_with_a_misspelt_key_names_the_nearest(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, said: str
-) -> None:
-    plain = registry.build("recipes", "faces-tiny")
-    text = plain.to_toml()
-    if line.startswith("generator"):
-        text = text.replace('[generator]\nname = "face-residual"', "[generator]\n" + "\n".join(
-            part.removeprefix("generator.") for part in line.splitlines()
-        ))  # fmt: skip
-    elif line.startswith("optimizer."):
-        key = line.removeprefix("optimizer.")
-        kept = [row for row in text.splitlines() if row.split(" =")[0] != key.split(" =")[0]]
-        text = "\n".join(kept).replace("[optimizer]", f"[optimizer]\n{key}")
-    else:
-        text = f"{line}\n{text}"
-    file = tmp_path / "recipe.toml"
-    file.write_text(text)
-    assert main(["train", str(file), "--data", "samples", "--out", str(tmp_path / "run")]) == 2
-    errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 1
-    assert said in errors[0]
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_run_logs_what_it_left_out_of_shards(
     tmp_path: Path, crops: Crops, go: Callable[..., tuple[int, str, list[str]]]
 ) -> None:
@@ -166,6 +117,7 @@ def test_a_run_logs_what_it_left_out_of_shards(
 # --- the environment ----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("short_measurements")
 @pytest.mark.parametrize(
     ("words", "name", "value"),
     [

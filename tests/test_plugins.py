@@ -9,15 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from conftest import forget_plugins
 
 import srkit
 from srkit import hookspecs, plugins, registry
 from srkit.errors import NameClashError, OptionError, PluginError, UnknownNameError
-from srkit.evaluation.measure import Scorer
-from srkit.evaluation.protocol import Protocol
-from srkit.training.parts import build_parts, rehearse
 
 Install = Callable[..., Path]
 
@@ -63,14 +59,11 @@ def test_every_built_in_plugin_loads() -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("import no_such_module_anywhere", "ModuleNotFoundError: No module named"),
         ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
-        ("def broken(:", "SyntaxError"),
-        ("import sys; sys.exit(3)", "SystemExit: 3"),
         # pluggy itself refuses a hook that wants an argument the specification hasn't.
         (GOOD.replace("srkit_generators()", "srkit_generators(nothing)"), "PluginValidationError"),
     ],
-    ids=["missing-module", "raises", "syntax", "exits", "wrong-arguments"],
+    ids=["raises", "wrong-arguments"],
 )
 def test_a_plugin_that_fails_is_reported_once_and_skipped(
     fake_distribution: Install, capsys: pytest.CaptureFixture[str], source: str, reason: str
@@ -132,14 +125,6 @@ def test_a_slow_plugin_is_named_unless_it_waits_for_torch(
     assert [line.startswith(start) for line in lines] == [True] * (not imports_torch)
 
 
-def test_an_entry_point_to_nothing_is_reported(
-    fake_distribution: Install, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fake_distribution("srkit-bad", {"bad_plugin": ""}, entry_points={"bad": "bad_plugin:plugin"})
-    assert state("bad").startswith("broken: AttributeError")
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 def test_two_entry_points_to_one_module_are_reported(
     fake_distribution: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,17 +158,15 @@ def test_what_a_plugin_prints_goes_to_standard_error(
     assert capsys.readouterr() == ("", "plugin\npart\n")
 
 
-def with_second_hook(body: str, name: str = "srkit_losses") -> str:
-    return f"{GOOD}\n@srkit.hookimpl\ndef {name}():\n    {body}\n"
+def with_second_hook(body: str) -> str:
+    return f"{GOOD}\n@srkit.hookimpl\ndef srkit_losses():\n    {body}\n"
 
 
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
         (with_second_hook("raise KeyError('gone')"), "KeyError: 'gone'"),
-        (with_second_hook("return ['l7']"), "srkit_losses must return a dict of names to fact"),
         (with_second_hook("return None"), "srkit_losses must return a dict of names to factories"),
-        (with_second_hook("return {'l7': 7}"), "must return a dict of names to factories"),
         (
             with_second_hook("return {'l7': make}").replace(
                 "@srkit.hookimpl\ndef srkit_l", "def srkit_l"
@@ -191,12 +174,8 @@ def with_second_hook(body: str, name: str = "srkit_losses") -> str:
             "srkit_losses isn't marked @srkit.hookimpl",
         ),
         (with_second_hook("return {7: make}"), "must return a dict of names to factories"),
-        (
-            with_second_hook("return {}", "srkit_looses"),
-            "unknown hook 'srkit_looses' (did you mean 'srkit_losses'?)",
-        ),
     ],
-    ids=["raises", "list", "none", "no-factory", "unmarked", "no-name", "unknown-hook"],
+    ids=["raises", "none", "unmarked", "no-name"],
 )
 def test_a_bad_hook_is_reported_and_the_plugins_other_hooks_count(
     fake_distribution: Install, capsys: pytest.CaptureFixture[str], source: str, reason: str
@@ -362,61 +341,6 @@ def test_a_factory_that_fails_is_named(fake_distribution: Install, body: str, re
     with pytest.raises(OptionError, match=f"^generator 'made-up'.*{reason}") as raised:
         registry.build("generators", "made-up")
     assert ("srkit-one 1.0" in str(raised.value)) == ("fails" in reason)
-
-
-FAILING = """
-import srkit
-
-class Part:
-    "A part for tests."
-    unit, higher_is_better = "", True
-
-    def __init__(self, *, kind: str = "") -> None:
-        pass
-
-    def __call__(self, sr, hr):
-        raise SystemExit("never mind")
-
-class Degradation(Part):
-    "A degradation for tests."
-
-    def __call__(self, hr, *, seeds):
-        raise SystemExit("never mind")
-
-@srkit.hookimpl
-def srkit_losses():
-    return {"odd": Part, "none": lambda: 5}
-
-@srkit.hookimpl
-def srkit_metrics():
-    return {"odd": Part}
-
-@srkit.hookimpl
-def srkit_degradations():
-    return {"odd": Degradation}
-"""
-
-
-def test_a_part_that_fails_when_it_is_called_is_named(fake_distribution: Install) -> None:
-    fake_distribution("srkit-odd", {"odd_plugin": FAILING})
-    device = torch.device("cpu")
-    failing = r"'odd' of srkit-odd 1\.0 \(srkit-odd\) fails: SystemExit: never mind"
-    faces = registry.build("recipes", "faces-tiny")
-    for kind, changes in {
-        "loss": {"losses.odd.kind": "any"},
-        "degradation": {"degradation.name": "odd"},
-    }.items():
-        recipe = faces.changed(changes)
-        with pytest.raises(srkit.SrkitError, match=f"{kind} {failing}"):
-            rehearse(recipe, build_parts(recipe, device), device)
-    with pytest.raises(OptionError, match=r"loss 'none' of srkit-odd .* is int; expected: "):
-        build_parts(faces.changed({"losses.none.weight": 1.0}), device)
-    hr = torch.rand(1, 3, 64, 64)
-    with pytest.raises(OptionError, match=f"degradation {failing}"):
-        Protocol(degradation="odd").degrade(hr)
-    scorer = Scorer(Protocol(metrics=("odd",)), device)
-    with pytest.raises(OptionError, match=f"metric {failing}"):
-        scorer(hr, hr, hr[..., :16, :16])
 
 
 @pytest.mark.parametrize(

@@ -103,13 +103,13 @@ def test_settings_change_the_scenarios_that_have_the_part(tmp_path: Path) -> Non
     assert fourth.losses["psnr"].weight == 0.5
 
 
+@pytest.mark.usefixtures("short_measurements")
 def test_a_time_budget_is_shared_and_fixes_the_steps(
     place: Place,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("srkit.training.cost.MIN_SECONDS", 0.1)
     times = []
     measure = srkit.plan
 

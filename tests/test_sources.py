@@ -180,11 +180,6 @@ def test_a_folder_of_held_out_images_alone_is_refused(tmp_path: Path, crops: Cro
         open_loader(tmp_path, None, recipe(), device=CPU)
 
 
-def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no images in it"):
-        sources.split_files(tmp_path)
-
-
 # --- names --------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,11 @@ def figures(image: Image.Image) -> tuple[float, float, list[int]]:
     return float(array.mean()), float(array.std()), pixels
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".webp", ".jpg", ".avif"])
+@pytest.mark.parametrize(
+    "suffix",
+    [".png", ".jpg"]
+    + [pytest.param(each, marks=pytest.mark.long) for each in (".tif", ".bmp", ".webp", ".avif")],
+)
 def test_upscaled_files(suffix: str, images: Path, tmp_path: Path, cli: Cli) -> None:
     face = Image.open(images / "a.png").resize((64, 64), Image.Resampling.BICUBIC)
     face.save(tmp_path / "face.png")

@@ -182,8 +182,24 @@ def test_logged_losses_are_means_since_the_last_line(
     assert some == pytest.approx([sum(each[:3]) / 3, sum(each[3:6]) / 3, each[6]])
 
 
-@pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
-@pytest.mark.parametrize("objective", ["minimax", "non-saturating", "hinge", "relativistic"])
+@pytest.mark.parametrize(
+    ("objective", "updates"),
+    [
+        ("minimax", "alternating"),
+        ("non-saturating", "simultaneous"),
+        ("hinge", "alternating"),
+        ("relativistic", "simultaneous"),
+        ("relativistic", "alternating"),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (
+                ("minimax", "simultaneous"),
+                ("non-saturating", "alternating"),
+                ("hinge", "simultaneous"),
+            )
+        ),
+    ],
+)
 def test_both_networks_move_under_every_scheme(
     run: Callable[..., Any], updates: str, objective: str
 ) -> None:
@@ -245,11 +261,6 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
             # Adam's first step is a sign: where a gradient is all but zero it may turn.
             close = torch.isclose(value, stored.part(name)[key], rtol=1e-3, atol=1e-6)
             assert close.float().mean() > 0.99, (name, key)
-
-
-def test_a_loss_that_is_no_longer_finite_stops_the_run(run: Callable[..., Any]) -> None:
-    with pytest.raises(SrkitError, match=r"again after one restart .* lower optimizer\.learn"):
-        run(tiny(steps=40, **{"optimizer.learning_rate": 1e30}))
 
 
 # --- what it refuses ----------------------------------------------------------------------------
@@ -617,7 +628,7 @@ def test_values_that_cannot_work_fail_before_the_run_has_a_folder(
 
 
 def test_a_diverged_run_leaves_no_checkpoint_of_it(run: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(SrkitError, match="not finite"):
+    with pytest.raises(SrkitError, match=r"again after one restart .* lower optimizer\.learn"):
         run(
             tiny(steps=40, **{"optimizer.learning_rate": 1e30}),
             log_every=50,
