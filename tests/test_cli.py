@@ -335,10 +335,7 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
         (["train", "faces", "--set", "generator.name=resnet"], "unknown generator 'resnet'"),
         (["train", "faces", "--set", "losses.l2.weight=1"], "unknown loss 'l2'"),
         (["train", "faces", "--set", "losses.l1.epsilon=1"], "loss 'l1': unknown key 'epsilon'"),
-        (["train", "faces", "--set", "losses.l1.weight=heavy"], "losses.l1.weight"),
-        (["train", "faces", "--set", "losses=1"], "losses"),
         (["train", "faces", "--set", "steps=0"], "steps"),
-        (["train", "faces", "--set", "steps.more=1"], "steps"),
         (["train", "faces", "--set", "optimizer.learning_rat=1"], "did you mean 'learning_rate'"),
         (["train", "faces", "--set", "scale=3"], "scale 3"),
         (
@@ -390,11 +387,8 @@ def test_missing_celeba_says_how_to_get_it_and_what_to_do_without(
         assert "--data samples" in line
 
 
-@pytest.mark.parametrize("verb", ["train", "bench"])
-def test_folders_that_hold_no_images(
-    refused: Callable[..., str], tmp_path: Path, verb: str
-) -> None:
-    start = ["train", "faces-tiny"] if verb == "train" else ["bench", "bicubic"]
+def test_folders_that_hold_no_images(refused: Callable[..., str], tmp_path: Path) -> None:
+    start = ["train", "faces-tiny"]
     assert "none-such" in refused(*start, "--data", "none-such")
     (tmp_path / "empty").mkdir()
     assert "no images in it" in refused(*start, "--data", tmp_path / "empty")
@@ -430,15 +424,6 @@ def test_upscale_writes_beside_the_input_and_says_where(cli: Cli, tmp_path: Path
     with Image.open(result) as image:
         assert image.size == (48, 40)
     assert file.read_bytes() == before
-
-
-def test_when_every_image_fails_the_status_is_1(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "notes.png").write_text("a note under an image's name")
-    status, out, err = cli("upscale", tmp_path / "notes.png", *BICUBIC)
-    assert (status, out) == (1, "")
-    assert "Traceback" not in err
-    assert not (tmp_path / "notes-x4.png").exists()
-    assert hidden(tmp_path) == []
 
 
 def jobs(inputs: Sequence[Path], out: Path | None = None) -> list[tuple[Path, Path]]:

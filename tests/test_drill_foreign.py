@@ -34,7 +34,7 @@ from srkit.recipe import Recipe
 from srkit.training import run_folder
 
 COUNT = 500
-SMALL = 25  # of them, in the default tests
+SMALL = 10  # of them, in the default tests
 SECONDS = 30.0  # for one
 MEMORY = 1 << 30  # bytes beyond what the process had, over all of a kind
 CONTROL = set(range(32)) - {10} | {127}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,11 @@ EDGE = 96
 def photos() -> Tensor:
     image = Image.fromarray(skimage.data.astronaut()).resize((EDGE, EDGE))
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float()[None] / 255
+
+
+@pytest.fixture
+def folder(tmp_path: Path, crops: Callable[[Path, int, int], list[Path]]) -> Path:
+    return crops(tmp_path / "photos", 12, 48)[0].parent
 
 
 def recipe(**data: object) -> Recipe:
@@ -86,7 +92,7 @@ def test_what_does_not_fit_is_one_line(data: dict[str, object], message: str) ->
     assert message in str(caught.value)
 
 
-def test_losses_take_turns_and_gradients_are_clipped(tmp_path: Path) -> None:
+def test_losses_take_turns_and_gradients_are_clipped(tmp_path: Path, folder: Path) -> None:
     made = tiny(
         steps=8,
         data=Data(framing="jitter", size=16, extra_sizes=(32,), photo_size=48),
@@ -95,7 +101,7 @@ def test_losses_take_turns_and_gradients_are_clipped(tmp_path: Path) -> None:
             "log-mse": Loss(weight=0.02, during=(0.5, 1.0)),
         },
     ).changed({"optimizer.clip": 1e-3})
-    train(made, data="samples", out=tmp_path / "run", device="cpu", log_every=1)
+    train(made, data=folder, out=tmp_path / "run", device="cpu", log_every=1)
     for record in lines(tmp_path / "run"):
         if "losses" in record:
             losses = record["losses"]
@@ -103,14 +109,13 @@ def test_losses_take_turns_and_gradients_are_clipped(tmp_path: Path) -> None:
             assert losses["loss"] == pytest.approx(active, rel=1e-5)
 
 
-def test_a_jittered_run_resumes_bit_for_bit(tmp_path: Path) -> None:
+def test_a_jittered_run_resumes_bit_for_bit(tmp_path: Path, folder: Path) -> None:
     made = tiny(steps=6, data=Data(framing="jitter", size=16, extra_sizes=(32,), photo_size=48))
-    whole = train(made, data="samples", out=tmp_path / "whole", device="cpu")
-    part = made.changed({"steps": 6})
-    train(part, data="samples", out=tmp_path / "again", device="cpu", checkpoint_every=3)
+    whole = train(made, data=folder, out=tmp_path / "whole", device="cpu")
+    train(made, data=folder, out=tmp_path / "again", device="cpu", checkpoint_every=3)
     for file in (tmp_path / "again").glob("checkpoint-*6.safetensors"):
         file.unlink()
-    again = train(part, data="samples", out=tmp_path / "again", device="cpu", resume=True)
+    again = train(made, data=folder, out=tmp_path / "again", device="cpu", resume=True)
     a, b = checkpoint.read(whole.model), checkpoint.read(again.model)
     assert all(torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
 

