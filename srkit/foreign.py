@@ -77,7 +77,9 @@ def parse(
     An ``error`` begins with ``origin`` and says in one line that the text isn't JSON or TOML or is
     nested too deeply, or which value is missing or wrong.
     """
-    if form == "TOML" and (len(text) > _TOML or max(map(_dots, text.split("\n"))) > _DOTS):
+    if form == "TOML" and (
+        len(text) > _TOML or max(line.count(".") for line in text.split("\n")) > _DOTS
+    ):
         raise error(f"{origin}: too large, or nested more than {DEEPEST} deep")
     try:
         values = _PARSERS[form](text)
@@ -87,10 +89,6 @@ def parse(
     except ValueError as failure:  # numbers of thousands of digits among them
         raise error(f"{origin}: not {form}: {failure}") from failure
     return validated(note, values, origin, error=error)
-
-
-def _dots(line: str) -> int:
-    return line.count(".")
 
 
 def _require_shallow(values: Any) -> None:

@@ -337,8 +337,7 @@ class Engine(Protocol):
 def srkit_generators() -> Names:  # type: ignore[empty-body]
     """Generators: ``factory(*, scale, ...)`` gives an ``nn.Module``, lr (B3hw) to sr (B3HW).
 
-    The module has an attribute ``receptive_radius`` in LR pixels, or None where tiles can only
-    approximate the whole image. sr may leave [0, 1]; it is clamped where it leaves srkit. A factory
+    The module is a `Generator`. sr may leave [0, 1]; it is clamped where it leaves srkit. A factory
     may have an attribute ``small``: options of a network like its default, that is checked sooner.
     """
 
@@ -499,9 +498,7 @@ def srkit_readers() -> Names:  # type: ignore[empty-body]
 def srkit_engines() -> Names:  # type: ignore[empty-body]
     """Engines: ``factory()`` gives an `Engine`, which runs a loaded model; torch is built in.
 
-    It is called with a `srkit.Model` whose generator is on its device, and gives a function from
-    lr (``B3hw`` in [0, 1]) to sr (``B3HW``) that takes any batch, height and width. Its attribute
-    ``devices`` names the kinds of devices it is for, the preferred one first: ``("cpu",)``.
+    It is called with a `srkit.Model` whose generator is on its device.
     """
 
 

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from typer import Argument, Option
 from srkit import defaults
 from srkit.cli.help import names
 from srkit.errors import InputError, Interrupted
-from srkit.files import require_place
+from srkit.files import require_place, write_text
 from srkit.lines import show, show_error
 
 quality = partial(Option, rich_help_panel="Quality")
@@ -108,9 +109,9 @@ def bench(
         show(f"{write_lr}: {count} images to be upscaled by {chosen.scale}")
         return
     if audit:
-        from srkit.evaluation.audit import audit as measured
+        from srkit.evaluation import audit as auditing
 
-        moved = measured(
+        moved = auditing.audit(
             models or [defaults.MODEL],
             data=data or "celeba",
             protocol=chosen,
@@ -119,8 +120,8 @@ def bench(
             batch_size=batch_size,
         )
         if json:
-            moved.write(json)
-        Console().print(moved.tables())
+            write_text(json, dumps(moved, indent=1))
+        Console().print(auditing.tables(moved))
         return
     try:
         result = run.bench(

@@ -2,109 +2,45 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from srkit import registry
 from srkit.defaults import CHANNELS
-from srkit.errors import InputError, is_in_shell
+from srkit.errors import InputError
 from srkit.evaluation import statistics
-from srkit.evaluation.measure import BATCH, Progress, measure
+from srkit.evaluation.measure import BATCH, measure
 from srkit.evaluation.methods import BICUBIC, methods
 from srkit.evaluation.protocol import Protocol
-from srkit.evaluation.report import Quality
-from srkit.evaluation.run import ModelLike, load_models, photos
+from srkit.evaluation.run import load_models, photos
 from srkit.evaluation.tables import Table, Tables, Value
-from srkit.files import write_text
 from srkit.inference.device import device_named
 from srkit.progress import Bars
 
 
-@dataclass(frozen=True)
-class Score:
-    """Means over images; PSNR in dB with its 95% interval."""
-
-    psnr: float
-    low: float
-    high: float
-    ssim: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """One way to measure: what is compared, without what border, after what downscaling."""
-
-    compared: str
-    border: int
-    kernel: str
-    scores: dict[str, Score]
-
-
-@dataclass(frozen=True)
-class Audit:
-    """The same models on the same images, measured in several ways.
-
-    Attributes:
-        protocol: The stamp of the protocol that is varied.
-        rows: The scores by method; the protocol's own border and kernel come first.
-    """
-
-    protocol: dict[str, Any]
-    rows: list[Row]
-
-    def tables(self) -> Tables:
-        """Return the rows as a table, every PSNR with its distance from the first row's."""
-        first = self.rows[0].scores
-        rows = []
-        for row in self.rows:
-            values = []
-            for name, score in row.scores.items():
-                shift = score.psnr - first[name].psnr
-                values += [Value(score.psnr), Value(shift, kind="signed")]
-                values.append(Value(score.ssim, digits=4))
-            rows.append(((row.kernel, f"{row.compared}, border {row.border}"), values))
-        headings = [f"{name}, {what}" for name in first for what in ("dB", "shift", "SSIM")]
-        title = f"Ways to measure, mean of {self.protocol['files']} images"
-        intervals = (f"{name} {s.low:.2f} to {s.high:.2f} dB" for name, s in first.items())
-        notes = [
-            "shift: from the first row, which is the protocol's own way, in dB",
-            f"95% intervals of the first row: {', '.join(intervals)}",
-        ]
-        labels = ["downscaled by", "compared"]
-        return Tables([Table("audit", title, labels, headings, rows, notes, self.protocol)])
-
-    def write(self, file: str | Path) -> None:
-        """Write everything as JSON.
-
-        Raises:
-            InputError: It can't be written.
-        """
-        write_text(Path(file), json.dumps(asdict(self), indent=1))
-
-
 def audit(
-    models: Sequence[ModelLike],
+    models: Sequence[str],
     *,
-    data: str | Path,
+    data: str,
     protocol: Protocol,
     limit: int | None = None,
     device: str = "auto",
     batch_size: int = BATCH,
-    progress: Progress | None = None,
-) -> Audit:
+) -> dict[str, Any]:
     """Measure models and bicubic by a protocol, then with other channels, borders and kernels.
 
     Args:
-        models: See `srkit.bench`.
+        models: See `srkit.bench`, as the others.
         data: HR photos.
         protocol: It gives everything that isn't varied.
         limit: Use only the first ``limit`` images.
         device: Where models compute.
         batch_size: Images upscaled at once.
-        progress: See `srkit.bench`.
+
+    Returns:
+        As JSON holds it: the ``protocol``'s stamp, and ``rows``, its own way first: what was
+        ``compared``, without what ``border``, after downscaling by what ``kernel``, and the
+        ``scores`` by method: means of ``psnr`` in dB, with its 95% interval, and of ``ssim``.
 
     Raises:
         SrkitError: See `srkit.bench`.
@@ -113,9 +49,9 @@ def audit(
         raise InputError(f"an audit compares with HR, and protocol '{protocol.name}' has none")
     loaded, files = load_models(models, device, protocol.scale), photos(data, limit)
     names = {BICUBIC, *(model.name for model in loaded)}
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     stamp: dict[str, Any] = {}
-    with Bars(lines=is_in_shell()) as bars:
+    with Bars(lines=True) as bars:
         for kernel, changed in _conventions(protocol):
             quality = measure(
                 [method for method in methods(loaded, changed) if method.name in names],
@@ -123,17 +59,20 @@ def audit(
                 changed,
                 device=device_named(device),
                 batch_size=batch_size,
-                progress=progress or bars,
+                progress=bars,
             )
             stamp = stamp or quality.protocol
             # A kernel's own effect shows in one channel.
-            alone = rows and kernel != rows[0].kernel
-            channels = [*CHANNELS][:1] if alone else [*CHANNELS]
-            rows += [
-                Row(channel, changed.border, kernel, _scores(quality, channel))
-                for channel in channels
-            ]
-    return Audit(stamp, rows)
+            alone = rows and kernel != rows[0]["kernel"]
+            for channel, (psnr, ssim) in list(CHANNELS.items())[: 1 if alone else None]:
+                scores = {}
+                for name in quality.scores:
+                    low, high = statistics.interval(quality.counted(name, psnr))
+                    mean = {"psnr": quality.mean(name, psnr), "low": low, "high": high}
+                    scores[name] = {**mean, "ssim": quality.mean(name, ssim)}
+                row = {"compared": channel, "border": changed.border, "kernel": kernel}
+                rows.append({**row, "scores": scores})
+    return {"protocol": stamp, "rows": rows}
 
 
 def _conventions(protocol: Protocol) -> Iterator[tuple[str, Protocol]]:
@@ -150,13 +89,23 @@ def _conventions(protocol: Protocol) -> Iterator[tuple[str, Protocol]]:
             yield other, protocol.changed(options={**protocol.options, "kernel": other})
 
 
-def _scores(quality: Quality, channel: str) -> dict[str, Score]:
-    psnr, ssim = CHANNELS[channel]
-    return {
-        name: Score(
-            quality.mean(name, psnr),
-            *statistics.interval(quality.counted(name, psnr)),
-            quality.mean(name, ssim),
-        )
-        for name in quality.scores
-    }
+def tables(measured: Mapping[str, Any]) -> Tables:
+    """Return what `audit` measured as a table; every PSNR beside its shift from the first row."""
+    protocol, first = measured["protocol"], measured["rows"][0]["scores"]
+    rows = []
+    for row in measured["rows"]:
+        values = []
+        for name, score in row["scores"].items():
+            shift = score["psnr"] - first[name]["psnr"]
+            values += [Value(score["psnr"]), Value(shift, kind="signed")]
+            values.append(Value(score["ssim"], digits=4))
+        rows.append(((row["kernel"], f"{row['compared']}, border {row['border']}"), values))
+    headings = [f"{name}, {what}" for name in first for what in ("dB", "shift", "SSIM")]
+    title = f"Ways to measure, mean of {protocol['files']} images"
+    intervals = (f"{name} {s['low']:.2f} to {s['high']:.2f} dB" for name, s in first.items())
+    notes = [
+        "shift: from the first row, which is the protocol's own way, in dB",
+        f"95% intervals of the first row: {', '.join(intervals)}",
+    ]
+    labels = ["downscaled by", "compared"]
+    return Tables([Table("audit", title, labels, headings, rows, notes, protocol)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,16 +147,13 @@ class Drawn:
 
     def first(self, pairs: int) -> Drawn:
         """Return the first ``pairs`` pairs, with the gallery of their people alone."""
-        owner = self.owner[:pairs]
-        people = sorted(set(owner))
-        index = {old: new for new, old in enumerate(people)}
-        return Drawn(
-            [self.people[old] for old in people],
-            [self.gallery[old] for old in people],
-            self.probes[: len(owner)],
-            [index[old] for old in owner],
-            self.no_face,
-            self.left_out,
+        people, owner = np.unique(self.owner[:pairs], return_inverse=True)
+        return replace(
+            self,
+            people=[self.people[number] for number in people],
+            gallery=[self.gallery[number] for number in people],
+            probes=self.probes[:pairs],
+            owner=owner.tolist(),
         )
 
     @property
