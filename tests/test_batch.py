@@ -274,7 +274,7 @@ def test_a_pipe_that_is_closed_is_one_line(
     assert (status, err) == (2, "srkit: '-' is standard input or output, and that is closed\n")
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp"])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_a_named_pipe_is_written_to(tmp_path: Path, crops: Crops, cli: Cli, suffix: str) -> None:
     (file,) = crops(tmp_path / "in", 1, 8)
     place = tmp_path / f"a{suffix}"
@@ -311,7 +311,7 @@ def test_inputs_within_the_folder_of_results_are_done(tmp_path: Path, crops: Cro
     assert [job.output.name for job in jobs] == ["000001.png", "000002.png"]
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp", ".gif"])
+@pytest.mark.parametrize("suffix", [".jpg", ".gif"])
 def test_the_modification_time_can_be_kept(
     tmp_path: Path, crops: Crops, cli: Cli, suffix: str
 ) -> None:

@@ -29,7 +29,7 @@ from forks import Fork
 from rich.console import Console
 from srkit_curves import plot
 from srkit_inspect import card
-from training import lines, same_tensors, same_within_rounding, tiny, tiny_gan
+from training import batch_norm_gan, lines, same_tensors, same_within_rounding, tiny, tiny_gan
 
 from srkit import InputError, Recipe, SrkitError, load, progress, registry
 from srkit.cli import main
@@ -1046,18 +1046,11 @@ def test_compiled_networks_train_the_same(tmp_path: Path, run: Callable[..., Any
 # --- what used to go wrong ------------------------------------------------------------------------
 
 
-def batch_norm_gan(**settings: Any) -> Recipe:
-    """Both networks in small, the generator with batch normalisation."""
-    recipe: Recipe = registry.build("recipes", "inception-gan")
-    small = {"generator.width": 0.05, "discriminator.width": 0.05, "data.size": 32}
-    return recipe.changed({**small, "precision": "fp32", "steps": 2, "batch_size": 4, **settings})
-
-
 def test_two_processes_update_in_turn_with_batch_normalisation(
     tmp_path: Path, photos: Path
 ) -> None:
     file = tmp_path / "recipe.toml"
-    file.write_text(batch_norm_gan(**{"adversarial.updates": "alternating"}).to_toml())
+    file.write_text(batch_norm_gan(steps=2, **{"adversarial.updates": "alternating"}).to_toml())
     out = tmp_path / "run"
     words = ["train", str(file), "--data", str(photos), "--device", "cpu", "--out", str(out)]
     statuses, _, err = two_forks(tmp_path, *words)

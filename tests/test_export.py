@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +15,7 @@ from PIL import Image
 from srkit_onnx import conversion, export
 from srkit_onnx.conversion import TOLERANCE
 from srkit_onnx.export import described
+from srkit_plugins.contracts import small as options_of
 from torch import Tensor, nn
 from training import tiny
 
@@ -37,19 +37,7 @@ def run(file: Path) -> Callable[[Tensor], Tensor]:
 
 def small(name: str, scale: int = 4) -> Model:
     """A registered generator, narrow, with random weights everywhere."""
-    narrow: dict[str, dict[str, Any]] = {
-        "face-hourglass": {"widths": [8, 8, 8], "blocks": [1, 1, 1], "tail_width": 8},
-        "face-residual": {"width": 8, "blocks": 2},
-        "inception-residual": {"width": 0.05},
-        "vdsr": {"width": 8, "depth": 4},
-        "drcn": {"width": 8, "recursions": 3},
-        "srresnet": {"width": 8, "blocks": 2},
-        "edsr": {"width": 8, "blocks": 2},
-        "rrdb": {"width": 8, "blocks": 1, "growth": 4},
-        "urdgn": {"width": 16},
-        "sparnet-light": {"widths": [8, 8], "blocks": 1},
-    }
-    generator = registry.build_scaled("generators", name, scale, narrow.get(name, {}))
+    generator = registry.build_scaled("generators", name, scale, options_of("generators", name))
     with torch.no_grad():
         for weight in generator.parameters():
             weight.add_(torch.randn_like(weight) * 0.1)
@@ -63,7 +51,7 @@ def test_names_need_not_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     Image.new("RGB", (8, 8), "red").save("a.png")
     model = small("face-residual")
     state = checkpoint.prefixed("generator", model.generator.state_dict())
-    recipe = tiny(**{"generator.width": 8, "generator.blocks": 2})
+    recipe = tiny(**{"generator.width": 12, "generator.blocks": 2})
     checkpoint.write(Path(f"{name}.safetensors"), state, recipe, 1)
     assert cli("export", f"{name}.safetensors")[0] == 0
     for suffix in (".safetensors", ".onnx"):

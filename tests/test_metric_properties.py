@@ -93,7 +93,7 @@ cases = st.builds(
 
 
 @given(cases)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @example(Case("random", 11, 11, 2, 0, 0.03, False))
 @example(Case("constant", 11, 12, 1, 1, 0.0, True))
 @example(Case("photo", 200, 130, 1, 2, 0.03, False))
@@ -126,7 +126,7 @@ def test_a_batch_too_large_for_the_cache_is_scored_whole() -> None:
 
 
 @given(cases)
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_identical_images_are_perfect(case: Case) -> None:
     _, hr = case.images()
     for name in ALL:
@@ -134,7 +134,7 @@ def test_identical_images_are_perfect(case: Case) -> None:
 
 
 @given(cases)
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_scores_are_symmetric(case: Case) -> None:
     sr, hr = case.images()
     for name in ALL:
@@ -143,7 +143,7 @@ def test_scores_are_symmetric(case: Case) -> None:
 
 
 @given(cases)
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_neither_the_rest_of_a_batch_nor_its_order_matters(case: Case) -> None:
     sr, hr = case.images()
     for name in ALL:
@@ -156,7 +156,7 @@ def test_neither_the_rest_of_a_batch_nor_its_order_matters(case: Case) -> None:
 
 
 @given(cases)
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_no_score_is_beyond_the_best(case: Case) -> None:
     sr, hr = case.images()
     for name in ALL:
@@ -167,7 +167,7 @@ def test_no_score_is_beyond_the_best(case: Case) -> None:
 
 
 @given(seed=st.integers(0, 10_000), axis=st.sampled_from([-1, -2]), side=st.integers(20, 60))
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_a_shift_of_one_pixel_costs_fidelity_and_no_spectrum(
     seed: int, axis: int, side: int
 ) -> None:
@@ -182,7 +182,7 @@ def test_a_shift_of_one_pixel_costs_fidelity_and_no_spectrum(
 
 
 @given(seed=st.integers(0, 10_000), side=st.integers(16, 50), grey=st.booleans())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_more_noise_is_worse(seed: int, side: int, grey: bool) -> None:
     noisy, hr = Case("photo", side, side, 2, seed, 1.0, grey).images()
     noise, hr = noisy - hr, hr / 2 + 0.25  # far from where noise would be clamped
@@ -193,7 +193,7 @@ def test_more_noise_is_worse(seed: int, side: int, grey: bool) -> None:
 
 
 @given(cases)
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_of_grey_images_luma_is_one_channel_in_another_range(case: Case) -> None:
     sr, hr = Case(**{**vars(case), "grey": True, "noise": 0.03}).images()
     expected = score("psnr", sr, hr) + 20 * math.log10(255 / 219)

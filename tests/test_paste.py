@@ -150,7 +150,7 @@ def test_every_face_is_restored(shipped: Model, lanczos: Model, head: np.ndarray
         assert (sr[:, half] != before[:, half]).any()
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.02])
+@pytest.mark.parametrize("noise", [pytest.param(0.0, marks=pytest.mark.long), 0.02])
 def test_the_astronauts_face_gets_nearer_to_the_original(
     shipped: Model, lanczos: Model, noise: float
 ) -> None:
@@ -377,7 +377,14 @@ def test_sixteen_bits_are_more_than_eight(shipped: Model, lanczos: Model, head: 
     assert (sr % 257 != 0).mean() > 0.9
 
 
-@pytest.mark.parametrize("moved", [(-55, 0), (0, -45), (45, 50)])
+@pytest.mark.parametrize(
+    "moved",
+    [
+        pytest.param((-55, 0), marks=pytest.mark.long),
+        pytest.param((0, -45), marks=pytest.mark.long),
+        (45, 50),
+    ],
+)
 def test_a_face_cut_by_the_border_is_restored_within_the_image(
     shipped: Model, lanczos: Model, head: np.ndarray, moved: tuple[int, int]
 ) -> None:

@@ -18,9 +18,9 @@ import torch
 from forks import Fork
 from PIL import Image
 from torch import nn
-from training import lines, same_tensors, tiny
+from training import batch_norm_gan, lines, same_tensors, tiny
 
-from srkit import InputError, Optimizer, Recipe, SrkitError, files, registry
+from srkit import InputError, Optimizer, Recipe, SrkitError, files
 from srkit.errors import RecipeError
 from srkit.inference.device import device_named
 from srkit.models import checkpoint
@@ -30,22 +30,6 @@ from srkit.training.parts import build_parts, rehearse
 
 Crops = Callable[[Path, int, int], list[Path]]
 CPU = torch.device("cpu")
-
-
-def tiny_gan(**settings: Any) -> Recipe:
-    """The paper's whole method in small: batch normalisation, discriminator, all terms; and EMA."""
-    recipe: Recipe = registry.build("recipes", "inception-gan")
-    small = {
-        "precision": "fp32",
-        "steps": 6,
-        "batch_size": 4,
-        "validate_every": 100,
-        "generator.width": 0.05,
-        "discriminator.width": 0.05,
-        "data.size": 32,
-        "ema": 0.9,
-    }
-    return recipe.changed({**small, **settings})
 
 
 def losses(folder: Path) -> list[Mapping[str, float]]:
@@ -66,7 +50,7 @@ PSNR = 17.2245  # dB; differs by .002, and by .017
 
 
 def test_a_seeded_run_ends_where_it_always_did(tmp_path: Path, run: Callable[..., Any]) -> None:
-    result = run(tiny_gan(steps=40, ema=0.0), log_every=40)
+    result = run(batch_norm_gan(steps=40, ema=0.0), log_every=40)
     tensors = checkpoint.read(result.checkpoint).tensors
     for name, stored in WEIGHTS.items():
         weight = tensors[name].double()
@@ -126,7 +110,7 @@ def test_the_loss_falls_and_the_run_leaves_its_files(
 def test_every_term_of_a_gan_has_a_gradient_at_sr_and_it_is_logged(
     tmp_path: Path, run: Callable[..., Any]
 ) -> None:
-    run(tiny_gan(steps=4, validate_every=2))
+    run(batch_norm_gan(steps=4, validate_every=2))
     terms = {"adversarial", "pixel", "feature", "psnr"}
     norms = {line["step"]: line["gradient_norms"] for line in lines(tmp_path / "run")[1::2]}
     assert norms.keys() == {2, 4}
@@ -146,14 +130,14 @@ def test_every_term_of_a_gan_has_a_gradient_at_sr_and_it_is_logged(
 
 
 def weight_of(term: str) -> float:
-    recipe = tiny_gan()
+    recipe = batch_norm_gan()
     assert recipe.adversarial
     return recipe.adversarial.weight if term == "adversarial" else recipe.losses[term].weight
 
 
 def test_a_runs_outcome_follows_from_its_seed(tmp_path: Path, run: Callable[..., Any]) -> None:
     results = [
-        run(tiny_gan(seed=seed), out=tmp_path / name)
+        run(batch_norm_gan(seed=seed), out=tmp_path / name)
         for seed, name in ((1, "a"), (1, "b"), (2, "c"))
     ]
     same_tensors(results[0].checkpoint, results[1].checkpoint)
@@ -203,7 +187,7 @@ def test_logged_losses_are_means_since_the_last_line(
 def test_both_networks_move_under_every_scheme(
     run: Callable[..., Any], updates: str, objective: str
 ) -> None:
-    recipe = tiny_gan(
+    recipe = batch_norm_gan(
         steps=2, **{"adversarial.updates": updates, "adversarial.objective": objective}
     )
     torch.manual_seed(recipe.seed)
@@ -225,7 +209,7 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
     """One step of the loop against the same step written out with plain optimisers."""
     from srkit.data.loader import open_loader
 
-    recipe = tiny_gan(steps=1, **{"data.flips": True})
+    recipe = batch_norm_gan(steps=1, **{"data.flips": True})
     torch.manual_seed(recipe.seed)
     parts = build_parts(recipe, CPU)
     generator, discriminator, game = parts.generator, parts.discriminator, parts.objective
@@ -371,7 +355,7 @@ def srkit_generators():
     ("recipe", "settings", "message"),
     [
         (
-            tiny_gan,
+            batch_norm_gan,
             {"discriminator.name": "featureless"},
             "loss 'feature' needs a discriminator that gives features",
         ),
@@ -398,7 +382,7 @@ def test_parts_that_do_not_fit_fail_before_the_run_starts(
 
 
 def test_a_rehearsal_leaves_weights_buffers_and_random_states_alone() -> None:
-    recipe = tiny_gan()
+    recipe = batch_norm_gan()
     parts = build_parts(recipe, CPU)
     before = {key: value.clone() for key, value in parts.generator.state_dict().items()}
     state = torch.get_rng_state()
@@ -424,7 +408,9 @@ def test_a_killed_run_resumes_to_the_very_same_bits(
     tmp_path: Path, photos: Path, run: Callable[..., Any]
 ) -> None:
     # log_every and validate_every don't divide checkpoint_every: sums in flight must survive.
-    recipe = tiny_gan(steps=24, validate_every=8, **{"data.flips": True, "optimizer.step_size": 7})
+    recipe = batch_norm_gan(
+        steps=24, validate_every=8, **{"data.flips": True, "optimizer.step_size": 7}
+    )
     whole = run(recipe, out=tmp_path / "whole", checkpoint_every=5, log_every=3)
 
     torn = tmp_path / "torn"

@@ -257,17 +257,6 @@ def test_transparency_is_upscaled_with_the_image(model: Model, photo: Image.Imag
         assert (found[:, 112:] == 0).all()
 
 
-def test_a_transparent_grey_level_becomes_an_alpha_channel(
-    tmp_path: Path, model: Model, photo: Image.Image
-) -> None:
-    grey = photo.convert("L").point(lambda value: 0 if value < 60 else 200)
-    grey.save(tmp_path / "grey.png", transparency=0)
-    with Image.open(tmp_path / "grey.png") as image:
-        sr = model.upscale(image)
-    assert sr.mode == "LA"
-    assert {0, 255} <= set(np.unique(np.asarray(sr.getchannel("A"))).tolist())
-
-
 def test_sixteen_bits_stay_sixteen_bits(model: Model) -> None:
     for value in (0, 65535, 32768, 300):
         image = Image.fromarray(np.full((4, 4), value, dtype=np.uint16))
@@ -353,22 +342,6 @@ def test_profile_and_resolution_are_kept_in_memory(model: Model, photo: Image.Im
     # Pillow's save takes the profile from here; without it the colours would be other ones.
     assert sr.info.get("icc_profile") == profile()
     assert sr.info.get("dpi") == (300, 300)
-
-
-@pytest.mark.parametrize(
-    ("mode", "suffix"),
-    [("L", ".png"), ("L", ".jpg"), ("LA", ".png"), ("L", ".tif"), ("1", ".tif"), ("I;16", ".tif")],
-)
-def test_grey_files_stay_grey(tmp_path: Path, photo: Image.Image, mode: str, suffix: str) -> None:
-    image = sixteen_bits(photo) if mode == "I;16" else photo.convert(mode)
-    file = tmp_path / f"photo{suffix}"
-    image.save(file)
-    assert main(["upscale", str(file), "--model", "bicubic", "--device", "cpu"]) == 0
-    with Image.open(tmp_path / f"photo-x4{suffix}") as written:
-        assert written.mode == (mode if mode in ("LA", "I;16") else "L")
-        assert written.size == (192, 128)
-        if mode != "1":
-            assert np.abs(corners(written) - corners(photo.convert("L"))).max() <= 6
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "raw"])

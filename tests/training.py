@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from srkit import Data, Loss, Optimizer, Part, Recipe
+from srkit import Data, Loss, Optimizer, Part, Recipe, registry
 from srkit.data import cache
 from srkit.data.datasets import ImageDataset
 from srkit.data.held_out import Images
@@ -46,6 +46,22 @@ def tiny_gan(**settings: Any) -> Recipe:
         "ema": 0.9,
     }
     return tiny(**{**gan, **settings})
+
+
+def batch_norm_gan(**settings: Any) -> Recipe:
+    """The paper's whole method in small: batch normalisation, discriminator, all terms; and EMA."""
+    recipe: Recipe = registry.build("recipes", "inception-gan")
+    small = {
+        "precision": "fp32",
+        "steps": 6,
+        "batch_size": 4,
+        "validate_every": 100,
+        "generator.width": 0.05,
+        "discriminator.width": 0.05,
+        "data.size": 32,
+        "ema": 0.9,
+    }
+    return recipe.changed({**small, **settings})
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

@@ -63,7 +63,9 @@ def test_bfloat16_only_where_it_is_asked_for(pixels: np.ndarray) -> None:
     assert levels.max() < 0.51  # 16 bits are computed in float32
 
 
-@pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-x8"])
+@pytest.mark.parametrize(
+    "name", ["faces", pytest.param("faces-clean", marks=pytest.mark.long), "faces-x8"]
+)
 def test_its_own_reader_reads_our_files_right(name: str, tmp_path: Path) -> None:
     """An antialiased Resize, as the exporter writes bicubic, was read otherwise: 19 of 255 off."""
     model = load(name, device="cpu")

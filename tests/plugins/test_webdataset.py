@@ -228,7 +228,7 @@ def test_what_workers_are_told_can_be_given_to_fresh_processes(folder: Path) -> 
     assert pickle.loads(pickle.dumps(source)).urls == source.urls
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_an_empty_shard_is_passed_over(folder: Path, workers: int) -> None:
     """Its worker has nothing to do in that epoch, and goes on with the next."""
     write(folder / "shards" / "train-001.tar", {})
