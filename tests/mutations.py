@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+
+class Trap:
+    """Unpickling it would make a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.folder),))
+
 
 # In the place of any value: of other types, beyond what fits, and what steers terminals or paths.
 HOSTILE: list[Any] = [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
+from rich.console import Console, RenderableType
 
 from srkit.evaluation.methods import BICUBIC, HR, LR, REFERENCES
 from srkit.evaluation.protocol import Protocol
@@ -22,6 +24,16 @@ EMBEDDER = {
     "distance": "L2 between unit embeddings",
     "alignment": "largest MTCNN box of the HR photo",
 }
+
+
+def printed(what: RenderableType, width: int = 100) -> str:
+    """Return what a terminal shows, which must fit into it."""
+    output = io.StringIO()
+    Console(file=output, width=width).print(what)
+    text = output.getvalue()
+    assert max(map(len, text.splitlines()), default=0) <= width
+    assert "…" not in text
+    return text
 
 
 def stamp(**changes: Any) -> dict[str, Any]:

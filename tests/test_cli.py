@@ -913,12 +913,18 @@ def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
         main(["list", "generators"])
 
 
-def test_an_interrupt_is_said(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [(KeyboardInterrupt, 130, "interrupted"), (MemoryError, 2, "not enough memory: for this")],
+)
+def test_an_interrupt_and_a_lack_of_memory_are_said(
+    monkeypatch: pytest.MonkeyPatch, cli: Cli, error: type[BaseException], status: int, said: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
 
-    monkeypatch.setattr("srkit.registry.offers", interrupted)
-    assert cli("list", "losses") == (130, "", "srkit: interrupted\n")
+    monkeypatch.setattr("srkit.registry.offers", fail)
+    assert cli("list", "losses") == (status, "", f"srkit: {said}\n")
 
 
 def test_an_interrupt_that_tears_an_import_is_said(
@@ -932,11 +938,3 @@ def test_an_interrupt_that_tears_an_import_is_said(
 
     monkeypatch.setattr("srkit.registry.offers", torn)
     assert cli("list", "losses") == (130, "", "srkit: interrupted\n")
-
-
-def test_a_lack_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
-    def short(*_: object, **__: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr("srkit.registry.offers", short)
-    assert cli("list", "losses") == (2, "", "srkit: not enough memory: for this\n")

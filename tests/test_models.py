@@ -20,9 +20,10 @@ from safetensors.torch import save_file
 from srkit_inspect import card
 from srkit_onnx import graph
 from torch import Tensor, nn
+from training import tiny
 
 import srkit
-from srkit import Data, InputError, Loss, Model, Part, Recipe, registry
+from srkit import InputError, Model, registry
 from srkit.errors import UnknownNameError
 from srkit.files import sha256
 from srkit.models import checkpoint
@@ -37,19 +38,9 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
-def tiny_recipe() -> Recipe:
-    return Recipe(
-        name="tiny",
-        generator=Part.of("face-residual", width=8, blocks=1),
-        losses={"l1": Loss()},
-        degradation=Part.of("faces-x4"),
-        data=Data(size=32),
-    )
-
-
 def save(file: Path, value: float, *, average: float | None = None) -> Path:
     """Write a checkpoint whose weights are all ``value`` (and their average another)."""
-    generator = tiny_recipe().build("generator")
+    generator = tiny().build("generator")
 
     def filled(with_value: float) -> dict[str, Tensor]:
         state = generator.state_dict()
@@ -59,7 +50,7 @@ def save(file: Path, value: float, *, average: float | None = None) -> Path:
     if average is not None:
         tensors |= checkpoint.prefixed("ema.module", filled(average))
         tensors["ema.n_averaged"] = torch.tensor(3)
-    checkpoint.write(file, tensors, tiny_recipe(), 7, {"note": "for a test"})
+    checkpoint.write(file, tensors, tiny(), 7, {"note": "for a test"})
     return file
 
 
@@ -79,7 +70,7 @@ def test_load_a_file(tmp_path: Path) -> None:
         model = load(name, device="cpu")
         assert weight_of(model) == 0.25
         assert model.sha256 == sha256(file)
-        assert model.recipe == tiny_recipe()
+        assert model.recipe == tiny()
         assert model.metadata["step"] == 7
         assert model.metadata["note"] == "for a test"
         assert not model.generator.training
@@ -114,7 +105,7 @@ def test_load_a_folder_that_is_no_run(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-RECIPE = tiny_recipe().to_toml()
+RECIPE = tiny().to_toml()
 
 
 @pytest.mark.parametrize(
@@ -169,7 +160,7 @@ def srkit_generators():
 """
     fake_distribution("srkit-reads", {"reads_plugin": source})
     file = tmp_path / "some.safetensors"
-    recipe = tiny_recipe().changed({"generator.name": "reads"})
+    recipe = tiny().changed({"generator.name": "reads"})
     checkpoint.write(file, {"ema.n_averaged": torch.tensor(3)}, recipe, 1)
     assert load(file, device="cpu").scale == 4
 
@@ -177,7 +168,7 @@ def srkit_generators():
 def test_load_weights_that_do_not_fit_names_the_first(tmp_path: Path) -> None:
     file = tmp_path / "some.safetensors"
     other = registry.build("generators", "face-residual", width=12, blocks=1)
-    checkpoint.write(file, checkpoint.prefixed("generator", other.state_dict()), tiny_recipe(), 1)
+    checkpoint.write(file, checkpoint.prefixed("generator", other.state_dict()), tiny(), 1)
     with pytest.raises(InputError, match=r"don't fit this generator: size mismatch for head"):
         load(file, device="cpu")
 
@@ -198,7 +189,7 @@ def srkit_generators():
     return {"gone-soon": Gone}
 """
     fake_distribution("srkit-gone", {"gone_plugin": source})
-    recipe = tiny_recipe().changed({"generator.name": "gone-soon"})
+    recipe = tiny().changed({"generator.name": "gone-soon"})
     file = tmp_path / "some.safetensors"
     checkpoint.write(file, {"generator.nothing": torch.ones(1)}, recipe, 1)
     monkeypatch.setenv("SRKIT_PLUGINS", "")
@@ -476,7 +467,7 @@ print(names & set(sys.modules))
 
 
 def test_costs_are_counted_as_stated() -> None:
-    recipe = tiny_recipe()
+    recipe = tiny()
     found = card.cost(Model("tiny", recipe.build("generator").eval(), 4, recipe=recipe))
     assert found is not None
     # Multiply-adds of 3x3 convolutions a LR pixel: head, two of a block, two before shuffles, of

@@ -8,23 +8,13 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from reports import distances, pairs, quality, report
-from rich.console import Console, RenderableType
+from reports import distances, pairs, printed, quality, report
+from rich.console import Console
 
 from srkit.evaluation.protocol import Protocol
 from srkit.evaluation.report import Quality, Report
 from srkit.evaluation.statistics import Estimate
 from srkit.evaluation.tables import Table, Tables, Value, fine_print
-
-
-def printed(what: RenderableType, width: int = 100) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    console.print(what)
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
-    assert max(map(len, text.splitlines()), default=0) <= width
-    assert "…" not in text
-    return text
 
 
 def tables(result: Report) -> dict[str, Table]:

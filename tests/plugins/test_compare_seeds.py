@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reports import distances, pairs, quality, report
-from rich.console import Console
+from reports import distances, pairs, printed, quality, report
 from scipy import stats
 from srkit_compare.comparison import ProtocolMismatch, compare
 from srkit_compare.seeds import NOTHING, SeedComparison, compare_seeds
@@ -174,8 +172,7 @@ def test_the_verb_shows_and_writes_it(tmp_path: Path, cli: Cli) -> None:
     assert len(written["parts"][0]["columns"][3]["values"]) == 3
     status, _, err = cli("compare", *files, "--pair", "a=b")
     assert (status, "--pair is for two reports" in err) == (2, True)
-    console = Console(file=io.StringIO(), width=80)
-    console.print(together(three()).tables())
+    assert "gan, 3 seeds" in printed(together(three()).tables(), 80)
 
 
 # --- two reports ----------------------------------------------------------------------------------

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
+from mutations import Trap
 from safetensors.torch import save_file
 from srkit_facenet import embedder
 from srkit_facenet.embedder import FaceNet
@@ -205,16 +204,6 @@ def test_the_gradient_reaches_sr_alone(loss: IdentityLoss, faces: Tensor) -> Non
 
 
 # --- weights that are none ----------------------------------------------------------------------
-
-
-class Trap:
-    """Unpickling it would make a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, (str(self.folder),))
 
 
 def refused(file: Path) -> str:

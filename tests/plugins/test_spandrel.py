@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 import resource
 import warnings
@@ -17,6 +16,7 @@ import pytest
 import skimage.data
 import spandrel
 import torch
+from mutations import Trap
 from PIL import Image
 from safetensors.torch import save_file
 from spandrel.architectures import (
@@ -257,16 +257,6 @@ def test_what_else_a_file_says_is_kept(tmp_path: Path) -> None:
 
 
 # --- what is refused ----------------------------------------------------------------------------
-
-
-class Trap:
-    """Unpickling it would make a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, (str(self.folder),))
 
 
 def hostile(kind: str, file: Path, sprung: Path) -> None:
