@@ -6,6 +6,8 @@ where patches overlap. Luma only; colour differences are interpolated. `srkit fi
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, fold, pad
@@ -90,6 +92,7 @@ class SparseCoding(Patches):
         iterations: Iterations for the codes.
     """
 
+    small: ClassVar[dict[str, object]] = {"atoms": 32, "components": 8, "iterations": 5}
     lr_atoms: Tensor
     hr_atoms: Tensor
     step: Tensor
@@ -144,6 +147,7 @@ class APlus(Patches):
         components: Features of a patch.
     """
 
+    small: ClassVar[dict[str, object]] = {"atoms": 32, "components": 8}
     anchors: Tensor
     projections: Tensor
 
