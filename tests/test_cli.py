@@ -686,15 +686,6 @@ def test_a_plugins_command_has_its_own_status(cli: Cli) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.usefixtures("commands")
-def test_a_broken_command_breaks_itself_alone(cli: Cli) -> None:
-    status, _, err = cli("broken")
-    assert status == 2
-    (line,) = err.splitlines()
-    assert line.startswith("srkit: command 'broken' of srkit-cmd 1.0 (broken) can't be loaded: ")
-    assert cli("list", "generators")[0] == 0
-
-
 def test_our_own_verbs_cannot_be_replaced(cli: Cli, commands: Path) -> None:
     declare(commands, POINTS | {"train": "cmd_module:greet", "prepare": "cmd_module:greet"})
     status, out, err = cli("train", "--help")

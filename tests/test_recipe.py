@@ -65,11 +65,6 @@ def test_a_recipe_file_is_read(tmp_path: Path) -> None:
         Recipe.from_file(tmp_path / "none.toml")
 
 
-def test_text_that_is_not_toml_names_its_origin() -> None:
-    with pytest.raises(RecipeError, match=r"^mine\.toml: not TOML: "):
-        Recipe.from_toml("generator = ", "mine.toml")
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
