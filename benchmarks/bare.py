@@ -15,7 +15,7 @@ from torch import Tensor
 
 from srkit.hookspecs import DiscriminatorOutput
 from srkit.recipe import Recipe
-from srkit.training.parts import build_parts, detached
+from srkit.training.parts import build_parts
 from srkit.training.state import optimizer_for
 
 # The ones the paper compares, in its order (P13).
@@ -69,7 +69,8 @@ def bare_step(
         given: dict[str, Any] = {"sr": sr, "hr": hr, "lr": lr}
         if critic is not None:
             real, fake = outputs(hr), outputs(sr)
-            given |= {"real": detached(real), "fake": fake}
+            features = tuple(feature.detach() for feature in real.features)
+            given |= {"real": DiscriminatorOutput(real.logits.detach(), features), "fake": fake}
         loss = sum(term.weight * term(given) for term in parts.terms.values())
         for optimizer in optimizers:
             optimizer.zero_grad()
