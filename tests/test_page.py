@@ -429,7 +429,7 @@ def test_equal_reports_are_equal_files_and_matplotlib_is_left_alone(
 ) -> None:
     import matplotlib
 
-    report = replace(report, distances=None, everybody=None)
+    report = replace(report, distances=None, everybody=None, pairs=None)
     before = dict(matplotlib.rcParams)
     report.publish(tmp_path / "a")
     assert dict(matplotlib.rcParams) == before
