@@ -42,21 +42,27 @@ from srkit.recipe import Data
 # --- which images make a batch ----------------------------------------------------------------
 
 
+def batch_of(sampler: Sampler, step: int) -> tuple[Tensor, Tensor]:
+    """The numbers and keys of a batch's images."""
+    index, keys = sampler.span(step, 1, range(sampler.batch_size))
+    return index[0], keys[0]
+
+
 @given(count=st.integers(1, 40), batch_size=st.integers(1, 50), seed=st.integers(0, 2**62))
 def test_every_epoch_shows_every_image_once(count: int, batch_size: int, seed: int) -> None:
     sampler = Sampler(count, batch_size, seed)
     steps = -(-3 * count // batch_size)
-    order = torch.cat([sampler.batch(step)[0] for step in range(steps)])
+    order = torch.cat([batch_of(sampler, step)[0] for step in range(steps)])
     for epoch in order[: 3 * count].split(count):
         assert sorted(epoch.tolist()) == list(range(count))
 
 
 def test_batches_follow_from_seed_and_step_alone() -> None:
     walked = Sampler(37, 8, 5)
-    batches = [walked.batch(step) for step in range(20)]
+    batches = [batch_of(walked, step) for step in range(20)]
     for step in (19, 3, 11, 0):  # in any order, on the same sampler and on fresh ones
         for each in (walked, Sampler(37, 8, 5)):
-            index, keys = each.batch(step)
+            index, keys = batch_of(each, step)
             assert torch.equal(index, batches[step][0])
             assert torch.equal(keys, batches[step][1])
 
@@ -89,13 +95,13 @@ def test_batches_are_what_image_by_image_gives(
 
 
 def test_other_seeds_and_other_epochs_have_other_orders() -> None:
-    orders = [Sampler(100, 100, seed).batch(epoch)[0] for seed in (0, 1) for epoch in (0, 1)]
+    orders = [batch_of(Sampler(100, 100, seed), epoch)[0] for seed in (0, 1) for epoch in (0, 1)]
     assert len({tuple(order.tolist()) for order in orders}) == 4
 
 
 def test_each_image_has_its_own_key_in_each_epoch() -> None:
     sampler = Sampler(50, 50, 0)
-    keys = torch.cat([sampler.batch(epoch)[1] for epoch in range(10)])
+    keys = torch.cat([batch_of(sampler, epoch)[1] for epoch in range(10)])
     assert keys.dtype == torch.int64
     assert keys.unique().numel() == 500
 
@@ -105,7 +111,7 @@ def test_an_images_key_is_independent_of_the_batch_size() -> None:
         found: dict[tuple[int, int], int] = {}
         sampler = Sampler(12, batch_size, 3)
         for step in range(24 // batch_size):
-            for place, (i, key) in enumerate(zip(*sampler.batch(step), strict=True)):
+            for place, (i, key) in enumerate(zip(*batch_of(sampler, step), strict=True)):
                 found[(step * batch_size + place) // 12, int(i)] = int(key)
         return found
 
@@ -134,7 +140,7 @@ def in_memory(pixels: Tensor, sampler: Sampler, *, flips: bool) -> Loader:
 
 def test_a_batch_holds_the_images_asked_for() -> None:
     sampler = Sampler(20, 6, 0)
-    index, _ = sampler.batch(2)
+    index, _ = batch_of(sampler, 2)
     hr = next(in_memory(numbered(20), sampler, flips=False).batches(2)).hr
     assert hr.dtype == torch.float32
     assert torch.equal((hr[:, 0, 0, 0] * 255).round().long(), index + 1)
@@ -148,7 +154,7 @@ def test_half_of_the_images_are_mirrored_anew_each_epoch() -> None:
         itertools.islice(in_memory(pixels, sampler, flips=f).batches(0), 4) for f in (True, False)
     ]
     for epoch, (batch, unturned) in enumerate(zip(*some, strict=True)):
-        index, _ = sampler.batch(epoch)
+        index, _ = batch_of(sampler, epoch)
         hr, plain = batch.hr, unturned.hr
         assert torch.equal(batch.seeds, unturned.seeds)
         turned = hr[:, 0, 0, 0] == 0
@@ -366,7 +372,7 @@ def test_a_feed_yields_what_the_sampler_says(tmp_path: Path, crops: Crops, flips
     assert loader.fingerprint == fingerprint(photos)
     drawn = Sampler(38, 6, 5)
     for step, batch in enumerate(first(loader, 150)):
-        index, keys = drawn.batch(step)
+        index, keys = batch_of(drawn, step)
         hr = photos.hr()[index]
         if flips:
             hr = torch.where(sampler.flipped(keys)[:, None, None, None], hr.flip(-1), hr)

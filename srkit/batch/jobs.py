@@ -191,13 +191,12 @@ def _of_pattern(
 def _below(files: list[Path], base: Path, root: Path, suffix: str | None) -> list[Job]:
     """Return the jobs of files whose results keep their places below a folder.
 
-    A second run must not take the first one's results for inputs: where ``root`` is in that folder,
-    what is in it is left out.
+    A second run must not take the first one's results for inputs: what is in ``root`` is left out,
+    unless all inputs are.
     """
-    results, jobs = real(root), []
-    inside = real(base) in results.parents
+    results, place, jobs = real(root), real(base), []
     for file in files:
-        if not inside or results not in real(file).parents:
+        if results in (place, *place.parents) or results not in real(file).parents:
             output, ending = root / file.relative_to(base), suffix or writable_suffix(file)
             output = output if ending == output.suffix.lower() else output.with_suffix(ending)
             jobs.append(Job(file, output, root))

@@ -57,11 +57,6 @@ class Sampler:
             self._orders[epoch] = torch.randperm(self.count, generator=generator)
         return self._orders[epoch]
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return (indices, keys) of batch ``step``, counted from 0; int64, shape ``B``."""
-        index, keys = self.span(step, 1, range(self.batch_size))
-        return index[0], keys[0]
-
     def span(self, start: int, batches: int, rows: range) -> tuple[Tensor, Tensor]:
         """Return (indices, keys) of these rows of the batches from ``start``, from 0, on.
 

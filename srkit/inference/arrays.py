@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from srkit.errors import InputError
 from srkit.imaging.codec import DecodedImage
-from srkit.imaging.image import as_image, filled
+from srkit.imaging.image import as_image, filled, split
 
 Size = tuple[int, int]  # width, height
 ROUNDING = 1e-3  # beyond 1, of floats
@@ -80,15 +81,13 @@ def wrapped(array: Any) -> tuple[DecodedImage, Callable[[DecodedImage], np.ndarr
             raise InputError("an array holds values that are not finite")
         require_range(float(whole.max()))
         whole = (whole.clip(0, 1) * 65535).round().astype(np.uint16)
-    grey, channels = whole.shape[2] == 1, whole.shape[2]
-    pixels = np.repeat(whole, 3, axis=2) if grey else np.ascontiguousarray(whole[..., :3])
-    alpha = np.ascontiguousarray(whole[..., 3]) if channels == 4 else None
-    if alpha is not None:
-        pixels = filled(pixels, alpha)
+    decoded = split(whole, alpha=whole.shape[2] == 4)
+    if decoded.alpha is not None:
+        decoded = replace(decoded, pixels=filled(decoded.pixels, decoded.alpha))
 
     def back(image: DecodedImage) -> np.ndarray:
         result = image.pixels
-        if grey:  # equal channels go in, and nearly equal ones come out
+        if decoded.grey:  # equal channels go in, and nearly equal ones come out
             result = result.mean(axis=2, keepdims=True).round().astype(result.dtype)
         if image.alpha is not None:
             result = np.dstack([result, image.alpha])
@@ -96,4 +95,4 @@ def wrapped(array: Any) -> tuple[DecodedImage, Callable[[DecodedImage], np.ndarr
             result = (result / 65535).astype(array.dtype)
         return result[..., 0] if flat else np.ascontiguousarray(result)
 
-    return DecodedImage(pixels, alpha, grey, {}), back
+    return decoded, back

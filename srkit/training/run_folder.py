@@ -53,10 +53,8 @@ class RunFolder:
         self.newest: Path | None = None
         self._locked = ExitStack()
         self._resumed: Checkpoint | None = None
-        self._tensorboard = tensorboard
+        self._board = _summary_writer() if tensorboard else None  # says early if it isn't there
         self._writer: SummaryWriter | None = None
-        if tensorboard:
-            _summary_writer()  # say early if it isn't there
 
     def claim(self, recipe: Recipe, *, resume: bool) -> None:
         """Make and lock the folder; see that it holds no run yet, or the one to go on with.
@@ -119,21 +117,17 @@ class RunFolder:
         """Add a line to the log, on the disk at once, and report it."""
         self._write(lambda: self._append(record))
         if self.processes.main:
-            if self._tensorboard:
-                self._to_tensorboard(record)
+            if self._board is not None:
+                self._writer = self._writer or self._board(str(self.path / "tensorboard"))
+                for name, value in flat(record).items():
+                    if name != "step" and isinstance(value, int | float):
+                        self._writer.add_scalar(name, value, record["step"])
             self.report(record)
 
     def _append(self, record: Mapping[str, Any]) -> None:
         file = self.path / LOG
         with refused(f"can't write {file}"), file.open("a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
-
-    def _to_tensorboard(self, record: Mapping[str, Any]) -> None:
-        if self._writer is None:
-            self._writer = _summary_writer()(str(self.path / "tensorboard"))
-        for name, value in flat(record).items():
-            if name != "step" and isinstance(value, int | float):
-                self._writer.add_scalar(name, value, record["step"])
 
     def save(self, state: State) -> None:
         """Write a checkpoint, and delete all but the newest."""
