@@ -192,7 +192,7 @@ def test_beside_the_result_only_seams_are_held() -> None:
     sides = [4 * (span.read.stop - span.read.start) for span in rows]
     answers = (np.zeros((1, 3, height, width)) for height in sides for width in sides)
     covered = np.zeros((1600, 1600))
-    for y, x, part in tiling.parts(answers, rows, columns, 4):
+    for y, x, part in tiling.blended(answers, rows, columns, 4):
         covered[y, x] += 1
         alive.append(part.size)
     assert (covered == 1).all()

@@ -25,7 +25,8 @@ from srkit.errors import RecipeError
 from srkit.inference.device import device_named
 from srkit.models import checkpoint
 from srkit.training import run_folder
-from srkit.training.loop import Interrupted, learning_rate
+from srkit.training.loop import Interrupted
+from srkit.training.optimizers import learning_rate
 from srkit.training.parts import build_parts, rehearse
 
 Crops = Callable[[Path, int, int], list[Path]]

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from srkit.errors import InputError, one_line
 from srkit.files import atomic
-from srkit.imaging import carried, colour, formats, metadata, parts, png, tiff, xmp
+from srkit.imaging import carried, colour, containers, formats, metadata, png, tiff, xmp
 from srkit.imaging.decode import read as read
 from srkit.imaging.decode import size_of as size_of
 from srkit.imaging.decode import thumbnail as thumbnail
@@ -135,7 +135,7 @@ def _write_by_pillow(image: Image.Image, out: BinaryIO, name: str, info: dict[st
     if name == "PNG":
         options["pnginfo"] = png.chunks(info)
     if name == "JPEG" and info.get("iptc"):
-        content = b"Photoshop 3.0\0" + parts.iptc_block(info["iptc"])
+        content = b"Photoshop 3.0\0" + containers.iptc_block(info["iptc"])
         options["extra"] = b"\xff\xed" + (len(content) + 2).to_bytes(2) + content
     if name == "WEBP" and info.get("lossless"):
         options["lossless"] = True

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from srkit.imaging import carried, colour, exif, parts
+from srkit.imaging import carried, colour, containers, exif
 from srkit.imaging import xmp as packets
 
 # Tags of a TIFF.
@@ -30,7 +30,8 @@ _OWN = frozenset(  # tags of a TIFF that are EXIF
 )
 # Blocks of Photoshop's that are kept elsewhere, or tell of the old image: IPTC and its sum, XMP,
 # EXIF, profile, resolution, thumbnails, version.
-_BLOCKS = {parts.IPTC_BLOCK, 0x0425, 0x0424, 0x0422, 0x0423, 0x040F, 0x03ED, 0x0409, 0x040C, 0x0421}
+_BLOCKS = {containers.IPTC_BLOCK, 0x03ED, 0x0409, 0x040C, 0x040F}
+_BLOCKS |= {0x0421, 0x0422, 0x0423, 0x0424, 0x0425}
 # Texts of a PNG that are kept elsewhere, or tell of its old pixels.
 _TEXTS = ("tEXt", "zTXt", "iTXt")
 _OTHER_TEXTS = ("XML:com.adobe.xmp", "Raw profile type", "Thumb::", "exif:")
@@ -77,7 +78,7 @@ def of(image: Any, stream: BinaryIO | None = None, *, grey: bool = False) -> Met
     else:
         stated = _exif_of(about, image)
         family = {"MPO": "JPEG", "HEIF": "AVIF"}.get(image.format, image.format or "")
-        contents = parts.of(stream, family) if stream else []
+        contents = containers.of(stream, family) if stream else []
         _read_parts(about, image, contents, family)
         if image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
             about.left_out("further images (MPF), attached files")
@@ -147,7 +148,7 @@ def _exif_of(about: Metadata, image: Any) -> int | None:
     old = image.info.get("Raw profile type exif")  # of PNGs from before they had a place for it
     try:
         if old and not content:
-            content = parts.raw_profile(old)
+            content = containers.raw_profile(old)
         elif image.format in (None, "TIFF") and not isinstance(content, bytes):
             content = image.getexif().tobytes() if image.getexif() else b""
         if isinstance(content, bytes) and content:
@@ -157,20 +158,22 @@ def _exif_of(about: Metadata, image: Any) -> int | None:
     return stated
 
 
-def _read_parts(about: Metadata, image: Any, contents: Sequence[parts.Part], family: str) -> None:
+def _read_parts(
+    about: Metadata, image: Any, contents: Sequence[containers.Part], family: str
+) -> None:
     """Note what lies in parts of a file that aren't read."""
     unread = []
     for name, content in contents:
         items = list(carried.found(family, name, content))
         about.notes += [item.note for item in items]
-        if not items and not parts.is_read(family, (name, content)):
+        if not items and not containers.is_read(family, (name, content)):
             unread.append(name)
     about.unknown(unread)
     if family not in (*carried.SOURCES, ""):
         about.notes.append(f"of {family}, only pixels, profile and resolution are read for sure")
 
 
-def _read_info(about: Metadata, image: Any, contents: Sequence[parts.Part]) -> None:
+def _read_info(about: Metadata, image: Any, contents: Sequence[containers.Part]) -> None:
     """Take over what Pillow finds beside EXIF and colours."""
     info = image.info
     about.info["xmp"] = _xmp(image)
@@ -183,9 +186,9 @@ def _read_info(about: Metadata, image: Any, contents: Sequence[parts.Part]) -> N
     if len(set(keys)) < len(keys):
         about.notes.append("of PNG texts of one name, all but the last were left out")
     for name in ("iptc", "8bim"):
-        raw = parts.raw_profile(texts.get(f"Raw profile type {name}", ""))
+        raw = containers.raw_profile(texts.get(f"Raw profile type {name}", ""))
         if raw and not about.info["iptc"]:
-            about.info["iptc"] = parts.photoshop(raw).get(parts.IPTC_BLOCK, raw)
+            about.info["iptc"] = containers.photoshop(raw).get(containers.IPTC_BLOCK, raw)
     texts = {key: text for key, text in texts.items() if not key.startswith(_OTHER_TEXTS)}
     comments = [content for name, content in contents if name == "COM"]
     comment = texts.pop("Comment", None) or b"\n".join(comments) or info.get("comment")
@@ -201,7 +204,7 @@ def _read_colours(
     hdr = {name: by_name[name] for name in _HDR if name in by_name}
     profile, cicp = info.get("icc_profile"), hdr.pop("cICP", None) or info.get("cicp")
     if image.format in ("AVIF", "HEIF") and not profile:
-        cicp = parts.cicp(by_name.get("meta", b""))
+        cicp = containers.cicp(by_name.get("meta", b""))
     elif image.format == "GIF":
         profile = by_name.get("ICCRGBG1012")
     elif image.format == "BMP" and stream:
@@ -241,7 +244,7 @@ def _bmp_profile(stream: BinaryIO) -> bytes | None:
 
 def _read_blocks(about: Metadata, blocks: dict[int, Any]) -> None:
     """Take IPTC from the blocks of Photoshop's, and note what else there is."""
-    about.info.setdefault("iptc", blocks.get(parts.IPTC_BLOCK))
+    about.info.setdefault("iptc", blocks.get(containers.IPTC_BLOCK))
     if set(blocks) - _BLOCKS:
         about.left_out("Photoshop's layers, paths, settings")
 
@@ -279,7 +282,7 @@ def _read_tiff(about: Metadata, stream: BinaryIO, grey: bool) -> int | None:
     about.info["iptc"] = values.get(IPTC)
     if not about.info["iptc"]:
         del about.info["iptc"]
-    _read_blocks(about, parts.photoshop(values.get(_PHOTOSHOP, b"")))
+    _read_blocks(about, containers.photoshop(values.get(_PHOTOSHOP, b"")))
     unit = {2.0: 1.0, 3.0: 2.54}.get(next(iter(numbers(_UNIT)), 2.0), 0.0)
     pair = numbers(exif.X_RESOLUTION)[:1] + numbers(exif.Y_RESOLUTION)[:1]
     about.info["dpi"] = _sound([value * unit for value in pair])

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from srkit.imaging import parts
+from srkit.imaging import containers
 from srkit.imaging.image import DecodedImage, split
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -67,7 +67,7 @@ def chunks(info: dict[str, Any]) -> PngInfo:
     if xmp := info.get("xmp"):
         result.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
     if iptc := info.get("iptc"):  # as ImageMagick and ExifTool keep it: there is no chunk for it
-        block = parts.iptc_block(iptc)
+        block = containers.iptc_block(iptc)
         text = f"\niptc\n{len(block):8}\n{block.hex()}\n"
         result.add_text("Raw profile type iptc", text, zip=True)
     return result

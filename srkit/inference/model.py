@@ -366,7 +366,7 @@ class Model:
                 for y, x in places
             )
             try:
-                for ys, xs, part in tiling.parts(results, rows, columns, self.scale):
+                for ys, xs, part in tiling.blended(results, rows, columns, self.scale):
                     sr[:, ys, xs] = arrays.to_pixels(part, lr.dtype)
                     share = part.shape[-2] * part.shape[-1] / (height * width * self.scale**2)
                     progress(count * share)

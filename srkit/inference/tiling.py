@@ -83,7 +83,7 @@ def spans(length: int, tile: int, margin: int, alignment: int = 1) -> list[Span]
     return [Span(start, stop, length, margin, alignment) for start, stop in pairwise(edges)]
 
 
-def parts(
+def blended(
     results: Iterator[np.ndarray], rows: list[Span], columns: list[Span], scale: int
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Yield what tiles have finished of the output: each pixel once, seams blended.

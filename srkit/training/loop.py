@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import random
 import signal
 import threading
@@ -27,10 +26,11 @@ from srkit.errors import Interrupted, SrkitError, is_in_shell, option
 from srkit.inference.model import Model
 from srkit.models import checkpoint
 from srkit.models.load import load
-from srkit.recipe import Optimizer, Recipe
+from srkit.recipe import Recipe
 from srkit.training import cost, distributed, run_folder
 from srkit.training.display import Display
 from srkit.training.distributed import Processes
+from srkit.training.optimizers import learning_rate
 from srkit.training.parts import METRICS, Parts, build_parts, compile_networks, rehearse
 from srkit.training.recovery import recover
 from srkit.training.run_folder import RunFolder
@@ -111,17 +111,6 @@ class Stop:
         slowest = max(seconds for _, seconds in answers)
         self._batches, self._next, self._then = 0, max(1, min(1000, int(1 / slowest))), now
         return any(requested for requested, _ in answers)
-
-
-def learning_rate(settings: Optimizer, step: int, steps: int) -> float:
-    """Return the learning rate of step ``step``, counted from 0, of ``steps``."""
-    rate = settings.learning_rate
-    if settings.schedule == "step":
-        rate *= settings.gamma ** (step // settings.step_size)
-    elif settings.schedule == "cosine":
-        half = 0.5 * (1 + math.cos(math.pi * step / steps))
-        rate *= settings.min_lr_ratio + (1 - settings.min_lr_ratio) * half
-    return rate * min(1.0, (step + 1) / (settings.warmup + 1))
 
 
 def train(

@@ -14,21 +14,10 @@ from torch.optim.swa_utils import update_bn
 from srkit.errors import InputError
 from srkit.models import checkpoint
 from srkit.models.checkpoint import Checkpoint
-from srkit.recipe import Optimizer, Recipe
+from srkit.recipe import Recipe
 from srkit.training.distributed import Processes
+from srkit.training.optimizers import optimizer_for
 from srkit.training.parts import Parts, loss_embedders, merge_embedders, preserved_rng
-
-
-def optimizer_for(module: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """Return the optimiser of one network."""
-    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-    return kind(
-        module.parameters(),
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
 
 
 @dataclass(frozen=True)

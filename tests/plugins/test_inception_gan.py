@@ -16,7 +16,7 @@ from srkit_inception_gan.losses import FeatureLoss, PixelLoss, PsnrLoss
 from torch import Tensor, nn
 
 from srkit import DiscriminatorOutput, OptionError, Recipe, SrkitError, registry
-from srkit.training.loop import learning_rate
+from srkit.training.optimizers import learning_rate
 
 from .reach import reached
 
