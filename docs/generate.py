@@ -14,6 +14,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,15 @@ def shipped_quality() -> str:
             rows.append((said, method, *shown, gained))
     heading = ("protocol", "model", "PSNR RGB", "SSIM RGB", "PSNR Y", "SSIM Y", "gain [95%]")
     return table(heading, rows)
+
+
+def perception() -> str:
+    """Return PSNR and ST-LPIPS of the shipped models by 4 under `square`."""
+    rows = [
+        (method, f"{scores['psnr']['mean']:.2f}", f"{scores['st-lpips']['mean']:.3f}")
+        for method, scores in committed("shipped_model")["square"]["quality"]["summary"].items()
+    ]
+    return table(("", "PSNR", "ST-LPIPS"), rows)
 
 
 def shipped_identity() -> str:
@@ -386,14 +396,21 @@ def _speeds(result: dict[str, Any]) -> Iterator[str]:
         f"threads: {result['threads']}, {versions}.\n"
     )
     for model, sizes in result["models"].items():
-        rows = []
-        for name in next(iter(sizes.values())):
-            if not name.startswith("srkit") and name != result["reference"]:
-                continue  # engines without srkit
-            cells = [size[name] for size in sizes.values()]
-            shown = (f"{c['ms_per_image']:.1f} ({c['speed_over_reference']:.2f})" for c in cells)
-            rows.append((name, *shown))
-        yield table((f"`{model}`, ms per image", *sizes), rows)
+        plain = [{n: c for n, c in s.items() if not n.startswith("srkit")} for s in sizes.values()]
+        rows = {
+            result["reference"]: [size[result["reference"]] for size in plain],
+            "fastest without srkit, fp32": [
+                min((c for n, c in size.items() if "bf16" not in n), key=itemgetter("ms_per_image"))
+                for size in plain
+            ],
+        }
+        names = [name for name in next(iter(sizes.values())) if name.startswith("srkit")]
+        rows |= {name: [size[name] for size in sizes.values()] for name in names}
+        shown = [
+            (n, *(f"{c['ms_per_image']:.1f} ({c['speed_over_reference']:.2f})" for c in cells))
+            for n, cells in rows.items()
+        ]
+        yield table((f"`{model}`, ms per image", *sizes), shown)
     half = "srkit, openvino, bf16"
     levels = [
         size[half]["levels_from_reference"]
@@ -418,6 +435,45 @@ def roofline() -> str:
         for name, measured in result["programs"].items()
     )
     return table((f"share of the peak of one core, {result['processor']}", *sizes), rows)
+
+
+def startup() -> str:
+    """Return the committed result of benchmarks/startup.py: processor time of whole processes."""
+    result = committed("startup")
+    side = f"{result['side']}x{result['side']}"
+    shown = {
+        "empty": "an empty Typer application's `--help`",
+        "srkit --help": "`srkit --help`",
+        "srkit list": "`srkit list`",
+        "import torch": "`import torch`",
+        "srkit upscale": f"`srkit upscale`, one image of {side}",
+        "arithmetic": f"another image of {side} in the same process",
+        "real-esrgan-animevideov3": f"Real-ESRGAN animevideov3 by ncnn, one image of {side}",
+    }
+    rows = [(shown[name], f"{1e3 * value:.0f}") for name, value in result["seconds"].items()]
+    return table((f"milliseconds, {result['processor']}", ""), rows)
+
+
+def upscale_memory() -> str:
+    """Return the committed result of benchmarks/upscale_memory.py."""
+    rows = [
+        (name, f"{row['peak_bytes'] / 1e6:,.0f}", f"{row['growth_over_result']:.2f}")
+        for name, row in committed("upscale_memory")["rows"].items()
+        if row["result_bytes"] > 100e6  # below, what the process holds anyway hides it
+    ]
+    return table(("result, input", "peak, MB", "growth over the result's bytes"), rows)
+
+
+def precision() -> str:
+    """Return the committed result of benchmarks/precision.py: PSNR at the end of short runs."""
+    result = committed("precision")
+    seeds = list(next(iter(result["psnr"].values())))
+    rows = [
+        (name, *(f"{scores[seed]:.3f}" for seed in seeds))
+        for name, scores in result["psnr"].items()
+    ]
+    heading = f"PSNR after {result['steps']} steps, {result['processor']}"
+    return table((heading, *(f"seed {seed}" for seed in seeds)), rows)
 
 
 def training_cost() -> str:

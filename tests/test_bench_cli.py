@@ -291,6 +291,7 @@ def test_every_face_another_program_is_asked_for_is_written(
         (("--verify", "folders", "--verify-data", "empty"), "no folders of photos in it"),
         (("--verify", "imm", "--verify-data", "empty"), "no photos named like IMM's"),
         (("--audit", "--verify", "imm"), "--audit goes with models, --data, --protocol"),
+        (("--audit", "--precision", "bf16"), "--audit goes with models, --data, --protocol"),
         (("--json", "empty"), "can't write empty: it is a folder"),
         (("--report", "file/x/y"), "can't write file/x/y/report.json: Not a directory"),
         (("--json", "file/x.json"), "can't write file/x.json: Not a directory"),

@@ -81,7 +81,7 @@ def bench(
     for option, value in needs_verify.items():
         if value is not None and not verify:
             raise InputError(f"--{option} needs --verify: imm, lfw, folders or csv")
-    if audit and (verify or metric or write_lr or results or report):
+    if audit and (verify or metric or write_lr or results or report or precision != "fp32"):
         raise InputError("--audit goes with models, --data, --protocol, --limit and --json alone")
     sizes, folders = parse_sizes(lr_sizes), by_name(results or ())
     judges = embedder or [defaults.EMBEDDER]
