@@ -420,7 +420,7 @@ def test_models_without_weights_are_told_apart_in_the_cache(cache: Path) -> None
     assert len(list(cache.glob("*.json"))) == 2
 
 
-@pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-x8"])
+@pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-crisp", "faces-x8"])
 def test_shipped_graphs_are_the_shipped_networks(name: str) -> None:
     """If this fails after a change of a network: python .ci/graphs.py."""
     ours, theirs = (load(name, device="cpu", engine=e) for e in ("torch", "auto"))
@@ -523,7 +523,7 @@ def test_what_is_known_of_a_run_is_shown(
 def test_what_is_known_of_a_ready_model_is_shown(cli: Cli) -> None:
     _, out, _ = cli("info", "faces")
     assert "4,512,844" in out
-    assert "faces, 10,500 steps" in out
+    assert "faces, 12,500 steps" in out
     assert "62 LR pixels: tiles exact" in out
     _, out, _ = cli("info", "bicubic")
     assert "no weights" in out

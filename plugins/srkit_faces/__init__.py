@@ -15,11 +15,18 @@ def srkit_generators() -> dict[str, str]:
 
 
 @srkit.hookimpl
+def srkit_discriminators() -> dict[str, str]:
+    """One that judges patches."""
+    return {"patch": "srkit_faces.patches:PatchDiscriminator"}
+
+
+@srkit.hookimpl
 def srkit_recipes() -> dict[str, str]:
     """How the shipped weights are made."""
     return {
         "faces": "srkit_faces.recipes:faces",
         "faces-clean": "srkit_faces.recipes:faces_clean",
+        "faces-crisp": "srkit_faces.recipes:faces_crisp",
         "faces-tiny": "srkit_faces.recipes:faces_tiny",
         "faces-x8": "srkit_faces.recipes:faces_x8",
     }
@@ -31,5 +38,6 @@ def srkit_models() -> dict[str, str]:
     return {
         "faces": "srkit_faces.models:faces",
         "faces-clean": "srkit_faces.models:faces_clean",
+        "faces-crisp": "srkit_faces.models:faces_crisp",
         "faces-x8": "srkit_faces.models:faces_x8",
     }

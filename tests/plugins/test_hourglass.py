@@ -70,7 +70,7 @@ def test_less_than_no_blocks_are_refused() -> None:
             registry.build("generators", name, blocks=blocks)
 
 
-@pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-x8"])
+@pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-crisp", "faces-x8"])
 def test_a_short_run_of_each_recipe_trains(
     name: str, tmp_path: Path, crops: Callable[[Path, int, int], list[Path]]
 ) -> None:
