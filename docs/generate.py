@@ -464,6 +464,28 @@ def upscale_memory() -> str:
     return table(("result, input", "peak, MB", "growth over the result's bytes"), rows)
 
 
+def scale() -> str:
+    """Return the committed result of benchmarks/scale.py: images/s by number of processes."""
+    result = committed("scale")
+    ways = {
+        "ray": "`srkit upscale-dataset`, workers",
+        "shard": "`srkit upscale --shard`, processes",
+    }
+    counts = list(result["processes"]["ray"])
+    rows = [
+        (ways[way], *(f"{row['images_per_second']:.0f}" for row in numbers.values()))
+        for way, numbers in result["processes"].items()
+    ]
+    heading = f"images/s, {result['processor']}, {result['cores']} cores"
+    kill = result["kill"]
+    return (
+        table((heading, *counts), rows)
+        + f"\nKilled after {kill['shards_before']} of its shards and started again: "
+        f"{kill['images_lost']} images lost, {kill['images_twice']} twice, "
+        f"{kill['shards_done_again']} shards done again.\n"
+    )
+
+
 def precision() -> str:
     """Return the committed result of benchmarks/precision.py: PSNR at the end of short runs."""
     result = committed("precision")

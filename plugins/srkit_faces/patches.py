@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class PatchDiscriminator(nn.Module):
         widths = (3, width, 2 * width, 4 * width)
         self.layers = nn.ModuleList(
             nn.Conv2d(before, after, 4, stride=2, padding=1)
-            for before, after in zip(widths, widths[1:], strict=False)
+            for before, after in pairwise(widths)
         )
         self.head = nn.Conv2d(4 * width, 1, 3, padding=1)
 
