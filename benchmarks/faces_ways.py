@@ -32,7 +32,7 @@ class Unmirrored(FaceRestorer):
     def __init__(self, model: Model) -> None:
         generator = copy.deepcopy(model.generator)
         generator.symmetries = ()  # type: ignore[assignment]
-        super().__init__(replace(model, generator=generator, run=None))
+        super().__init__(replace(model, network=generator, graph=None, run=None))
 
 
 class Resampled(FaceRestorer):
