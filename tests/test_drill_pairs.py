@@ -29,6 +29,7 @@ from verbs import (
 ROUNDS = 10  # pairs, the second run later and later
 SECONDS = 300.0
 SHARED = {"upscale", "bench --json", "demo"}  # no run of theirs is refused
+BRIEF = {"bench --write-lr"}  # its folder is locked for some milliseconds: the runs may not meet
 REFUSED = r"being written by another process|already holds a run|is there already"
 WITHOUT = BENCH[: BENCH.index("--report")]
 DATASET = ("upscale-dataset", "in", "out", "--model", "bicubic", "--device", "cpu")
@@ -107,7 +108,7 @@ def drill(
         assert not list(folder.rglob("*.part")), what
         assert not list(folder.rglob("*.lock")), what
     print(f"{name}: {refused} of {rounds} seconds refused, of {seconds:.1f} s each")
-    assert name in SHARED or refused, "the runs never met"
+    assert name in SHARED | BRIEF or refused, "the runs never met"
 
 
 def unchanged(folder: Path) -> None: ...
