@@ -15,8 +15,8 @@ from torch import Tensor
 
 from srkit.hookspecs import DiscriminatorOutput
 from srkit.recipe import Recipe
+from srkit.training.optimizers import optimizer_for
 from srkit.training.parts import build_parts
-from srkit.training.state import optimizer_for
 
 # The ones the paper compares, in its order (P13).
 SCENARIOS = (

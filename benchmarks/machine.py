@@ -1,4 +1,4 @@
-"""The processor that figures were measured on; shared by the scripts beside it."""
+"""The processor that figures were measured on, and one thread; shared by the scripts beside it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import platform
 import re
 from pathlib import Path
 from typing import Any
+
+# Libraries read these when they are imported.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def processor() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Whether training in bfloat16 ends where float32 does: short runs of `faces` over seeds.
 
     python benchmarks/precision.py runs/precision --data FACES --val VALIDATION \
-        [--steps 400] [--seeds 0 1 2] [--threads 1] [--json benchmarks/results/precision.json]
+        [--steps 250] [--seeds 0 1 2] [--threads 1] [--json benchmarks/results/precision.json]
 
 Each run is `srkit train faces` from its random weights, with a moving average short enough for so
 few steps; all that differs is the seed or the precision. PSNR is that of the validation photos at
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", required=True)
     parser.add_argument("--val", required=True)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)

@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import ONE_THREAD, processor
 
 HERE = Path(__file__).parent
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 MODELS, ENGINES = ("faces", "faces-clean", "faces-x8"), ("torch", "onnxruntime", "openvino")
 PEERS = {
     "dat-light": ("dat_light", ()),
@@ -171,8 +171,7 @@ def run_peer(peer: str, arguments: argparse.Namespace) -> dict[str, Any]:
     sys.path.insert(0, str(HERE / "peers"))
     import run
 
-    (known,) = (each for each in run.PEERS if each.name == peer)
-    python = run.environment(known, arguments.envs)
+    python = run.python_of(peer, arguments.envs)
     operations = {} if peer == "dat-light" else real_esrgan(peer, arguments.sizes)
     command = [python, __file__, "--peer", peer, "--operations", json.dumps(operations)]
     command += ["--rounds", str(arguments.rounds), "--sizes", *map(str, arguments.sizes)]
@@ -194,10 +193,8 @@ def main() -> None:
     if arguments.peer:
         print(json.dumps(of_peer(arguments)))
         return
-    if os.environ.get("OMP_NUM_THREADS") != "1":  # libraries read it when they are imported
+    if os.environ.get("OMP_NUM_THREADS") != "1":
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ONE_THREAD)
-    from machine import processor
-
     result: dict[str, Any] = {
         **processor(),
         "clock": "process_time, one thread",

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import skimage.data
-from machine import processor
+from machine import ONE_THREAD, processor
 from PIL import Image
 
 import srkit
@@ -51,7 +51,6 @@ app()
 TURNS = 15
 MOST = 1.5
 SIDE = 128
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 PEER = "real-esrgan-animevideov3"
 PEER_RUN = """
 import argparse, sys
@@ -96,9 +95,8 @@ def peer(envs: Path, photo: Path) -> list[str]:
     sys.path.insert(0, str(here))
     import run
 
-    (known,) = (each for each in run.PEERS if each.name == PEER)
-    python = run.environment(known, envs)
-    return [str(python), "-c", PEER_RUN, str(here), str(photo), str(photo.with_name("peer.png"))]
+    python = str(run.python_of(PEER, envs))
+    return [python, "-c", PEER_RUN, str(here), str(photo), str(photo.with_name("peer.png"))]
 
 
 def main() -> None:

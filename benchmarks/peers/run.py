@@ -95,6 +95,12 @@ def environment(peer: Peer, envs: Path) -> Path:
     return python
 
 
+def python_of(name: str, envs: Path) -> Path:
+    """Return the Python of a peer by its name; see `environment`."""
+    (peer,) = (each for each in PEERS if each.name == name)
+    return environment(peer, envs)
+
+
 def enlarged(peers: Sequence[Peer], arguments: argparse.Namespace) -> dict[str, str]:
     """Let every peer enlarge ``WORK/lr`` into ``WORK/sr/NAME``.
 

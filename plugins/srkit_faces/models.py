@@ -9,50 +9,54 @@ from srkit import ReadyModel
 FOLDER = Path(__file__).parent / "weights"
 
 
+def _shipped(
+    name: str, description: str, sha256: str, *, graph: str = "faces", scale: int = 4
+) -> ReadyModel:
+    """Return weights of this folder; those of one network share its graph."""
+    return ReadyModel(
+        description=description,
+        licence="CelebA and UTKFace: non-commercial research (weights/LICENSE.md)",
+        file=FOLDER / f"{name}.safetensors",
+        sha256=sha256,
+        card=FOLDER / f"{name}.md",
+        graph=FOLDER / f"{graph}.graph.json",
+        scale=scale,
+    )
+
+
 def faces() -> ReadyModel:
     """Faces as people have them, x4: face-hourglass, 4.5 M parameters (research terms)."""
-    return ReadyModel(
-        description="Faces of 12 to 64 px, x4: clean, blurred, noisy or JPEG, in any framing",
-        licence="CelebA and UTKFace: non-commercial research (weights/LICENSE.md)",
-        file=FOLDER / "faces.safetensors",
-        sha256="217b541d89107dc415d35a1b264c081a67f92c17d9ffcfc2d0c1b5c1cabee0a9",
-        card=FOLDER / "faces.md",
-        graph=FOLDER / "faces.graph.json",
+    return _shipped(
+        "faces",
+        "Faces of 12 to 64 px, x4: clean, blurred, noisy or JPEG, in any framing",
+        "217b541d89107dc415d35a1b264c081a67f92c17d9ffcfc2d0c1b5c1cabee0a9",
     )
 
 
 def faces_clean() -> ReadyModel:
     """Clean, aligned faces of 16 px, x4: face-hourglass, 4.5 M parameters (research terms)."""
-    return ReadyModel(
-        description="Clean faces of 16 px, x4: nearest to the truth there, bad on JPEG",
-        licence="CelebA and UTKFace: non-commercial research (weights/LICENSE.md)",
-        file=FOLDER / "faces-clean.safetensors",
-        sha256="f31607687f8a2682c43376a48eb714d9f5120800b7561ae475b4f6288d236b80",
-        card=FOLDER / "faces-clean.md",
-        graph=FOLDER / "faces.graph.json",  # the same network
+    return _shipped(
+        "faces-clean",
+        "Clean faces of 16 px, x4: nearest to the truth there, bad on JPEG",
+        "f31607687f8a2682c43376a48eb714d9f5120800b7561ae475b4f6288d236b80",
     )
 
 
 def faces_crisp() -> ReadyModel:
     """Faces as people have them, sharp rather than near to the truth, x4 (research terms)."""
-    return ReadyModel(
-        description="Faces of 12 to 64 px, x4: sharper than faces, and farther from the truth",
-        licence="CelebA and UTKFace: non-commercial research (weights/LICENSE.md)",
-        file=FOLDER / "faces-crisp.safetensors",
-        sha256="be4173b026425c2a8dba4f700cc432bec504e9d4e383c7d9d2835c428425bf08",
-        card=FOLDER / "faces-crisp.md",
-        graph=FOLDER / "faces.graph.json",  # the same network
+    return _shipped(
+        "faces-crisp",
+        "Faces of 12 to 64 px, x4: sharper than faces, and farther from the truth",
+        "be4173b026425c2a8dba4f700cc432bec504e9d4e383c7d9d2835c428425bf08",
     )
 
 
 def faces_x8() -> ReadyModel:
     """Clean faces of 16 px, x8: face-hourglass, 6.7 M parameters (research terms)."""
-    return ReadyModel(
-        description="Clean faces of 16 px, x8",
-        licence="CelebA and UTKFace: non-commercial research (weights/LICENSE.md)",
-        file=FOLDER / "faces-x8.safetensors",
-        sha256="0c9d9dd5de5459a8bf9fd30fc3bb500ce3c3e73d401feaf29d262dbe6bb9ce08",
-        card=FOLDER / "faces-x8.md",
-        graph=FOLDER / "faces-x8.graph.json",
+    return _shipped(
+        "faces-x8",
+        "Clean faces of 16 px, x8",
+        "0c9d9dd5de5459a8bf9fd30fc3bb500ce3c3e73d401feaf29d262dbe6bb9ce08",
+        graph="faces-x8",
         scale=8,
     )

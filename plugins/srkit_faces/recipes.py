@@ -9,6 +9,7 @@ _PIXEL = {
     "l1": Loss(weight=1.0, during=(0.0, 0.9)),
     "log-mse": Loss(weight=0.02, during=(0.9, 1.0)),
 }
+_ANY_FRAMING = Data(framing="jitter", size=64, extra_sizes=(128,), crop=(0.5, 1.0))
 _OPTIMIZER = Optimizer(
     learning_rate=4e-4, betas=(0.9, 0.99), schedule="cosine", warmup=300, clip=1.0
 )
@@ -23,7 +24,7 @@ def faces() -> Recipe:
         generator=Part.of("face-hourglass"),
         losses=_PIXEL,
         degradation=Part.of("web-faces"),
-        data=Data(framing="jitter", size=64, extra_sizes=(128,), crop=(0.5, 1.0)),
+        data=_ANY_FRAMING,
         optimizer=_OPTIMIZER,
         ema=0.999,
     )
@@ -57,7 +58,7 @@ def faces_crisp() -> Recipe:
         adversarial=Adversarial(objective="non-saturating", weight=0.02),
         losses={"l1": Loss(weight=1.0)},
         degradation=Part.of("web-faces"),
-        data=Data(framing="jitter", size=64, extra_sizes=(128,), crop=(0.5, 1.0)),
+        data=_ANY_FRAMING,
         optimizer=Optimizer(learning_rate=2e-4, betas=(0.5, 0.99), warmup=50, clip=1.0),
         ema=0.995,
     )

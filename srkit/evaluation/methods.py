@@ -131,7 +131,7 @@ def methods(models: Sequence[Model | Method], protocol: Protocol) -> list[Method
 
 
 def _upscale(model: Model) -> Callable[[Tensor], Tensor]:
-    """Return what upscales LR of a protocol, which has 8 bits, in the model's own precision."""
+    """Return what upscales LR in the model's own precision: as 8-bit images, which it measures."""
 
     def upscale(lr: Tensor) -> Tensor:
         sr = model.upscale_values(lr.float().cpu().numpy(), Settings(), half=True)
