@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections import OrderedDict
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, pad
+from torch.nn.functional import conv2d, leaky_relu, pad, pixel_shuffle
 
 from srkit import bicubic
+
+Convolution = TypeVar("Convolution", bound=nn.Conv2d)
 
 
 class Block(nn.Module):
@@ -25,7 +28,34 @@ class Block(nn.Module):
         return x + y
 
 
-def _starting_at_zero(layer: nn.Conv2d) -> nn.Conv2d:
+class BetweenShuffles(nn.Conv2d):
+    """3x3 convolution between two pixel shuffles by 2, all three computed before the first.
+
+    A shuffle and the maps that it makes take longer than this convolution. One of 2x2 kernels on
+    what is not yet shuffled gives the same: each position sees 2x2 inputs of four pixels each, and
+    makes the 2x2 pixels in their middle, which one shuffle by 4 spreads, with the four of each.
+
+    Args:
+        width: Feature maps after the first shuffle, a quarter of the input's.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, 12, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``B(4 width)hw`` to ``B3HW``, H = 4 * h."""
+        assert self.bias is not None
+        # By output pixel of the four; then color, its pixel within the last shuffle, and map;
+        # then input and its pixel, of rows and of columns.
+        places = [(row, column) for row in (0, 1) for column in (0, 1)]
+        shifted = [pad(self.weight, (b, 1 - b, a, 1 - a)) for a, b in places]
+        taps = torch.stack(shifted).view(2, 2, 3, 2, 2, -1, 2, 2, 2, 2)
+        weight = taps.permute(2, 0, 3, 1, 4, 5, 7, 9, 6, 8).reshape(48, -1, 2, 2)
+        bias = self.bias.view(3, 1, 2, 1, 2).expand(3, 2, 2, 2, 2).reshape(48)
+        return pixel_shuffle(conv2d(x, weight, bias, padding=1), 4)[..., 2:-2, 2:-2]
+
+
+def _starting_at_zero(layer: Convolution) -> Convolution:
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -83,15 +113,20 @@ class FaceHourglass(nn.Module):
         self.up_half = _blocks(half, blocks[1])
         self.from_half = nn.Sequential(nn.Conv2d(half, 4 * full, 1), nn.PixelShuffle(2))
         self.up_full = _blocks(full, blocks[0])
-        tail: list[nn.Module] = []
-        width = full
-        for _ in range(scale.bit_length() - 2):
-            tail += [nn.Conv2d(width, 4 * tail_width, 3, padding=1), nn.PixelShuffle(2)]
-            tail += [nn.LeakyReLU(0.1)]
+        width, tail = full, OrderedDict[str, nn.Module]()
+        for number in range(0, 3 * (scale.bit_length() - 2), 3):
+            tail[f"{number}"] = nn.Conv2d(width, 4 * tail_width, 3, padding=1)
+            tail[f"{number + 1}"] = nn.LeakyReLU(0.1)
+            tail[f"{number + 2}"] = nn.PixelShuffle(2)
             width = tail_width
         # Half the time of a step would go to feature maps of the output's size: there are none.
-        last = _starting_at_zero(nn.Conv2d(width, 12, 3, padding=1))
-        self.tail = nn.Sequential(*tail, last, nn.PixelShuffle(2))
+        if tail:
+            name, _ = str(len(tail)), tail.popitem()  # the names in files count that shuffle
+            tail[name] = _starting_at_zero(BetweenShuffles(width))
+        else:
+            tail |= {"0": _starting_at_zero(nn.Conv2d(width, 12, 3, padding=1))}
+            tail |= {"1": nn.PixelShuffle(2)}
+        self.tail = nn.Sequential(tail)
         # Two LR pixels for each block at the input's size, four at half, eight at a quarter;
         # head and tail reach three more, and the grid of quarters up to three.
         self.receptive_radius = 4 * blocks[0] + 8 * blocks[1] + 8 * blocks[2] + 6

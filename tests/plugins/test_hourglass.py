@@ -11,8 +11,9 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
-from srkit_faces.hourglass import FaceHourglass
+from srkit_faces.hourglass import BetweenShuffles, FaceHourglass
 from torch import nn
+from torch.nn.functional import conv2d, pixel_shuffle
 
 from srkit import Model, OptionError, load, registry, testing, train
 from srkit.imaging.codec import bicubic
@@ -68,6 +69,13 @@ def test_less_than_no_blocks_are_refused() -> None:
     for name, blocks in (("face-residual", -1), ("face-hourglass", (2, -1, 4))):
         with pytest.raises(OptionError, match="0 or more, not"):
             registry.build("generators", name, blocks=blocks)
+
+
+def test_the_last_convolution_equals_one_between_two_shuffles() -> None:
+    torch.manual_seed(0)
+    layer, x = BetweenShuffles(5), torch.randn(2, 20, 3, 7)
+    plainly = conv2d(pixel_shuffle(x, 2), layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), pixel_shuffle(plainly, 2))
 
 
 @pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-crisp", "faces-x8"])
