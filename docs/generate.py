@@ -165,18 +165,23 @@ def committed(benchmark: str) -> dict[str, Any]:
 
 
 def shipped_quality() -> str:
-    """Return PSNR and SSIM of the shipped model under both protocols."""
-    protocols = {"square": "`square`", "paper": "`paper`: whole image, squashed"}
+    """Return PSNR, its gain and SSIM of the shipped models by 4 under both protocols."""
+    result = committed("shipped_model")
     rows = []
-    for protocol, said in protocols.items():
-        for method, scores in committed("shipped_model")[protocol]["quality"]["summary"].items():
-            means = (scores[metric]["mean"] for metric in ("psnr", "ssim", "psnr-y", "ssim-y"))
-            shown = [f"{mean:.4f}" if mean < 1 else f"{mean:.2f}" for mean in means]
+    for method in result["square"]["quality"]["summary"]:
+        row = [method]
+        for protocol in ("square", "paper"):
+            scores = result[protocol]["quality"]["summary"][method]
             gain, (low, high) = scores["psnr"]["gain"], scores["psnr"]["gain_95"]
-            gained = "" if method == "bicubic" else f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]"
-            rows.append((said, method, *shown, gained))
-    heading = ("protocol", "model", "PSNR RGB", "SSIM RGB", "PSNR Y", "SSIM Y", "gain [95%]")
-    return table(heading, rows)
+            row.append(f"{scores['psnr']['mean']:.2f}")
+            row.append("" if method == "bicubic" else f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]")
+            row.append(f"{scores['ssim']['mean']:.4f}")
+        rows.append(row)
+    heading = ("PSNR", "gain [95%]", "SSIM")
+    return table(
+        ("", *(f"`square`: {each}" for each in heading), *(f"`paper`: {each}" for each in heading)),
+        rows,
+    )
 
 
 def perception() -> str:
@@ -191,14 +196,11 @@ def perception() -> str:
 def shipped_identity() -> str:
     """Return the identity distances of the shipped model beside LR, bicubic and HR."""
     methods = committed("shipped_model")["paper"]["everybody"]["summary"]
-    bicubic = methods["bicubic"]["mean"]
-    ends = [summary["mean_95"] for summary in methods.values()]
-    rows = [
-        ("mean distance", *(f"{summary['mean']:.3f}" for summary in methods.values())),
-        ("95% interval", *(f"{low:.3f} to {high:.3f}" for low, high in ends)),
-        ("of bicubic", *(f"{summary['mean'] / bicubic:.3f}" for summary in methods.values())),
-    ]
-    return table(("", *methods), rows)
+    cells = []
+    for summary in methods.values():
+        low, high = summary["mean_95"]
+        cells.append(f"{summary['mean']:.3f} [{low:.3f}, {high:.3f}]")
+    return table(("", *methods), [("distance", *cells)])
 
 
 def shipped_verification() -> str:
@@ -211,15 +213,10 @@ def shipped_verification() -> str:
         return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
     rows = [
-        (
-            name,
-            *map(cell, (its["auc"], its["eer"], its["tar"].get("0.01"), its["tar"].get("0.001"))),
-            cell(its["rank1"]),
-        )
+        (name, *map(cell, (its["auc"], its["tar"].get("0.01"), its["rank1"])))
         for name, its in pairs["scores"].items()
     ]
-    heading = ("", "AUC", "EER", "TAR at FAR 1e-2", "TAR at FAR 1e-3", "rank 1")
-    return table(heading, rows)
+    return table(("", "AUC", "TAR at FAR 0.01", "rank 1"), rows)
 
 
 def shipped_sizes() -> str:
@@ -258,13 +255,14 @@ def degraded_faces(part: str = "") -> str:
     """Return the shipped model's gain over Lanczos on degraded faces.
 
     Args:
-        part: Which rows: those with this word, or the first four of the result.
+        part: Which rows: of the photo sets, of the portraits and the thirds by luminance
+            (``more``), or of whole photographs.
     """
     results = committed("degraded_faces")
+    sizes = [f"portraits, {side} px" for side in (12, 16, 32, 64)]
     rows = {
         "": [row for row in results if row.endswith(" px") and not row.startswith("portraits")],
-        "portraits": [row for row in results if row.startswith("portraits")],
-        "luma": [row for row in results if row.endswith(" third")],
+        "more": [*sizes, *(row for row in results if row.endswith(" third"))],
         "photographs": ["photographs"],
     }[part]
     cells = [
@@ -280,27 +278,29 @@ def degraded_faces(part: str = "") -> str:
     return table(("", *results[rows[0]]), cells)
 
 
-def decibel(kernel: str = "") -> str:
-    """Return the committed audit of faces-x8.
+def decibel() -> str:
+    """Return the committed audit of faces-x8, without the rows that say the same again."""
+    kept = ("Y", "Y truncated to 8 bits")  # of those without border
+    return _decibels(
+        row for row in committed("decibel")["rows"] if row["border"] or row["compared"] in kept
+    )
 
-    Args:
-        kernel: Only of images that were downscaled by it.
-    """
-    rows = [row for row in committed("decibel")["rows"] if kernel in ("", row["kernel"])]
-    cells = [
-        [
-            row["kernel"],
-            f"{row['compared']}, border {row['border']}",
-            *(
-                f"{s['psnr']:.3f} [{s['low']:.2f}, {s['high']:.2f}] / {s['ssim']:.4f}"
-                for s in row["scores"].values()
-            ),
-        ]
-        for row in rows
-    ]
-    first = 1 if kernel else 0
-    headings = ("downscaled by", "compared", *rows[0]["scores"])[first:]
-    return table(headings, [row[first:] for row in cells])
+
+def dic_x8() -> str:
+    """Return what faces-x8 scores under the protocol `dic-x8`."""
+    return _decibels(committed("decibel")["rows"][:1])
+
+
+def _decibels(rows: Iterable[dict[str, Any]]) -> str:
+    cells, names = [], []
+    for row in rows:
+        names = [*row["scores"]]
+        scores = (
+            f"{s['psnr']:.3f} [{s['low']:.2f}, {s['high']:.2f}] / {s['ssim']:.4f}"
+            for s in row["scores"].values()
+        )
+        cells.append((row["kernel"], f"{row['compared']}, border {row['border']}", *scores))
+    return table(("downscaled by", "compared", *names), cells)
 
 
 def scenarios() -> str:
@@ -347,12 +347,12 @@ def baselines() -> str:
         made, psnr = result["made"].get(name), scores["psnr"]
         low, high = psnr["gain_95"]
         gain = "" if name == "bicubic" else f"{psnr['gain']:+.2f} [{low:+.2f}, {high:+.2f}]"
-        row = [name, f"{psnr['mean']:.2f}", gain, f"{scores['ssim']['mean']:.4f}"]
+        row = [name, f"{psnr['mean']:.2f}", gain]
         if made:
-            row += [f"{made['parameters'] / 1e3:,.0f} k", f"{made['flops'] / 1e6:,.0f} M"]
-            row += [f"{made['milliseconds']:.1f}", f"{made['step']:,}", f"{made['seconds']} s"]
-        rows.append((psnr["mean"], (*row, *[""] * (9 - len(row)))))
-    heading = ("", "PSNR", "gain [95%]", "SSIM", "parameters", "FLOPs", "ms", "steps", "training")
+            row += [f"{made['parameters'] / 1e3:,.0f}", f"{made['flops'] / 1e6:,.0f}"]
+            row += [f"{made['milliseconds']:.1f}", f"{made['step']:,}"]
+        rows.append((psnr["mean"], (*row, *[""] * (7 - len(row)))))
+    heading = ("", "PSNR", "gain [95%]", "parameters, k", "FLOPs, M", "ms", "steps")
     where = f"{result['processor']}, {result['threads']} thread, torch {result['torch']}"
     ordered = [row for _, row in sorted(rows, reverse=True)]
     return f"Measured on: {where}.\n\n{table(heading, ordered)}"
