@@ -21,7 +21,6 @@ from srkit_restore.restore import FaceRestorer
 
 from srkit import registry
 from srkit.imaging import codec
-from srkit.inference import arrays
 from srkit.inference.model import Model
 from srkit.models.load import load
 
@@ -39,7 +38,7 @@ def degraded(hr: Image.Image, noise: float, seed: int) -> np.ndarray:
 
 def pixels(image: torch.Tensor) -> np.ndarray:
     """Return one image, ``13HW`` in [0, 1], as ``HW3``, uint8."""
-    return arrays.to_pixels(image.numpy(), np.uint8)[0].copy()
+    return codec.to_uint8(image)[0].permute(1, 2, 0).numpy().copy()
 
 
 def astronaut(model: Model, general: Model, noise: float) -> dict[str, np.ndarray]:

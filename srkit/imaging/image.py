@@ -62,7 +62,7 @@ class DecodedImage:
             raise ValueError(f"pixels are HW3, not {pixels.shape}")
         if pixels.dtype != self.pixels.dtype:
             raise ValueError(f"pixels are {self.pixels.dtype}, not {pixels.dtype}")
-        if not self.grey and (self.pixels == self.pixels[..., :1]).all():
+        if not self.grey and has_equal_channels(self.pixels):
             pixels[...] = to_grey(pixels)[..., None]
         alpha = self.alpha
         if alpha is not None:
@@ -209,6 +209,12 @@ def to_16_bits(values: np.ndarray, bits: int) -> tuple[np.ndarray, list[str]]:
     beyond = bool((values > white).any() or (values < 0).any())
     result = (values.clip(0, white) * (65_535 / white)).round().astype(np.uint16)
     return result, [f"values below black or above white ({white:g}) were cut"] if beyond else []
+
+
+def has_equal_channels(pixels: np.ndarray) -> bool:
+    """Return whether pixels, ``HW3``, are grey; of most that aren't, the first one tells."""
+    red, green, blue = pixels[0, 0]
+    return bool(red == green == blue and (pixels == pixels[..., :1]).all())
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:

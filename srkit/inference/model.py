@@ -367,7 +367,7 @@ class Model:
             )
             try:
                 for ys, xs, part in tiling.blended(results, rows, columns, self.scale):
-                    sr[:, ys, xs] = arrays.to_pixels(part, lr.dtype)
+                    arrays.to_pixels(part, sr[:, ys, xs])
                     share = part.shape[-2] * part.shape[-1] / (height * width * self.scale**2)
                     progress(count * share)
                     done += count * share
