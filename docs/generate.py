@@ -16,13 +16,15 @@ import os
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import tomli_w
 import typer.main
 from pydantic import BaseModel
-from srkit_inception_gan import results
+from srkit_inception_gan import paper
 from srkit_inspect.schema import section
+from srkit_kornia import blur, chain, jpeg, noise, resize
 
 from srkit import defaults, plugins, recipe, registry
 from srkit.cli import main
@@ -55,22 +57,20 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def carried_table() -> str:
     """Return what becomes of what files carry, by `srkit.imaging.carried`."""
     names, most = {"WEBP": "WebP"}, ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF"]
-    rows: list[tuple[str, ...]] = []
-    alike: dict[str, list[str]] = {}  # by what becomes of it in all formats
+    alike: dict[str, list[str]] = {}  # by what becomes of it
     for item in carried.ITEMS:
         sources = item.sources.split()
-        outcomes = [item.outcome(sources[0], target) for target in carried.TARGETS]
-        shown = [outcome.removeprefix("dropped with a ") for outcome in outcomes]
+        by_outcome: dict[str, list[str]] = {}
+        for target in carried.TARGETS:
+            outcome = item.outcome(sources[0], target).removeprefix("dropped with a ")
+            by_outcome.setdefault(outcome, []).append(names.get(target, target))
+        usual, *others = sorted(by_outcome, key=lambda outcome: -len(by_outcome[outcome]))
+        words = [f"*{usual}*", *(f"in {', '.join(by_outcome[each])} *{each}*" for each in others)]
         every = ["most"] if {*most} <= {*sources} else [each for each in sources if each in most]
         found = [*every, *(each for each in sources if each not in most)]
         where = ", ".join(names.get(each, each) for each in found)
-        if len({*shown}) == 1:
-            alike.setdefault(shown[0], []).append(f"{item.name} in {where}")
-        else:
-            rows.append((item.name, where, *shown))
-    headings = ("", "in", *(names.get(each, each) for each in carried.TARGETS))
-    rest = "".join(f"\nAlways *{what}*: {'; '.join(its)}.\n" for what, its in alike.items())
-    return f"{table(headings, rows)}{rest}"
+        alike.setdefault("; ".join(words), []).append(f"{item.name} ({where})")
+    return table(("outcome", "of"), ((what, "; ".join(its)) for what, its in alike.items()))
 
 
 def attributes(documented: type) -> dict[str, str]:
@@ -127,17 +127,15 @@ def recipe_toml(name: str) -> str:
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[tuple[str, str, str]]:
     descriptions = attributes(model)
     for key, field in model.model_fields.items():
-        path = prefix + key
-        if path in SECTIONS or path == "losses":
+        if key in SECTIONS or key == "losses":
             continue
-        text = descriptions[key]
         if field.is_required():
             default = "required"
         elif field.default is None:
             default = "none"
         else:
             default = _toml(field.default)
-        yield f"`{path}`", default, text
+        yield f"`{prefix}{key}`", default, descriptions[key]
 
 
 def _toml(value: Any) -> str:
@@ -146,15 +144,36 @@ def _toml(value: Any) -> str:
 
 
 def recipe_keys() -> str:
-    """Return a table of every key of a recipe, and one for each of its sections."""
-    heading = ("key", "default", "what it is")
-    parts = [table(heading, _keys(recipe.Recipe))]
+    """Return a table of every key of a recipe, those of a section below its name."""
+    rows = [*_keys(recipe.Recipe)]
     for name, model in SECTIONS.items():
-        parts.append(f"\n`[{name}]`: {summary(model)}\n\n")
-        parts.append(table(heading, _keys(model, f"{name}.")))
-    parts.append(f"\n`[losses.NAME]`: {summary(recipe.Loss)}\n\n")
-    parts.append(table(heading, _keys(recipe.Loss, "losses.NAME.")))
-    return "".join(parts)
+        rows.append((f"**`[{name}]`**", "", summary(model)))
+        rows += _keys(model, f"{name}.")
+    rows.append(("**`[losses.NAME]`**", "", summary(recipe.Loss)))
+    rows += _keys(recipe.Loss, "losses.NAME.")
+    return table(("key", "default", "what it is"), rows)
+
+
+def steps() -> str:
+    """Return a table of the steps of a chain, each with its keys."""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, dict):
+            return f'`"{next(iter(value))}"`'
+        if isinstance(value, tuple):
+            low, high = (f"{end:.4g}" for end in value)
+            return f"`{low}`" if low == high else f"`[{low}, {high}]`"
+        return "" if value is None else _toml(value)
+
+    rows = []
+    for model in (blur.Blur, resize.Resize, noise.Noise, jpeg.Jpeg, chain.OneOf):
+        fields = model.model_fields
+        rows.append((f"**`{fields['do'].default}`**", "", summary(model)))
+        for key, text in attributes(model).items():
+            field = fields[key]
+            default = "required" if field.is_required() else shown(field.default)
+            rows.append((f"`{key}`", default, text))
+    return table(("step, key", "default", "what it is"), rows)
 
 
 def committed(benchmark: str) -> dict[str, Any]:
@@ -238,16 +257,13 @@ def judges() -> str:
     by_method: dict[str, list[str]] = {}
     for row in found["rows"]:
         value, low, high = row["TAR at FAR 0.01"]
-        cell = f"{value:.3f} [{low:.3f}, {high:.3f}]"
-        if gap := row.get("gap closed"):
-            closed, low, high = (f"{number:.0%}" for number in gap)
-            cell += f"; {closed} [{low}, {high}]"
-        by_method.setdefault(row["method"], []).append(cell)
+        by_method.setdefault(row["method"], []).append(f"{value:.3f} [{low:.3f}, {high:.3f}]")
     rows = [(method, *cells) for method, cells in by_method.items()]
     return (
-        f"TAR at FAR 0.01, and the gap closed, with 95% intervals over people: {found['pairs']} "
-        f"genuine pairs of LFW, {found['impostors']:,} impostors, faces of 16x16 to 64x64, "
-        f"{', '.join(found['embedders'])}.\n\n{table(('method', *columns), rows)}"
+        f"TAR at FAR 0.01 [95% over people]: {found['pairs']} genuine pairs of LFW, "
+        f"{found['impostors']:,} impostors, faces of 16x16 to 64x64, "
+        f"{', '.join(found['embedders'])} (`benchmarks/judges.py`).\n\n"
+        f"{table(('method', *columns), rows)}"
     )
 
 
@@ -392,13 +408,17 @@ def _speeds(result: dict[str, Any]) -> Iterator[str]:
     flags = {"avx512f": "AVX-512", "amx_bf16": "AMX"}
     extensions = " and ".join(name for flag, name in flags.items() if flag in result["flags"])
     yield (
-        f"Measured on: {result['processor']} with {extensions or 'neither AVX-512 nor AMX'}, "
+        f"{result['processor']} with {extensions or 'neither AVX-512 nor AMX'}, "
         f"threads: {result['threads']}, {versions}.\n"
     )
-    for model, sizes in result["models"].items():
+    for model, measured in result["models"].items():
+        if model == "faces-clean":  # the network of faces
+            continue
+        kept = ("1 x 16 px", "64 x 16 px", "1 x 256 px")
+        sizes = {size: measured[size] for size in kept if size in measured}
+        reference = result["reference"]
         plain = [{n: c for n, c in s.items() if not n.startswith("srkit")} for s in sizes.values()]
         rows = {
-            result["reference"]: [size[result["reference"]] for size in plain],
             "fastest without srkit, fp32": [
                 min((c for n, c in size.items() if "bf16" not in n), key=itemgetter("ms_per_image"))
                 for size in plain
@@ -410,7 +430,8 @@ def _speeds(result: dict[str, Any]) -> Iterator[str]:
             (n, *(f"{c['ms_per_image']:.1f} ({c['speed_over_reference']:.2f})" for c in cells))
             for n, cells in rows.items()
         ]
-        yield table((f"`{model}`, ms per image", *sizes), shown)
+        first = (reference, *(f"{size[reference]['ms_per_image']:.1f}" for size in plain))
+        yield table((f"`{model}`", *sizes), [first, *shown])
     half = "srkit, openvino, bf16"
     levels = [
         size[half]["levels_from_reference"]
@@ -433,8 +454,9 @@ def roofline() -> str:
     rows = (
         (name, *(f"{measured[size]['share']:.0%}" if size in measured else "" for size in sizes))
         for name, measured in result["programs"].items()
+        if not name.startswith("srkit faces-")  # networks much like that of faces
     )
-    return table((f"share of the peak of one core, {result['processor']}", *sizes), rows)
+    return table((result["processor"], *sizes), rows)
 
 
 def startup() -> str:
@@ -499,7 +521,7 @@ def precision() -> str:
 
 
 def training_cost() -> str:
-    """Return the committed result of benchmarks/training_cost.py: Fig. 7 and what sharing gains."""
+    """Return the committed result of benchmarks/training_cost.py: Fig. 7."""
 
     def cell(measured: dict[str, Any]) -> str:
         low, high = measured["quartiles"]
@@ -511,41 +533,68 @@ def training_cost() -> str:
         if isinstance(measured, dict):
             relative = measured["relative_to_scenario_1"]
             names = [*adversarial, "inception-gan, alternating"]
-            cells = [cell(relative[name]) for name in names]
-            rows.append((networks, *cells, cell(measured["shared_over_separate"])))
-    rows.append(("paper", "not stated", "not stated", "0.672", "", ""))
-    return table(
-        ("networks", "scenario 2", "scenario 3", "scenario 4", "4, alternating", "shared"), rows
-    )
+            rows.append((networks, *(cell(relative[name]) for name in names)))
+    rows.append(("paper", "", "", "0.672", ""))
+    return table(("networks", "scenario 2", "scenario 3", "scenario 4", "4, alternating"), rows)
 
 
 def faces_measured() -> str:
-    """Return what `--faces` did to ten portraits, from the committed result."""
+    """Return what `--faces` did to ten noisy portraits, from the committed result."""
     rows = []
     for case in committed("faces")["tables"]:
+        if not case["noise"]:
+            continue
         sizes = sorted(row["face"] for row in case["rows"])
         restored = sum(row["restored"] for row in case["rows"])
-        cells = [f"{sizes[0]:.0f} to {sizes[-1]:.0f}", f"{case['noise']:g}", f"{restored}"]
+        cells = [f"{sizes[0]:.0f} to {sizes[-1]:.0f}", f"{restored}"]
         for metric, digits in (("distance", 3), ("psnr", 2)):
             change = case["columns"]["faces"][metric]
             low, high = change["difference_95"]
-            mean = change["difference"]
-            cells.append(f"{change['without']:.{digits}f} → {change['mean']:.{digits}f}")
-            cells.append(f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
+            cells.append(
+                f"{change['without']:.{digits}f} → {change['mean']:.{digits}f} "
+                f"[{low:+.{digits}f}, {high:+.{digits}f}]"
+            )
         rows.append(cells)
-    scores = ("distance", "change [95%]", "PSNR, dB", "change [95%]")
-    headings = ("face, LR pixels", "noise", "restored", *scores)
-    return table(headings, rows)
+    scores = ("distance [95% of the change]", "PSNR [95% of the change]")
+    return table(("face, LR pixels", "restored", *scores), rows)
 
 
 def reproduction() -> str:
-    """Return the committed result of ``srkit reproduce paper``: open claims by name alone."""
+    """Return the committed result of ``srkit reproduce paper`` beside the paper's figures."""
     summary = committed("reproduce_paper")
-    few = [claim["text"] for claim in summary["claims"] if claim["why"].endswith("are too few")]
-    decided = [claim for claim in summary["claims"] if claim["text"] not in few]
-    parts = results.markdown({**summary, "claims": decided})
-    untold = f"These **can't be told**, since the steps are too few: {'; '.join(few)}.\n\n"
-    return parts.replace(results.RULE, untold + results.RULE)
+    first, rows = summary["scenarios"][1]["speeds"][0], []
+    for scenario in summary["scenarios"]:
+        number = scenario["scenario"]
+        psnr, ssim, lsd, distance = (
+            f"{scenario[measure][0]:.{digits}f}"
+            for measure, digits in (("psnr", 2), ("ssim", 4), ("lsd", 2), ("distance", 3))
+        )
+        if not number:
+            rows.append(("bicubic", "", "", psnr, "", ssim, lsd, "", "", "", distance))
+            continue
+        of = paper.SCENARIOS[number]
+        ratio = f"{of.steps / paper.SCENARIOS[1].steps:.3f}" if of.steps else ""
+        told = f"{fmean(paper.DISTANCES[number]):.4f}" if number in paper.DISTANCES else ""
+        quality = (f"{of.psnr:.3f}", psnr, f"{of.ssim:.4f}", ssim, lsd)
+        speed = f"{scenario['speeds'][0] / first:.3f}"
+        rows.append((of.label, f"{scenario['steps']:,}", *quality, ratio, speed, told, distance))
+    everybody = next(each for who, each in summary["distances"].items() if "everybody" in who)
+    rows.append(("HR", *[""] * 9, f"{everybody['HR']:.3f}"))
+    both = ("PSNR, paper", "here", "SSIM, paper", "here", "LSD", "speed, paper", "here")
+    open_claims = [claim for claim in summary["claims"] if claim["why"].endswith("are too few")]
+    claims = []
+    for claim in summary["claims"]:
+        if claim not in open_claims:
+            ((mean, low, high),) = claim["differences"][claim["measures"][0]]
+            claims.append(
+                f"{claim['text']}: **{claim['verdict']}**, {mean:+.1%} [{low:+.1%}, {high:+.1%}], "
+                f"in the paper {claim['published']:+.1%}. "
+            )
+    return (
+        f"{table(('', 'steps', *both, 'distance, paper', 'here'), rows)}\n"
+        f"{''.join(claims)}The other {len(open_claims)} claims **can't be told**: the steps are "
+        f"too few.\n\n```console\n$ {summary['run']['command']}\n```\n"
+    )
 
 
 def real_faces() -> str:
@@ -565,21 +614,17 @@ def real_faces() -> str:
 
 def protocols() -> str:
     """Return a table of the registered protocols."""
-    rows = []
-    for name in registry.offers("protocols"):
-        p = Protocol.named(name)
-        side = {"whole": "as it is", "lr": "none"}.get(p.framing, f"{p.size}x{p.size}")
-        options = ", ".join(f"{key} {value}" for key, value in p.options.items())
-        rows.append((f"`{name}`", p.description, p.framing, side, options, str(p.border)))
-    return table(("protocol", "what it is", "framing", "HR", "degradation", "border"), rows)
+    names = registry.offers("protocols")
+    rows = [(f"`{name}`", Protocol.named(name).description) for name in names]
+    return table(("protocol", "what it is"), rows)
 
 
 def protocol_fields() -> str:
     """Return a table of every field of a protocol, with its default: the protocol `paper`'s."""
     fields, rows = Protocol.model_fields, []
     for name, text in attributes(Protocol).items():
-        default = "the file's" if name == "name" else _toml(fields[name].default)
-        rows.append((f"`{name}`", default, text))
+        if name not in ("name", "description"):
+            rows.append((f"`{name}`", _toml(fields[name].default), text))
     return table(("field", "default", "what it is"), rows)
 
 
