@@ -406,9 +406,10 @@ def upscale_speed() -> str:
 def _speeds(result: dict[str, Any]) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     flags = {"avx512f": "AVX-512", "amx_bf16": "AMX"}
+    family = f" (family {result['family']})" if result.get("family") else ""
     extensions = " and ".join(name for flag, name in flags.items() if flag in result["flags"])
     yield (
-        f"{result['processor']} with {extensions or 'neither AVX-512 nor AMX'}, "
+        f"{result['processor']}{family} with {extensions or 'neither AVX-512 nor AMX'}, "
         f"threads: {result['threads']}, {versions}.\n"
     )
     for model, measured in result["models"].items():
