@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, product
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -100,6 +100,17 @@ class Choice:
         return f"{self.engine} {self.precision}"
 
 
+class Graph(Protocol):
+    """A network as an ONNX graph without weights, and its traits (`srkit_onnx.graph.Graph`)."""
+
+    @property
+    def traits(self) -> Any:
+        """Attributes of the generator by name; see `srkit.hookspecs.Generator`."""
+
+    def onnx(self, weights: Mapping[str, np.ndarray]) -> bytes:
+        """Return an ONNX file."""
+
+
 @dataclass(frozen=True, repr=False)
 class Model:
     """A generator ready to upscale images, and where it came from.
@@ -114,8 +125,7 @@ class Model:
         metadata: Other metadata of its file.
         trained_on: Framing to keys of the photos it was trained on (`srkit.data.datasets`), if
             its file has them.
-        graph: The network as an ONNX graph without weights (`srkit_onnx.graph.Graph`), if there is
-            one.
+        graph: The network as an ONNX graph, if there is one.
         stored: Reads the weights as arrays, by name; the generator has them if None.
         run: The generator, run by an engine; the generator itself if None.
         choice: The engine, and why it was chosen.
@@ -130,7 +140,7 @@ class Model:
     recipe: Recipe | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     trained_on: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False, kw_only=True)
-    graph: Any = field(default=None, kw_only=True)
+    graph: Graph | None = field(default=None, kw_only=True)
     stored: Callable[[], Mapping[str, np.ndarray]] | None = field(default=None, kw_only=True)
     run: Run | None = field(default=None, kw_only=True)
     choice: Choice | None = field(default=None, kw_only=True)
@@ -161,8 +171,7 @@ class Model:
         """
         if self.graph is None:
             raise InputError(f"model '{self.name}' has no ONNX graph")
-        content: bytes = self.graph.onnx(self.weights())
-        return content
+        return self.graph.onnx(self.weights())
 
     def weights(self) -> Mapping[str, np.ndarray]:
         """Return the network's weights by their names in torch."""
@@ -300,7 +309,7 @@ class Model:
         self._upscale(lr, sr, settings, progress, half=lr.dtype == np.uint8)
         return sr
 
-    def _upscale_tensor(self, lr: Tensor, settings: Settings) -> Tensor:
+    def _upscale_tensor(self, lr: Tensor, settings: Settings, *, half: bool = False) -> Tensor:
         import torch
 
         whole = lr.dtype == torch.uint8
@@ -310,12 +319,12 @@ class Model:
                 f"not {tuple(lr.shape)} {lr.dtype}"
             )
         if lr.ndim == 3:
-            return self._upscale_tensor(lr[None], settings)[0]
+            return self._upscale_tensor(lr[None], settings, half=half)[0]
         if whole:
-            values = self._upscale_tensor(lr.float() / 255, settings)
+            values = self._upscale_tensor(lr.float() / 255, settings, half=True)
             return (values * 255).round().to(torch.uint8)
         arrays.require_range(float(lr.max()))
-        sr = self.upscale_values(lr.detach().float().cpu().numpy(), settings)
+        sr = self.upscale_values(lr.detach().float().cpu().numpy(), settings, half=half)
         result = torch.from_numpy(sr).to(lr)
         width, height = self.size((lr.shape[-1], lr.shape[-2]), settings)
         if result.shape[-2:] == (height, width):

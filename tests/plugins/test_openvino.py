@@ -58,6 +58,8 @@ def test_bfloat16_only_where_it_is_asked_for(pixels: np.ndarray) -> None:
     difference = np.abs(half.upscale(pixels) - exact)
     assert 0 < difference.mean() < 0.5
     assert difference.max() <= 8
+    tensor = half.upscale(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
+    assert np.array_equal(tensor.permute(1, 2, 0).numpy(), half.upscale(pixels))
     deep = pixels.astype(np.uint16) * 257
     levels = np.abs(half.upscale(deep).astype(int) / 257 - exact)
     assert levels.max() < 0.51  # 16 bits are computed in float32
