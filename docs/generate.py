@@ -28,7 +28,6 @@ from srkit_kornia import blur, chain, jpeg, noise, resize
 
 from srkit import defaults, plugins, recipe, registry
 from srkit.cli import main
-from srkit.evaluation.protocol import Protocol
 from srkit.hookspecs import kinds
 from srkit.imaging import carried
 
@@ -297,26 +296,32 @@ def degraded_faces(part: str = "") -> str:
 def decibel() -> str:
     """Return the committed audit of faces-x8, without the rows that say the same again."""
     kept = ("Y", "Y truncated to 8 bits")  # of those without border
-    return _decibels(
-        row for row in committed("decibel")["rows"] if row["border"] or row["compared"] in kept
+    every = committed("decibel")["rows"]
+    rows = [row for row in every if row["border"] or row["compared"] in kept]
+    cells = [
+        (
+            row["kernel"],
+            f"{row['compared']}, border {row['border']}",
+            *(f"{s['psnr']:.3f} / {s['ssim']:.4f}" for s in row["scores"].values()),
+        )
+        for row in rows
+    ]
+    scores = [score for row in rows for score in row["scores"].values()]
+    half = max(max(s["high"] - s["psnr"], s["psnr"] - s["low"]) for s in scores)
+    return (
+        f"{table(('downscaled by', 'compared', *rows[0]['scores']), cells)}\n"
+        f"95% intervals of PSNR: ±{half:.2f} dB or less.\n"
     )
 
 
 def dic_x8() -> str:
     """Return what faces-x8 scores under the protocol `dic-x8`."""
-    return _decibels(committed("decibel")["rows"][:1])
-
-
-def _decibels(rows: Iterable[dict[str, Any]]) -> str:
-    cells, names = [], []
-    for row in rows:
-        names = [*row["scores"]]
-        scores = (
-            f"{s['psnr']:.3f} [{s['low']:.2f}, {s['high']:.2f}] / {s['ssim']:.4f}"
-            for s in row["scores"].values()
-        )
-        cells.append((row["kernel"], f"{row['compared']}, border {row['border']}", *scores))
-    return table(("downscaled by", "compared", *names), cells)
+    scores = committed("decibel")["rows"][0]["scores"]
+    cells = [
+        f"{s['psnr']:.3f} [{s['low']:.2f}, {s['high']:.2f}] / {s['ssim']:.4f}"
+        for s in scores.values()
+    ]
+    return table(scores, [cells])
 
 
 def scenarios() -> str:
@@ -365,10 +370,10 @@ def baselines() -> str:
         gain = "" if name == "bicubic" else f"{psnr['gain']:+.2f} [{low:+.2f}, {high:+.2f}]"
         row = [name, f"{psnr['mean']:.2f}", gain]
         if made:
-            row += [f"{made['parameters'] / 1e3:,.0f}", f"{made['flops'] / 1e6:,.0f}"]
+            row += [f"{made['parameters'] / 1e3:,.0f}"]
             row += [f"{made['milliseconds']:.1f}", f"{made['step']:,}"]
-        rows.append((psnr["mean"], (*row, *[""] * (7 - len(row)))))
-    heading = ("", "PSNR", "gain [95%]", "parameters, k", "FLOPs, M", "ms", "steps")
+        rows.append((psnr["mean"], (*row, *[""] * (6 - len(row)))))
+    heading = ("", "PSNR", "gain [95%]", "parameters, k", "ms", "steps")
     where = f"{result['processor']}, {result['threads']} thread, torch {result['torch']}"
     ordered = [row for _, row in sorted(rows, reverse=True)]
     return f"Measured on: {where}.\n\n{table(heading, ordered)}"
@@ -413,13 +418,14 @@ def _speeds(result: dict[str, Any]) -> Iterator[str]:
         f"threads: {result['threads']}, {versions}.\n"
     )
     for model, measured in result["models"].items():
-        if model == "faces-clean":  # the network of faces
+        if model in ("faces-clean", "DAT_light_x4"):  # the network of faces; one without engines
             continue
         kept = ("1 x 16 px", "64 x 16 px", "1 x 256 px")
         sizes = {size: measured[size] for size in kept if size in measured}
         reference = result["reference"]
         plain = [{n: c for n, c in s.items() if not n.startswith("srkit")} for s in sizes.values()]
         rows = {
+            reference: [size[reference] for size in plain],
             "fastest without srkit, fp32": [
                 min((c for n, c in size.items() if "bf16" not in n), key=itemgetter("ms_per_image"))
                 for size in plain
@@ -427,12 +433,8 @@ def _speeds(result: dict[str, Any]) -> Iterator[str]:
         }
         names = [name for name in next(iter(sizes.values())) if name.startswith("srkit")]
         rows |= {name: [size[name] for size in sizes.values()] for name in names}
-        shown = [
-            (n, *(f"{c['ms_per_image']:.1f} ({c['speed_over_reference']:.2f})" for c in cells))
-            for n, cells in rows.items()
-        ]
-        first = (reference, *(f"{size[reference]['ms_per_image']:.1f}" for size in plain))
-        yield table((f"`{model}`", *sizes), [first, *shown])
+        shown = [(n, *(f"{c['ms_per_image']:.1f}" for c in cells)) for n, cells in rows.items()]
+        yield table((f"`{model}`", *sizes), shown)
     half = "srkit, openvino, bf16"
     levels = [
         size[half]["levels_from_reference"]
@@ -448,32 +450,18 @@ def _speeds(result: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def roofline() -> str:
-    """Return the committed result of benchmarks/roofline.py: shares of the peak, in percent."""
-    result = committed("roofline")
-    sizes = list(dict.fromkeys(size for rows in result["programs"].values() for size in rows))
-    rows = (
-        (name, *(f"{measured[size]['share']:.0%}" if size in measured else "" for size in sizes))
-        for name, measured in result["programs"].items()
-        if not name.startswith("srkit faces-")  # networks much like that of faces
-    )
-    return table((result["processor"], *sizes), rows)
-
-
 def startup() -> str:
     """Return the committed result of benchmarks/startup.py: processor time of whole processes."""
     result = committed("startup")
     side = f"{result['side']}x{result['side']}"
     shown = {
-        "empty": "an empty Typer application's `--help`",
         "srkit --help": "`srkit --help`",
-        "srkit list": "`srkit list`",
         "import torch": "`import torch`",
         "srkit upscale": f"`srkit upscale`, one image of {side}",
         "arithmetic": f"another image of {side} in the same process",
         "real-esrgan-animevideov3": f"Real-ESRGAN animevideov3 by ncnn, one image of {side}",
     }
-    rows = [(shown[name], f"{1e3 * value:.0f}") for name, value in result["seconds"].items()]
+    rows = [(text, f"{1e3 * result['seconds'][name]:.0f}") for name, text in shown.items()]
     return table((f"milliseconds, {result['processor']}", ""), rows)
 
 
@@ -533,10 +521,9 @@ def training_cost() -> str:
     for networks, measured in committed("training_cost")["cost"].items():
         if isinstance(measured, dict):
             relative = measured["relative_to_scenario_1"]
-            names = [*adversarial, "inception-gan, alternating"]
-            rows.append((networks, *(cell(relative[name]) for name in names)))
-    rows.append(("paper", "", "", "0.672", ""))
-    return table(("networks", "scenario 2", "scenario 3", "scenario 4", "4, alternating"), rows)
+            rows.append((networks, *(cell(relative[name]) for name in adversarial)))
+    rows.append(("paper", "", "", "0.672"))
+    return table(("networks", "scenario 2", "scenario 3", "scenario 4"), rows)
 
 
 def faces_measured() -> str:
@@ -613,22 +600,6 @@ def real_faces() -> str:
     return table(("method", *titles), rows)
 
 
-def protocols() -> str:
-    """Return a table of the registered protocols."""
-    names = registry.offers("protocols")
-    rows = [(f"`{name}`", Protocol.named(name).description) for name in names]
-    return table(("protocol", "what it is"), rows)
-
-
-def protocol_fields() -> str:
-    """Return a table of every field of a protocol, with its default: the protocol `paper`'s."""
-    fields, rows = Protocol.model_fields, []
-    for name, text in attributes(Protocol).items():
-        if name not in ("name", "description"):
-            rows.append((f"`{name}`", _toml(fields[name].default), text))
-    return table(("field", "default", "what it is"), rows)
-
-
 def parts() -> str:
     """Return directives that show every part's docstring, by kind."""
     texts = []
@@ -654,4 +625,4 @@ def parts() -> str:
 
 
 # Pages to which Sphinx adds what docstrings and the command line say themselves.
-FILLED = {"cli": help_texts, "parts": parts}
+FILLED = {"cli": help_texts, "degradations": steps, "parts": parts, "recipes": recipe_keys}
