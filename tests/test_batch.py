@@ -220,10 +220,11 @@ def test_files_that_are_no_images_are_named_and_all_images_taken(
     assert sorted(ignored) == ["README", "clip.mov", "clip2.MOV"]
 
 
-PIPED = [pytest.param(suffix, marks=pytest.mark.long) for suffix in (".jpg", ".webp", ".gif")]
+LONGER = (".tif", ".jpg", ".webp", ".gif")
+PIPED = [pytest.param(suffix, marks=pytest.mark.long) for suffix in LONGER]
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", *PIPED])
+@pytest.mark.parametrize("suffix", [".png", *PIPED])
 def test_an_image_goes_through_a_pipe(
     tmp_path: Path, crops: Crops, cli: Cli, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
@@ -742,7 +743,7 @@ def test_a_full_disk_costs_the_images_that_do_not_fit(tmp_path: Path, crops: Cro
 def test_same_sized_images_are_computed_together_and_come_out_the_same(
     tmp_path: Path, crops: Crops, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crops(tmp_path / "in", 9, 16)
+    crops(tmp_path / "in", 5, 16)
     crops(tmp_path / "in" / "other", 2, 20)
     seen: list[int] = []
     inner = Model._forward
@@ -755,8 +756,8 @@ def test_same_sized_images_are_computed_together_and_come_out_the_same(
     model = ("--device", "cpu")
     assert cli("upscale", tmp_path / "in", "-o", tmp_path / "out", *model)[0] == 0
     assert max(seen) > 4
-    assert sum(seen) == 11
-    for file in (tmp_path / "in").rglob("*.png"):
+    assert sum(seen) == 7
+    for file in (*(tmp_path / "in").glob("*4.png"), *(tmp_path / "in" / "other").iterdir()):
         alone = tmp_path / "alone.png"
         assert cli("upscale", file, "-o", alone, *model)[0] == 0
         together = tmp_path / "out" / file.relative_to(tmp_path / "in")

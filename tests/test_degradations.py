@@ -347,8 +347,24 @@ def test_halves_are_rounded_alike_whatever_the_last_bits_say() -> None:
 
 STEPS: dict[str, list[dict[str, Any]]] = {
     "none": [],
-    "blur": [{"do": "blur", "kernel": ["isotropic", "anisotropic", "motion", "sinc"]}],
-    "resize": [{"do": "resize", "of": "hr", "factor": [0.2, 1.4], "probability": 0.6}],
+    "blur": [
+        {
+            "do": "blur",
+            "kernel": ["isotropic", "anisotropic", "motion", "sinc"],
+            "profile": ["gaussian", "generalised", "plateau"],
+            "window": [7, 21],
+        }
+    ],
+    "resize": [
+        {
+            "do": "resize",
+            "of": "hr",
+            "factor": [0.2, 1.4],
+            "direction": {"down": 0.7, "up": 0.2, "keep": 0.1},
+            "kernel": ["bicubic", "bilinear", "area"],
+            "probability": 0.6,
+        }
+    ],
     "noise": [{"do": "noise", "kind": ["gaussian", "poisson"], "grey": 0.5, "probability": 0.5}],
     "jpeg": [{"do": "jpeg", "chroma": "4:4:4", "quality": [5, 100]}, {"do": "resize"}],
     "any-phase": [
@@ -371,11 +387,11 @@ def test_every_operation_keeps_the_contract(steps: list[dict[str, Any]]) -> None
     "name", ["first-order", pytest.param("second-order", marks=pytest.mark.long), "web-faces"]
 )
 def test_a_ready_chain_is_the_same_for_an_image_in_any_batch(photo: Tensor, name: str) -> None:
-    hr = photo.unfold(2, 32, 12).unfold(3, 32, 12).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 32, 32)
+    hr = photo.unfold(2, 32, 24).unfold(3, 32, 24).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 32, 32)
     degrade = registry.build("degradations", name)
     together = degrade(hr, seeds=keys(len(hr), 1000))
     assert together.shape == (len(hr), 3, 8, 8)
-    for size in (1, 3, 32):
+    for size in (1, 3, 16):
         parts = zip(hr.split(size), keys(len(hr), 1000).split(size), strict=True)
         assert torch.equal(torch.cat([degrade(h, seeds=k) for h, k in parts]), together)
 
@@ -443,12 +459,11 @@ def test_second_order_is_two_rounds() -> None:
     assert done == ["blur", "resize", "noise", "jpeg", "blur", "resize", "noise", "one-of"]
 
 
-@pytest.mark.parametrize("steps", [*STEPS.values(), None], ids=[*STEPS, "second-order"])
-def test_nothing_depends_on_what_a_tensor_holds(steps: list[dict[str, Any]] | None) -> None:
+def test_nothing_depends_on_what_a_tensor_holds() -> None:
     """No value comes back to the host: the whole chain runs on tensors that have only shapes."""
-    degrade = (
-        second_order() if steps is None else registry.build("degradations", "chain", steps=steps)
-    )
+    names = ("blur", "resize", "noise", "one-of", "any-phase")
+    steps = [step for name in names for step in STEPS[name]]
+    degrade = registry.build("degradations", "chain", steps=steps)
     degrade(torch.rand(1, 3, 16, 16), seeds=keys(1))  # JPEG's constants are made once
     with FakeTensorMode(allow_non_fake_inputs=True):
         lr = degrade(torch.empty(5, 3, 32, 16), seeds=torch.empty(5, dtype=torch.int64))

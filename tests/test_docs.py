@@ -79,7 +79,14 @@ def by_name(pages: list[Path]) -> Any:
 # --- code ---------------------------------------------------------------------------------------
 
 
-@by_name([page for page in PAGES if blocks(page, "python")])
+@pytest.mark.parametrize(
+    "page",
+    [  # Gradio is seconds to import: `nox -s docs` runs the code of its page.
+        pytest.param(page, id=page.name, marks=pytest.mark.long if page.stem == "ui" else ())
+        for page in PAGES
+        if blocks(page, "python")
+    ],
+)
 def test_the_code_of_a_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

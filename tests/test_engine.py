@@ -115,12 +115,12 @@ def test_bf16_learns_and_keeps_its_weights_in_float32(
     tmp_path: Path, run: Callable[..., Any]
 ) -> None:
     network = {"generator.name": "inception-residual", "generator.width": 0.05}
-    recipe = tiny(steps=40, precision="bf16", **network, **{"optimizer.learning_rate": 2e-3})
+    recipe = tiny(steps=20, precision="bf16", **network, **{"optimizer.learning_rate": 2e-3})
     result = run(recipe)
     stored = checkpoint.read(result.checkpoint)
     assert {v.dtype for v in stored.part("generator").values() if v.ndim} == {torch.float32}
     seen = [line["losses"]["l1"] for line in lines(tmp_path / "run")]
-    assert sum(seen[-10:]) < 0.9 * sum(seen[:10])
+    assert sum(seen[-5:]) < 0.9 * sum(seen[:5])
     full = run(tiny_gan(steps=1), out=tmp_path / "full")
     half = run(tiny_gan(steps=1, precision="bf16"), out=tmp_path / "half")
     close_weights(
@@ -663,7 +663,7 @@ def test_a_budget_fixes_the_steps_and_leaves_the_run_as_if_they_had_been_given(
     measured = cost.seconds_per_step
 
     def slower(*parts: Any, **options: Any) -> float:
-        return max(20.0, measured(*parts, **options))  # few steps seem to fit
+        return max(35.0, measured(*parts, **options))  # few steps seem to fit
 
     monkeypatch.setattr(cost, "seconds_per_step", slower)
     gan = tiny_gan(**{"optimizer.schedule": "cosine", "validate_every": 1000})
@@ -854,33 +854,33 @@ def test_two_processes_train_what_one_trains_and_resume_exactly(
     tmp_path: Path, photos: Path, run: Callable[..., Any]
 ) -> None:
     recipe = tiny_gan(
-        steps=20, batch_size=32, validate_every=10, **{"optimizer.learning_rate": 1e-4}
+        steps=10, batch_size=32, validate_every=5, **{"optimizer.learning_rate": 1e-4}
     )
     file = tmp_path / "recipe.toml"
     file.write_text(recipe.to_toml())
     together = tmp_path / "together"
-    words = [str(file), "--data", str(photos), "--device", "cpu", "--checkpoint-every", "10"]
+    words = [str(file), "--data", str(photos), "--device", "cpu", "--checkpoint-every", "5"]
     statuses, out, err = two_forks(tmp_path, "train", *words, "--out", str(together))
     assert statuses == {0}, err
     assert out.count("PSNR") == 1  # one process speaks
     assert "2 processes" in " ".join(err.split())
 
-    alone = run(recipe, out=tmp_path / "alone", log_every=50, checkpoint_every=10)
+    alone = run(recipe, out=tmp_path / "alone", log_every=50, checkpoint_every=5)
     last = checkpoint.checkpoints(together)[-1]
     same_within_rounding(checkpoint.checkpoints(together)[0], alone.checkpoint, last)
     ours, theirs = lines(tmp_path / "alone"), lines(together)
     assert [line["step"] for line in theirs] == [line["step"] for line in ours]
     for one, other in zip(ours, theirs, strict=True):
         for key in one.keys() & {"losses", "gradient_norms", "validation"}:
-            # A share of images moves by whole images: the floor is one of a line's 640.
-            close = pytest.approx(one[key], rel=1e-2, abs=0.002 if key == "losses" else 0)
+            # A share of images moves by whole images: the floor is one of a line's 320.
+            close = pytest.approx(one[key], rel=1e-2, abs=0.004 if key == "losses" else 0)
             assert other[key] == close, (one["step"], key)
 
     torn = tmp_path / "torn"
     shutil.copytree(together, torn)
     for later in (*checkpoint.checkpoints(torn)[2:], torn / checkpoint.MODEL):
         later.unlink()
-    assert run_folder.step_of(checkpoint.checkpoints(torn)[-1]) == 10
+    assert run_folder.step_of(checkpoint.checkpoints(torn)[-1]) == 5
     statuses, _, err = two_forks(tmp_path, "train", *words, "--out", str(torn), "--resume")
     assert statuses == {0}, err
     same_tensors(last, checkpoint.checkpoints(torn)[-1])
@@ -1074,7 +1074,7 @@ def test_a_compiled_gan_trains_the_same(
 def test_the_average_has_batch_norm_statistics_of_its_own(
     tmp_path: Path, photos: Path, run: Callable[..., Any]
 ) -> None:
-    recipe = batch_norm_gan(steps=20, ema=0.95, **{"optimizer.learning_rate": 2e-3})
+    recipe = batch_norm_gan(steps=8, ema=0.9, **{"optimizer.learning_rate": 2e-3})
     result = run(recipe)
     stored = checkpoint.read(result.checkpoint)
     average = recipe.build("generator").to(memory_format=torch.channels_last)

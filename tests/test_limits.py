@@ -49,20 +49,20 @@ def test_out_of_memory_halves_the_tile_and_remembers_it() -> None:
     generator = Small(40 * 40)
     model = Model("small", generator, 4)
     pixels = image(150, 130)
-    sr = model.upscale(pixels, tile=128)
+    sr = model.upscale(pixels, tile=64)
     assert np.array_equal(sr, pixels.repeat(4, 0).repeat(4, 1))
     assert model.limits.tile <= 32
     assert len(model.limits.notes) >= 1
     assert "out of memory on cpu; going on with tiles of" in model.limits.notes[0]
     before = len(generator.areas)
-    model.upscale(pixels, tile=128)
+    model.upscale(pixels, tile=64)
     assert max(generator.areas[before:]) <= 40 * 40  # what was too much is not tried again
 
 
 def test_out_of_memory_with_the_smallest_tile_is_one_clear_line() -> None:
     model = Model("small", Small(10), 4)
     with pytest.raises(InputError, match="not enough memory on cpu, even with small tiles"):
-        model.upscale(image(90, 90))
+        model.upscale(image(90, 90), tile=2 * LEAST_TILE)
     assert model.limits.tile == LEAST_TILE
 
 

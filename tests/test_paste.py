@@ -360,11 +360,12 @@ def test_a_grey_image_stays_grey(
     lr = lr if bits == 8 else deep(lr[..., :1]).repeat(3, axis=2)
     sr = general(lanczos, lr)
     before = sr.copy()
-    (face,) = FaceRestorer(shipped).restore(lr, sr, scale=4)
+    restorer = restorer_of(shipped, turned(0))
+    (face,) = restorer.restore(lr, sr, scale=4)
     assert face.restored
     assert (sr == sr[..., :1]).all()
     assert (sr != before).any()
-    (crop,) = FaceRestorer(shipped).crops(lr)
+    (crop,) = restorer.crops(lr)
     assert (crop == crop[..., :1]).all()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srkit import Adversarial, Data, InputError, Loss, Optimizer, Part, Recipe, registry
@@ -43,6 +43,7 @@ option_values = st.recursive(
 )
 
 
+@settings(max_examples=25)
 @given(
     options=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), option_values),
     rate=st.floats(1e-9, 10),

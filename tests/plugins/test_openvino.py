@@ -65,9 +65,10 @@ def test_bfloat16_only_where_it_is_asked_for(pixels: np.ndarray) -> None:
     assert levels.max() < 0.51  # 16 bits are computed in float32
 
 
-@pytest.mark.parametrize(
-    "name", ["faces", pytest.param("faces-clean", marks=pytest.mark.long), "faces-x8"]
-)
+OTHERS = [pytest.param(name, marks=pytest.mark.long) for name in ("faces", "faces-clean")]
+
+
+@pytest.mark.parametrize("name", ["faces-x8", *OTHERS])
 def test_its_own_reader_reads_our_files_right(name: str, tmp_path: Path) -> None:
     """An antialiased Resize, as the exporter writes bicubic, was read otherwise: 19 of 255 off."""
     model = load(name, device="cpu")
@@ -128,7 +129,7 @@ class Failing(nn.Module):
 @pytest.mark.parametrize(
     ("generator", "why"),
     [
-        (Fixed(), "fixed to one size"),
+        pytest.param(Fixed(), "fixed to one size", marks=pytest.mark.long),
         (Failing(), "no image"),
     ],
 )

@@ -218,7 +218,7 @@ def test_the_command_line_upscales_with_it(
 def test_a_network_of_convolutions_can_be_exported(
     file: Callable[..., Path], tmp_path: Path
 ) -> None:
-    model = srkit.load(file(NETWORKS["compact"]), device="cpu")
+    model = srkit.load(file(compact(3, 3)), device="cpu")
     assert export.export(model, tmp_path / "out").difference < conversion.TOLERANCE
 
 

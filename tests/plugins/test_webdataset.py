@@ -129,17 +129,16 @@ def test_patterns_stand_for_files_and_urls(folder: Path) -> None:
 # --- which images come when -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_every_epoch_shows_every_image_once(folder: Path, workers: int) -> None:
     """Of each worker: its own shards, then its next epoch's."""
     loader = opened(folder, workers=workers, recipe=recipe(batch_size=1))
     assert (loader.count, loader.storage, loader.broken) == (None, "stream", [])
-    used = max(1, workers)
     order = [numbers(batch.hr)[0] for batch in first(loader, 32 * 6)]
-    for worker in range(used):
-        seen = Counter(order[worker::used])
+    for worker in range(workers):
+        seen = Counter(order[worker::workers])
         assert max(seen.values()) <= 6
-    if used == 1:
+    if not workers:
         for epoch in range(6):
             assert sorted(order[32 * epoch : 32 * (epoch + 1)]) == list(range(32))
         assert order[:32] != order[32:64]
@@ -148,11 +147,12 @@ def test_every_epoch_shows_every_image_once(folder: Path, workers: int) -> None:
         assert set(order) == set(range(32))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_run_sees_what_the_undisturbed_one_would_have(folder: Path, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "starts"), [(0, (0, 1, 7, 30)), (2, (7,))])
+def test_a_resumed_run_sees_what_the_undisturbed_one_would_have(
+    folder: Path, workers: int, starts: tuple[int, ...]
+) -> None:
     whole = first(opened(folder, workers=workers), 40)
-    assert same(whole, first(opened(folder, workers=workers), 40))
-    for start in (1, 7, 30):
+    for start in starts:
         assert same(whole[start:], first(opened(folder, workers=workers), 40 - start, start))
 
 
@@ -375,11 +375,12 @@ def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 def bombs() -> dict[str, tuple[bytes, str]]:
     """Archives that unpack to much more, and what is said of them."""
     image = header("a.png", 1 << 16) + bytes(1 << 16)
-    many = b"".join(header(f"{number}.png", 1 << 22) + bytes(1 << 22) for number in range(4))
+    many = b"".join(header(f"{number}.png", 1 << 20) + bytes(1 << 20) for number in range(4))
     name = header("././@LongLink", 1 << 30, tarfile.GNUTYPE_LONGNAME)
     pax = header("pax", 1 << 30, tarfile.XHDTYPE)
     sparse = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n23 GNU.sparse.name=a.png\n"
     numbers = header("pax", len(sparse), tarfile.XHDTYPE) + sparse.ljust(512, b"\0")
+    entry = b"1".rjust(255, b"0") + b"\n"
     nested = b"".join(header("g", 0, tarfile.XGLTYPE) for _ in range(3000))
     return {
         "large.tar": (header("a.png", 5 << 30), "an image in it has 5,120 MiB, more than 256"),
@@ -389,7 +390,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "many.tar.xz": (lzma.compress(many, preset=0), "unpacks to more than 50 times"),
         "names.tar.gz": (gzip.compress(name + bytes(1 << 22)), "1 MiB stand before a file"),
         "sparse.tar.gz": (
-            gzip.compress(numbers + header("a.png", 1 << 30) + b"999999999\n" + b"1\n" * (1 << 21)),
+            gzip.compress(numbers + header("a.png", 1 << 30) + b"999999999\n" + entry * (1 << 14)),
             "1 MiB stand before a file",
         ),
         "nested.tar": (nested, "maximum recursion"),
@@ -402,7 +403,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
 def test_archives_that_unpack_to_much_more_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tars, "LEAST", 1 << 23)
+    monkeypatch.setattr(tars, "LEAST", 1 << 21)
     monkeypatch.setattr(tars, "LONGEST", 1 << 20)
     for name, (content, why) in bombs().items():
         (tmp_path / name).write_bytes(content)
@@ -411,7 +412,7 @@ def test_archives_that_unpack_to_much_more_are_refused(
             deque(tars.read(str(tmp_path / name)), 0)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert peak < 16 << 20, name
+        assert peak < 10 << 20, name
 
 
 def test_what_is_no_image_is_passed_over_unread(tmp_path: Path) -> None:
