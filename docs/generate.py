@@ -325,7 +325,7 @@ def dic_x8() -> str:
 
 
 def scenarios() -> str:
-    """Return the committed result of benchmarks/scenarios.py, and alternating updates beside it."""
+    """Return the committed result of benchmarks/scenarios.py."""
     runs = committed("scenarios")["runs"]
     any_run = next(iter(runs.values()))
     energy = any_run["bicubic_high_frequency_energy"]
@@ -333,9 +333,6 @@ def scenarios() -> str:
     for name, run in runs.items():
         shown = *run["psnr_gain_95"], run["high_frequency_energy"]
         rows.append(_scenario(f"`{name}`", run, run["discriminator"], *shown))
-    other = committed("training_cost")["quality"]["alternating, seed 0"]
-    name = f"the same, alternating: {other['steps']:,} steps in the same time"
-    rows.append(_scenario(name, other, other["discriminator"], *other["gain_over_bicubic_95"]))
     heading = ("scenario", "PSNR", "gain [95%]", "SSIM", "high-frequency energy", "accuracy")
     return table(heading, rows)
 
@@ -403,12 +400,27 @@ def loop_overhead() -> str:
 
 def upscale_speed() -> str:
     """Return the committed results of benchmarks/upscale_speed.py, a table a model and machine."""
-    results = sorted(file.stem for file in RESULTS.glob("upscale_speed*.json"))
-    parts = [part for name in results for part in _speeds(committed(name))]
+    results = [committed(file.stem) for file in sorted(RESULTS.glob("upscale_speed*.json"))]
+    shown: set[str] = {"faces-clean", "DAT_light_x4"}  # the network of faces; one without engines
+    parts = [part for result in results for part in _speeds(result, shown)]
+    half = "srkit, openvino, bf16"
+    levels = [
+        size[half]["levels_from_reference"]
+        for result in results
+        for sizes in result["models"].values()
+        for size in sizes.values()
+        if half in size
+    ]
+    mean, largest = (max(level[of] for level in levels) for of in ("mean", "largest"))
+    parts.append(
+        f"In bf16, results differ from torch's by up to {mean:.2f} levels of 255 on average over "
+        f"an image size, and at most by {largest}.\n"
+    )
     return "\n".join(parts)
 
 
-def _speeds(result: dict[str, Any]) -> Iterator[str]:
+def _speeds(result: dict[str, Any], shown: set[str]) -> Iterator[str]:
+    """Yield the tables of a machine; those of models other than faces only once."""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     flags = {"avx512f": "AVX-512", "amx_bf16": "AMX"}
     family = f" (family {result['family']})" if result.get("family") else ""
@@ -418,8 +430,10 @@ def _speeds(result: dict[str, Any]) -> Iterator[str]:
         f"threads: {result['threads']}, {versions}.\n"
     )
     for model, measured in result["models"].items():
-        if model in ("faces-clean", "DAT_light_x4"):  # the network of faces; one without engines
+        if model in shown:
             continue
+        if model != "faces":
+            shown.add(model)
         kept = ("1 x 16 px", "64 x 16 px", "1 x 256 px")
         sizes = {size: measured[size] for size in kept if size in measured}
         reference = result["reference"]
@@ -433,21 +447,8 @@ def _speeds(result: dict[str, Any]) -> Iterator[str]:
         }
         names = [name for name in next(iter(sizes.values())) if name.startswith("srkit")]
         rows |= {name: [size[name] for size in sizes.values()] for name in names}
-        shown = [(n, *(f"{c['ms_per_image']:.1f}" for c in cells)) for n, cells in rows.items()]
-        yield table((f"`{model}`", *sizes), shown)
-    half = "srkit, openvino, bf16"
-    levels = [
-        size[half]["levels_from_reference"]
-        for sizes in result["models"].values()
-        for size in sizes.values()
-        if half in size
-    ]
-    if levels:
-        mean, largest = (max(level[of] for level in levels) for of in ("mean", "largest"))
-        yield (
-            f"In bf16, results differ from torch's by up to {mean:.2f} levels of 255 on average "
-            f"over an image size, and at most by {largest}.\n"
-        )
+        cells = ((n, *(f"{c['ms_per_image']:.1f}" for c in row)) for n, row in rows.items())
+        yield table((f"`{model}`", *sizes), cells)
 
 
 def startup() -> str:
@@ -500,13 +501,12 @@ def scale() -> str:
 def precision() -> str:
     """Return the committed result of benchmarks/precision.py: PSNR at the end of short runs."""
     result = committed("precision")
-    seeds = list(next(iter(result["psnr"].values())))
-    rows = [
-        (name, *(f"{scores[seed]:.3f}" for seed in seeds))
-        for name, scores in result["psnr"].items()
-    ]
-    heading = f"PSNR after {result['steps']} steps, {result['processor']}"
-    return table((heading, *(f"seed {seed}" for seed in seeds)), rows)
+    seeds = len(result["psnr"]["fp32"])
+    return (
+        f"After {result['steps']} steps on an {result['processor']}, with {seeds} seeds, PSNR in "
+        f"bf16 differs by at most {result['largest_difference']:.4f} dB from that in fp32; seeds "
+        f"differ by {result['spread_of_fp32']:.3f} dB.\n"
+    )
 
 
 def training_cost() -> str:
