@@ -320,11 +320,21 @@ def test_missing_weights_are_missed_before_anything_is_computed(
     assert message.out == ""
 
 
+class Other(Eye):
+    """Another embedder: by the lower half of a face."""
+
+    name, sha256 = "dlib", "d" * 64
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return super().forward(faces[..., faces.shape[-2] // 2 :, :])
+
+
 def test_several_judges_measure_the_same_faces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As each alone, by the same results, which are upscaled once; one's JSON has no judges."""
     monkeypatch.setattr("srkit_facenet.embedder.FaceNet", Eye)
+    monkeypatch.setattr("srkit_dlib.embedder.Dlib", Other)
     people, upscaled = tmp_path / "people", list[int]()
     portraits(people)
     upscale = Verifier._upscale

@@ -78,7 +78,10 @@ def test_the_last_convolution_equals_one_between_two_shuffles() -> None:
     torch.testing.assert_close(layer(x), pixel_shuffle(plainly, 2))
 
 
-@pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-crisp", "faces-x8"])
+OTHERS = [pytest.param(name, marks=pytest.mark.long) for name in ("faces-clean", "faces-x8")]
+
+
+@pytest.mark.parametrize("name", ["faces", "faces-crisp", *OTHERS])
 def test_a_short_run_of_each_recipe_trains(
     name: str, tmp_path: Path, crops: Callable[[Path, int, int], list[Path]]
 ) -> None:
