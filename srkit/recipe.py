@@ -49,7 +49,7 @@ class _Frozen(BaseModel, metaclass=_Explained):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-class _WithOptions(BaseModel):
+class _WithOptions(BaseModel, metaclass=_Explained):
     """Keys beyond a model's own are options of the part it stands for."""
 
     model_config = ConfigDict(frozen=True, extra="allow")

@@ -263,6 +263,9 @@ def test_a_pipe_is_for_one_image_that_can_be_read(
         assert status == 0
         assert "srkit-" not in out + err
     assert err == "- -> -  (8x8 to 32x32)\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    _, _, err = cli("upscale", files[0], "-o", "-", *BICUBIC)
+    assert err == "srkit: an image isn't for a terminal; name a file by --out\n"
 
 
 @pytest.mark.parametrize("stream", ["stdin", "stdout"])
@@ -310,6 +313,8 @@ def test_inputs_within_the_folder_of_results_are_done(tmp_path: Path, crops: Cro
     crops(tmp_path / "out" / "in", 2, 8)
     jobs = plan([str(tmp_path / "out" / "in")], tmp_path / "out", "x4")
     assert [job.output.name for job in jobs] == ["000001.png", "000002.png"]
+    with pytest.raises(InputError, match="out: no images in it but those in"):
+        plan([str(tmp_path / "out")], tmp_path / "out" / "in", "x4")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".gif"])
@@ -539,6 +544,8 @@ def test_only_faces_are_written_where_that_is_asked(
             assert 100 < image.width < 260
     status, out, _ = cli(*command, "--device", "cpu", "--skip-existing")
     assert out.count("(done before)") == 2
+    _, _, err = cli("upscale", tmp_path / "in" / "two.png", "-o", "-", "--faces-only")
+    assert "several faces are several images; name a folder by --out" in err
 
 
 @pytest.mark.parametrize(
@@ -647,6 +654,9 @@ def test_json_says_everything_once(tmp_path: Path, crops: Crops, cli: Cli) -> No
     assert 0 < events[1]["residual"] < 20
     assert "not a readable image" in events[2]["error"]
     assert events[-1] == {"event": "end", "done": 2, "skipped": 0, "failed": 1}
+    _, _, err = cli("upscale", files[0], "-o", tmp_path / "one.png", *BICUBIC, "--report")
+    assert "engine torch" in err
+    assert re.search(r"000001\.png: residual \d+\.\d\d of 255", err)
 
 
 def test_a_dry_run_writes_nothing_and_says_what_it_would(

@@ -345,6 +345,8 @@ def test_a_clash_is_listed_and_refused_when_asked_for(
         (["train", "faces", "--set", "losses.feature.weight=1"], "needs a discriminator"),
         (["train", "faces", "--device", "cuda:99"], "no device 'cuda:99'"),
         (["train", "faces", "--resume"], "holds no run to resume"),
+        (["train", "faces", "--steps", "9", "--time-budget", "1h"], "exclude each other"),
+        (["train", "faces", "--storage", "strem"], "not 'strem' (did you mean 'stream'?)"),
         (["upscale", "nothing.png", "--model", "bicubic"], "nothing.png: no such file or folder"),
         (["bench", "bicubic", "--data", "samples"], "samples"),
     ],
@@ -686,6 +688,14 @@ def test_a_plugins_command_has_its_own_status(cli: Cli) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.usefixtures("commands")
+def test_a_command_of_two_plugins_is_refused(cli: Cli, fake_distribution: Install) -> None:
+    declare(fake_distribution("srkit-too", {"too_plugin": ""}), {"greet": "cmd_module:greet"})
+    status, _, err = cli("greet", "you")
+    assert status == 2
+    assert "command 'greet' is provided by srkit-cmd 1.0 and srkit-too 1.0; choose one" in err
+
+
 def test_our_own_verbs_cannot_be_replaced(cli: Cli, commands: Path) -> None:
     declare(commands, POINTS | {"train": "cmd_module:greet", "prepare": "cmd_module:greet"})
     status, out, err = cli("train", "--help")
@@ -739,6 +749,8 @@ def test_a_run_from_the_command_line_and_its_resumption(
     assert "step 8" in out
     assert Recipe.from_file(run / run_folder.RECIPE).steps == 8
     assert "seed: 0 -> 3" in refused(*start, "--steps", 9, "--seed", 3, "--resume")
+    line = refused("train", "faces", "--out", run, "--resume")
+    assert line.endswith("holds a run of 'faces-tiny', not of 'faces'")
 
     # By name, as the page says.
     file = save_image(tmp_path / "face.png")

@@ -700,16 +700,7 @@ def test_a_plan_of_pairs_needs_no_degradation_and_one_of_odd_parts_is_refused() 
         plan(tiny(**{"generator.name": "bicubic"}), device="cpu")
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-        MemoryError(),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        None,
-    ],
-)
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), None])
 def test_a_batch_that_does_not_fit_is_one_line(
     error: Exception | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,7 +84,7 @@ def known() -> Model:
 
 @pytest.fixture(scope="module")
 def exported(known: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    done = export.export(known, tmp_path_factory.mktemp("export") / "mine.onnx")
+    done = srkit.export(known, tmp_path_factory.mktemp("export") / "mine.onnx")
     assert done.difference <= TOLERANCE
     return done.file
 

@@ -22,7 +22,6 @@ from training import batch_norm_gan, lines, same_tensors, tiny
 
 from srkit import InputError, Optimizer, Recipe, SrkitError, files
 from srkit.errors import RecipeError
-from srkit.inference.device import device_named
 from srkit.models import checkpoint
 from srkit.training import run_folder
 from srkit.training.loop import Interrupted
@@ -373,14 +372,6 @@ def test_a_rehearsal_leaves_weights_buffers_and_random_states_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(v, before[k]) for k, v in parts.generator.state_dict().items())
     assert parts.generator.training
-
-
-@pytest.mark.parametrize("name", ["nonsense", "cuda:99", "cpuu"])
-def test_a_device_that_is_not_here_is_refused_in_one_line(name: str) -> None:
-    with pytest.raises(InputError, match=f"no device '{name}' here") as raised:
-        device_named(name)
-    assert "\n" not in str(raised.value)
-    assert device_named("cpu") == CPU
 
 
 # --- stopping and going on ----------------------------------------------------------------------

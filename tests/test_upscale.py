@@ -19,7 +19,7 @@ from srkit_plugins.contracts import small
 from torch import Tensor, nn
 
 import srkit
-from srkit import Model, registry
+from srkit import Model, SrkitError, registry
 from srkit.cli import main
 from srkit.imaging import codec
 from srkit.inference.tiling import BLEND
@@ -263,6 +263,56 @@ def test_sixteen_bits_stay_sixteen_bits(model: Model) -> None:
         sr = model.upscale(image)
         assert sr.mode == "I;16"
         assert np.abs(np.asarray(sr).astype(int) - value).max() <= 1
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32, np.float64])
+def test_an_array_gives_an_array_of_its_kind(model: Model, photo: Image.Image, kind: Any) -> None:
+    rgba = np.array(photo.convert("RGBA"))
+    top = 1 if np.issubdtype(kind, np.floating) else np.iinfo(kind).max
+    for part in (rgba[..., 0], rgba[..., :1], rgba[..., :3], rgba):
+        array = (part / 255 * top).astype(kind)
+        sr = model.upscale(array)
+        assert (sr.dtype, sr.shape) == (kind, (128, 192, *part.shape[2:]))
+        middles = sr[32::64, 48::96].astype(float) - array[8::16, 12::24]
+        assert np.abs(middles).max() <= 0.01 * top
+
+
+def test_tensors_and_several_at_once_give_what_one_array_gives(
+    model: Model, photo: Image.Image
+) -> None:
+    pixels = np.array(photo)
+    whole = model.upscale(pixels)
+    assert np.array_equal(model.upscale(np.stack([pixels, pixels])), np.stack([whole, whole]))
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    expected = torch.from_numpy(whole).permute(2, 0, 1)
+    floats, eight = model.upscale([tensor / 255, tensor])
+    assert (floats.dtype, eight.dtype) == (torch.float32, torch.uint8)
+    assert (floats * 255 - expected).abs().max() < 0.51
+    assert (eight.int() - expected).abs().max() <= 1
+    assert model.upscale(tensor[None] / 255, scale=2.5).shape == (1, 3, 80, 120)
+
+
+@pytest.mark.parametrize(
+    ("image", "settings", "said"),
+    [
+        ("photo.png", {}, "takes Pillow images, arrays and tensors, not str"),
+        (np.zeros((4, 4, 3), np.int64), {}, r"uint8, uint16 or floats in \[0, 1\], not int64"),
+        (np.zeros((4, 4, 2), np.uint8), {}, r"hw, hw1, hw3 or hw4, not \(4, 4, 2\)"),
+        (np.full((4, 4), np.nan), {}, "values that are not finite"),
+        (np.full((4, 4), 200.0), {}, "the highest here is 200: divide by 255"),
+        (torch.full((3, 4, 4), 200.0), {}, "the highest here is 200: divide by 255"),
+        (torch.zeros(4, 4, 3), {}, r"a tensor is 3hw or B3hw .*, not \(4, 4, 3\)"),
+        (np.zeros((4, 4), np.uint8), {"scale": 0}, "scale must be above 0 and at most 64"),
+        (np.zeros((4, 4), np.uint8), {"tile": 0}, "tile must be 1 or more, not 0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_upscaled_is_one_line(
+    model: Model, image: Any, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SrkitError, match=said) as raised:
+        model.upscale(image, **settings)
+    assert "\n" not in str(raised.value)
 
 
 def test_one_pixel_is_an_image(model: Model) -> None:

@@ -46,6 +46,18 @@ def test_changed_weights_are_broken_and_the_exit_status_says_so(
     monkeypatch.setattr(checks, "SECTIONS", {"Models": checks.models})
     assert main(["doctor"]) == 1
     assert "was changed" in capsys.readouterr().out
+    file.unlink()
+    assert main(["doctor"]) == 1
+    assert "is missing" in capsys.readouterr().out
+
+
+def test_data_sets_that_are_there_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("celeba", "imm", "notes"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("SRKIT_DATA", str(tmp_path))
+    assert [finding.what for finding in checks.data()] == ["folder", "celeba", "imm"]
 
 
 def test_no_connection_is_made_for_weights_that_could_be_downloaded(

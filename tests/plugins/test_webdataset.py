@@ -394,6 +394,8 @@ def bombs() -> dict[str, tuple[bytes, str]]:
             "1 MiB stand before a file",
         ),
         "nested.tar": (nested, "maximum recursion"),
+        "after.tar": (bytes(1 << 22), "goes on after its end"),
+        "twice.tar": ((header("a.png", 1) + b"x".ljust(512, b"\0")) * 2, "stands twice in it"),
         "torn.tar.gz": (gzip.compress(image)[:60], "ended before the end"),
         "torn.tar.xz": (lzma.compress(image)[:60], "ended before the end"),
         "odd.tar.gz": (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 99, "invalid"),
