@@ -69,7 +69,10 @@ def carried_table() -> str:
         found = [*every, *(each for each in sources if each not in most)]
         where = ", ".join(names.get(each, each) for each in found)
         alike.setdefault("; ".join(words), []).append(f"{item.name} ({where})")
-    return table(("outcome", "of"), ((what, "; ".join(its)) for what, its in alike.items()))
+    headings = ("what becomes of it", "what files carry")
+    order = ("*kept*", "*corrected*", "*note*", "*refused*")
+    rows = sorted(alike.items(), key=lambda row: order.index(row[0].partition(";")[0]))
+    return table(headings, ((what, "; ".join(its)) for what, its in rows))
 
 
 def attributes(documented: type) -> dict[str, str]:
@@ -402,7 +405,14 @@ def upscale_speed() -> str:
     """Return the committed results of benchmarks/upscale_speed.py, a table a model and machine."""
     results = [committed(file.stem) for file in sorted(RESULTS.glob("upscale_speed*.json"))]
     shown: set[str] = {"faces-clean", "DAT_light_x4"}  # the network of faces; one without engines
-    parts = [part for result in results for part in _speeds(result, shown)]
+    (shared,) = {
+        ", ".join(
+            ["On one thread" if result["threads"] == 1 else f"On {result['threads']} threads"]
+            + [f"{name} {version}" for name, version in result["versions"].items()]
+        )
+        for result in results
+    }
+    parts = [f"{shared}.\n", *(part for result in results for part in _speeds(result, shown))]
     half = "srkit, openvino, bf16"
     levels = [
         size[half]["levels_from_reference"]
@@ -413,22 +423,18 @@ def upscale_speed() -> str:
     ]
     mean, largest = (max(level[of] for level in levels) for of in ("mean", "largest"))
     parts.append(
-        f"In bf16, results differ from torch's by up to {mean:.2f} levels of 255 on average over "
-        f"an image size, and at most by {largest}.\n"
+        f"In bf16, values differ from torch's by at most {largest} levels of 255, on average by "
+        f"{mean:.2f} or less.\n"
     )
     return "\n".join(parts)
 
 
 def _speeds(result: dict[str, Any], shown: set[str]) -> Iterator[str]:
     """Yield the tables of a machine; those of models other than faces only once."""
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     flags = {"avx512f": "AVX-512", "amx_bf16": "AMX"}
     family = f" (family {result['family']})" if result.get("family") else ""
     extensions = " and ".join(name for flag, name in flags.items() if flag in result["flags"])
-    yield (
-        f"{result['processor']}{family} with {extensions or 'neither AVX-512 nor AMX'}, "
-        f"threads: {result['threads']}, {versions}.\n"
-    )
+    yield f"{result['processor']}{family} with {extensions or 'neither AVX-512 nor AMX'}:\n"
     for model, measured in result["models"].items():
         if model in shown:
             continue
@@ -440,7 +446,7 @@ def _speeds(result: dict[str, Any], shown: set[str]) -> Iterator[str]:
         plain = [{n: c for n, c in s.items() if not n.startswith("srkit")} for s in sizes.values()]
         rows = {
             reference: [size[reference] for size in plain],
-            "fastest without srkit, fp32": [
+            "without srkit, fp32": [
                 min((c for n, c in size.items() if "bf16" not in n), key=itemgetter("ms_per_image"))
                 for size in plain
             ],
@@ -600,24 +606,33 @@ def real_faces() -> str:
     return table(("method", *titles), rows)
 
 
+def _inherited(factory: Any) -> str:
+    """Return what a class's bases say of its arguments, if it says nothing itself."""
+    texts = (section(each, "Args") for each in getattr(factory, "__mro__", [factory]))
+    own, *inherited = texts
+    found = {} if own else next(filter(None, inherited), {})
+    fields = (f"\n   :param {name}: {text.replace('`', '``')}" for name, text in found.items())
+    return f"\n{''.join(fields)}" if found else ""
+
+
 def parts() -> str:
     """Return directives that show every part's docstring, by kind."""
     texts = []
     for kind in kinds():
-        names_by_target: dict[str, list[str]] = {}
+        names_by_target: dict[tuple[str, str], list[str]] = {}
         for name in registry.offers(kind):
             factory = registry.offer(kind, name).factory
             if not isinstance(factory, str):
                 factory = f"{factory.__module__}:{factory.__name__}"
-            names_by_target.setdefault(factory, []).append(name)
+            alike = (factory, registry.describe(kind, name))
+            names_by_target.setdefault(alike, []).append(name)
         shown = []
-        for target, names in names_by_target.items():
+        for (target, text), names in names_by_target.items():
             module, _, attribute = target.partition(":")
             factory = getattr(importlib.import_module(module), attribute, None)
-            text = registry.describe(kind, names[0])
             if "<locals>" not in getattr(factory, "__qualname__", "<locals>"):  # one of its own
                 directive = "autoclass" if inspect.isclass(factory) else "autofunction"
-                text = f".. {directive}:: {module}.{attribute}\n   :no-index:"
+                text = f".. {directive}:: {module}.{attribute}\n   :no-index:{_inherited(factory)}"
             shown.append(f".. rubric:: {', '.join(names)}\n\n{text}\n\n")
         title = kind.replace("_", " ").capitalize()
         texts.append(f"## {title}\n\n```{{eval-rst}}\n{''.join(shown)}```\n")
