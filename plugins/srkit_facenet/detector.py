@@ -24,10 +24,10 @@ class Detector:
         min_size: Smallest face to find, in pixels.
         confidence: Faces of a lower probability are left out.
         max_pixels: Number of pixels that MTCNN looks at, at most; its time and memory are in
-            proportion to them. A larger image is searched in a copy reduced to that many. Where
-            there would still be more, for MTCNN upscales what is below its `WINDOW`, smaller faces
-            are left out: in an image of n pixels, those below ``WINDOW * sqrt(n / max_pixels)``.
-            None: no bound.
+            proportion to them. A larger image is searched in a copy reduced to that many. MTCNN
+            upscales an image to find faces below 12 pixels in it; those for which it would look at
+            more pixels than these are left out, which in an image of n pixels are the faces below
+            ``12 * sqrt(n / max_pixels)``. None: no bound.
     """
 
     name = f"MTCNN {version('facenet-pytorch')}"

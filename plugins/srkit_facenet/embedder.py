@@ -66,8 +66,8 @@ class FaceNet(nn.Module):
     """FaceNet (Schroff et al., 2015) on Inception-ResNet-v1, by facenet-pytorch.
 
     Faces are resized to 160x160 (bilinear) and scaled to (x * 255 - 127.5) / 128. The network
-    computes in channels_last, a CPU with `AT_ONCE` faces at a time: on one thread that takes seven
-    tenths of facenet-pytorch's time (``benchmarks/embedder_speed.py``). Names and values of its
+    computes in channels_last, a CPU with 32 faces at a time: on one thread that takes seven tenths
+    of facenet-pytorch's time (``benchmarks/embedder_speed.py``). Names and values of its
     weights stay facenet-pytorch's.
 
     Args:

@@ -79,7 +79,7 @@ def download(name: str) -> ReadyModel:
     """Return the file that a name means, from the Hub's cache if it is there.
 
     Args:
-        name: See `FORM`.
+        name: ``hf://OWNER/NAME[/FILE][@REVISION]``.
 
     Raises:
         InputError: No such repository, revision or file, several weights to choose from, or no way

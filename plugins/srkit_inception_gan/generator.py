@@ -118,7 +118,8 @@ class InceptionResidual(nn.Module):
     Args:
         scale: 4; the two upscaling blocks are the paper's.
         width: Multiplies all kernel counts.
-        upscale: ``resize`` or ``shuffle``; see `UpscalingBlock`.
+        upscale: ``resize`` (nearest neighbours, then convolutions) or ``shuffle`` (convolutions,
+            then a pixel shuffle); open in the paper (P3).
         asymmetric: 1x3 and 3x1, 1x5 and 5x1 in place of 3x3 and 5x5: the paper's future work
             (P19). 2,200,835 parameters at width 1.
         rectify: ReLU after the last 1x1 convolution of each block, too: another reading of P4.

@@ -90,7 +90,7 @@ class SFace(nn.Module):
     copy of 160x160 (Pillow's bicubic), and brought there by the closest similarity (least squares,
     bilinear, black beyond the crop: as OpenCV's ``alignCrop``). The landmarks are
     those of each image itself, so a reconstruction that misplaces eyes is judged by that too; where
-    none are found, they are taken to be in the `USUAL` places. The network is shown RGB from 0 to
+    none are found, they are taken to be in their usual places. The network is shown RGB from 0 to
     255. It computes on the CPU and gives no gradients: it can judge, not teach.
 
     Args:

@@ -71,8 +71,8 @@ class Upscaler:
         """Yield each file's outcome, in order: ``encoded``, or in one line an ``error``.
 
         ``files`` are names, as messages call them, and contents; they are taken a little ahead.
-        ``progress`` hears of images done since its last call, in fractions; what it raises ends the
-        work. ``skip_faces`` are left as they are, by their places in ``result.detected``.
+        ``progress`` is called with the images done since its last call, a fraction; what it raises
+        ends the work. ``skip_faces`` are left as they are, by their places in ``result.detected``.
         """
         jobs = (self._job(Path(name), encoded) for name, encoded in files)
         return events(jobs, Files(replace(self._work, skip_faces=skip_faces)), progress)

@@ -105,9 +105,10 @@ def bench(
         align: ``hr``: the crop is made once, on the HR photo; ``sr``: anew on each result.
         people: Number of people drawn for the table of distances; the face set's own number if
             None (the paper: 5), 0 for the table of everybody alone.
-        pairs: Number of same pairs drawn; `PAIRS` if None, and none of a set that has a draw.
+        pairs: Number of genuine pairs drawn; if None 1,000, and none of a set of few people, such
+            as ``imm``.
         lr_sizes: Sides of LR, in pixels, for the verification curve over sizes.
-        results: Results of other programs, name to folder; see `srkit.evaluation.methods`.
+        results: Results of other programs, name to folder; "Measuring", "Other programs".
         report: Folder for the page, the figures, the JSON and the scores. A bench that was killed
             goes on from what it left there.
         device: Where models compute.

@@ -233,10 +233,11 @@ class Model:
                 RGBA) or ``Bhw3``, of uint8, uint16, or floats up to 1; a tensor, ``3hw`` or
                 ``B3hw``, of uint8 or floats up to 1, on any device; or a list of such. What is
                 below 0 counts as 0.
-            scale: See `Settings`, as the others.
-            ensemble: Average over the model's symmetries.
-            consistent: Back-project.
-            tile: Side of a tile in LR pixels.
+            scale: Scale of the result, resampled by Lanczos; the model's own if None.
+            ensemble: Average over the symmetries that the model states, such as mirroring.
+            consistent: Back-project, so that the downscaled result equals the input.
+            tile: Side of a tile in LR pixels, at least 16; if None, 256 to 512, by the model's
+                receptive radius.
 
         Returns:
             The same kind, clamped. Of a Pillow image, alpha and greyness are kept, EXIF orientation

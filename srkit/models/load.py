@@ -55,7 +55,7 @@ def load(
             (``hf://owner/name``); what `srkit.train` returned; a model, to have it run otherwise;
             the shipped default where None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; see `srkit.inference.engines.choose`.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; "Models", "Engines", says what auto is.
         engine: ``auto``, ``torch``, ``onnxruntime``, or one of another plugin (``openvino``).
 
     Raises:
