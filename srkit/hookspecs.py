@@ -453,8 +453,9 @@ def srkit_embedders() -> Names:  # type: ignore[empty-body]
 def srkit_face_sets() -> Names:  # type: ignore[empty-body]
     """Face sets: ``factory(root)`` reads a folder and gives a sequence of `Person`.
 
-    A factory may have an attribute ``draw``, ``(people, photos)``, for a set of few people: their
-    distances are listed one by one, of this many drawn, and of all. Without it pairs are compared.
+    The factory of a set of few people may have an attribute ``draw``: the size of a sample,
+    ``(people, photos)``, whose distances are listed one by one, beside those of all. Without it
+    pairs are compared.
     """
 
 

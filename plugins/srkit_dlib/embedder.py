@@ -96,7 +96,8 @@ class Dlib(nn.Module):
 
     dlib's descriptors are not of unit length (about 1.3) and are compared at 0.6; here they are
     normalised, as all of srkit's embeddings are, so distances are in [0, 2] and that threshold
-    doesn't apply. It computes on the CPU and gives no gradients: it can judge, not teach.
+    doesn't apply. It computes on the CPU and gives no gradients: it verifies faces, but can't be a
+    loss.
 
     Args:
         weights: Path of a ``dlib_face_recognition_resnet_model_v1.dat``; that of the package

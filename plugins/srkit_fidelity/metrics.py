@@ -196,7 +196,7 @@ class Ids(nn.Module):
 class Deg(Ids):
     """Deg: the angle between the embeddings of sr and hr, in degrees; 0 for the same image.
 
-    It is the arc cosine of `Ids`, which see.
+    It is the arc cosine of the metric ``ids``.
     """
 
     unit, higher_is_better, title = "degrees", False, "Deg"

