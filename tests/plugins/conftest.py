@@ -12,6 +12,15 @@ from srkit.faces.align import crop, detector
 from srkit.imaging import codec
 
 
+def require_closer(embedding: Tensor) -> float:
+    """See that photos of one person are nearer than any others; return their largest distance."""
+    distances = torch.cdist(embedding, embedding)
+    people = torch.tensor([0, 0, 1, 1, 2, 2])
+    same = (people[:, None] == people[None]) & ~torch.eye(6, dtype=torch.bool)
+    assert distances[same].max() < distances[people[:, None] != people[None]].min()
+    return float(distances[same].max())
+
+
 @pytest.fixture(scope="session")
 def faces(data_root: Path) -> Tensor:
     """Two photos of each of three people, cropped, 96x96."""

@@ -74,21 +74,12 @@ def test_missing_and_unfit_weights_are_named(tmp_path: Path) -> None:
     save_file({"other": torch.ones(1)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"other\.safetensors lack conv1"):
         TimmDiscriminator(weights=str(tmp_path / "other.safetensors"))
-
-
-def test_weights_that_are_no_safetensors_are_one_clear_line(tmp_path: Path) -> None:
-    file = tmp_path / "text.safetensors"
-    file.write_text("weights, honestly\n")
-    with pytest.raises(InputError, match=r"text\.safetensors"):
-        TimmDiscriminator(weights=str(file))
-
-
-def test_weights_of_other_shapes_are_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "text.safetensors").write_text("weights, honestly\n")
     state = TimmDiscriminator(levels=1).backbone.state_dict()
-    wrong = {key: torch.ones(2, 2) for key in state}
-    save_file(wrong, tmp_path / "wrong.safetensors")
-    with pytest.raises(InputError, match=r"wrong\.safetensors"):
-        TimmDiscriminator(levels=1, weights=str(tmp_path / "wrong.safetensors"))
+    save_file({key: torch.ones(2, 2) for key in state}, tmp_path / "wrong.safetensors")
+    for name in ("text", "wrong"):
+        with pytest.raises(InputError, match=rf"{name}\.safetensors"):
+            TimmDiscriminator(levels=1, weights=str(tmp_path / f"{name}.safetensors"))
 
 
 def test_weights_from_a_file_are_used(tmp_path: Path, images: tuple[Tensor, Tensor]) -> None:
