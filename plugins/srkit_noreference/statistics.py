@@ -58,7 +58,9 @@ def luma(images: Tensor, *, least: int = 0, largest: int = 255) -> list[Array]:
     that of 16..235.
     """
     rgb = images.detach().clamp(0, 1).mul(255).round().double().cpu().numpy()
-    grey = np.tensordot(rgb, LUMA, axes=(1, 0))
+    # Not a product of matrices: it rounds by their shape, and a half may become either number.
+    red, green, blue = (weight * rgb[:, at] for at, weight in enumerate(LUMA))
+    grey = red + green + blue
     return list((grey * ((largest - least) / 255) + least).round())
 
 
