@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     began = time.process_time()
     report = srkit.bench(
-        ["faces"],
+        ["faces", "faces-clean", "faces-identity"],
         verify="lfw",
         verify_data=arguments.lfw,
         embedder=JUDGES,

@@ -62,7 +62,7 @@ def main() -> None:
     results = {}
     for name, how in runs.items():
         began = time.perf_counter()
-        report = srkit.bench(["faces", "faces-clean", "faces-crisp"], **how)
+        report = srkit.bench(["faces", "faces-clean", "faces-identity", "faces-crisp"], **how)
         Console().print(report.tables())
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
         results[name] = without_singles(report)

@@ -883,7 +883,10 @@ def test_the_demo_prints_scores_and_writes_an_image(cli: Cli) -> None:
     ("typed", "completed"),
     [
         ("tr", {"train"}),
-        ("train faces-", {"faces-clean", "faces-crisp", "faces-tiny", "faces-x8"}),
+        (
+            "train faces-",
+            {"faces-clean", "faces-crisp", "faces-identity", "faces-tiny", "faces-x8"},
+        ),
         ("upscale a.png --ens", {"--ensemble"}),
         ("upscale --model lan", {"lanczos"}),
         ("export --fo", {"--force"}),  # a plugin's

@@ -421,7 +421,9 @@ def test_models_without_weights_are_told_apart_in_the_cache(cache: Path) -> None
     assert len(list(cache.glob("*.json"))) == 2
 
 
-@pytest.mark.parametrize("name", ["faces", "faces-clean", "faces-crisp", "faces-x8"])
+@pytest.mark.parametrize(
+    "name", ["faces", "faces-clean", "faces-crisp", "faces-identity", "faces-x8"]
+)
 def test_shipped_graphs_are_the_shipped_networks(name: str) -> None:
     """If this fails after a change of a network: python .ci/graphs.py."""
     ours, theirs = (load(name, device="cpu", engine=e) for e in ("torch", "auto"))

@@ -27,6 +27,7 @@ def srkit_recipes() -> dict[str, str]:
         "faces": "srkit_faces.recipes:faces",
         "faces-clean": "srkit_faces.recipes:faces_clean",
         "faces-crisp": "srkit_faces.recipes:faces_crisp",
+        "faces-identity": "srkit_faces.recipes:faces_identity",
         "faces-tiny": "srkit_faces.recipes:faces_tiny",
         "faces-x8": "srkit_faces.recipes:faces_x8",
     }
@@ -39,5 +40,6 @@ def srkit_models() -> dict[str, str]:
         "faces": "srkit_faces.models:faces",
         "faces-clean": "srkit_faces.models:faces_clean",
         "faces-crisp": "srkit_faces.models:faces_crisp",
+        "faces-identity": "srkit_faces.models:faces_identity",
         "faces-x8": "srkit_faces.models:faces_x8",
     }

@@ -51,6 +51,15 @@ def faces_crisp() -> ReadyModel:
     )
 
 
+def faces_identity() -> ReadyModel:
+    """Clean, aligned faces of 16 px, kept recognisable, x4: face-hourglass (research terms)."""
+    return _shipped(
+        "faces-identity",
+        "Clean faces of 16 px, x4: as faces-clean, more recognisable to FaceNet and dlib",
+        "fb139f34174e2c53b6e3a9a5e23d69f7eab1ee974654896c28c5abc238e9f0c6",
+    )
+
+
 def faces_x8() -> ReadyModel:
     """Clean faces of 16 px, x8: face-hourglass, 6.7 M parameters (research terms)."""
     return _shipped(

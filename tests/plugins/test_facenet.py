@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from srkit_facenet.embedder import FaceNet
 from srkit_facenet.losses import IdentityLoss
 from torch import Tensor, nn
 
-from srkit import InputError, files, registry
+from srkit import InputError, OptionError, files, load, registry, train
 
 from .conftest import require_closer
 
@@ -194,6 +195,60 @@ def test_the_gradient_reaches_sr_alone(loss: IdentityLoss, faces: Tensor) -> Non
     assert all(weight.grad is None for weight in loss.parameters())
     stepped = (sr - 0.01 * sr.grad / sr.grad.norm()).detach()
     assert loss(sr=stepped, hr=hr) < loss(sr=sr, hr=hr)
+
+
+def test_a_held_gradient_is_a_share_of_l1s_and_points_the_same_way(
+    weights: Path, loss: IdentityLoss, faces: Tensor
+) -> None:
+    held = registry.build("losses", "identity", weights=str(weights), gradient=0.4)
+    sr, hr = faces[:2].clone().requires_grad_(), faces[2:4]
+    (own,) = torch.autograd.grad(loss(sr=sr, hr=hr), sr)
+    (gradient,) = torch.autograd.grad(3 * held(sr=sr, hr=hr), sr)
+    (of_l1,) = torch.autograd.grad((sr - hr).abs().mean(), sr)
+    assert held(sr=sr, hr=hr).item() == pytest.approx(loss(sr=sr, hr=hr).item(), rel=1e-5)
+    # L1 has no gradient where two values are equal by chance.
+    assert (gradient.norm() / of_l1.norm()).item() == pytest.approx(3 * 0.4, rel=0.05)
+    torch.testing.assert_close(gradient / gradient.norm(), own / own.norm(), rtol=1e-3, atol=1e-5)
+
+
+def test_a_held_gradient_of_equal_images_is_finite(weights: Path, faces: Tensor) -> None:
+    held = registry.build("losses", "identity", weights=str(weights), gradient=0.4)
+    sr = faces[:1].clone().requires_grad_()
+    held(sr=sr, hr=faces[:1]).backward()
+    assert sr.grad is not None
+    assert sr.grad.isfinite().all()
+
+
+def test_facenet_sees_the_middle_in_the_precision_asked_for(
+    weights: Path, facenet: FaceNet, faces: Tensor
+) -> None:
+    build = partial(registry.build, "losses", "identity", weights=str(weights))
+    a, b = faces[:1], faces[1:2]
+    side = a.shape[-1]
+    kept = round(0.5 * side)
+    start = (side - kept) // 2
+    middle = [x[..., start : start + kept, start : start + kept] for x in (a, b)]
+    expected = (facenet(middle[0]) - facenet(middle[1])).square().sum().item()
+    assert build(crop=0.5)(sr=a, hr=b).item() == pytest.approx(expected, rel=1e-4)
+    assert build(crop=0.5, precision="bf16")(sr=a, hr=b).item() == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("options", [{"crop": 0.0}, {"crop": 1.5}, {"gradient": -1.0}])
+def test_impossible_options_are_refused(weights: Path, options: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match=next(iter(options))):
+        registry.build("losses", "identity", weights=str(weights), **options)
+
+
+def test_a_short_run_of_its_recipe_trains(
+    weights: Path, tmp_path: Path, crops: Callable[[Path, int, int], list[Path]]
+) -> None:
+    crops(tmp_path / "photos", 24, 96)
+    changes = {"steps": 2, "batch_size": 2, "losses.identity.weights": str(weights)}
+    recipe = registry.build("recipes", "faces-identity").changed(changes)
+    result = train(recipe, data=tmp_path / "photos", out=tmp_path / "run", device="cpu")
+    assert result.scores["psnr"] > result.scores["bicubic_psnr"] + 0.2
+    embedders = load(tmp_path / "run", device="cpu").metadata["embedders"]
+    assert embedders["identity"]["sha256"] == files.sha256(weights)
 
 
 # --- weights that are none ----------------------------------------------------------------------
