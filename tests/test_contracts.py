@@ -139,9 +139,11 @@ def test_embedders(name: str, with_weights: Any) -> None:
 
 
 @pytest.mark.parametrize("name", offered("recipes"))
-def test_recipes_build_their_parts_and_rehearse(name: str) -> None:
+def test_recipes_build_their_parts_and_rehearse(name: str, with_weights: Any) -> None:
     recipe = registry.build("recipes", name)
     assert isinstance(recipe, Recipe)
+    for loss in recipe.losses:
+        with_weights("losses", loss)
     assert recipe.name == name, "runs/NAME would not be found by the recipe's name"
     assert Recipe.from_toml(recipe.to_toml()) == recipe
     changes = {f"generator.{k}": v for k, v in small("generators", recipe.generator.name).items()}
