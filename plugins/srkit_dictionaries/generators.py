@@ -117,7 +117,8 @@ class SparseCoding(Patches):
     def codes(self, features: Tensor) -> Tensor:
         """Map features of length 1 (NxC) to sparse codes (N x atoms)."""
         threshold = self.step * self.sparsity
-        code = ahead = features.new_zeros(len(features), len(self.lr_atoms))
+        # len() would fix the number of patches where the network is exported.
+        code = ahead = features.new_zeros(features.shape[0], self.lr_atoms.shape[0])
         momentum = 1.0
         for _ in range(self.iterations):
             error = ahead @ self.lr_atoms - features
