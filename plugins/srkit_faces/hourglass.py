@@ -45,7 +45,7 @@ class BetweenShuffles(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``B(4 width)hw`` to ``B3HW``, H = 4 * h."""
         assert self.bias is not None
-        # By output pixel of the four; then color, its pixel within the last shuffle, and map;
+        # By output pixel of the four; then colour, its pixel within the last shuffle, and map;
         # then input and its pixel, of rows and of columns.
         places = [(row, column) for row in (0, 1) for column in (0, 1)]
         shifted = [pad(self.weight, (b, 1 - b, a, 1 - a)) for a, b in places]
