@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from bare import bare_step, relative
+from machine import processor
 
 from srkit import registry
 from srkit.inference.device import cpu_flags, device_named, keep_memory
@@ -64,7 +65,9 @@ def name_of(device: torch.device) -> str:
     """Return what a processor or a GPU calls itself."""
     if device.type == "cuda":
         return torch.cuda.get_device_name()
-    return str(torch.cpu.get_capabilities().get("cpu_name", device.type))
+    here = processor()
+    family = f", family {here['family']}" if here["family"] else ""
+    return f"{here['processor']}{family}"
 
 
 def measured(recipe: Recipe, device: torch.device, rounds: int, clock: Callable[[], float]) -> dict:
