@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -133,25 +132,10 @@ def test_a_run_without_one_records_none(run: Run) -> None:
         assert "embedders" not in srkit.load(source).metadata
 
 
-class Means(nn.Module):
-    """An embedder by mean colours; its weights are found as FaceNet's are."""
-
-    def __init__(self, *, weights: str = "") -> None:
-        super().__init__()
-        file = Path(weights or os.environ["SRKIT_FACENET_WEIGHTS"])
-        self.name, self.sha256 = f"facenet ({file.stem})", files.sha256(file)
-
-    def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        return nn.functional.normalize(faces.mean(dim=(2, 3)), dim=1)
-
-
 def test_a_run_goes_on_with_the_embedder_it_began_with(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, weights: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("srkit_facenet.losses.FaceNet", Means)
-    one, other = tmp_path / "one.pt", tmp_path / "other.pt"
-    one.write_bytes(b"1")
-    other.write_bytes(b"2")
+    one, other = weights
     monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(one))
     run(with_identity())
     monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(other))

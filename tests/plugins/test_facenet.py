@@ -76,6 +76,9 @@ def test_weights_may_be_safetensors(
     save_file(state, tmp_path / "plain.safetensors")
     fresh = FaceNet(weights=str(tmp_path / "plain.safetensors"))
     assert torch.equal(fresh(faces[:1]), facenet(faces[:1]))
+    torch.save(state, tmp_path / "plain.pt")
+    fresh = FaceNet(weights=str(tmp_path / "plain.pt"))
+    assert torch.equal(fresh(faces[:1]), facenet(faces[:1]))
 
 
 # --- as facenet-pytorch computes it ---------------------------------------------------------------

@@ -80,7 +80,6 @@ def test_ids_is_the_cosine_of_embeddings_of_hrs_crop(photos: Tensor) -> None:
 
 def test_every_judge_has_its_own(photos: Tensor) -> None:
     """Against the embedders as they are, on the crops that the metric makes of hr."""
-    photos = photos[::2]  # of two people
     sr = blurred(photos, 7)
     for judge in ("dlib", "sface"):
         metric = registry.build("metrics", f"ids-{judge}")
@@ -96,7 +95,7 @@ def test_every_judge_has_its_own(photos: Tensor) -> None:
         assert metric.sha256 == embedder.sha256
         assert judge in metric.title
         same = metric(photos, photos)
-        assert torch.allclose(same, torch.ones(2), atol=1e-6)
+        assert torch.allclose(same, torch.ones(4), atol=1e-6)
         angle = registry.build("metrics", f"deg-{judge}")(photos, photos)
         assert (angle < 0.1).all()
         # Another person is far off.
@@ -246,11 +245,10 @@ def test_the_plugin_names_them() -> None:
     assert set(srkit_metrics()) == {"ids", "deg", "landmark-error", *judges}
 
 
-@pytest.mark.usefixtures("tints")
 def test_imm_as_it_is_found_and_people_with_one_photo(
     data_root: Path, tmp_path: Path, cli: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """Bitmaps and JPEGs with their landmarks' files beside, two people alone."""
+    """Bitmaps and JPEGs of 640x480 with their landmarks' files beside, two people alone."""
     folder = tmp_path / "imm"
     folder.mkdir()
     for person, count in ((1, 3), (2, 3), (3, 2), (5, 1), (7, 1)):
@@ -258,11 +256,15 @@ def test_imm_as_it_is_found_and_people_with_one_photo(
             photo = Image.open(data_root / "imm-frontal" / f"{person:02d}_{number:02d}.jpg")
             stem = f"{person:02d}-{number}{'f' if person == 5 else 'm'}"
             suffix = "bmp" if number % 2 else "jpg"
-            photo.resize((320, 240)).save(folder / f"{stem}.{suffix}")
+            photo.resize((640, 480)).save(folder / f"{stem}.{suffix}")
             (folder / f"{stem}.asf").write_text(f"# AAM\n58\n{stem}.{suffix}\n")
+    protocol = tmp_path / "large.toml"
+    protocol.write_text('framing = "square"\nsize = 256\nmetrics = ["psnr", "landmark-error"]\n')
     file = tmp_path / "report.json"
-    where = ("bench", "faces", "--data", folder, "--verify", "imm", "--verify-data", folder)
-    status, out, err = cli(*map(str, where), "--json", str(file))
+    where = ("bench", "faces", "--data", folder, "--protocol", protocol, "--json", file)
+    status, out, err = cli(
+        *map(str, where), "--verify", "imm", "--verify-data", str(folder), "--embedder", "dlib"
+    )
     assert status == 0
     assert "warning" not in err
     report = Report.read(file)
@@ -270,6 +272,8 @@ def test_imm_as_it_is_found_and_people_with_one_photo(
     names = sorted(f.name for f in folder.iterdir() if f.suffix != ".asf")
     assert report.quality.images == names
     assert len(names) == 10
+    assert len(report.quality.counted("faces", "landmark-error")) >= 8
+    assert report.quality.mean("faces", "landmark-error") < 8
     assert report.everybody is not None
     assert report.everybody.people == 3
     assert report.everybody.left_out == ["05 (one photo)", "07 (one photo)"]
