@@ -23,7 +23,7 @@ from bare import bare_step, relative
 from machine import processor
 
 from srkit import registry
-from srkit.inference.device import cpu_flags, device_named, keep_memory
+from srkit.inference.device import device_named, keep_memory
 from srkit.recipe import Recipe
 from srkit.training.distributed import has_bf16
 
@@ -102,9 +102,8 @@ def main() -> None:
         keep_memory()
     alone = device.type == "cpu" and arguments.threads == 1
     clock = time.process_time if alone else time.perf_counter
-    flags = sorted(f for f in cpu_flags() if f.startswith(("avx2", "avx512", "amx")))
     entry: dict[str, object] = {
-        "flags": flags if device.type == "cpu" else [],
+        "flags": processor()["flags"] if device.type == "cpu" else [],
         "bf16_in_hardware": has_bf16(device),
         "threads": arguments.threads,
         "clock": clock.__name__,
