@@ -107,6 +107,25 @@ def test_receptive_radius_is_true(options: dict[str, Any], radius: int) -> None:
     assert least <= most == network.receptive_radius == radius
 
 
+@pytest.mark.parametrize("options", [{}, {"rectify": True}, {"upscale": "shuffle"}])
+def test_training_computes_the_branches_of_a_block_as_they_are_written(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained() -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        network = InceptionResidual(width=0.1, **options).double().train()
+        sr = network(torch.rand(2, 3, 5, 6, dtype=torch.float64))
+        sr.square().sum().backward()
+        gradients = {f"{name}.grad": w.grad for name, w in network.named_parameters()}
+        assert all(gradient is not None for gradient in gradients.values())
+        return {"sr": sr.detach(), **gradients, **dict(network.named_buffers())}
+
+    joined = trained()
+    monkeypatch.setattr(parts.Branches, "joined", False)
+    for name, value in trained().items():
+        torch.testing.assert_close(joined[name], value, rtol=1e-9, atol=1e-9, msg=name)
+
+
 def test_the_lighter_reading_convolves_before_it_upscales() -> None:
     light = InceptionResidual(upscale="shuffle")
     assert shapes(light.up1) == [(256, 128, 3), (256, 128, 5), (256, 512, 1)]
