@@ -282,7 +282,14 @@ def test_every_face_another_program_is_asked_for_is_written(
         (("--embedder", "sface"), "--embedder needs --verify"),
         (("--audit", "--protocol", "real"), "an audit compares with HR, and protocol 'real' has"),
         (("--verify", "imm", "--lr-sizes", "8,x"), "--lr-sizes is whole numbers from 4 up"),
-        (("--verify", "imm", "--align", "up", "--verify-data", "."), "align is hr or sr, not 'up'"),
+        (
+            ("--verify", "imm", "--align", "up", "--verify-data", "."),
+            "align is hr, sr, celeba, not 'up'",
+        ),
+        (
+            ("--verify", "folders", "--align", "celeba", "--protocol", "basicsr"),
+            "--align celeba: protocol 'basicsr' frames no photos (its framing is whole, not",
+        ),
         (("--results", "theirs"), "--results is NAME=DIR"),
         (("--device", "abacus"), "no device 'abacus' here"),
         (("--data", "nowhere"), "no photos at 'nowhere'"),

@@ -809,6 +809,44 @@ def test_a_result_is_cropped_around_the_face_on_it(store: Store) -> None:
     assert torch.equal(again.float() / 255, crops)
 
 
+# --- framed as CelebA's images ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("framing", ["squash", "square"])
+def test_a_face_framed_as_celebas_is_cropped_as_it_is_by_itself(
+    people: list[Person], store: Store, framing: str
+) -> None:
+    finder = Finder(store)
+    located = finder.find([person.photos[0] for person in people])
+    frames, alone = finder.crops(located, 256, framing), finder.crops(located, 256)
+    assert frames.shape == alone.shape == (len(people), 3, 256, 256)
+    found = [align.detector().faces(Image.fromarray(f.permute(1, 2, 0).numpy())) for f in frames]
+    width, height = align.CELEBA_SIZE
+    low, high = ((0, height), ((height - width) / 2, (height + width) / 2))[framing == "square"]
+    left, top, right, bottom = align.CELEBA_BOX
+    expected = np.array([left / width, (top - low) / (high - low)] * 2)
+    expected[2:] += (right - left) / width, (bottom - top) / (high - low)
+    for face, *_ in found:
+        np.testing.assert_allclose(np.array(face.box) / 256, expected, atol=0.06)
+    again = finder.out_of_frames(frames, located, framing)
+    apart = (again.float() - alone.float()).abs().mean()
+    assert apart < 3 < (frames.float() - alone.float()).abs().mean()
+
+
+def test_identity_of_faces_framed_as_celebas(people: list[Person], store: Store) -> None:
+    protocol = Protocol().for_faces("celeba")
+    assert protocol.framing == "squash"
+    framed = Verifier(METHODS, Colours(), protocol, store, align="celeba")
+    seen: list[tuple[int, ...]] = []
+    framed.methods = [Method("watched", lambda lr: seen.append(tuple(lr.shape)) or blurred(lr))]
+    result = distances(framed, people)
+    assert {shape[1:] for shape in seen} == {(3, 16, 16)}
+    assert result.methods == ["LR", "watched", "HR"]
+    assert "CelebA's aligned image" in result.protocol["alignment"]
+    assert (result.protocol["align"], result.protocol["framing"]) == ("celeba", "squash")
+    assert result.mean("HR") < result.mean("watched")
+
+
 # --- other programs' results --------------------------------------------------------------------
 
 
@@ -834,6 +872,7 @@ def test_every_lr_image_is_written_that_is_upscaled(
     keys.clear()
     distances(verifier(store, methods), draw(people, 2, 3, 0))
     assert written(people=2, pairs=0) == keys
+    assert written(people=2, pairs=0, align="celeba").isdisjoint(keys)
 
 
 def test_a_method_that_makes_another_size_is_refused(people: list[Person], store: Store) -> None:

@@ -51,7 +51,9 @@ def bench(
     verify_data: Annotated[str | None, identity(help=VERIFY_DATA)] = None,
     embedder: Annotated[list[str] | None, identity(metavar="NAME", help=EMBEDDER)] = None,
     embedder_weights: Annotated[list[str] | None, identity(metavar="FILE", help=WEIGHTS)] = None,
-    align: Annotated[str, identity(help="Find faces on hr, or anew on each sr.")] = "hr",
+    align: Annotated[
+        str, identity(help="Crop faces on hr or sr; celeba: frame as it does.")
+    ] = "hr",
     people: Annotated[
         int | None, identity(min=0, help="People sampled for the distances. [5]")
     ] = None,
@@ -103,6 +105,7 @@ def bench(
         "people": people,
         "pairs": pairs,
         "lr_sizes": sizes,
+        "align": align,
     }
     if write_lr:
         count = write_images(run.lr_images(**selection), write_lr)
@@ -129,7 +132,6 @@ def bench(
             **selection,
             embedder=judges,
             embedder_weights=weights,
-            align=align,
             results=folders,
             report=report,
             device=device,

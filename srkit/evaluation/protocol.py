@@ -15,7 +15,7 @@ import pydantic
 from torch import Tensor
 
 from srkit import defaults, foreign, registry, seeds
-from srkit.errors import InputError, SrkitError, UnknownNameError, nearest
+from srkit.errors import InputError, SrkitError, UnknownNameError, nearest, option
 from srkit.files import sha256
 from srkit.imaging import codec
 from srkit.models import checkpoint
@@ -120,10 +120,20 @@ class Protocol(pydantic.BaseModel):
         """Whether images are HR, to be degraded, and not LR as they are."""
         return self.framing != "lr"
 
-    def for_faces(self) -> Protocol:
-        """Return the protocol by which faces are compared: the same, but for what is framed."""
+    def for_faces(self, align: str = "hr") -> Protocol:
+        """Return the protocol by which faces are compared: the same, but for what is framed.
+
+        Raises:
+            InputError: Faces are to be framed as CelebA's, and it frames no photos.
+        """
+        framing = self.framing if align == "celeba" else "face"
+        if align == "celeba" and framing not in ("squash", "square"):
+            raise InputError(
+                f"{option('align')} celeba: protocol '{self.name}' frames no photos (its framing "
+                f"is {framing}, not squash or square)"
+            )
         scores = "8-bit sr against HR"
-        return self.changed(framing="face", border=0, metrics=(), set_metrics=(), scores=scores)
+        return self.changed(framing=framing, border=0, metrics=(), set_metrics=(), scores=scores)
 
     def with_metrics(self, names: Sequence[str]) -> Protocol:
         """Return this protocol with further metrics, of images or of sets.

@@ -204,9 +204,15 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Distances(Identity):
-    """Identity distances of every probe from its person's base, in the order of people."""
+    """Identity distances of every probe from its person's base, in the order of people.
+
+    Attributes:
+        auc: By method, the chance that a probe is nearer to its own base than to another's. Empty
+            with one person.
+    """
 
     rows: list[Row]
+    auc: dict[str, Estimate] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len({tuple(row.distances) for row in self.rows}) != 1:

@@ -219,7 +219,10 @@ def distances_table(distances: Distances, name: str, title: str) -> Table:
     for method in distances.methods:
         mean = Value(distances.mean(method), *ends[method], best=method == best)
         closed = distances.closed(method) if method in compared else None
-        rows.append(([method], [mean, Value(distances.ratio(method)), _value(closed, "percent")]))
+        values = [mean, Value(distances.ratio(method)), _value(closed, "percent")]
+        rows.append(
+            ([method], [*values, _value(distances.auc[method])] if distances.auc else values)
+        )
     note = (
         f"{len(distances.rows)} probes of {distances.people} people; lower is closer; LR is the "
         "floor, HR the ceiling, and the gap that from the one to the other; intervals by person"
@@ -227,7 +230,7 @@ def distances_table(distances: Distances, name: str, title: str) -> Table:
     if people < FEWEST:
         note += f"; fewer than {FEWEST} people can't tell methods apart"
     title, notes = f"{title}, {distances.protocol['embedder']}", [note, *_missing(distances)]
-    headings = ["distance", "of bicubic", "gap closed"]
+    headings = ["distance", "of bicubic", "gap closed", *(["AUC"] if distances.auc else [])]
     return Table(name, title, ["method"], headings, rows, notes, distances.protocol)
 
 

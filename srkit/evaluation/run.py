@@ -102,7 +102,9 @@ def bench(
         verify_data: Its folder or file; a folder of its name under ``SRKIT_DATA`` if None.
         embedder: A registered embedder, or several that judge the same faces.
         embedder_weights: The embedder's ``weights`` option; of several, by name.
-        align: ``hr``: the crop is made once, on the HR photo; ``sr``: anew on each result.
+        align: ``hr``: the crop is made once, on the HR photo; ``sr``: anew on each result;
+            ``celeba``: probes show what CelebA's aligned images do, as the protocol frames them,
+            and faces are cropped out of the results.
         people: Number of people sampled for the table of distances; the face set's own number if
             None (the paper: 5), 0 for the table of everybody alone.
         pairs: Number of genuine pairs sampled; if None 1,000, and none of a set of few people, such
@@ -128,7 +130,8 @@ def bench(
     # Everything that can be missing is looked for before anything is computed.
     protocol = _protocol(protocol)
     if align not in ALIGNED:
-        raise InputError(f"align is {' or '.join(ALIGNED)}, not '{align}'")
+        raise InputError(f"align is {', '.join(ALIGNED)}, not '{align}'")
+    framed = protocol.for_faces(align if verify else "hr")
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
     embedders = _embedders(embedder, embedder_weights, device) if faces else {}
     files = photos(data or "celeba", limit) if data or not faces else []
@@ -156,7 +159,7 @@ def bench(
             # Of the interpolations bicubic is enough, unless others are named: they say the same.
             shown = {BICUBIC, *(model.name for model in loaded)}
             rows = [m for m in compared if m.name in shown or m.name not in REFERENCES]
-            framed, store = protocol.for_faces(), default_store()
+            store = default_store()
             (_, first), *further = embedders.items()
             options |= {"align": align, "keep": bool(further)}
             verifier = Verifier(rows, first, framed, store, **options)
@@ -207,6 +210,7 @@ def lr_images(
     people: int | None = None,
     pairs: int | None = None,
     lr_sizes: Sequence[int] = LR_SIZES,
+    align: str = "hr",
 ) -> Iterator[tuple[Path, np.ndarray]]:
     """Yield every LR image that `bench` would upscale, uint8, ``hw3``, after its photo.
 
@@ -217,7 +221,7 @@ def lr_images(
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
     files = photos(data or "celeba", limit) if data or not faces else []
     lr = (([file], protocol.degrade(protocol.hr(file))) for file in files)
-    batches = chain(lr, _lr_faces(faces, protocol.for_faces()) if faces else ())
+    batches = chain(lr, _lr_faces(faces, protocol.for_faces(align)) if faces else ())
     return (
         (photo, image)
         for of, images in batches
@@ -351,4 +355,5 @@ def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[tuple[list[Path], 
         fewer = drawn.first(SIZE_PAIRS).probes
         probes += [(fewer, lr_size * protocol.scale) for lr_size in faces.lr_sizes]
     for located, size in probes:
-        yield [one.photo for one in located], degraded(finder.crops(located, size), protocol)
+        crops = finder.crops(located, size, protocol.framing)
+        yield [one.photo for one in located], degraded(crops, protocol)

@@ -17,6 +17,9 @@ from skimage.transform import AffineTransform, estimate_transform, warp
 from srkit import defaults, registry
 from srkit.hookspecs import Detector, Face, Point
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+Area = tuple[int, int, int, int]  # left and top, width and height, in pixels
+
 # The box is widened by this factor, so that hair and chin are in: MTCNN's boxes are tight.
 MARGIN = 1.35
 DETECTOR = defaults.DETECTOR
@@ -34,6 +37,9 @@ CELEBA_LANDMARKS: tuple[Point, ...] = (
     (71.6, 153.3),
     (106.3, 153.2),
 )
+# MTCNN's box in them: means over 296 images, a face in 30 of CelebA's first 9,000, found as above.
+# Standard deviations: 8 pixels of its middle across, 3 down; 9 of its height.
+CELEBA_BOX = (46.9, 68.3, 132.0, 181.6)
 # An aligned face is sampled this much more finely than asked for, and then reduced. Of a portrait
 # turned by 6 degrees and shrunk to a quarter, that is 12 dB closer to sampling 8 times as finely.
 FINER = 2
@@ -67,14 +73,37 @@ def crop(image: Image.Image, face: Face, size: int, *, margin: float = MARGIN) -
     The square has the longer side of the box times ``margin`` and its centre; where it reaches
     beyond the image, the border's pixels are repeated.
     """
-    left, top, right, bottom = face.box
+    square = cut(image, surrounding(face.box, margin))
+    return square.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def surrounding(box: Box, margin: float = MARGIN) -> Area:
+    """Return the square of whole pixels with the longer side of a box times ``margin``."""
+    left, top, right, bottom = box
     side = max(1, round(max(right - left, bottom - top) * margin))
     x, y = round((left + right - side) / 2), round((top + bottom - side) / 2)
+    return x, y, side, side
+
+
+def celeba_area(box: Box) -> Area:
+    """Return what CelebA's aligned image shows around a face that isn't turned.
+
+    The longer side of its box, and the box's middle, are brought to those of `CELEBA_BOX`.
+    """
+    (width, height), (left, top, right, bottom) = CELEBA_SIZE, CELEBA_BOX
+    scale = max(box[2] - box[0], box[3] - box[1]) / (bottom - top)
+    x = (box[0] + box[2]) / 2 - scale * (left + right) / 2
+    y = (box[1] + box[3]) / 2 - scale * (top + bottom) / 2
+    return round(x), round(y), max(1, round(scale * width)), max(1, round(scale * height))
+
+
+def cut(image: Image.Image, area: Area) -> Image.Image:
+    """Return an area of an image; where it reaches beyond, the border's pixels are repeated."""
+    x, y, width, height = area
     pixels = np.asarray(image.convert("RGB"))
-    rows = np.clip(np.arange(y, y + side), 0, image.height - 1)
-    columns = np.clip(np.arange(x, x + side), 0, image.width - 1)
-    square = Image.fromarray(pixels[rows][:, columns])
-    return square.resize((size, size), Image.Resampling.BICUBIC)
+    rows = np.clip(np.arange(y, y + height), 0, image.height - 1)
+    columns = np.clip(np.arange(x, x + width), 0, image.width - 1)
+    return Image.fromarray(pixels[rows][:, columns])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 The first photo of each person is the base; the others are degraded and upscaled; what counts is
 the L2 distance between the embeddings of the base and of the result. HR, the same photos without
 degradation, is the ceiling that no model can be asked to beat; LR, the small image itself, is the
-floor.
+floor. A method that makes all faces alike shortens distances to strangers, too: the AUC sets the
+one against the other.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from srkit.errors import InputError
 from srkit.evaluation.identity.embed import DECIMALS, Verifier
 from srkit.evaluation.identity.faces import Finder, Located
 from srkit.evaluation.identity.people import Roles
+from srkit.evaluation.identity.roc import DRAWS, Matching, between
 from srkit.evaluation.report import Distances, Row
+from srkit.evaluation.statistics import Array, Estimate, weights
 from srkit.hookspecs import Person
 
 Base = Literal["first", "drawn"]
@@ -38,10 +41,14 @@ def distances(verifier: Verifier, people: Sequence[Person], *, base: Base = "fir
     bases = verifier.gallery([faces[0] for _, faces in usable.people], "bases")
     owner = [index for index, (_, faces) in enumerate(usable.people) for _ in faces[1:]]
     notes: list[str] = []
-    by_method = {
-        name: np.linalg.norm(embedded.astype(np.float64) - bases[owner], axis=1)
-        for name, embedded in verifier.embedded(usable.probes, verifier.protocol.size, notes)
-    }
+    by_method: dict[str, Array] = {}
+    auc: dict[str, Estimate] = {}
+    draws = weights(len(bases), DRAWS, verifier.protocol.seed)
+    for name, embedded in verifier.embedded(usable.probes, verifier.protocol.size, notes):
+        by_method[name] = np.linalg.norm(embedded.astype(np.float64) - bases[owner], axis=1)
+        if len(bases) > 1:
+            figures = Matching(between(embedded, bases), owner).figures(draws, ())["auc"]
+            auc[name] = Estimate.of(float(figures[0]), figures[1:])
     rows = []
     for index, (person, probe) in enumerate(zip(owner, usable.probes, strict=True)):
         name, (base_photo, *_) = usable.people[person]
@@ -50,6 +57,7 @@ def distances(verifier: Verifier, people: Sequence[Person], *, base: Base = "fir
     return Distances(
         protocol={**verifier.stamp(usable.roles), "base": BASES[base]},
         rows=rows,
+        auc=auc,
         no_face=usable.no_face,
         left_out=usable.left_out,
         people=len(usable.people),

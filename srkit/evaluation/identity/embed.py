@@ -44,6 +44,11 @@ ALIGNED = {
         f"anew on every result and on HR: the largest MTCNN box in a copy of {COPY}x{COPY}, "
         f"square, widened by {faces.MARGIN}; as on the HR photo where none is found, and for LR"
     ),
+    "celeba": (
+        "once, on the HR photo: what CelebA's aligned image shows around an MTCNN box like its "
+        f"largest, framed as the protocol says; of results the box, square, widened by "
+        f"{faces.MARGIN}"
+    ),
 }
 
 
@@ -58,7 +63,8 @@ class Verifier:
     Args:
         methods: What is compared.
         embedder: A registered embedder, built.
-        protocol: Size, scale, degradation, seed; faces are framed by MTCNN.
+        protocol: Size, scale, degradation, seed, and how faces are framed: see
+            `srkit.evaluation.protocol.Protocol.for_faces`.
         store: Stores embeddings and boxes.
         align: See `ALIGNED`.
         batch_size: Images upscaled, and embedded, at a time.
@@ -110,7 +116,10 @@ class Verifier:
                 f"{small} of {len(probes)} probes have faces of fewer pixels than HR's "
                 f"{size}x{size}: they were resized to it"
             )
-        for name, results in self._results(self.finder.crops(probes, size)):
+        framing = self.protocol.framing
+        for name, results in self._results(self.finder.crops(probes, size, framing)):
+            if framing != "face":
+                results = self.finder.out_of_frames(results, probes, framing)
             if self.align == "sr" and name != LR:
                 results, missed = self.finder.reframed(results)
                 if missed:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -37,8 +38,7 @@ PIXELS = 1 << 20  # a larger photo is searched in a reduced copy
 COPY, COPY_MIN_SIZE = 160, 60
 BATCH = 32  # photos: what a kill can cost
 
-Box = tuple[float, float, float, float] | None
-Detection = tuple[int, Box]  # number of faces, and the largest one's box
+Detection = tuple[int, align.Box | None]  # number of faces, and the largest one's box
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,19 @@ class Located:
     """
 
     photo: Path
-    box: Box
+    box: align.Box | None
     reason: str = ""
+
+    @property
+    def face(self) -> align.Box:
+        """The box of its face; an error without one."""
+        if self.box is None:
+            raise ValueError(f"{self.photo}: no face to crop")
+        return self.box
 
     def pixels(self) -> int:
         """Return the side of its crop in pixels of the photo."""
-        left, top, right, bottom = self.box or (0, 0, 0, 0)
-        return round(max(right - left, bottom - top) * align.MARGIN)
+        return align.surrounding(self.face)[2]
 
     def label(self, person: str) -> str:
         """Return a line on a photo that has no face."""
@@ -133,19 +139,42 @@ class Finder:
         detections = (json.loads(stored.get(key, b"[0, null]")) for key in keys)
         return [(count, tuple(box) if box else None) for count, box in detections]
 
-    def crops(self, located: Sequence[Located], size: int) -> Tensor:
-        """Return faces as images, uint8, ``B3SS``; see `srkit.faces.align.crop`.
+    def crops(self, located: Sequence[Located], size: int, framing: str = "face") -> Tensor:
+        """Return faces as images, uint8, ``B3SS``.
+
+        Framed as ``face``, see `srkit.faces.align.crop`; else what CelebA's aligned image would
+        show is framed as a protocol's photos are.
 
         Raises:
             InputError: A photo can't be read any more.
         """
 
         def cropped(one: Located) -> Tensor:
-            if one.box is None:
-                raise ValueError(f"{one.photo}: no face to crop")
-            return _tensor(align.crop(codec.read(one.photo).rgb, Face(one.box, 1.0), size))
+            image = codec.read(one.photo).rgb
+            if framing == "face":
+                return _tensor(align.crop(image, Face(one.face, 1.0), size))
+            shown = align.cut(image, align.celeba_area(one.face))
+            return _tensor(codec.frame(shown, cast(codec.Framing, framing), size))
 
         return torch.stack(list(read_ahead(cropped, located)))
+
+    def out_of_frames(self, results: Tensor, located: Sequence[Located], framing: str) -> Tensor:
+        """Return what `crops` shows of faces by itself, cut out of results in another framing."""
+        size = results.shape[-1]
+        crops = []
+        for array, one in zip(results.permute(0, 2, 3, 1).numpy(), located, strict=True):
+            x, y, width, height = align.celeba_area(one.face)
+            if framing == "square":
+                side = min(width, height)
+                x, y, width, height = x + (width - side) // 2, y + (height - side) // 2, side, side
+            left, top, side, _ = align.surrounding(one.face)
+            scale, corner = size / np.array([width, height]), np.array([left - x, top - y])
+            box = np.concatenate([corner * scale, (corner + side) * scale]) + size
+            # The square reaches a little below `square`; the border's pixels are repeated.
+            image = Image.fromarray(np.pad(array, ((size, size), (size, size), (0, 0)), "edge"))
+            crop = image.resize((size, size), Image.Resampling.BICUBIC, box=tuple(box.tolist()))
+            crops.append(_tensor(crop))
+        return torch.stack(crops)
 
     def reframed(self, results: Tensor) -> tuple[Tensor, int]:
         """Crop each result again, around the face that is found on it.

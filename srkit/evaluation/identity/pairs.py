@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from srkit.evaluation.identity.embed import DECIMALS, Array32, Verifier
 from srkit.evaluation.identity.people import Drawn, draw_pairs
-from srkit.evaluation.identity.roc import Matching
+from srkit.evaluation.identity.roc import DRAWS, Matching, between
 from srkit.evaluation.methods import HR, LR
 from srkit.evaluation.report import Pairs, PairScores, SizeScores
 from srkit.evaluation.statistics import Array, Estimate, share, weights
 from srkit.hookspecs import Person
 
-DRAWS = 300  # resamples of the bootstrap: a million impostors are counted anew in each
 TARGETS = (1e-2, 1e-3)  # FAR
 TARGET = 1e-2  # of the curve over sizes, which rests on fewer pairs
 PAIRS, SIZE_PAIRS = 1000, 150
@@ -85,7 +84,7 @@ def _matchings(
 ) -> dict[str, Matching]:
     """Return every method's distances between probes and gallery."""
     return {
-        name: Matching(_distances(embedded, gallery), drawn.owner)
+        name: Matching(between(embedded, gallery), drawn.owner)
         for name, embedded in verifier.embedded(drawn.probes, size, notes)
     }
 
@@ -133,11 +132,3 @@ def _strangers(drawn: Drawn, seed: int) -> NDArray[np.intp]:
     people = len(drawn.people)
     steps = [rng.randrange(1, people) for _ in drawn.owner]
     return np.array([(own + step) % people for own, step in zip(drawn.owner, steps, strict=True)])
-
-
-def _distances(probes: Array32, gallery: Array32) -> Array:
-    """Return the distance of every probe to every gallery photo, ``PxG``."""
-    a, b = probes.astype(np.float64), gallery.astype(np.float64)
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-    distances: Array = np.sqrt(squares.clip(min=0)).round(DECIMALS)
-    return distances

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from srkit.evaluation.identity.embed import DECIMALS, Array32
 from srkit.evaluation.statistics import Array, Estimate
 
 POINTS = 200  # of a ROC, at most
+DRAWS = 300  # resamples of the bootstrap: a million impostors are counted anew in each
 EXACT = 1 + 1e-9  # counts are whole numbers; their ratios are compared with this much leeway
 
 
@@ -120,6 +122,14 @@ class Matching:
         with np.errstate(invalid="ignore"):
             of_draws = (each @ hits) / each.sum(axis=1)
         return Estimate.of(float(hits.mean()), of_draws)
+
+
+def between(probes: Array32, gallery: Array32) -> Array:
+    """Return the distance of every probe's embedding to every gallery photo's, ``PxG``."""
+    a, b = probes.astype(np.float64), gallery.astype(np.float64)
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    distances: Array = np.sqrt(squares.clip(min=0)).round(DECIMALS)
+    return distances
 
 
 def _rates(genuine: Array, impostors: Array) -> Rates:
