@@ -211,6 +211,7 @@ def test_a_study_goes_on_where_it_was_interrupted(
     summary = json.loads((tmp_path / "killed" / "summary.json").read_text())
     assert table.read_text() == results.markdown(summary)
     assert "| 4 + PSNR | 3 | 26.109 |" in table.read_text()
+    assert "| AUC of everybody in CelebA's framing: 5 people, 10 images |" in table.read_text()
     assert all(speed > 0 for scenario in summary["scenarios"][1:] for speed in scenario["speeds"])
     verdicts = {claim["text"]: (claim["verdict"], claim["why"]) for claim in summary["claims"]}
     assert verdicts["Scenario 1 is faster than 4"][0] in (HOLDS, FAILS)
@@ -272,7 +273,7 @@ def measured(
         everybody=SimpleNamespace(rows=rows),
     )
     labels = {0: ["bicubic"] * seeds, 1: ["one"] * seeds, 4: ["four"] * seeds}
-    return Measured(labels, {1: steps, 4: 5000}, {"one": 3, "four": 1}, report)
+    return Measured(labels, {1: steps, 4: 5000}, {"one": 3, "four": 1}, report, report)
 
 
 IDENTITY = Claim("", "", ("distance",), 1, 4)

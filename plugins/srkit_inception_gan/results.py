@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
@@ -12,12 +12,14 @@ from srkit_inception_gan.paper import CLAIMS, DISTANCES, SCENARIOS, Claim
 HOLDS, FAILS, OPEN = "holds", "doesn't hold", "can't be told"
 LEAST_STEPS = 3000
 METRICS = ("psnr", "psnr-y", "ssim", "ssim-y", "lsd")
-LOWER_IS_BETTER = ("lsd", "distance")
+DISTANCE, FRAMED = "distance", "distance in CelebA's framing"
+LOWER_IS_BETTER = ("lsd", DISTANCE, FRAMED)
 # The smallest difference that counts, and digits in tables.
 MEASURES = {
     **dict.fromkeys(("psnr", "psnr-y"), (0.05, 2)),
     **dict.fromkeys(("ssim", "ssim-y"), (0.003, 4)),
-    **{"lsd": (0.5, 2), "distance": (0.02, 4), "speed": (0.02, 3)},
+    **dict.fromkeys((DISTANCE, FRAMED), (0.02, 4)),
+    **{"lsd": (0.5, 2), "speed": (0.02, 3)},
 }
 RULE = (
     "A claim *holds* where the whole 95% interval of the difference is on its side for every seed "
@@ -40,18 +42,22 @@ NOTE = (
 class Measured(NamedTuple):
     """What was measured, by scenario (0: bicubic): its models' names in the report, and steps.
 
-    ``speeds`` are steps an hour of each model's training.
+    ``speeds`` are steps an hour of each model's training. ``framed`` is a report of identity whose
+    probes are framed as CelebA's, on which the models were trained; in ``report`` they are cut out
+    by a detector.
     """
 
     labels: Mapping[int, Sequence[str]]
     steps: Mapping[int, int]
     speeds: Mapping[str, float]
     report: Any
+    framed: Any
 
     def values(self, measure: str, label: str) -> list[float]:
         """Return a measure of each image, or of each photo of the people."""
-        if measure == "distance":
-            return [row.distances[label] for row in self.report.everybody.rows]
+        if measure in (DISTANCE, FRAMED):
+            report = self.report if measure == DISTANCE else self.framed
+            return [row.distances[label] for row in report.everybody.rows]
         return list(self.report.quality.counted(label, measure))
 
     def difference(self, measure: str, higher: str, lower: str) -> tuple[float, float, float]:
@@ -59,7 +65,9 @@ class Measured(NamedTuple):
         if measure == "speed":
             return (self.speeds[higher] / self.speeds[lower] - 1,) * 3
         groups = (
-            [row.person for row in self.report.everybody.rows] if measure == "distance" else None
+            [row.person for row in self.report.everybody.rows]
+            if measure in (DISTANCE, FRAMED)
+            else None
         )
         paired = srkit.difference(self.values(measure, higher), self.values(measure, lower), groups)
         return paired.mean, paired.low, paired.high
@@ -73,6 +81,19 @@ class Measured(NamedTuple):
 def summary(study: Measured) -> dict[str, Any]:
     """Return all that was measured as plain values, with the verdicts."""
     report = study.report
+    people = {
+        f"{who}: {part.people} people, {len(part.rows)} images": part
+        for who, part in (
+            ("drawn", report.distances),
+            ("everybody", report.everybody),
+            ("everybody in CelebA's framing", study.framed.everybody),
+        )
+    }
+
+    def by_scenario(of: Callable[[str], float]) -> dict[str, float]:
+        mine = {str(n): fmean(map(of, study.labels[n])) for n in sorted(study.steps)}
+        return {"bicubic": of("bicubic"), **mine, "HR": of("HR")}
+
     return {
         "scenarios": [
             {
@@ -81,18 +102,15 @@ def summary(study: Measured) -> dict[str, Any]:
                 "speeds": [study.speeds[name] for name in names if scenario],
                 **{
                     measure: [fmean(study.values(measure, name)) for name in names]
-                    for measure in (*METRICS, "distance")
+                    for measure in (*METRICS, DISTANCE, FRAMED)
                 },
             }
             for scenario, names in study.labels.items()
         ],
-        "distances": {
-            f"{who}: {part.people} people, {len(part.rows)} images": {
-                "bicubic": part.mean("bicubic"),
-                **{str(n): fmean(map(part.mean, study.labels[n])) for n in sorted(study.steps)},
-                "HR": part.mean("HR"),
-            }
-            for who, part in (("drawn", report.distances), ("everybody", report.everybody))
+        "distances": {who: by_scenario(part.mean) for who, part in people.items()},
+        "auc": {
+            who: by_scenario(lambda method, auc=part.auc: auc[method].value)
+            for who, part in people.items()
         },
         "claims": [{**claim._asdict(), **judge(claim, study)} for claim in CLAIMS],
         **{"protocol": report.quality.protocol, "models": report.models, "run": report.run},
@@ -140,7 +158,7 @@ def decide(differences: Mapping[str, Sequence[tuple[float, ...]]]) -> tuple[str,
 
 def markdown(summary: Mapping[str, Any]) -> str:
     """Return what `summary` gave as tables."""
-    parts = [_scores(summary["scenarios"]), _distances(summary["distances"]), NOTE]
+    parts = [_scores(summary["scenarios"]), _distances(summary["distances"], summary["auc"]), NOTE]
     parts += [_claims(summary["claims"]), RULE, f"```console\n$ {summary['run']['command']}\n```"]
     return "\n\n".join(parts) + "\n"
 
@@ -163,11 +181,14 @@ def _scores(scenarios: Sequence[Mapping[str, Any]]) -> str:
     return _table(["Table I", "steps", *quality, "speed, paper (Fig. 7)", "speed"], rows)
 
 
-def _distances(measured: Mapping[str, Mapping[str, float]]) -> str:
-    """Return Table II."""
+def _distances(
+    measured: Mapping[str, Mapping[str, float]], auc: Mapping[str, Mapping[str, float]]
+) -> str:
+    """Return Table II, and the AUC that belongs to each row of ours."""
     paper = {str(scenario): fmean(means) for scenario, means in DISTANCES.items()}
+    ours = {**measured, **{f"AUC of {who}": values for who, values in auc.items()}}
     rows = []
-    for who, means in {"paper: 5 people, 10 images": paper, **measured}.items():
+    for who, means in {"paper: 5 people, 10 images": paper, **ours}.items():
         cells = [f"{means[n]:.4f}" if n in means else "" for n in ("bicubic", "1", "4", "HR")]
         ratio = f"{means['4'] / means['1']:.3f}" if {"1", "4"} <= means.keys() else ""
         rows.append([who, *cells, ratio])

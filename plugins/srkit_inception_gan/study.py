@@ -160,7 +160,7 @@ class Study:
             begin(self.out / "study.json", options, FORMAT)
             return foreign.read(stored, list[int], "JSON")
         _report("a short bench, to see that all it needs is there")
-        self._bench([], limit=1)
+        self._bench([], data=self.data, limit=1)
         each = [steps] * len(self.scenarios) if steps else self._steps_within(budget)
         begin(self.out / "study.json", options, FORMAT)
         write_text(stored, json.dumps(each) + "\n")
@@ -211,13 +211,13 @@ class Study:
             labels.setdefault(run.scenario, []).append(run.label)
         steps = {run.scenario: run.recipe.steps for run in runs}
         speeds = {run.label: _steps_an_hour(run) for run in runs}
-        report = self._bench(models, report=self.out / "report")
-        return results.Measured(labels, steps, speeds, report)
+        report = self._bench(models, data=self.data, report=self.out / "report")
+        framed = self._bench(models, align="celeba")
+        return results.Measured(labels, steps, speeds, report, framed)
 
     def _bench(self, models: Sequence[srkit.Model], **options: Any) -> Any:
         return srkit.bench(
             models,
-            data=self.data,
             protocol="paper",
             verify="imm",
             verify_data=self.verify_data,
