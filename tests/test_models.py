@@ -89,6 +89,19 @@ def test_load_a_run_by_its_folder_or_name(tmp_path: Path, monkeypatch: pytest.Mo
     assert weight_of(load(run, device="cpu")) == weight_of(load("mine", device="cpu")) == 0.25
 
 
+def test_a_shipped_model_comes_before_a_run_of_its_name_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = load("faces", device="cpu").sha256
+    assert capsys.readouterr().err == ""
+    save(tmp_path / "runs" / "faces" / "model.safetensors", 0.25)
+    assert load("faces", device="cpu").sha256 == shipped
+    own = Path("runs", "faces")
+    assert capsys.readouterr().err == f"srkit: 'faces' is the shipped model; your own is {own}\n"
+    assert weight_of(load(own, device="cpu")) == 0.25
+
+
 def test_load_an_unknown_name_says_the_nearest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -422,7 +435,7 @@ def test_models_without_weights_are_told_apart_in_the_cache(cache: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["faces", "faces-clean", "faces-crisp", "faces-identity", "faces-x8"]
+    "name", [n for n in registry.offers("models") if registry.build("models", n).graph]
 )
 def test_shipped_graphs_are_the_shipped_networks(name: str) -> None:
     """If this fails after a change of a network: python .ci/graphs.py."""

@@ -51,9 +51,7 @@ def bench(
     verify_data: Annotated[str | None, identity(help=VERIFY_DATA)] = None,
     embedder: Annotated[list[str] | None, identity(metavar="NAME", help=EMBEDDER)] = None,
     embedder_weights: Annotated[list[str] | None, identity(metavar="FILE", help=WEIGHTS)] = None,
-    align: Annotated[
-        str, identity(help="Crop faces on hr or sr; celeba: frame as it does.")
-    ] = "hr",
+    align: Annotated[str, identity(help="Crop faces on hr or sr, or frame them as celeba.")] = "hr",
     people: Annotated[
         int | None, identity(min=0, help="People sampled for the distances. [5]")
     ] = None,

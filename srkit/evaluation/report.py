@@ -207,8 +207,8 @@ class Distances(Identity):
     """Identity distances of every probe from its person's base, in the order of people.
 
     Attributes:
-        auc: By method, the chance that a probe is nearer to its own base than to another's. Empty
-            with one person.
+        auc: By method, the chance that a probe is nearer to its own base than another is to a
+            base that isn't its own; ties count half. Empty with one person.
     """
 
     rows: list[Row]

@@ -77,9 +77,11 @@ def find(name: str) -> Model:
         ready: ReadyModel = registry.call("hubs", hub, name)
         model = _from_file(name, Path(ready.file or ""), ready.licence)
         return replace(model, metadata={**model.metadata, "source": ready.description})
-    if name in registry.offers("models"):
-        return _ready(name)
     runs = (Path(name), checkpoint.default_folder(name))
+    if name in registry.offers("models"):
+        if (runs[1] / checkpoint.MODEL).is_file():
+            show_error(f"'{name}' is the shipped model; your own is {runs[1]}")
+        return _ready(name)
     for file in (Path(name), *(folder / checkpoint.MODEL for folder in runs)):
         if file.is_file():
             return _from_file(name, file, "unknown")
