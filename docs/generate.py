@@ -2,7 +2,7 @@
 
 cog puts them between their markers, from the checkout's root::
 
-    SRKIT_PLUGINS= python -m cogapp -r docs/*.md README.md plugins/srkit_faces/weights/faces.md
+    SRKIT_PLUGINS= python -m cogapp -r docs/*.md README.md plugins/*/weights/*.md
 """
 
 from __future__ import annotations
@@ -603,6 +603,40 @@ def reproduction() -> str:
         f"{''.join(claims)}The other {len(open_claims)} claims **can't be told**: the steps are "
         f"too few.\n\n```console\n$ {summary['run']['command']}\n```\n"
     )
+
+
+def full_length() -> str:
+    """Return the committed result of benchmarks/full_length.py beside the paper's figures."""
+    found, rows = committed("full_length"), []
+    of = {"inception-gan-pixel": 1, "inception-gan": 4}
+    for method, face in found["face"]["rows"].items():
+        scenario = paper.SCENARIOS.get(of.get(method, 0))
+        quality = found["quality"].get(method)
+        row = [f"`{method}`" if scenario else method]
+        row += [f"{scenario.psnr:.3f}" if scenario else ""]
+        row += [f"{quality['psnr']:.2f}" if quality else ""]
+        row += [f"{scenario.ssim:.4f}" if scenario else ""]
+        row += [
+            f"{quality['ssim']:.4f}" if quality else "",
+            f"{quality['lsd']:.2f}" if quality else "",
+        ]
+        row += [f"{fmean(paper.DISTANCES[of[method]]):.4f}" if scenario else ""]
+        for its in (face, found["celeba"]["rows"][method]):
+            row += [f"{its['distance'][0]:.3f}", f"{its['auc'][0]:.3f}"]
+        rows.append(row)
+    both = ("PSNR, paper", "here", "SSIM, paper", "here", "LSD", "distance, paper")
+    ours = ("distance, face", "AUC, face", "distance, framed", "AUC, framed")
+    text = table(("", *both, *ours), rows)
+    less = found["difference"] | {name: found[name]["difference"] for name in ("face", "celeba")}
+    shown = {
+        "psnr": "PSNR {:+.2f} dB [{:+.2f}, {:+.2f}]",
+        "ssim": "SSIM {:+.4f} [{:+.4f}, {:+.4f}]",
+        "lsd": "LSD {:+.2f} dB [{:+.2f}, {:+.2f}]",
+        "face": "distance {:+.3f} [{:+.3f}, {:+.3f}]",
+        "celeba": "framed {:+.3f} [{:+.3f}, {:+.3f}]",
+    }
+    words = ", ".join(template.format(*less[key]) for key, template in shown.items())
+    return f"{text}\nScenario 4 minus scenario 1 [95%, over images or people]: {words}.\n"
 
 
 def real_faces() -> str:

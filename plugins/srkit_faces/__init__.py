@@ -42,4 +42,6 @@ def srkit_models() -> dict[str, str]:
         "faces-crisp": "srkit_faces.models:faces_crisp",
         "faces-identity": "srkit_faces.models:faces_identity",
         "faces-x8": "srkit_faces.models:faces_x8",
+        "inception-gan": "srkit_faces.models:inception_gan",
+        "inception-gan-pixel": "srkit_faces.models:inception_gan_pixel",
     }

@@ -10,15 +10,22 @@ FOLDER = Path(__file__).parent / "weights"
 
 
 def _shipped(
-    name: str, description: str, sha256: str, *, graph: str = "faces", scale: int = 4
+    name: str,
+    description: str,
+    sha256: str,
+    *,
+    graph: str = "faces",
+    card: str = "",
+    data: str = "CelebA and UTKFace",
+    scale: int = 4,
 ) -> ReadyModel:
     """Return weights of this folder; those of one network share its graph."""
     return ReadyModel(
         description=description,
-        licence="CelebA and UTKFace: non-commercial research (weights/LICENSE.md)",
+        licence=f"{data}: non-commercial research (weights/LICENSE.md)",
         file=FOLDER / f"{name}.safetensors",
         sha256=sha256,
-        card=FOLDER / f"{name}.md",
+        card=FOLDER / f"{card or name}.md",
         graph=FOLDER / f"{graph}.graph.json",
         scale=scale,
     )
@@ -69,3 +76,26 @@ def faces_x8() -> ReadyModel:
         graph="faces-x8",
         scale=8,
     )
+
+
+def inception_gan() -> ReadyModel:
+    """Clean faces framed as CelebA's, x4: the paper's scenario 4, to compare with."""
+    return _paper(
+        "inception-gan",
+        "Clean faces of 16 px, x4: the paper's scenario 4 (all losses), to compare with",
+        "ca605c322a2ee9b372f34c0bb3d49e5057a4a2fee0b023f52022282c9a72da9a",
+    )
+
+
+def inception_gan_pixel() -> ReadyModel:
+    """Clean faces framed as CelebA's, x4: the paper's scenario 1, to compare with."""
+    return _paper(
+        "inception-gan-pixel",
+        "Clean faces of 16 px, x4: the paper's scenario 1 (pixel loss), to compare with",
+        "de0b8ea4c43e46733d6a0751b333c436d35ed355da9191c059d8db27bb23984f",
+    )
+
+
+def _paper(name: str, description: str, sha256: str) -> ReadyModel:
+    of_both = "inception-gan"
+    return _shipped(name, description, sha256, graph=of_both, card=of_both, data="CelebA")
