@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
@@ -90,9 +90,10 @@ def summary(study: Measured) -> dict[str, Any]:
         )
     }
 
-    def by_scenario(of: Callable[[str], float]) -> dict[str, float]:
-        mine = {str(n): fmean(map(of, study.labels[n])) for n in sorted(study.steps)}
-        return {"bicubic": of("bicubic"), **mine, "HR": of("HR")}
+    def by_scenario(values: Mapping[str, float]) -> dict[str, float]:
+        means = {n: fmean(values[name] for name in study.labels[n]) for n in sorted(study.steps)}
+        mine = {str(scenario): mean for scenario, mean in means.items()}
+        return {"bicubic": values["bicubic"], **mine, "HR": values["HR"]}
 
     return {
         "scenarios": [
@@ -107,9 +108,12 @@ def summary(study: Measured) -> dict[str, Any]:
             }
             for scenario, names in study.labels.items()
         ],
-        "distances": {who: by_scenario(part.mean) for who, part in people.items()},
+        "distances": {
+            who: by_scenario({method: part.mean(method) for method in part.methods})
+            for who, part in people.items()
+        },
         "auc": {
-            who: by_scenario(lambda method, auc=part.auc: auc[method].value)
+            who: by_scenario({method: auc.value for method, auc in part.auc.items()})
             for who, part in people.items()
         },
         "claims": [{**claim._asdict(), **judge(claim, study)} for claim in CLAIMS],
