@@ -23,6 +23,7 @@ import tomli_w
 import typer.main
 from pydantic import BaseModel
 from srkit_inception_gan import paper
+from srkit_inception_gan.results import markdown as study_tables
 from srkit_inspect.schema import section
 from srkit_kornia import blur, chain, jpeg, noise, resize
 
@@ -603,6 +604,18 @@ def reproduction() -> str:
         f"{''.join(claims)}The other {len(open_claims)} claims **can't be told**: the steps are "
         f"too few.\n\n```console\n$ {summary['run']['command']}\n```\n"
     )
+
+
+def seeds() -> str:
+    """Return the committed study of two scenarios with seeds, as the command itself writes it."""
+    summary = committed("reproduce_seeds")
+    # The trainings shared their cores: their speeds say nothing.
+    trained = [
+        claim
+        for claim in summary["claims"]
+        if claim["why"] != "not trained" and claim["measures"] != ["speed"]
+    ]
+    return study_tables({**summary, "claims": trained})
 
 
 def full_length() -> str:
