@@ -280,6 +280,7 @@ def test_every_face_another_program_is_asked_for_is_written(
         (("--verify-data", "x"), "--verify-data needs --verify"),
         (("--people", "0"), "--people needs --verify"),
         (("--embedder", "sface"), "--embedder needs --verify"),
+        (("--align", "celeba"), "--align needs --verify"),
         (("--audit", "--protocol", "real"), "an audit compares with HR, and protocol 'real' has"),
         (("--verify", "imm", "--lr-sizes", "8,x"), "--lr-sizes is whole numbers from 4 up"),
         (

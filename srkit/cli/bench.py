@@ -78,6 +78,7 @@ def bench(
     """
     needs_verify: dict[str, object] = {"verify-data": verify_data, "people": people, "pairs": pairs}
     needs_verify |= {"embedder": embedder, "embedder-weights": embedder_weights}
+    needs_verify["align"] = None if align == "hr" else align
     for option, value in needs_verify.items():
         if value is not None and not verify:
             raise InputError(f"--{option} needs --verify: imm, lfw, folders or csv")
