@@ -134,9 +134,9 @@ class UpscalingBlock(nn.Module):
     def _resized(self, x: Tensor) -> Tensor:
         """Do what ``resize`` does without the upscaled feature maps.
 
-        A 5x5 kernel sees each input pixel two or three times in a row. Summed over these, it is a
-        3x3 kernel on the input, one for each of the four output pixels. The four stand side by
-        side until the last convolution has left the fewest maps to move to their places.
+        A 5x5 kernel sees an input pixel twice in a row, or once at an end. Summed over these, it
+        is a 3x3 kernel on the input, one for each of the four output pixels. The four stand side
+        by side until the last convolution has left the fewest maps to move to their places.
         """
         places = [(row, column) for row in (0, 1) for column in (0, 1)]
         kernel = self.branches.kernel()
