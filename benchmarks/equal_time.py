@@ -27,13 +27,12 @@ from typing import Any
 
 import machine
 import torch
+from bare import WEIGHTS
 from torch.utils.flop_counter import FlopCounterMode
 
 import srkit
 
 QUARTER = ("--set", "generator.width=0.25")
-# With these weights the committed results were made.
-WEIGHTS = ("adversarial=2", "losses.pixel=1", "losses.feature=0.1", "losses.psnr=0.2")
 TRAINED: dict[str, tuple[str, ...]] = {
     "srcnn": (),
     "fsrcnn": (),
@@ -46,7 +45,7 @@ TRAINED: dict[str, tuple[str, ...]] = {
     "urdgn": (),
     "sparnet-light": (),
     "inception-gan-pixel": QUARTER,
-    "inception-gan": (*QUARTER, *(f"--set={w.replace('=', '.weight=')}" for w in WEIGHTS)),
+    "inception-gan": (*QUARTER, *(f"--set={path}={w}" for path, w in WEIGHTS.items())),
 }
 FITTED = ("sparse-coding", "a-plus")
 DONE = "equal_time.json"  # in a run's folder: the seconds it took

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bare import SCENARIOS
+from bare import SCENARIOS, WEIGHTS
 from torch import Tensor
 
 import srkit
@@ -34,8 +34,6 @@ from srkit.models.load import load
 from srkit.recipe import parse_setting
 from srkit.training import run_folder
 from srkit.training.loop import GRADIENTS_AT, train
-
-ADVERSARIAL, WEIGHTS = 2.0, {"pixel": 1.0, "feature": 0.1, "psnr": 0.2}
 
 
 def high_frequency_energy(images: Tensor, scale: int) -> float:
@@ -54,11 +52,11 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     recipe = registry.build("recipes", name).changed(
         {"steps": arguments.steps, "seed": arguments.seed, "generator.width": arguments.width}
     )
-    weights = {loss: WEIGHTS[loss] for loss in recipe.losses}
-    recipe = recipe.changed({f"losses.{loss}.weight": weight for loss, weight in weights.items()})
+    paths = [f"losses.{loss}.weight" for loss in recipe.losses]
+    recipe = recipe.changed({path: WEIGHTS[path] for path in paths})
     if recipe.discriminator:
-        settings = {"discriminator.width": arguments.width, "adversarial.weight": ADVERSARIAL}
-        recipe = recipe.changed(settings)
+        path = "adversarial.weight"
+        recipe = recipe.changed({"discriminator.width": arguments.width, path: WEIGHTS[path]})
     recipe = recipe.changed(dict(parse_setting(text) for text in arguments.set))
     if not (out / checkpoint.MODEL).is_file():
         resume = (out / run_folder.RECIPE).is_file()

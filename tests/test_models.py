@@ -435,7 +435,11 @@ def test_models_without_weights_are_told_apart_in_the_cache(cache: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in registry.offers("models") if registry.build("models", n).graph]
+    "name",
+    [
+        *("faces", "faces-clean", "faces-crisp", "faces-identity", "faces-x8"),
+        *("inception-gan", "inception-gan-pixel"),
+    ],
 )
 def test_shipped_graphs_are_the_shipped_networks(name: str) -> None:
     """If this fails after a change of a network: python .ci/graphs.py."""
