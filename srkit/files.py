@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import platform
-import tempfile
+import secrets
 import time
 import zlib
 from collections.abc import Iterator
@@ -65,18 +65,13 @@ def atomic(file: Path) -> Iterator[Path]:
     if file.exists() and not os.access(file, os.W_OK):  # which renaming would not mind
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
     file.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{_short(file.name)}.{_MARK}-{host()}-{os.getpid()}."
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=file.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    mark = f"{_MARK}-{host()}-{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = file.parent / f".{_short(file.name)}.{mark}.part"
+    try:  # before there is a file, for an interrupt may come at any moment
+        temporary.touch(exist_ok=False)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files private; an output should look like any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 import time
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 import verbs
 from verbs import CASES, begun, copied, same, undisturbed
+
+from srkit.files import atomic
 
 COUNT = 60
 EACH = 10  # after so many the verb is run to its end
@@ -64,3 +69,43 @@ def test_a_verb_ends_cleanly_at_any_moment(name: str, given: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", ["degrade"])
 def test_some_interrupts_end_cleanly(name: str, given: Path, tmp_path: Path) -> None:
     drill(name, given, tmp_path, 8)
+
+
+# A file that is interrupted while it's being opened is closed by Python.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_at_any_line_leaves_no_temporary_file(tmp_path: Path) -> None:
+    """Each line that writing a file takes, Python's own too, is in turn where one arrives."""
+    file, left = tmp_path / "x.txt", -1
+
+    def step(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal left
+        left -= event != "return"  # where no signal arrives
+        if left == 0:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return step
+
+    def write() -> None:
+        with atomic(file) as temporary:
+            temporary.write_text("new")
+
+    def interrupted(after: int) -> bool:
+        nonlocal left
+        left, before = after, sys.gettrace()
+        sys.settrace(step)
+        try:
+            write()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    after = 0
+    while after == 0 or interrupted(after):
+        after += 1
+        assert [*tmp_path.iterdir()] in ([], [file])
+        assert not file.exists() or file.read_text() == "new"
+        file.unlink(missing_ok=True)
+    assert after > 100
+    assert left > 0
