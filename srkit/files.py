@@ -72,6 +72,10 @@ def atomic(file: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
+        # What safetensors writes is private; an output should look like any other new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)

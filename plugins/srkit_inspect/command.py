@@ -122,7 +122,7 @@ def info(
     if not matching:
         known = [n for kind in kinds() for n in registry.offers(kind)]
         raise UnknownNameError(f"unknown name '{name}'{nearest(name, known)}; see srkit list")
-    for kind in matching:
+    for kind in sorted(matching, key=lambda kind: kind != "models"):  # then its recipe
         typer.echo("\n".join(_described(kind, name)))
 
 

@@ -626,6 +626,7 @@ print(counts)
 """
 
 
+@pytest.mark.long
 def test_it_works_without_a_network_and_looks_for_none(tmp_path: Path) -> None:
     alone = ["unshare", "--map-root-user", "--net"]
     if not shutil.which("unshare") or subprocess.run([*alone, "true"], stderr=-3).returncode:
