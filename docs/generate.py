@@ -568,54 +568,12 @@ def faces_measured() -> str:
     return table(("face, LR pixels", "restored", *scores), rows)
 
 
-def reproduction() -> str:
-    """Return the committed result of ``srkit reproduce paper`` beside the paper's figures."""
-    summary = committed("reproduce_paper")
-    first, rows = summary["scenarios"][1]["speeds"][0], []
-    for scenario in summary["scenarios"]:
-        number = scenario["scenario"]
-        psnr, ssim, lsd, distance = (
-            f"{scenario[measure][0]:.{digits}f}"
-            for measure, digits in (("psnr", 2), ("ssim", 4), ("lsd", 2), ("distance", 3))
-        )
-        if not number:
-            rows.append(("bicubic", "", "", psnr, "", ssim, lsd, "", "", "", distance))
-            continue
-        of = paper.SCENARIOS[number]
-        ratio = f"{of.steps / paper.SCENARIOS[1].steps:.3f}" if of.steps else ""
-        told = f"{fmean(paper.DISTANCES[number]):.4f}" if number in paper.DISTANCES else ""
-        quality = (f"{of.psnr:.3f}", psnr, f"{of.ssim:.4f}", ssim, lsd)
-        speed = f"{scenario['speeds'][0] / first:.3f}"
-        rows.append((of.label, f"{scenario['steps']:,}", *quality, ratio, speed, told, distance))
-    everybody = next(each for who, each in summary["distances"].items() if "everybody" in who)
-    rows.append(("HR", *[""] * 9, f"{everybody['HR']:.3f}"))
-    both = ("PSNR, paper", "here", "SSIM, paper", "here", "LSD", "speed, paper", "here")
-    open_claims = [claim for claim in summary["claims"] if claim["why"].endswith("are too few")]
-    claims = []
-    for claim in summary["claims"]:
-        if claim not in open_claims:
-            ((mean, low, high),) = claim["differences"][claim["measures"][0]]
-            claims.append(
-                f"{claim['text']}: **{claim['verdict']}**, {mean:+.1%} [{low:+.1%}, {high:+.1%}], "
-                f"in the paper {claim['published']:+.1%}. "
-            )
-    return (
-        f"{table(('', 'steps', *both, 'distance, paper', 'here'), rows)}\n"
-        f"{''.join(claims)}The other {len(open_claims)} claims **can't be told**: the steps are "
-        f"too few.\n\n```console\n$ {summary['run']['command']}\n```\n"
-    )
-
-
 def seeds() -> str:
-    """Return the committed study of two scenarios with seeds, as the command itself writes it."""
-    summary = committed("reproduce_seeds")
+    """Return the committed ``srkit reproduce paper`` as the command itself writes it."""
+    summary = committed("reproduce_paper")
     # The trainings shared their cores: their speeds say nothing.
-    trained = [
-        claim
-        for claim in summary["claims"]
-        if claim["why"] != "not trained" and claim["measures"] != ["speed"]
-    ]
-    return study_tables({**summary, "claims": trained})
+    claims = [claim for claim in summary["claims"] if claim["measures"] != ["speed"]]
+    return study_tables({**summary, "claims": claims})
 
 
 def full_length() -> str:

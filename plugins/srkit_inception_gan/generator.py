@@ -100,7 +100,7 @@ class InceptionResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``B(channels)hw`` to the same shape."""
         y: Tensor = self.project(self.branches(x))
-        return torch.relu(x + (torch.relu(y) if self.rectify else y))
+        return relu(x + (relu(y) if self.rectify else y))
 
 
 class UpscalingBlock(nn.Module):
@@ -128,7 +128,7 @@ class UpscalingBlock(nn.Module):
         if self.upscale == "resize":
             x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
         y: Tensor = self.spread(self.branches(x))
-        y = torch.relu(y) if self.rectify else y
+        y = relu(y) if self.rectify else y
         return nn.functional.pixel_shuffle(y, 2) if self.upscale == "shuffle" else y
 
     def _resized(self, x: Tensor) -> Tensor:
@@ -146,18 +146,9 @@ class UpscalingBlock(nn.Module):
         batch, height, width, _ = y.shape
         y = y.reshape(batch, height, 4 * width, len(kernel)).permute(0, 3, 1, 2)
         y = self.spread(self.branches.rectified(y))
-        y = torch.relu(y) if self.rectify else y
+        y = relu(y) if self.rectify else y
         y = y.permute(0, 2, 3, 1).reshape(batch, height, width, 2, 2, -1).transpose(2, 3)
         return y.reshape(batch, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
-
-    def start_smooth(self) -> None:
-        """Give the four sub-pixels equal weights, so that training starts without a grid.
-
-        Aitken et al. (2017), "Checkerboard artifact free sub-pixel convolution".
-        """
-        if self.upscale == "shuffle":
-            weight = self.spread.weight.data
-            weight.copy_(weight[::4].repeat_interleave(4, dim=0))
 
 
 class InceptionResidual(nn.Module):
@@ -215,8 +206,10 @@ class InceptionResidual(nn.Module):
             nn.Tanh(),
         )
         self.apply(glorot)
-        self.up1.start_smooth()
-        self.up2.start_smooth()
+        if upscale == "shuffle":  # four equal sub-pixels: no grid at first (Aitken et al., 2017)
+            for block in (self.up1, self.up2):
+                weight = block.spread.weight.data
+                weight.copy_(weight[::4].repeat_interleave(4, dim=0))
 
     def forward(self, lr: Tensor) -> Tensor:
         """Map ``lr`` (B3hw) to ``sr`` (B3HW), both in [0, 1], H = 4 h."""

@@ -7,12 +7,11 @@ from statistics import fmean, median
 from typing import Any, NamedTuple
 
 import srkit
-from srkit_inception_gan.paper import CLAIMS, DISTANCES, SCENARIOS, Claim
+from srkit_inception_gan.paper import CLAIMS, DISTANCE, DISTANCES, FRAMED, SCENARIOS, Claim
 
 HOLDS, FAILS, OPEN = "holds", "doesn't hold", "can't be told"
 LEAST_STEPS = 3000
 METRICS = ("psnr", "psnr-y", "ssim", "ssim-y", "lsd")
-DISTANCE, FRAMED = "distance", "distance in CelebA's framing"
 LOWER_IS_BETTER = ("lsd", DISTANCE, FRAMED)
 # The smallest difference that counts, and digits in tables.
 MEASURES = {
@@ -28,47 +27,42 @@ RULE = (
     "loses to bicubic (in PSNR or in the claim's measure), or where the difference is smaller than "
     "0.05 dB PSNR, 0.003 SSIM, 0.5 dB LSD, 0.02 of distance or 2% of speed. Speed is the median "
     "over a training, without interval; one seed will do for it. Intervals are over test images or "
-    "people (paired bootstrap). No measure decides whether scenario 3 mends the nose of scenario 2 "
-    "(Fig. 5), or whether scenario 4 has more real and less noisy hair, beards and wrinkles "
-    "(Fig. 6) and is the most pleasant."
+    "people (paired bootstrap)."
 )
 NOTE = (
-    "With several seeds, the lowest and the highest are in brackets. The paper doesn't state its "
-    "colour channel, border and SSIM window, and its photos, FaceNet weights and perhaps its "
-    "degradation differ from ours: compare differences and ratios, not values."
+    "With several seeds, the lowest and the highest are in brackets. Distance and AUC are of all "
+    "people, cut out by a detector or framed as CelebA's images, on which the models were trained. "
+    "The paper doesn't state its colour channel, border and SSIM window, and its photos, FaceNet "
+    "weights and perhaps its degradation differ from ours: compare differences and ratios, not "
+    "values."
 )
 
 
 class Measured(NamedTuple):
     """What was measured, by scenario (0: bicubic): its models' names in the report, and steps.
 
-    ``speeds`` are steps an hour of each model's training. ``framed`` is a report of identity whose
-    probes are framed as CelebA's, on which the models were trained; in ``report`` they are cut out
-    by a detector.
+    ``speeds`` are steps an hour of each model's training; ``identity`` is everybody's distances in
+    either framing.
     """
 
     labels: Mapping[int, Sequence[str]]
     steps: Mapping[int, int]
     speeds: Mapping[str, float]
     report: Any
-    framed: Any
+    identity: Mapping[str, Any]
 
     def values(self, measure: str, label: str) -> list[float]:
         """Return a measure of each image, or of each photo of the people."""
-        if measure in (DISTANCE, FRAMED):
-            report = self.report if measure == DISTANCE else self.framed
-            return [row.distances[label] for row in report.everybody.rows]
+        if part := self.identity.get(measure):
+            return [row.distances[label] for row in part.rows]
         return list(self.report.quality.counted(label, measure))
 
     def difference(self, measure: str, higher: str, lower: str) -> tuple[float, float, float]:
         """Return mean, low and high end (95%) of the difference of two models."""
         if measure == "speed":
             return (self.speeds[higher] / self.speeds[lower] - 1,) * 3
-        groups = (
-            [row.person for row in self.report.everybody.rows]
-            if measure in (DISTANCE, FRAMED)
-            else None
-        )
+        part = self.identity.get(measure)
+        groups = [row.person for row in part.rows] if part else None
         paired = srkit.difference(self.values(measure, higher), self.values(measure, lower), groups)
         return paired.mean, paired.low, paired.high
 
@@ -80,42 +74,25 @@ class Measured(NamedTuple):
 
 def summary(study: Measured) -> dict[str, Any]:
     """Return all that was measured as plain values, with the verdicts."""
+
+    def identity(names: Sequence[str]) -> dict[str, list[float]]:
+        means = {m: [part.mean(n) for n in names] for m, part in study.identity.items()}
+        auc = {m: [part.auc[n].value for n in names] for m, part in study.identity.items()}
+        return means | {f"AUC, {measure}": values for measure, values in auc.items()}
+
     report = study.report
-    people = {
-        f"{who}: {part.people} people, {len(part.rows)} images": part
-        for who, part in (
-            ("drawn", report.distances),
-            ("everybody", report.everybody),
-            ("everybody in CelebA's framing", study.framed.everybody),
-        )
-    }
-
-    def by_scenario(values: Mapping[str, float]) -> dict[str, float]:
-        means = {n: fmean(values[name] for name in study.labels[n]) for n in sorted(study.steps)}
-        mine = {str(scenario): mean for scenario, mean in means.items()}
-        return {"bicubic": values["bicubic"], **mine, "HR": values["HR"]}
-
     return {
         "scenarios": [
             {
                 "scenario": scenario,
                 "steps": study.steps.get(scenario),
                 "speeds": [study.speeds[name] for name in names if scenario],
-                **{
-                    measure: [fmean(study.values(measure, name)) for name in names]
-                    for measure in (*METRICS, DISTANCE, FRAMED)
-                },
+                **{m: [fmean(study.values(m, name)) for name in names] for m in METRICS},
+                **identity(names),
             }
             for scenario, names in study.labels.items()
         ],
-        "distances": {
-            who: by_scenario({method: part.mean(method) for method in part.methods})
-            for who, part in people.items()
-        },
-        "auc": {
-            who: by_scenario({method: auc.value for method, auc in part.auc.items()})
-            for who, part in people.items()
-        },
+        "HR": identity(["HR"]),
         "claims": [{**claim._asdict(), **judge(claim, study)} for claim in CLAIMS],
         **{"protocol": report.quality.protocol, "models": report.models, "run": report.run},
     }
@@ -162,7 +139,8 @@ def decide(differences: Mapping[str, Sequence[tuple[float, ...]]]) -> tuple[str,
 
 def markdown(summary: Mapping[str, Any]) -> str:
     """Return what `summary` gave as tables."""
-    parts = [_scores(summary["scenarios"]), _distances(summary["distances"], summary["auc"]), NOTE]
+    scenarios = summary["scenarios"]
+    parts = [_scores(scenarios), _distances(scenarios, summary["HR"]), NOTE]
     parts += [_claims(summary["claims"]), RULE, f"```console\n$ {summary['run']['command']}\n```"]
     return "\n\n".join(parts) + "\n"
 
@@ -185,19 +163,16 @@ def _scores(scenarios: Sequence[Mapping[str, Any]]) -> str:
     return _table(["Table I", "steps", *quality, "speed, paper (Fig. 7)", "speed"], rows)
 
 
-def _distances(
-    measured: Mapping[str, Mapping[str, float]], auc: Mapping[str, Mapping[str, float]]
-) -> str:
-    """Return Table II, and the AUC that belongs to each row of ours."""
-    paper = {str(scenario): fmean(means) for scenario, means in DISTANCES.items()}
-    ours = {**measured, **{f"AUC of {who}": values for who, values in auc.items()}}
+def _distances(scenarios: Sequence[Mapping[str, Any]], hr: Mapping[str, Any]) -> str:
+    """Return Table II."""
     rows = []
-    for who, means in {"paper: 5 people, 10 images": paper, **ours}.items():
-        cells = [f"{means[n]:.4f}" if n in means else "" for n in ("bicubic", "1", "4", "HR")]
-        ratio = f"{means['4'] / means['1']:.3f}" if {"1", "4"} <= means.keys() else ""
-        rows.append([who, *cells, ratio])
-    head = ["Table II", "bicubic", SCENARIOS[1].label, SCENARIOS[4].label, "HR", "ratio 4 : 1"]
-    return _table(head, rows)
+    for each in [*scenarios, {"scenario": "HR", **hr}]:
+        scenario, paper = each["scenario"] or "bicubic", DISTANCES.get(each["scenario"])
+        label = SCENARIOS[scenario].label if scenario in SCENARIOS else scenario
+        cells = [_seeds(each[f"{w}{m}"], 3) for m in (DISTANCE, FRAMED) for w in ("", "AUC, ")]
+        rows.append([label, f"{fmean(paper):.4f}" if paper else "", *cells])
+    framings = ["distance, detector", "AUC", "distance, CelebA's framing", "AUC"]
+    return _table(["Table II", "distance, paper", *framings], rows)
 
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -215,7 +190,8 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _seeds(values: Sequence[float], digits: int) -> str:
-    ends = f" [{min(values):.{digits}f}, {max(values):.{digits}f}]" if values[1:] else ""
+    low, high = min(values), max(values)
+    ends = f" [{low:.{digits}f}, {high:.{digits}f}]" if low < high else ""
     return f"{fmean(values):.{digits}f}{ends}"
 
 
