@@ -9,7 +9,7 @@ import platform
 import secrets
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -93,6 +93,18 @@ def require_place(file: Path) -> None:
     folder = next((p for p in real(file).parents if p.exists()), None)
     if folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise InputError(f"can't write {file}: no permission to write in {folder}")
+
+
+def require_apart(file: Path, inputs: Iterable[str | Path]) -> None:
+    """Raise InputError where a file is one that a command reads, or another one in its folder.
+
+    JSON beside what is read may be written anew: images and weights are not JSON.
+    """
+    for each in map(Path, inputs):
+        with suppress(OSError):  # of a name that no file can have
+            inside = file.suffix.lower() != ".json" and real(file).is_relative_to(real(each))
+            if file.exists() and (file.samefile(each) if each.is_file() else inside):
+                raise InputError(f"{file} is an input; choose another place")
 
 
 @contextmanager

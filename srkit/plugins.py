@@ -131,7 +131,9 @@ def _files() -> list[Path]:
 def add_file(name: str) -> None:
     """Have a plugin of one file loaded, in this process and in those that it starts."""
     file = Path(name).resolve()
-    if file.suffix != ".py" or not file.stem.isidentifier() or not file.is_file():
+    if name and not file.is_file():
+        raise PluginError(f"{name}: no such file")
+    if file.suffix != ".py" or not file.stem.isidentifier():
         raise PluginError(f"a plugin is a file NAME.py, NAME of letters, digits, _; not {name}")
     before = os.environ.get("SRKIT_PLUGINS_DIR")
     os.environ["SRKIT_PLUGINS_DIR"] = os.pathsep.join(filter(None, (before, str(file))))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import pydantic
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from srkit import foreign, options
-from srkit.errors import RecipeError, is_in_shell
+from srkit.errors import InputError, RecipeError, is_in_shell
 
 # Keys of a recipe that name one part, and its kind.
 PARTS = {
@@ -21,6 +21,14 @@ PARTS = {
     "degradation": "degradations",
 }
 
+
+def _of_one_folder(name: str) -> str:
+    if name in ("", ".", "..") or not {*name}.isdisjoint("/\\") or not name.isprintable():
+        raise ValueError("it names a folder: no / and \\, and nothing that isn't printed")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_of_one_folder)]
 Positive = Annotated[int, Field(gt=0)]
 Side = Annotated[int, Field(gt=0, le=4096)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -185,7 +193,7 @@ class Optimizer(_Frozen):
     name: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
     betas: tuple[Beta, Beta] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Weight = 0.0
     schedule: Literal["constant", "step", "cosine"] = "constant"
     step_size: Positive = 5000
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -234,7 +242,7 @@ class Recipe(_Frozen):
         validate_every: Training steps between validations (and image grids).
     """
 
-    name: str
+    name: FolderName
     scale: Annotated[int, Field(ge=1)] = 4
     steps: Positive = 10_000
     batch_size: Annotated[int, Field(gt=0, le=2**16)] = 32
@@ -357,7 +365,9 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not path.strip():
         raise RecipeError(f"--set takes part.option=value, not '{text}'")
     try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = foreign.parse(f"value = {raw}", dict[str, Any], "TOML", "--set")["value"]
+    except InputError:
         value = raw.strip()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RecipeError(f"--set {path.strip()}: {raw.strip()} is no finite number")
     return path.strip(), value

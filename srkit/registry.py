@@ -17,6 +17,7 @@ from srkit.errors import (
     SrkitError,
     UnknownNameError,
     nearest,
+    one_line,
     ran_out,
 )
 from srkit.hookspecs import Factory, ReadyModel, kinds
@@ -234,8 +235,10 @@ def build(kind: str, name: str, /, **values: Any) -> Any:
     with blamed(kind, name), plugins.quiet():
         try:
             part = factory(**arguments)
-        except ValueError as error:  # the caller's mistake
-            raise OptionError(f"{entry}: {error}") from error
+        except (ValueError, ArithmeticError, RuntimeError) as error:
+            if not arguments or ran_out(error):
+                raise
+            raise OptionError(f"{entry}: {one_line(error)}") from error  # the caller's mistake
     wanted = {"recipes": Recipe, "models": ReadyModel}.get(kind)
     if wanted and not isinstance(part, wanted):
         what = type(part).__name__

@@ -147,6 +147,18 @@ def test_an_empty_input_is_refused(refused: Callable[..., str]) -> None:
     assert "an argument is empty" in refused("upscale", "", *BICUBIC)
 
 
+def test_options_that_contradict_each_other_are_refused(
+    tmp_path: Path, crops: Crops, refused: Callable[..., str]
+) -> None:
+    file = crops(tmp_path, 1, 10)[0]
+    out = ("--out", tmp_path / "x.tiff")
+    line = refused("upscale", file, *BICUBIC, *out, "--format", "png")
+    assert "x.tiff is no .png file: name one, or leave out --format" in line
+    line = refused("upscale", file, *out, "--face-model", "faces")
+    assert "--face-model needs --faces or --faces-only" in line
+    assert list(tmp_path.iterdir()) == [file]
+
+
 @pytest.mark.parametrize("name", ["photo.gif", "photo.jxl"])
 def test_a_file_that_cannot_be_written_is_no_folder(
     tmp_path: Path, crops: Crops, refused: Callable[..., str], name: str

@@ -337,6 +337,25 @@ def test_missing_weights_are_missed_before_anything_is_computed(
     assert message.out == ""
 
 
+def test_nothing_that_is_read_is_written_over(
+    photos: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    data, weights = tmp_path / "photos", tmp_path / "x.safetensors"
+    shutil.copytree(photos, data)
+    weights.write_text("of a network")
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*.*")}
+    photo = next(iter(sorted(data.iterdir())))
+    for model, json_file in (("bicubic", photo), (weights, weights)):
+        line = refused("bench", model, "--data", data, "--json", json_file)
+        assert f"{json_file} is an input; choose another place" in line
+    for folder in (data, data / "lr"):
+        line = refused("bench", "bicubic", "--data", data, "--write-lr", folder)
+        assert f"{folder} lies among the photos of {data}; choose another place" in line
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
+    assert run("bicubic", "--data", data, "--limit", 2, "--json", data / "scores.json") == 0
+    assert run("bicubic", "--data", data, "--limit", 2, "--json", data / "scores.json") == 0
+
+
 def test_several_judges_measure_the_same_faces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -240,6 +240,12 @@ def test_nothing_is_written_over(
     Path("bicubic.onnx").write_text("mine")
     assert "is there already" in refused("export", "bicubic")
     assert "bicubic.onnx is the model itself" in refused("export", "bicubic.onnx", "--force")
+    weights = Path("runs/mine/model.safetensors")
+    weights.parent.mkdir(parents=True)
+    weights.write_text("of a run")
+    for name in ("mine", "runs/mine", weights):
+        assert "is the model itself" in refused("export", name, "--out", weights, "--force")
+    assert weights.read_text() == "of a run"
     assert "is a folder" in refused("export", "bicubic", "--out", tmp_path, "--force")
     assert "can't write" in refused("export", "bicubic", "--out", "bicubic.onnx/x.onnx")
     assert Path("bicubic.onnx").read_text() == "mine"

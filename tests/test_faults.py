@@ -319,6 +319,8 @@ EMPTY = (
     ("compare", "", ""),
     ("upscale", "in", "--out", ""),
     ("upscale", "in/a.png", "--model", ""),
+    ("upscale", "in", "--out="),
+    ("upscale", "in/a.png", "--model="),
 )
 
 

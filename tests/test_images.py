@@ -335,7 +335,24 @@ def test_floats_are_16_bits_from_0_to_1(tmp_path: Path) -> None:
         assert image.notes == ()
     image = codec.read(tmp_path / "c.tif")
     assert image.pixels[0, :2, 0].tolist() == [65_535, 0]
-    assert image.notes == ("values below black or above white (1) were cut",)
+    assert image.notes == (
+        "values below black or above white (1) were cut",
+        "values that are no numbers became black",
+    )
+
+
+def test_a_tiff_that_pillow_would_misread_or_shorten_says_so(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(-128, 127, 32).astype(np.int8), (32, 1))
+    tifffile.imwrite(tmp_path / "signed.tif", ramp)
+    with pytest.raises(InputError, match="signed samples of 8 bits are not supported"):
+        codec.read(tmp_path / "signed.tif")
+    five = np.zeros((16, 16, 5), np.uint8)
+    five[..., 1] = 200
+    extra = ["unspecified"] * 2
+    tifffile.imwrite(tmp_path / "five.tif", five, photometric="rgb", extrasamples=extra)
+    image = codec.read(tmp_path / "five.tif")
+    assert image.pixels[0, 0].tolist() == [0, 200, 0]
+    assert image.notes == ("further channels left out",)
 
 
 @pytest.mark.parametrize("mode", ["I", "I;16", "I;16B", "F"])

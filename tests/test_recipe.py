@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srkit import Adversarial, Data, InputError, Loss, Optimizer, Part, Recipe
+from srkit import (
+    Adversarial,
+    Data,
+    InputError,
+    Loss,
+    Optimizer,
+    OptionError,
+    Part,
+    Recipe,
+    registry,
+)
 from srkit.errors import RecipeError
 from srkit.recipe import parse_setting
 
@@ -23,6 +33,33 @@ def small(**values: Any) -> Recipe:
         "degradation": Part.of("faces-x4"),
     }
     return Recipe(**{**defaults, **values})
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "/tmp/x", "a\\b", "a\nb", "\x1b[31m"])
+def test_a_name_is_that_of_one_folder(name: str) -> None:
+    with pytest.raises(RecipeError, match=r"'name' can't be .* it names a folder"):
+        small().changed({"name": name})
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "9" * 6000, "{a" + ".a" * 9000])
+def test_a_setting_that_is_no_toml_is_a_text(text: str) -> None:
+    assert parse_setting(f"steps={text}") == ("steps", text)
+
+
+@pytest.mark.parametrize("text", ["inf", "-inf", "nan"])
+def test_a_setting_is_finite(text: str) -> None:
+    with pytest.raises(RecipeError, match=rf"--set generator.width: {text} is no finite number"):
+        parse_setting(f"generator.width={text}")
+
+
+@pytest.mark.parametrize("name", ["edsr", "srresnet", "face-hourglass"])
+@pytest.mark.parametrize("width", [-1, float("nan")])
+def test_an_option_that_no_network_can_have_is_one_line(name: str, width: float) -> None:
+    key = "widths" if name == "face-hourglass" else "width"
+    values: Any = [width] * 3 if key == "widths" else width
+    with pytest.raises(OptionError) as error:
+        registry.build("generators", name, scale=4, **{key: values})
+    assert "\n" not in str(error.value)
 
 
 option_values = st.recursive(

@@ -261,6 +261,31 @@ def test_an_existing_run_is_not_written_over(tmp_path: Path, run: Callable[..., 
     assert {file: file.read_bytes() for file in (tmp_path / "run").iterdir()} == before
 
 
+def test_a_run_whose_last_step_breaks_the_weights_fails(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    with pytest.raises(SrkitError, match=r"not finite after step 1, its last; start anew with"):
+        run(tiny(steps=1, **{"optimizer.learning_rate": 1e38}))
+    (begun,) = (tmp_path / "run").glob("*.safetensors")
+    assert checkpoint.read(begun).step == 0
+
+
+@pytest.mark.parametrize("place", ["", "runs/a"])
+def test_a_run_among_its_photos_is_refused(
+    tmp_path: Path, photos: Path, run: Callable[..., Any], place: str
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(photos, data)
+    files = sorted(data.rglob("*"))
+    with pytest.raises(InputError, match="lies among the photos of"):
+        run(tiny(steps=1), data=data, out=data / place)
+    assert sorted(data.rglob("*")) == files
+    (data / "train").mkdir()
+    for file in files:
+        file.rename(data / "train" / file.name)
+    run(tiny(steps=1), data=data, out=data / "runs" / "a")  # photos are in data/train alone
+
+
 def test_another_recipe_does_not_resume_but_more_steps_do(
     tmp_path: Path, run: Callable[..., Any]
 ) -> None:

@@ -159,6 +159,16 @@ def test_an_unknown_radius_runs_all_the_same(generator: nn.Module) -> None:
         assert torch.allclose(sr, generator(lr), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int64, torch.bool, torch.complex64])
+def test_a_generator_gives_floats(kind: torch.dtype) -> None:
+    class Whole(nn.Module):
+        def forward(self, lr: Tensor) -> Tensor:
+            return (lr.repeat_interleave(2, 2).repeat_interleave(2, 3) * 255).to(kind)
+
+    with pytest.raises(SrkitError, match=rf"gives floats in \[0, 1\]; Whole gives {kind}"):
+        Model("whole", Whole(), 2).upscale(torch.rand(3, 8, 8))
+
+
 def test_what_leaves_is_clamped() -> None:
     class Loud(Silent):
         receptive_radius = 0
@@ -299,6 +309,8 @@ def test_tensors_and_several_at_once_give_what_one_array_gives(
         (np.zeros((4, 4, 3), np.int64), {}, r"uint8, uint16 or floats in \[0, 1\], not int64"),
         (np.zeros((4, 4, 2), np.uint8), {}, r"hw, hw1, hw3 or hw4, not \(4, 4, 2\)"),
         (np.full((4, 4), np.nan), {}, "values that are not finite"),
+        (np.zeros((4, 4), np.uint8), {"scale": "2"}, "scale is a number, not '2'"),
+        (np.zeros((4, 4), np.uint8), {"tile": [16]}, r"tile is a number, not \[16\]"),
         (np.full((4, 4), 200.0), {}, "the highest here is 200: divide by 255"),
         (torch.full((3, 4, 4), 200.0), {}, "the highest here is 200: divide by 255"),
         (torch.zeros(4, 4, 3), {}, r"a tensor is 3hw or B3hw .*, not \(4, 4, 3\)"),

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from srkit.errors import InputError
-from srkit.files import require_place
+from srkit.files import require_apart, require_place
 
 REPORTS = "Files of bench --json, folders of --report."
 
@@ -33,10 +33,12 @@ def compare(
     if json:
         require_place(json)
 
-    from srkit.evaluation.report import Report
+    from srkit.evaluation.report import REPORT, Report
     from srkit_compare.comparison import Comparison, compare
     from srkit_compare.seeds import SeedComparison, compare_seeds
 
+    if json:
+        require_apart(json, [file / REPORT if file.is_dir() else file for file in reports])
     read, names = [Report.read(file) for file in reports], [str(file) for file in reports]
     comparison: Comparison | SeedComparison
     if len(read) == 2:

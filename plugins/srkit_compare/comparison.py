@@ -43,8 +43,6 @@ PARTS: dict[str, tuple[str, Callable[[Any], Table]]] = {
 class ProtocolMismatch(SrkitError):  # noqa: N818 - it says what it is, as Interrupted does
     """Two reports measured different things; their figures can't stand in one table."""
 
-    status = 1
-
 
 class Pairing(NamedTuple):
     """Which model of A stands beside which of B, and what those of runs are called in either."""
@@ -199,7 +197,7 @@ def _paired(
         if missing := [model for model in wanted if model not in known]:
             raise UnknownNameError(
                 f"no model '{missing[0]}' in {name}{nearest(missing[0], known)}; "
-                f"there are {', '.join(known)}"
+                f"there {'are ' + ', '.join(known) if known else 'is none but interpolations'}"
             )
     return dict(pairs)
 

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from srkit import InputError, OptionError, Part, Recipe, parse_setting
 from srkit.errors import escaped
-from srkit.files import lock
+from srkit.files import lock, real
 from srkit.lines import failures, show, show_error
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def degrade(
     from srkit.imaging import formats
 
     is_folder = source.is_dir()
+    if is_folder and real(out) == real(source):
+        raise InputError(f"{out} is an input; choose another place for the results")
     # PNG keeps what was degraded as it is.
     suffix = ".png" if is_folder or out.suffix.lower() not in formats.WRITABLE else None
     jobs = plan([str(source)], out, "", suffix)

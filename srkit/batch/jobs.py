@@ -140,7 +140,9 @@ def of_file(file: Path, out: Path | None, label: str, suffix: str | None) -> Job
         if out.suffix.lower() not in formats.WRITABLE:
             known = ", ".join(sorted(formats.WRITABLE))
             raise InputError(f"can't write {out}; a file ends in {known}")
-        return Job(file, out.with_suffix(suffix) if suffix else out)
+        if suffix and formats.WRITTEN[suffix] != formats.WRITTEN[out.suffix.lower()]:
+            raise InputError(f"{out} is no {suffix} file: name one, or leave out --format")
+        return Job(file, out)
     return Job(file, out / f"{file.stem}{ending}", out)
 
 

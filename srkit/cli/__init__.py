@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -111,15 +112,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _take_plugins(words: list[str]) -> None:
     """Take ``--plugin FILE.py`` out of a command line, wherever it stands, and have it loaded."""
     end = words.index("--") if "--" in words else len(words)
-    for place in reversed([n for n, word in enumerate(words[:end]) if word == "--plugin"]):
-        file = words[place + 1 : place + 2]
-        del words[place : place + 2]
-        plugins.add_file(*file or [""])
+    for place in reversed(range(end)):
+        option, equals, file = words[place].partition("=")
+        if option == "--plugin":
+            file = file if equals else "".join(words[place + 1 : place + 2])
+            del words[place : place + 2 - len(equals)]
+            plugins.add_file(file)
 
 
 def _run(called: str, arguments: Sequence[str]) -> int:
     try:
-        if "" in arguments:
+        if any(word == "" or re.fullmatch("--[a-z-]+=", word) for word in arguments):
             raise InputError(
                 "an argument is empty, perhaps a variable of the shell's that is unset"
             )

@@ -16,7 +16,7 @@ from typer import Argument, Option
 from srkit import defaults
 from srkit.cli.help import names
 from srkit.errors import InputError, Interrupted
-from srkit.files import require_place, write_text
+from srkit.files import require_apart, require_place, write_text
 from srkit.lines import show, show_error
 
 quality = partial(Option, rich_help_panel="Quality")
@@ -89,7 +89,10 @@ def bench(
     weights = weights_of(embedder_weights or (), judges)
     for file in filter(None, (json, report and report / "report.json")):
         require_place(file)
+        read = [*(models or ()), *folders.values(), *weights.values()]
+        require_apart(file, [*read, *filter(None, (data, verify_data))])
 
+    from srkit.data import sources
     from srkit.evaluation import run
     from srkit.evaluation.methods import write_lr as write_images
     from srkit.evaluation.protocol import Protocol
@@ -107,6 +110,8 @@ def bench(
         "align": align,
     }
     if write_lr:
+        for photos in filter(None, (data, verify_data)):
+            sources.require_apart(write_lr, photos)
         count = write_images(run.lr_images(**selection), write_lr)
         show(f"{write_lr}: {count} images to be upscaled by {chosen.scale}")
         return

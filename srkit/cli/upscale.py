@@ -42,7 +42,9 @@ def upscale(
     faces_only: Annotated[
         bool, Option("--faces-only", help="Write the restored faces, not the image.")
     ] = False,
-    face_model: Annotated[str, Option(help="Model of the faces, as --model.")] = defaults.MODEL,
+    face_model: Annotated[
+        str | None, Option(help="Model of the faces, as --model. [faces]")
+    ] = None,
     min_face_size: Annotated[
         int, Option(min=8, help="Smallest face to find, in input pixels.")
     ] = 8,
@@ -89,11 +91,13 @@ def upscale(
     from srkit.imaging.formats import suffix_named
     from srkit.inference.model import Settings
 
+    if face_model and not (faces or faces_only):
+        raise InputError("--face-model needs --faces or --faces-only")
     part = Shard.of(shard)
     work = Work.load(
         model,
         Settings(scale, ensemble, consistent, tile),
-        face_model=face_model if faces or faces_only else None,
+        face_model=(face_model or defaults.MODEL) if faces or faces_only else None,
         min_face_size=min_face_size,
         device=_local(device),
         precision=precision,

@@ -16,6 +16,7 @@ from srkit import plugins, registry
 from srkit.data import pairs
 from srkit.data.datasets import Dataset, ImageDataset
 from srkit.errors import InputError, option
+from srkit.files import real
 from srkit.hookspecs import Source, StreamSource
 from srkit.imaging import codec
 from srkit.recipe import Recipe
@@ -186,6 +187,14 @@ def locate(name: str | Path, *, purpose: str = TRAINING) -> Path:
     raise InputError(
         f"no {purpose} at '{name}' (not a folder here, nor under {data_folder()}){how}"
     )
+
+
+def require_apart(out: Path, data: str | Path) -> None:
+    """Raise InputError where what is written would be among the photos of a later run."""
+    folder = Path(data)
+    splits = [each for split in pairs.SPLITS for each in pairs.split_folders(folder, split)]
+    if folder.is_dir() and any(real(out).is_relative_to(real(f)) for f in splits or [folder]):
+        raise InputError(f"{out} lies among the photos of {folder}; choose another place")
 
 
 def notes_on(address: str | Path) -> list[str]:

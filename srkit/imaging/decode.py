@@ -165,7 +165,7 @@ def unpack(image: Image.Image) -> DecodedImage:
     return _upright(_by_mode(image), image)
 
 
-def _require_still(image: Image.Image) -> None:
+def _require_still(image: Any) -> None:
     if not image.width or not image.height:
         raise InputError("not a readable image (it has no pixels)")
     if image.width * image.height > MAX_PIXELS:
@@ -173,6 +173,10 @@ def _require_still(image: Image.Image) -> None:
     # Phones' JPEGs carry a second frame (MPO), scans several pages: the first is meant.
     if image.format in _ANIMATED and getattr(image, "is_animated", False):
         raise InputError("animated images are not supported")
+    if image.format == "TIFF":
+        bits, signs = image.tag_v2.get(258, (1,)), image.tag_v2.get(339, (1,))
+        if (bits[0], signs[0]) == (8, 2):  # which Pillow would take for unsigned
+            raise InputError("signed samples of 8 bits are not supported")
     if image.format == "EPS":  # PostScript, for which Pillow would start Ghostscript
         raise InputError("EPS is a program and isn't run")
 
@@ -206,6 +210,8 @@ def _by_mode(image: Image.Image) -> DecodedImage:
         return replace(decoded, notes=tuple(notes))
     if image.mode == "CMYK":
         return _of_cmyk(image)
+    if image.mode in ("La", "RGBa"):
+        image = image.convert(f"{image.mode[:-1]}A")
     if image.mode == "LAB":
         raise InputError("images in Lab aren't supported")
     grey = image.mode in ("1", "L", "LA")
@@ -237,6 +243,9 @@ def _upright(decoded: DecodedImage, image: Any, stream: BinaryIO | None = None) 
         alpha = _turned(alpha, about.orientation)
         pixels = filled(pixels, alpha)
     info, notes = about.info | decoded.info, (*about.notes, *decoded.notes)
+    if image is not None and image.format == "TIFF" and decoded.separation is None:
+        known = (1 if decoded.grey or image.mode == "P" else 3) + (alpha is not None)
+        notes += ("further channels left out",) * (image.tag_v2.get(277, 1) > known)
     return replace(decoded, pixels=pixels, alpha=alpha, info=info, notes=notes)
 
 

@@ -200,6 +200,7 @@ def to_16_bits(values: np.ndarray, bits: int) -> tuple[np.ndarray, list[str]]:
     """
     if values.dtype.kind == "u" and bits == 8 * values.itemsize <= 16:
         return values.astype(values.dtype.newbyteorder("="), copy=False), []
+    blank = bool(np.isnan(values).any())
     if values.dtype.kind == "f":
         white = 1.0
         values = np.nan_to_num(values.astype(np.float32), posinf=np.inf, neginf=-np.inf)
@@ -208,7 +209,8 @@ def to_16_bits(values: np.ndarray, bits: int) -> tuple[np.ndarray, list[str]]:
         values = values.astype(np.float64)
     beyond = bool((values > white).any() or (values < 0).any())
     result = (values.clip(0, white) * (65_535 / white)).round().astype(np.uint16)
-    return result, [f"values below black or above white ({white:g}) were cut"] if beyond else []
+    notes = [f"values below black or above white ({white:g}) were cut"] * beyond
+    return result, [*notes, *["values that are no numbers became black"] * blank]
 
 
 def has_equal_channels(pixels: np.ndarray) -> bool:

@@ -34,6 +34,7 @@ def device_named(name: str) -> torch.device:
     """
     import torch
 
+    name = str(name)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if name == "auto":
         if torch.cuda.is_available():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from srkit.errors import InputError
 from srkit.inference.device import has_bf16
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ def run(generator: nn.Module, memory_format: Any = None) -> Run:
         dtype = dtypes.get(precision)
         with torch.autocast(device.type, dtype) if dtype else nullcontext():
             sr = generator(torch.from_numpy(lr).to(device).contiguous(memory_format=layout))
+        if isinstance(sr, torch.Tensor) and not sr.is_floating_point():
+            what = type(generator).__name__
+            raise InputError(f"a generator gives floats in [0, 1]; {what} gives {sr.dtype}")
         result: np.ndarray = sr.float().cpu().numpy()
         return result
 

@@ -56,6 +56,9 @@ class Settings:
     tile: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("scale", "tile"):
+            if not isinstance(value := getattr(self, name), int | float | None):
+                raise OptionError(f"{name} is a number, not {value!r:.40}")
         if self.scale is not None and not 0 < self.scale <= 64:
             raise OptionError(f"scale must be above 0 and at most 64, not {self.scale:g}")
         if self.consistent and self.scale is not None and self.scale < 1:

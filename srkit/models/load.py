@@ -65,9 +65,9 @@ def load(
         OptionError: A precision that the device hasn't got.
     """
     if isinstance(name, Model):
-        return prepared(name, device, precision, engine)
-    address = getattr(name, "model", name) or DEFAULT_MODEL
-    return prepared(find(str(address)), device, precision, engine)
+        return prepared(name, str(device), precision, engine)
+    address = DEFAULT_MODEL if name is None else getattr(name, "model", name)
+    return prepared(find(str(address)), str(device), precision, engine)
 
 
 def find(name: str) -> Model:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from srkit import notebook, registry
 from srkit.data.loader import Loader, open_loader
 from srkit.data.sampler import Batch
+from srkit.data.sources import require_apart
 from srkit.errors import Interrupted, SrkitError, is_in_shell, option
 from srkit.inference.model import Model
 from srkit.models import checkpoint
@@ -32,7 +33,7 @@ from srkit.training.display import Display
 from srkit.training.distributed import Processes
 from srkit.training.optimizers import learning_rate
 from srkit.training.parts import METRICS, Parts, build_parts, compile_networks, rehearse
-from srkit.training.recovery import recover
+from srkit.training.recovery import advice, recover
 from srkit.training.run_folder import RunFolder
 from srkit.training.state import State
 from srkit.training.step import lr_of, step
@@ -176,6 +177,9 @@ def train(
         begun = Recipe.from_file(path / run_folder.RECIPE)
         kept = {"steps": time_budget is not None, "precision": recipe.precision == "auto"}
         recipe = recipe.changed({key: getattr(begun, key) for key in kept if kept[key]})
+    if not recipe.data.pairs:  # whose folders have names of their own
+        for source in (data, val or data):
+            require_apart(path, source)
     higher_is_better(best)  # refuses what can't choose
     processes = distributed.start(device, recipe.precision)
     recipe = recipe.changed({"precision": processes.precision})
@@ -402,10 +406,16 @@ def _validate(
 ) -> None:
     """Score the generator that ships, draw it, and keep it if it is the best so far."""
     sr, scores = validation.measure(state)
+    finite = bool(sr.isfinite().all())
+    if not finite and state.step == state.recipe.steps:
+        raise SrkitError(
+            f"the network gives values that are not finite after step {state.step}, its last; "
+            f"{advice(state.recipe)}"
+        )
     state.scores = {**scores, **baseline}
     if grid:
         folder.save_grid(state.step, lambda file: validation.draw_grid(sr, file))
-    if better(scores[best], state.best.get(best), upward=higher_is_better(best)):
+    if finite and better(scores[best], state.best.get(best), upward=higher_is_better(best)):
         state.best = {"step": state.step, best: scores[best]}
         folder.save_weights(run_folder.BEST, state)
 

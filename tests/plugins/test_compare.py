@@ -144,7 +144,7 @@ def test_other_protocols_are_refused_field_by_field(changes: dict[str, Any], mes
     assert str(error.value) == (
         f"one.json and two.json were measured under different protocols: {message}"
     )
-    assert error.value.status == 1
+    assert error.value.status == 2
 
 
 def test_another_embedder_or_other_people_are_refused() -> None:
@@ -282,12 +282,22 @@ def test_a_json_that_cannot_be_written_is_said_before_any_table(tmp_path: Path, 
     assert "can't write" in error
 
 
-def test_the_verb_refuses_other_protocols_with_status_1(tmp_path: Path, cli: Cli) -> None:
+def test_no_report_that_is_read_is_written_over(tmp_path: Path, cli: Cli) -> None:
+    a, b = tmp_path / "a.json", tmp_path / "b" / "report.json"
+    b.parent.mkdir()
+    for file in (a, b):
+        report({"x": 1.0}).write(file)
+    for file in (a, b):
+        status, _, err = cli("compare", a, b.parent, "--json", file)
+        assert (status, err) == (2, f"srkit: {file} is an input; choose another place\n")
+
+
+def test_the_verb_refuses_other_protocols(tmp_path: Path, cli: Cli) -> None:
     report({"x": 1.0}).write(tmp_path / "a.json")
     other = quality({"x": 1.0}, seed=3)
     report({"x": 1.0}, quality=other).write(tmp_path / "b.json")
     status, out, err = cli("compare", tmp_path / "a.json", tmp_path / "b.json")
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     (line,) = err.splitlines()
     assert line.startswith("srkit: ")
     assert line.endswith("under different protocols: quality, seed: 0 and 3")
