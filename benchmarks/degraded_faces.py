@@ -1,14 +1,16 @@
 """What a model gains over Lanczos on faces that were shrunk, blurred, made noisy or saved as JPEG.
 
     python benchmarks/degraded_faces.py --celeba CROPS --utkface FACES --held-out NAMES.txt \
-        --portraits PORTRAITS --models faces --json benchmarks/results/degraded_faces.json
+        --lfw LFW --portraits PORTRAITS --models faces \
+        --json benchmarks/results/degraded_faces.json
 
 CROPS and FACES are folders of CelebA's square crops and of UTKFace's aligned faces, of which only
-those named in NAMES.txt are used; PORTRAITS is a folder with `photos` (256x256) and `scenes`
-(1024x1024). An image is cut to its largest centred square and resized to four times the LR size by
-Pillow's bicubic (HR), degraded, and upscaled by 4. PSNR is that of all three channels together, on
-8-bit images without a border; the gain is the mean over images of the difference to Lanczos
-(Pillow's), its interval of 95% comes from resampling images 2,000 times.
+those named in NAMES.txt are used; LFW has a folder for each person, of whom those with two photos
+or more give their first, whole (250x250); PORTRAITS is a folder with `photos` (256x256) and
+`scenes` (1024x1024). An image is cut to its largest centred square and resized to four times the
+LR size by Pillow's bicubic (HR), degraded, and upscaled by 4. PSNR is that of all three channels
+together, on 8-bit images without a border; the gain is the mean over images of the difference to
+Lanczos (Pillow's), its interval of 95% comes from resampling images 2,000 times.
 """
 
 from __future__ import annotations
@@ -126,6 +128,7 @@ def main() -> None:
     parser.add_argument("--celeba", type=Path, required=True)
     parser.add_argument("--utkface", type=Path, required=True)
     parser.add_argument("--held-out", type=Path, required=True)
+    parser.add_argument("--lfw", type=Path, required=True)
     parser.add_argument("--portraits", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=["faces"])
     parser.add_argument("--images", type=int, default=500, help="At most so many a row.")
@@ -137,6 +140,11 @@ def main() -> None:
         files = [f for f in sorted(folder.iterdir()) if f.name.split(".")[0] in names]
         return [square(Image.open(file), side) for file in files[: arguments.images]]
 
+    def lfw(side: int) -> list[Image.Image]:
+        people = (sorted(folder.iterdir()) for folder in sorted(arguments.lfw.iterdir()))
+        files = [photos[0] for photos in people if len(photos) > 1]
+        return [square(Image.open(file), side) for file in files[: arguments.images]]
+
     def portraits(side: int) -> list[Image.Image]:
         files = sorted((arguments.portraits / "photos").iterdir())[: arguments.images]
         return [square(Image.open(file), side) for file in files]
@@ -146,6 +154,7 @@ def main() -> None:
         "UTKFace, 16 px": lambda: held_out(arguments.utkface, 64),
         "UTKFace, 32 px": lambda: held_out(arguments.utkface, 128),
         "UTKFace, 48 px": lambda: held_out(arguments.utkface, 192),
+        "LFW in the wild, 48 px": lambda: lfw(192),
     }
     for number, third in enumerate(("darkest", "middle", "lightest")):
         rows[f"UTKFace, 16 px, {third} third"] = lambda number=number: by_luma(  # type: ignore[misc]
