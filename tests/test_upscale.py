@@ -309,6 +309,7 @@ def test_tensors_and_several_at_once_give_what_one_array_gives(
         (np.zeros((4, 4, 3), np.int64), {}, r"uint8, uint16 or floats in \[0, 1\], not int64"),
         (np.zeros((4, 4, 2), np.uint8), {}, r"hw, hw1, hw3 or hw4, not \(4, 4, 2\)"),
         (np.full((4, 4), np.nan), {}, "values that are not finite"),
+        (torch.rand(3, 4, 4).to_sparse(), {}, "a tensor is dense, not torch.sparse_coo"),
         (np.zeros((4, 4), np.uint8), {"scale": "2"}, "scale is a number, not '2'"),
         (np.zeros((4, 4), np.uint8), {"tile": [16]}, r"tile is a number, not \[16\]"),
         (np.full((4, 4), 200.0), {}, "the highest here is 200: divide by 255"),

@@ -35,9 +35,9 @@ def _drawn(ends: tuple[float, float], seeds: Tensor, stream: int) -> Tensor:
 
 
 def _blurred(hr: Tensor, sigma: Tensor, most: float) -> Tensor:
+    if 3 * most > min(hr.shape[-2:]) - 1:
+        raise ValueError(f"hr {tuple(hr.shape[-2:])} is too small for a blur of {most:g}")
     size = 2 * math.ceil(3 * most) + 1
-    if size // 2 >= min(hr.shape[-2:]):
-        raise ValueError(f"hr {tuple(hr.shape[-2:])} is too small for a blur of {most}")
     # A sigma of zero would divide by zero; a hundredth of a pixel blurs nothing.
     both = sigma.clamp(min=0.01)[:, None].expand(-1, 2)
     blurred: Tensor = gaussian_blur2d(hr, (size, size), both, border_type="reflect")

@@ -71,6 +71,7 @@ def wrapped(array: Any) -> tuple[DecodedImage, Callable[[DecodedImage], np.ndarr
         raise InputError(
             f"upscale takes Pillow images, arrays and tensors, not {type(array).__name__}"
         )
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     floats = array.dtype.kind == "f"
     if not floats and array.dtype not in (np.uint8, np.uint16):
         raise InputError(f"an array holds uint8, uint16 or floats in [0, 1], not {array.dtype}")

@@ -317,6 +317,8 @@ class Model:
         import torch
 
         whole = lr.dtype == torch.uint8
+        if lr.layout != torch.strided:
+            raise InputError(f"a tensor is dense, not {lr.layout}")
         if lr.ndim not in (3, 4) or lr.shape[-3] != 3 or not (whole or lr.is_floating_point()):
             raise InputError(
                 "a tensor is 3hw or B3hw of floats in [0, 1] or of uint8, "
