@@ -299,7 +299,7 @@ def test_tensors_and_several_at_once_give_what_one_array_gives(
     assert (floats.dtype, eight.dtype) == (torch.float32, torch.uint8)
     assert (floats * 255 - expected).abs().max() < 0.51
     assert (eight.int() - expected).abs().max() <= 1
-    assert model.upscale(tensor[None] / 255, scale=2.5).shape == (1, 3, 80, 120)
+    assert model.upscale(tensor[None] / 255, scale=np.float32(2.5)).shape == (1, 3, 80, 120)
 
 
 @pytest.mark.parametrize(

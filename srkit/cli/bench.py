@@ -111,7 +111,7 @@ def bench(
     }
     if write_lr:
         for photos in filter(None, (data, verify_data)):
-            sources.require_apart(write_lr, photos)
+            sources.require_outside(write_lr, photos)
         count = write_images(run.lr_images(**selection), write_lr)
         show(f"{write_lr}: {count} images to be upscaled by {chosen.scale}")
         return

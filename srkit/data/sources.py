@@ -189,7 +189,7 @@ def locate(name: str | Path, *, purpose: str = TRAINING) -> Path:
     )
 
 
-def require_apart(out: Path, data: str | Path) -> None:
+def require_outside(out: Path, data: str | Path) -> None:
     """Raise InputError where what is written would be among the photos of a later run."""
     folder = Path(data)
     splits = [each for split in pairs.SPLITS for each in pairs.split_folders(folder, split)]

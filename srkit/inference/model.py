@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, product
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import numpy as np
@@ -57,7 +58,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("scale", "tile"):
-            if not isinstance(value := getattr(self, name), int | float | None):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Real):  # NumPy's are, too
                 raise OptionError(f"{name} is a number, not {value!r:.40}")
         if self.scale is not None and not 0 < self.scale <= 64:
             raise OptionError(f"scale must be above 0 and at most 64, not {self.scale:g}")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from srkit import notebook, registry
 from srkit.data.loader import Loader, open_loader
 from srkit.data.sampler import Batch
-from srkit.data.sources import require_apart
+from srkit.data.sources import require_outside
 from srkit.errors import Interrupted, SrkitError, is_in_shell, option
 from srkit.inference.model import Model
 from srkit.models import checkpoint
@@ -179,7 +179,7 @@ def train(
         recipe = recipe.changed({key: getattr(begun, key) for key in kept if kept[key]})
     if not recipe.data.pairs:  # whose folders have names of their own
         for source in (data, val or data):
-            require_apart(path, source)
+            require_outside(path, source)
     higher_is_better(best)  # refuses what can't choose
     processes = distributed.start(device, recipe.precision)
     recipe = recipe.changed({"precision": processes.precision})
