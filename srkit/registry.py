@@ -236,7 +236,7 @@ def build(kind: str, name: str, /, **values: Any) -> Any:
         try:
             part = factory(**arguments)
         except (ValueError, ArithmeticError, RuntimeError) as error:
-            if not arguments or ran_out(error):
+            if ran_out(error) or not (arguments or isinstance(error, ValueError)):
                 raise
             raise OptionError(f"{entry}: {one_line(error)}") from error  # the caller's mistake
     wanted = {"recipes": Recipe, "models": ReadyModel}.get(kind)
