@@ -81,10 +81,11 @@ def atomic(file: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def require_place(file: Path) -> None:
+def require_place(file: Path, inputs: Iterable[str | Path] = ()) -> None:
     """Raise InputError where a file can't be written, before what goes into it is computed.
 
-    Its name is too long or a folder's, or the folder that it goes into can't be written.
+    Its name is too long or a folder's, or the folder that it goes into can't be written; or it is
+    one of the inputs, or lies in one and isn't JSON, which neither images nor weights are.
     """
     with refused(f"can't write {file}"), suppress(FileNotFoundError):
         file.lstat()
@@ -93,17 +94,10 @@ def require_place(file: Path) -> None:
     folder = next((p for p in real(file).parents if p.exists()), None)
     if folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise InputError(f"can't write {file}: no permission to write in {folder}")
-
-
-def require_apart(file: Path, inputs: Iterable[str | Path]) -> None:
-    """Raise InputError where a file is one that a command reads, or another one in its folder.
-
-    JSON beside what is read may be written anew: images and weights are not JSON.
-    """
-    for each in map(Path, inputs):
+    for each in map(Path, inputs if file.exists() else ()):
         with suppress(OSError):  # of a name that no file can have
             inside = file.suffix.lower() != ".json" and real(file).is_relative_to(real(each))
-            if file.exists() and (file.samefile(each) if each.is_file() else inside):
+            if file.samefile(each) if each.is_file() else inside:
                 raise InputError(f"{file} is an input; choose another place")
 
 

@@ -95,9 +95,8 @@ def takes_any(factory: Callable[..., Any]) -> bool:
 def typed_dict(fields: Mapping[str, Any], *, more: bool = False, **config: Any) -> Any:
     """Return a TypedDict of these fields; ``more``: with any other keys beside them."""
     table: Any = cast(Any, TypedDict)("table", dict(fields))
-    known: Any = {"extra": "allow" if more else "forbid", "arbitrary_types_allowed": True}
-    known["allow_inf_nan"] = False
-    table.__pydantic_config__ = known | config
+    known: Any = {"arbitrary_types_allowed": True, "allow_inf_nan": False}
+    table.__pydantic_config__ = {"extra": "allow" if more else "forbid"} | known | config
     return table
 
 

@@ -235,10 +235,12 @@ def build(kind: str, name: str, /, **values: Any) -> Any:
     with blamed(kind, name), plugins.quiet():
         try:
             part = factory(**arguments)
-        except (ValueError, ArithmeticError, RuntimeError) as error:
-            if ran_out(error) or not (arguments or isinstance(error, ValueError)):
+        except ValueError as error:  # the caller's mistake
+            raise OptionError(f"{entry}: {error}") from error
+        except (ArithmeticError, RuntimeError) as error:  # torch's words for a width of -1, say
+            if not (values and entry.plugin.built_in) or ran_out(error):
                 raise
-            raise OptionError(f"{entry}: {one_line(error)}") from error  # the caller's mistake
+            raise OptionError(f"{entry}: {one_line(error)}") from error
     wanted = {"recipes": Recipe, "models": ReadyModel}.get(kind)
     if wanted and not isinstance(part, wanted):
         what = type(part).__name__

@@ -259,10 +259,11 @@ def _unknown(source: str) -> bytes:
     return encoded(source, Contents(chunks=[(lies[source], b"unknown")]))
 
 
-def _tiff(description: str | None = None, **options: Any) -> bytes:
+def _tiff(description: str | None = None, channels: int = 3, **options: Any) -> bytes:
     stream = io.BytesIO()
     options |= {"metadata": None, "photometric": "rgb"}
     values = np.asarray(pixels())
+    values = np.pad(values, ((0, 0), (0, 0), (0, channels - values.shape[2])))
     tifffile.imwrite(stream, values, description=description, **options)
     return stream.getvalue()
 
@@ -313,6 +314,7 @@ MAKERS: dict[str, Callable[[str], bytes]] = {
     "further images (MPF), attached files": _further,
     "Content Credentials (C2PA)": _credentials,
     "description of an OME or ImageJ stack": lambda source: _tiff("ImageJ=1.53\nimages=1\n"),
+    "further channels": lambda source: _tiff(channels=5, extrasamples=["unspecified"] * 2),
     "place on a map (GeoTIFF)": lambda source: _tiff(
         extratags=[(33_550, "d", 3, (1.0, 1.0, 0.0), True)]
     ),

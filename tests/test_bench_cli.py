@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -338,18 +339,23 @@ def test_missing_weights_are_missed_before_anything_is_computed(
 
 
 def test_nothing_that_is_read_is_written_over(
-    photos: Path, tmp_path: Path, refused: Callable[..., str]
+    photos: Path, tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, weights = tmp_path / "photos", tmp_path / "x.safetensors"
     shutil.copytree(photos, data)
     weights.write_text("of a network")
     before = {file: file.read_bytes() for file in tmp_path.rglob("*.*")}
     photo = next(iter(sorted(data.iterdir())))
-    for model, json_file in (("bicubic", photo), (weights, weights)):
+    monkeypatch.chdir(tmp_path)
+    run_of = Path("runs/mine/model.safetensors")
+    run_of.parent.mkdir(parents=True)
+    shutil.copy(weights, run_of)
+    before |= {tmp_path / run_of: run_of.read_bytes()}
+    for model, json_file in (("bicubic", photo), (weights, weights), ("mine", run_of)):
         line = refused("bench", model, "--data", data, "--json", json_file)
         assert f"{json_file} is an input; choose another place" in line
-    for folder in (data, data / "lr"):
-        line = refused("bench", "bicubic", "--data", data, "--write-lr", folder)
+    for folder, option in product((data, data / "lr"), ("--write-lr", "--report")):
+        line = refused("bench", "bicubic", "--data", data, option, folder)
         assert f"{folder} lies among the photos of {data}; choose another place" in line
     assert {file: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
     assert run("bicubic", "--data", data, "--limit", 2, "--json", data / "scores.json") == 0

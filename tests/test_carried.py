@@ -103,6 +103,7 @@ def has(name: str, file: Path, given: bytes, target: str) -> bool:
             b"caBX|C2PA|jumb|" + re.escape(C2PA), content
         ),
         "description of an OME or ImageJ stack": lambda: b"ImageJ" in content,
+        "further channels": lambda: len(image.getbands()) > 3,
         "place on a map (GeoTIFF)": lambda: (
             target == "TIFF" and 33_550 in tifffile.TiffFile(io.BytesIO(content)).pages[0].tags
         ),

@@ -352,7 +352,7 @@ def test_a_tiff_that_pillow_would_misread_or_shorten_says_so(tmp_path: Path) -> 
     tifffile.imwrite(tmp_path / "five.tif", five, photometric="rgb", extrasamples=extra)
     image = codec.read(tmp_path / "five.tif")
     assert image.pixels[0, 0].tolist() == [0, 200, 0]
-    assert image.notes == ("further channels left out",)
+    assert image.notes == ("further channels were left out",)
 
 
 @pytest.mark.parametrize("mode", ["I", "I;16", "I;16B", "F"])

@@ -343,6 +343,13 @@ def test_a_factory_that_fails_is_named(fake_distribution: Install, body: str, re
     assert ("srkit-one 1.0" in str(raised.value)) == ("fails" in reason)
 
 
+def test_a_bug_of_a_factory_is_its_authors_with_options_too(fake_distribution: Install) -> None:
+    body = GOOD.replace('return ("made", width)', "raise RuntimeError('a bug')")
+    fake_distribution("srkit-one", {"one_plugin": body})
+    with pytest.raises(OptionError, match=r"of srkit-one 1\.0 .* fails: RuntimeError: a bug"):
+        registry.build("generators", "made-up", width=3)
+
+
 @pytest.mark.parametrize(
     ("hook", "option"), [("losses", "weight"), ("losses", "during"), ("generators", "name")]
 )

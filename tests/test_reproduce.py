@@ -156,6 +156,10 @@ def test_a_time_budget_is_shared_and_fixes_the_steps(
         ),
         (("--set", "generator.widht=2"), "widht"),
         (("--time-budget", "soon"), "'soon' is not a time"),
+        (
+            ("--time-budget", "2m"),
+            "--time-budget 2m is too short for 4 trainings of a minute or more: give 4m at least",
+        ),
         (("--verify-data", "nowhere"), "no face set 'imm' at"),
     ],
 )

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from srkit.errors import InputError
-from srkit.files import require_apart, require_place
+from srkit.files import require_place
 
 REPORTS = "Files of bench --json, folders of --report."
 
@@ -30,15 +30,12 @@ def compare(
     """
     if pair and len(reports) != 2:
         raise InputError("--pair is for two reports; else the seeds of a recipe go together")
-    if json:
-        require_place(json)
-
     from srkit.evaluation.report import REPORT, Report
     from srkit_compare.comparison import Comparison, compare
     from srkit_compare.seeds import SeedComparison, compare_seeds
 
     if json:
-        require_apart(json, [file / REPORT if file.is_dir() else file for file in reports])
+        require_place(json, [file / REPORT if file.is_dir() else file for file in reports])
     read, names = [Report.read(file) for file in reports], [str(file) for file in reports]
     comparison: Comparison | SeedComparison
     if len(read) == 2:

@@ -29,6 +29,7 @@ from srkit_inception_gan.paper import DISTANCE, FRAMED, SCENARIOS
 FORMAT = 1  # of the folder
 MARGIN = 0.95  # share of the time that is planned
 START = 10.0  # seconds of each training that aren't steps
+LEAST = 60.0  # seconds of a training
 
 app = typer.Typer()
 
@@ -148,8 +149,12 @@ class Study:
         """
         options = {key: vars(self)[key] for key in ("scenarios", "seeds", "settings", "data")}
         options |= {"steps": steps, "time_budget": budget}
-        if budget:
-            srkit.parse_time(budget)  # it may be none
+        trainings = len(self.scenarios) * self.seeds
+        if budget and srkit.parse_time(budget) < LEAST * trainings:
+            raise srkit.InputError(
+                f"--time-budget {budget} is too short for {trainings} trainings of a minute or "
+                f"more: give {math.ceil(LEAST * trainings / 60)}m at least"
+            )
         stored = self.out / "steps.json"
         if stored.is_file():
             begin(self.out / "study.json", options, FORMAT)

@@ -29,15 +29,12 @@ def export(
         srkit export faces
         srkit export runs/mine --out mine.onnx
     """
-    from srkit.models import checkpoint
-    from srkit.models.load import find
+    from srkit.models.load import find, weights_files
     from srkit_onnx import export as exporting
 
     file = out or Path(f"{_stem(model)}.onnx")
-    runs = (Path(model), checkpoint.default_folder(model))
-    for each in (Path(model), *(folder / checkpoint.MODEL for folder in runs)):
-        if each.is_file() and file.exists() and file.samefile(each):
-            raise InputError(f"{file} is the model itself; choose another place with --out")
+    if file.exists() and any(file.samefile(f) for f in weights_files(model) if f.is_file()):
+        raise InputError(f"{file} is the model itself; choose another place with --out")
     exporting.require_free(file, force=force)
     result = exporting.export(find(model), file, force=force)
     show(file)

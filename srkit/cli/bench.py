@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain, product
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from typer import Argument, Option
 from srkit import defaults
 from srkit.cli.help import names
 from srkit.errors import InputError, Interrupted
-from srkit.files import require_apart, require_place, write_text
+from srkit.files import require_place, write_text
 from srkit.lines import show, show_error
 
 quality = partial(Option, rich_help_panel="Quality")
@@ -87,16 +88,18 @@ def bench(
     sizes, folders = parse_sizes(lr_sizes), by_name(results or ())
     judges = embedder or [defaults.EMBEDDER]
     weights = weights_of(embedder_weights or (), judges)
-    for file in filter(None, (json, report and report / "report.json")):
-        require_place(file)
-        read = [*(models or ()), *folders.values(), *weights.values()]
-        require_apart(file, [*read, *filter(None, (data, verify_data))])
-
-    from srkit.data import sources
+    from srkit.data.sources import require_outside
     from srkit.evaluation import run
     from srkit.evaluation.methods import write_lr as write_images
     from srkit.evaluation.protocol import Protocol
+    from srkit.models.load import weights_files
 
+    photos, named = [each for each in (data, verify_data) if each], models or []
+    read: list[str | Path] = [*photos, *named, *chain.from_iterable(map(weights_files, named))]
+    for file in filter(None, (json, report and report / "report.json")):
+        require_place(file, [*read, *folders.values(), *weights.values()])
+    for folder, source in product(filter(None, (report, write_lr)), photos):
+        require_outside(folder, source)
     chosen = Protocol.named(protocol, **({} if seed is None else {"seed": seed}))
     selection: dict[str, Any] = {
         "data": data,
@@ -110,8 +113,6 @@ def bench(
         "align": align,
     }
     if write_lr:
-        for photos in filter(None, (data, verify_data)):
-            sources.require_outside(write_lr, photos)
         count = write_images(run.lr_images(**selection), write_lr)
         show(f"{write_lr}: {count} images to be upscaled by {chosen.scale}")
         return

@@ -243,9 +243,6 @@ def _upright(decoded: DecodedImage, image: Any, stream: BinaryIO | None = None) 
         alpha = _turned(alpha, about.orientation)
         pixels = filled(pixels, alpha)
     info, notes = about.info | decoded.info, (*about.notes, *decoded.notes)
-    if image is not None and image.format == "TIFF" and decoded.separation is None:
-        known = (1 if decoded.grey or image.mode == "P" else 3) + (alpha is not None)
-        notes += ("further channels left out",) * (image.tag_v2.get(277, 1) > known)
     return replace(decoded, pixels=pixels, alpha=alpha, info=info, notes=notes)
 
 

@@ -200,7 +200,7 @@ def to_16_bits(values: np.ndarray, bits: int) -> tuple[np.ndarray, list[str]]:
     """
     if values.dtype.kind == "u" and bits == 8 * values.itemsize <= 16:
         return values.astype(values.dtype.newbyteorder("="), copy=False), []
-    blank = bool(np.isnan(values).any())
+    blank = values.dtype.kind == "f" and bool(np.isnan(values).any())
     if values.dtype.kind == "f":
         white = 1.0
         values = np.nan_to_num(values.astype(np.float32), posinf=np.inf, neginf=-np.inf)

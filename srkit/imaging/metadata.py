@@ -21,7 +21,7 @@ _DESCRIPTION, _UNIT, _WHITE, _PRIMARIES = 270, 296, 318, 319
 _ELSEWHERE = frozenset({XMP, IPTC, _PHOTOSHOP, _PROFILE})
 _GEOTIFF = frozenset({0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1})  # places by pixels
 _IMAGEJ = frozenset({50_838, 50_839})
-_LAYERS, _REDUCED, _C2PA = 37_724, 330, 52_545
+_LAYERS, _REDUCED, _C2PA, _EXTRA = 37_724, 330, 52_545, 338
 _STACK = (b"ImageJ=", b"<?xml", b"<OME", b"SCANIMAGE")
 _SHAPE = (b'{"shape"', b"shape=")  # of the old pixels, by tifffile
 _OWN = frozenset(  # tags of a TIFF that are EXIF
@@ -290,13 +290,14 @@ def _read_tiff(about: Metadata, stream: BinaryIO, grey: bool) -> int | None:
         corners = numbers(_WHITE) + numbers(_PRIMARIES)
         with suppress(ValueError, ArithmeticError):
             about.info["icc_profile"] = colour.of_png(None, 1 / 2.2, corners, grey)
-    tags = {*values} - _ELSEWHERE
+    tags, extra = {*values} - _ELSEWHERE, numbers(_EXTRA)  # beside the colours; 0: no alpha
     for name, marks in (
         ("pages", {0} if page.following else set()),
         ("place on a map (GeoTIFF)", _GEOTIFF & tags),
         ("Photoshop's layers, paths, settings", {_LAYERS} & tags),
         ("Content Credentials (C2PA)", {_C2PA} & tags),
         ("description of an OME or ImageJ stack", _IMAGEJ & tags),
+        ("further channels", extra[1:] or extra == (0,)),
     ):
         if marks:
             about.left_out(name)

@@ -97,6 +97,7 @@ def prepared(model: Model, device: str = AUTO, precision: str = AUTO, engine: st
 
     See `choose`. The model's generator is moved itself.
     """
+    device = str(device)  # torch's own object will do
     is_onnx = model.metadata.get("reader") == defaults.READER_OF_ONNX
     choice = choose(device, precision, engine, graph=model.graph is not None or is_onnx)
     limits = Limits(precision=choice.precision)

@@ -65,9 +65,18 @@ def load(
         OptionError: A precision that the device hasn't got.
     """
     if isinstance(name, Model):
-        return prepared(name, str(device), precision, engine)
+        return prepared(name, device, precision, engine)
     address = DEFAULT_MODEL if name is None else getattr(name, "model", name)
-    return prepared(find(str(address)), str(device), precision, engine)
+    return prepared(find(str(address)), device, precision, engine)
+
+
+def weights_files(name: str) -> list[Path]:
+    """Return where the weights may lie that a model's name means: a file, a run, one in ``runs/``.
+
+    The first that is there counts, after registered models and addresses.
+    """
+    runs = (Path(name), checkpoint.default_folder(name))
+    return [Path(name), *(folder / checkpoint.MODEL for folder in runs)]
 
 
 def find(name: str) -> Model:
@@ -82,7 +91,7 @@ def find(name: str) -> Model:
         if (runs[1] / checkpoint.MODEL).is_file():
             show_error(f"'{name}' is the shipped model; your own is {runs[1]}")
         return _ready(name)
-    for file in (Path(name), *(folder / checkpoint.MODEL for folder in runs)):
+    for file in weights_files(name):
         if file.is_file():
             return _from_file(name, file, "unknown")
     for folder in runs:
