@@ -218,9 +218,7 @@ def train(
         state.fingerprint = loader.fingerprint
         state.add_trained_on(loader.trained_on)
         if first is not None:
-            embedders = first.metadata.get("embedders", {})
-            state.embedders |= {f"init.{loss}": about for loss, about in embedders.items()}
-            state.add_trained_on(first.trained_on)
+            state.start_from(first)
         state.lr_batches = _batches_for_statistics(state, parts, loader)
         if resume:
             folder.newest = processes.by_main(partial(folder.resume, recipe, loader.fingerprint))
@@ -233,8 +231,8 @@ def train(
         stop = at_end.enter_context(Stop())
         unreadable = [*loader.broken, *held_out.broken]
         if not resume:
-            left_out = {"broken": unreadable} if unreadable else {}
-            opening_line = {"step": 0, **_arithmetic(processes), **left_out}
+            opening_line = {"step": 0, **_arithmetic(processes)}
+            opening_line |= {"broken": unreadable} if unreadable else {}
             processes.by_main(lambda: folder.begin(recipe, opening_line))
         baseline = validation.baseline()
         about = {"held_out": len(held_out), "broken": unreadable, "out": str(path), **baseline}
@@ -276,17 +274,16 @@ def train(
                 saving = saving and (final or not skipped.streak)
                 if writing and skipped.count:
                     record["skipped"] = skipped.count
-            finite = {name: float(norm) for name, norm in norms.items() if norm.isfinite()}
-            if finite:
+            if finite := {name: float(norm) for name, norm in norms.items() if norm.isfinite()}:
                 record["gradient_norms"] = finite
             if writing:
                 record |= {"losses": state.window.means(), "learning_rate": rate}
                 state.window.begin_line(done)
                 seconds = time.perf_counter() - clock
                 record["images_per_second"] = (done - line) * recipe.batch_size / seconds
-                everywhere = processes.collect(list(loader.broken[broken:]))
-                newly_broken = [*itertools.chain(*everywhere)]
-                record |= {"broken": newly_broken} if newly_broken else {}
+                everywhere = processes.collect(loader.broken[broken:])
+                if newly := [*itertools.chain(*everywhere)]:
+                    record["broken"] = newly
                 line, broken, clock = done, len(loader.broken), time.perf_counter()
             now = time.perf_counter()
             if validating:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from srkit.errors import InputError
+from srkit.inference.model import Model
 from srkit.models import checkpoint
 from srkit.models.checkpoint import Checkpoint
 from srkit.recipe import Recipe
@@ -161,6 +162,12 @@ class State:
         for buffer, current in zip(self.ema.buffers(), generator.buffers(), strict=True):
             buffer.copy_(current)
         self._estimated = False
+
+    def start_from(self, first: Model) -> None:
+        """Add what the model of ``init`` has learned from: its losses' embedders, its photos."""
+        embedders = first.metadata.get("embedders", {})
+        self.embedders |= {f"init.{loss}": about for loss, about in embedders.items()}
+        self.add_trained_on(first.trained_on)
 
     def add_trained_on(self, keys: Mapping[str, Any]) -> None:
         """Add keys of photos that the weights have learned from, tensors or arrays."""
