@@ -14,7 +14,6 @@ import io
 import json
 import os
 from collections.abc import Iterable
-from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -56,7 +55,7 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def carried_table() -> str:
     """Return what becomes of what files carry, by `srkit.imaging.carried`."""
-    names, most = {"WEBP": "WebP"}, ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF"]
+    names, most = {"WEBP": "WebP"}, {"PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF"}
     alike: dict[str, list[str]] = {}  # by what becomes of it
     for item in carried.ITEMS:
         sources = item.sources.split()
@@ -66,10 +65,8 @@ def carried_table() -> str:
             by_outcome.setdefault(outcome, []).append(names.get(target, target))
         usual, *others = sorted(by_outcome, key=lambda outcome: -len(by_outcome[outcome]))
         words = [f"*{usual}*", *(f"in {', '.join(by_outcome[each])} *{each}*" for each in others)]
-        every = ["most"] if {*most} <= {*sources} else [each for each in sources if each in most]
-        found = [*every, *(each for each in sources if each not in most)]
-        where = ", ".join(names.get(each, each) for each in found)
-        alike.setdefault("; ".join(words), []).append(f"{item.name} ({where})")
+        where = "" if most <= {*sources} else f" ({', '.join(names.get(s, s) for s in sources)})"
+        alike.setdefault("; ".join(words), []).append(f"{item.name}{where}")
     headings = ("what becomes of it", "what files carry")
     order = ("*kept*", "*corrected*", "*note*", "*refused*")
     rows = sorted(alike.items(), key=lambda row: order.index(row[0].partition(";")[0]))
@@ -297,6 +294,21 @@ def degraded_faces(part: str = "") -> str:
     return table(("", *results[rows[0]]), cells)
 
 
+def gains() -> str:
+    """Return between which values the shipped model's gain over Lanczos lies on its photo sets."""
+    results = committed("degraded_faces")
+    sets = [row for row in results if row.endswith(" px") and not row.startswith("portraits")]
+    clean, degraded = [], []
+    for row in sets:
+        for degradation, methods in results[row].items():
+            (clean if degradation == "clean" else degraded).append(methods["faces"]["gain"])
+    return (
+        f"On {len(sets)} sets of photos that were not in its training data, it is on average "
+        f"{min(clean):.1f} to {max(clean):.1f} dB better\nthan Lanczos on clean faces, and "
+        f"{min(degraded):.1f} to {max(degraded):.1f} dB on faces with JPEG, blur and noise.\n"
+    )
+
+
 def decibel() -> str:
     """Return the committed audit of faces-x8, without the rows that say the same again."""
     truncated = "Y truncated to 8 bits"  # shown without border alone, and only "Y" beside it
@@ -377,45 +389,37 @@ def _scenario(
 
 
 def baselines() -> str:
-    """Return the committed result of benchmarks/equal_time.py, best first."""
+    """Return which of the literature's networks gain most in equal, short time."""
     result = committed("equal_time")
-    rows = []
-    for name, scores in result["summary"].items():
-        its, psnr = result["made"].get(name), scores["psnr"]
-        low, high = psnr["gain_95"]
-        gain = "" if name == "bicubic" else f"{psnr['gain']:+.2f} [{low:+.2f}, {high:+.2f}]"
-        made = [f"{its['milliseconds']:.1f}", f"{its['step']:,}"] if its else ["", ""]
-        rows.append((psnr["mean"], (name, f"{psnr['mean']:.2f}", gain, *made)))
-    heading = ("", "PSNR", "gain [95%]", "ms", "steps")
-    where = f"{result['processor']}, {result['threads']} thread, torch {result['torch']}"
-    ordered = [row for _, row in sorted(rows, reverse=True)]
-    return f"Measured on: {where}.\n\n{table(heading, ordered)}"
+    gains = {
+        name: scores["psnr"]["gain"]
+        for name, scores in result["summary"].items()
+        if name in result["made"]
+    }
+    first, *others = sorted(gains, key=lambda name: -gains[name])[:4]
+    shown = ", ".join(f"{name} {gains[name]:+.2f} dB" for name in others)
+    return (
+        f"After about three minutes of training on one core, {first} is the best: "
+        f"{gains[first]:+.2f} dB over bicubic, before\n{shown}. Large networks need far longer "
+        "(`benchmarks/equal_time.py`:\nprotocol `paper`, CelebA, one seed).\n"
+    )
 
 
 def loop_overhead() -> str:
     """Return the committed result of benchmarks/loop_overhead.py."""
     result = committed("loop_overhead")
-    rows = []
-    for case, measured in result.items():
-        if not isinstance(measured, dict):
-            continue
-        low, high = measured["of_bare_quartiles"]
-        speeds = measured["images_per_second"]
-        rows.append(
-            (
-                case,
-                *(f"{speeds[loop]:.0f}" for loop in ("srkit", "bare", "usual")),
-                f"{measured['of_bare']:.3f} [{low:.3f}, {high:.3f}]",
-                f"{measured['of_usual']:.2f}",
-            )
-        )
-    heading = ("images/s", "srkit", "bare", "usual", "srkit / bare", "srkit / usual")
-    where = f"{result['device']}, {result['threads']} threads, torch {result['torch']}"
-    return f"Measured on: {where}.\n\n{table(heading, rows)}"
+    cases = {name: case for name, case in result.items() if isinstance(case, dict)}
+    of_bare = ", ".join(f"{case['of_bare']:.2f} ({name})" for name, case in cases.items())
+    of_usual = " and ".join(f"{case['of_usual']:.2f}" for case in cases.values())
+    return (
+        f"Speed of `srkit train` relative to the bare steps on batches in memory: {of_bare}.\n"
+        f"Relative to a loop with torch's `DataLoader`: {of_usual}\n"
+        "(`benchmarks/loop_overhead.py`).\n"
+    )
 
 
 def upscale_speed() -> str:
-    """Return the committed results of benchmarks/upscale_speed.py for faces, a table a machine."""
+    """Return the committed results of benchmarks/upscale_speed.py for faces, machine by machine."""
     results = [committed(file.stem) for file in sorted(RESULTS.glob("upscale_speed*.json"))]
     (shared,) = {
         ", ".join(
@@ -424,7 +428,8 @@ def upscale_speed() -> str:
         )
         for result in results
     }
-    parts = [f"{shared}.\n", *map(_speeds, results)]
+    sizes = ("1 x 16 px", "64 x 16 px", "1 x 256 px")
+    rows = [row for result in results for row in _speeds(result, sizes)]
     half = "srkit, openvino, bf16"
     levels = [
         size[half]["levels_from_reference"]
@@ -434,57 +439,64 @@ def upscale_speed() -> str:
         if half in size
     ]
     mean, largest = (max(level[of] for level in levels) for of in ("mean", "largest"))
-    parts.append(
+    return (
+        f"{shared}.\n\n{table(('ms an image', *sizes), rows)}\n"
         f"In bf16, values differ from torch's by at most {largest} levels of 255, on average by "
         f"{mean:.2f} or less.\n"
     )
-    return "\n".join(parts)
 
 
-def _speeds(result: dict[str, Any]) -> str:
-    """Return the table of a machine."""
+def _speeds(result: dict[str, Any], sizes: tuple[str, ...]) -> list[list[str]]:
+    """Return the rows of a machine."""
     flags = {"avx512f": "AVX-512", "amx_bf16": "AMX"}
     family = f" (family {result['family']})" if result.get("family") else ""
     extensions = " and ".join(name for flag, name in flags.items() if flag in result["flags"])
-    measured = result["models"]["faces"]
-    sizes = {size: measured[size] for size in ("1 x 16 px", "64 x 16 px", "1 x 256 px")}
+    measured = [result["models"]["faces"][size] for size in sizes]
     plain = [
-        [c for n, c in size.items() if not n.startswith("srkit") and "bf16" not in n]
-        for size in sizes.values()
+        min(
+            size[name]["ms_per_image"]
+            for name in size
+            if not name.startswith("srkit") and "bf16" not in name
+        )
+        for size in measured
     ]
-    rows = {"without srkit, fp32": [min(size, key=itemgetter("ms_per_image")) for size in plain]}
-    names = [name for name in next(iter(sizes.values())) if name.startswith("srkit")]
-    rows |= {name: [size[name] for size in sizes.values()] for name in names}
-    cells = ((n, *(f"{c['ms_per_image']:.1f}" for c in row)) for n, row in rows.items())
-    return (
-        f"{result['processor']}{family} with {extensions or 'neither AVX-512 nor AMX'}:\n\n"
-        f"{table(('ms an image', *sizes), cells)}"
-    )
+    named = {"without srkit, fp32": plain} | {
+        name: [size[name]["ms_per_image"] for size in measured]
+        for name in measured[0]
+        if name.startswith("srkit")
+    }
+    processor = result["processor"].replace("(R)", "").removesuffix(" Processor")
+    rows = [[f"**{processor}{family}, {extensions or 'no AVX-512'}**", "", "", ""]]
+    return rows + [[name, *(f"{ms:.1f}" for ms in row)] for name, row in named.items()]
 
 
 def startup() -> str:
     """Return the committed result of benchmarks/startup.py: processor time of whole processes."""
     result = committed("startup")
     side = f"{result['side']}x{result['side']}"
-    shown = {
-        "srkit --help": "`srkit --help`",
-        "import torch": "`import torch`",
-        "srkit upscale": f"`srkit upscale`, one image of {side}",
-        "arithmetic": f"another image of {side} in the same process",
-        "real-esrgan-animevideov3": f"Real-ESRGAN animevideov3 by ncnn, one image of {side}",
-    }
-    rows = [(text, f"{1e3 * result['seconds'][name]:.0f}") for name, text in shown.items()]
-    return table((f"milliseconds, {result['processor']}", ""), rows)
+    one, another, ncnn = (
+        result["seconds"][name]
+        for name in ("srkit upscale", "arithmetic", "real-esrgan-animevideov3")
+    )
+    return (
+        f"`srkit upscale` of one image of {side} takes {one:.1f} s of processor time "
+        f"({result['processor']}, one thread,\nPython's start included), another image in the same "
+        f"process {another:.1f} s. Real-ESRGAN\nanimevideov3 by ncnn takes {ncnn:.1f} s for one "
+        "(`benchmarks/startup.py`).\n"
+    )
 
 
 def upscale_memory() -> str:
     """Return the committed result of benchmarks/upscale_memory.py."""
-    rows = [
-        (name, f"{row['peak_bytes'] / 1e6:,.0f}", f"{row['growth_over_result']:.2f}")
+    peaks = [
+        f"{name.partition(', ')[2]} {row['peak_bytes'] / 1e9:.1f} GB"
         for name, row in committed("upscale_memory")["rows"].items()
         if row["result_bytes"] > 100e6  # below, what the process holds anyway hides it
     ]
-    return table(("result, input", "peak, MB", "growth over the result's bytes"), rows)
+    return (
+        f"Peaks by 4, from JPEGs of these sizes: {', '.join(peaks)}\n"
+        "(`benchmarks/upscale_memory.py`).\n"
+    )
 
 
 def scale() -> str:
@@ -598,21 +610,6 @@ def full_length() -> str:
     }
     words = ", ".join(template.format(*less[key]) for key, template in shown.items())
     return f"{text}\nScenario 4 minus scenario 1 [95%, over images or people]: {words}.\n"
-
-
-def real_faces() -> str:
-    """Return the committed bench of real faces without HR: means, and gains over bicubic."""
-    quality = committed("real_faces")["quality"]
-    rows = []
-    for method, scores in quality["summary"].items():
-        cells = []
-        for score in scores.values():
-            low, high = score["gain_95"]
-            gain = f" ({score['gain']:+.1f} [{low:+.1f}, {high:+.1f}])"
-            cells.append(f"{score['mean']:.1f}{'' if method == 'bicubic' else gain}")
-        rows.append((method, *cells))
-    titles = [f"{about['title']} {about['unit']}".strip() for about in quality["metrics"].values()]
-    return table(("method", *titles), rows)
 
 
 def _inherited(factory: Any) -> str:
