@@ -452,22 +452,13 @@ def _speeds(result: dict[str, Any], sizes: tuple[str, ...]) -> list[list[str]]:
     family = f" (family {result['family']})" if result.get("family") else ""
     extensions = " and ".join(name for flag, name in flags.items() if flag in result["flags"])
     measured = [result["models"]["faces"][size] for size in sizes]
-    plain = [
-        min(
-            size[name]["ms_per_image"]
-            for name in size
-            if not name.startswith("srkit") and "bf16" not in name
-        )
-        for size in measured
-    ]
-    named = {"without srkit, fp32": plain} | {
-        name: [size[name]["ms_per_image"] for size in measured]
-        for name in measured[0]
-        if name.startswith("srkit")
-    }
+    names = [name for name in measured[0] if name.startswith("srkit")]
     processor = result["processor"].replace("(R)", "").removesuffix(" Processor")
     rows = [[f"**{processor}{family}, {extensions or 'no AVX-512'}**", "", "", ""]]
-    return rows + [[name, *(f"{ms:.1f}" for ms in row)] for name, row in named.items()]
+    for name in names:
+        shown = (f"{size[name]['ms_per_image']:.1f}" for size in measured)
+        rows.append([name.removeprefix("srkit, "), *shown])
+    return rows
 
 
 def startup() -> str:
@@ -551,23 +542,23 @@ def training_cost() -> str:
 
 def faces_measured() -> str:
     """Return what `--faces` did to ten noisy portraits, from the committed result."""
-    rows = []
-    for case in committed("faces")["tables"]:
-        if not case["noise"]:
-            continue
-        sizes = sorted(row["face"] for row in case["rows"])
-        restored = sum(row["restored"] for row in case["rows"])
-        cells = [f"{sizes[0]:.0f} to {sizes[-1]:.0f}", f"{restored}"]
-        for metric, digits in (("distance", 3), ("psnr", 2)):
-            change = case["columns"]["faces"][metric]
-            low, high = change["difference_95"]
-            cells.append(
-                f"{change['without']:.{digits}f} → {change['mean']:.{digits}f} "
-                f"[{low:+.{digits}f}, {high:+.{digits}f}]"
-            )
-        rows.append(cells)
-    scores = ("distance [95% of the change]", "PSNR [95% of the change]")
-    return table(("face, LR pixels", "restored", *scores), rows)
+    cases = [case for case in committed("faces")["tables"] if case["noise"]]
+    sizes = [row["face"] for case in cases for row in case["rows"]]
+    changes = [case["columns"]["faces"] for case in cases]
+    gains = [c["psnr"]["mean"] - c["psnr"]["without"] for c in changes]
+    surely = all(
+        c["psnr"]["difference_95"][0] > 0 > c["distance"]["difference_95"][1] for c in changes
+    )
+    largest, *_, smallest = (c["distance"] for c in changes)
+    assert surely, "an interval holds 0: the sentence below isn't true"
+    return (
+        f"On ten synthetic portraits (CC0) with noise, with faces of {min(sizes):.0f} to "
+        f"{max(sizes):.0f} LR pixels, `--faces`\ngains {min(gains):.1f} to {max(gains):.1f} dB "
+        "over Lanczos. FaceNet's distance (CASIA-WebFace) to the undegraded face falls\n"
+        f"from {largest['without']:.3f} to {largest['mean']:.3f} for the largest faces, from "
+        f"{smallest['without']:.3f} to {smallest['mean']:.3f} for the smallest. All 95% intervals\n"
+        "exclude 0 (`benchmarks/faces.py`).\n"
+    )
 
 
 def seeds() -> str:
