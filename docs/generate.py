@@ -297,14 +297,15 @@ def degraded_faces(part: str = "") -> str:
 def gains() -> str:
     """Return between which values the shipped model's gain over Lanczos lies on its photo sets."""
     results = committed("degraded_faces")
-    sets = [row for row in results if row.endswith(" px") and not row.startswith("portraits")]
+    rows = [row for row in results if row.endswith(" px") and not row.startswith("portraits")]
+    *names, last = dict.fromkeys(row.partition(",")[0] for row in rows)
     clean, degraded = [], []
-    for row in sets:
+    for row in rows:
         for degradation, methods in results[row].items():
             (clean if degradation == "clean" else degraded).append(methods["faces"]["gain"])
     return (
-        f"On {len(sets)} sets of photos that were not in its training data, it is on average "
-        f"{min(clean):.1f} to {max(clean):.1f} dB better\nthan Lanczos on clean faces, and "
+        f"On photos that were not in its training data ({', '.join(names)}, {last}), it is on "
+        f"average {min(clean):.1f} to\n{max(clean):.1f} dB better than Lanczos on clean faces, and "
         f"{min(degraded):.1f} to {max(degraded):.1f} dB on faces with JPEG, blur and noise.\n"
     )
 
@@ -412,7 +413,7 @@ def loop_overhead() -> str:
     of_bare = ", ".join(f"{case['of_bare']:.2f} ({name})" for name, case in cases.items())
     of_usual = " and ".join(f"{case['of_usual']:.2f}" for case in cases.values())
     return (
-        f"Speed of `srkit train` relative to the bare steps on batches in memory: {of_bare}.\n"
+        f"Speed of `srkit train` relative to the bare steps on batches in memory:\n{of_bare}.\n"
         f"Relative to a loop with torch's `DataLoader`: {of_usual}\n"
         "(`benchmarks/loop_overhead.py`).\n"
     )
@@ -480,12 +481,12 @@ def startup() -> str:
 def upscale_memory() -> str:
     """Return the committed result of benchmarks/upscale_memory.py."""
     peaks = [
-        f"{name.partition(', ')[2]} {row['peak_bytes'] / 1e9:.1f} GB"
+        f"{row['peak_bytes'] / 1e9:.1f} GB from {name.partition(', ')[2]}"
         for name, row in committed("upscale_memory")["rows"].items()
         if row["result_bytes"] > 100e6  # below, what the process holds anyway hides it
     ]
     return (
-        f"Peaks by 4, from JPEGs of these sizes: {', '.join(peaks)}\n"
+        f"Peak memory by 4, from JPEG to JPEG: {', '.join(peaks)}\n"
         "(`benchmarks/upscale_memory.py`).\n"
     )
 
@@ -503,13 +504,7 @@ def scale() -> str:
         for way, numbers in result["processes"].items()
     ]
     heading = f"images/s, {result['processor']}, {result['cores']} cores"
-    kill = result["kill"]
-    return (
-        table((heading, *counts), rows)
-        + f"\nKilled after {kill['shards_before']} of its shards and started again: "
-        f"{kill['images_lost']} images lost, {kill['images_twice']} twice, "
-        f"{kill['shards_done_again']} shards done again.\n"
-    )
+    return table((heading, *counts), rows)
 
 
 def precision() -> str:
@@ -552,7 +547,7 @@ def faces_measured() -> str:
     largest, *_, smallest = (c["distance"] for c in changes)
     assert surely, "an interval holds 0: the sentence below isn't true"
     return (
-        f"On ten synthetic portraits (CC0) with noise, with faces of {min(sizes):.0f} to "
+        f"On ten noisy synthetic portraits (CC0), with faces of {min(sizes):.0f} to "
         f"{max(sizes):.0f} LR pixels, `--faces`\ngains {min(gains):.1f} to {max(gains):.1f} dB "
         "over Lanczos. FaceNet's distance (CASIA-WebFace) to the undegraded face falls\n"
         f"from {largest['without']:.3f} to {largest['mean']:.3f} for the largest faces, from "
