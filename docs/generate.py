@@ -459,7 +459,11 @@ def _speeds(result: dict[str, Any], sizes: tuple[str, ...]) -> list[list[str]]:
     for name in names:
         shown = (f"{size[name]['ms_per_image']:.1f}" for size in measured)
         rows.append([name.removeprefix("srkit, "), *shown])
-    return rows
+    best = (
+        min(size[name]["ms_per_image"] for name in size if name not in names and "bf16" not in name)
+        for size in measured
+    )
+    return [*rows, ["without srkit, fp32", *(f"{each:.1f}" for each in best)]]
 
 
 def startup() -> str:
