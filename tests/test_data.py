@@ -30,11 +30,11 @@ from torch import Tensor
 from training import decoded, fingerprint
 
 from srkit import InputError, SrkitError, seeds
-from srkit.data import cache, held_out, loader, sampler, sources
+from srkit.data import cache, held_out, loader, sources
 from srkit.data.datasets import ImageDataset, Layout, TooManyBrokenError
 from srkit.data.held_out import Images
 from srkit.data.loader import Loader, MemoryReader, Storage, open_loader
-from srkit.data.sampler import Sampler, Subset, rows_of_rank
+from srkit.data.sampler import Sampler, rows_of_rank
 from srkit.data.sources import Samples
 from srkit.imaging import codec
 from srkit.recipe import Data
@@ -42,15 +42,20 @@ from srkit.recipe import Data
 # --- which images make a batch ----------------------------------------------------------------
 
 
+def drawn_from(count: int, batch_size: int, seed: int, *, flips: bool = True) -> Sampler:
+    """The sampler of a run in one process, of images that are numbered from 0."""
+    return Sampler(torch.arange(count), batch_size, seed, range(batch_size), flips)
+
+
 def batch_of(sampler: Sampler, step: int) -> tuple[Tensor, Tensor]:
-    """The numbers and keys of a batch's images."""
-    index, keys = sampler.span(step, 1, range(sampler.batch_size))
+    """The numbers of a batch's images, and the seeds of their noise."""
+    index, _, keys = sampler.span(step, 1)
     return index[0], keys[0]
 
 
 @given(count=st.integers(1, 40), batch_size=st.integers(1, 50), seed=st.integers(0, 2**62))
 def test_every_epoch_shows_every_image_once(count: int, batch_size: int, seed: int) -> None:
-    sampler = Sampler(count, batch_size, seed)
+    sampler = drawn_from(count, batch_size, seed)
     steps = -(-3 * count // batch_size)
     order = torch.cat([batch_of(sampler, step)[0] for step in range(steps)])
     for epoch in order[: 3 * count].split(count):
@@ -58,10 +63,10 @@ def test_every_epoch_shows_every_image_once(count: int, batch_size: int, seed: i
 
 
 def test_batches_follow_from_seed_and_step_alone() -> None:
-    walked = Sampler(37, 8, 5)
+    walked = drawn_from(37, 8, 5)
     batches = [batch_of(walked, step) for step in range(20)]
     for step in (19, 3, 11, 0):  # in any order, on the same sampler and on fresh ones
-        for each in (walked, Sampler(37, 8, 5)):
+        for each in (walked, drawn_from(37, 8, 5)):
             index, keys = batch_of(each, step)
             assert torch.equal(index, batches[step][0])
             assert torch.equal(keys, batches[step][1])
@@ -82,25 +87,28 @@ def test_batches_are_what_image_by_image_gives(
     def derive(*keys: int) -> int:
         return int(seeds.derive(torch.tensor([seed]), *keys))
 
-    sampler = Sampler(count, each * processes, seed)
     rows = rows_of_rank(each * processes, processes - 1, processes)
-    index, keys = sampler.span(start, 5, rows)
+    sampler = Sampler(torch.arange(count) + 7, each * processes, seed, rows, True)
+    index, mirrored, keys = sampler.span(start, 5)
     for batch in range(5):
         for row in rows:
             epoch, place = divmod((start + batch) * each * processes + row, count)
             generator = torch.Generator().manual_seed(derive(1, epoch))
             image = int(torch.randperm(count, generator=generator)[place])
-            assert int(index[batch, row - rows.start]) == image
-            assert int(keys[batch, row - rows.start]) == derive(epoch, image)
+            spot = (batch, row - rows.start)
+            assert int(index[spot]) == image + 7
+            assert bool(mirrored[spot]) == (derive(epoch, image, 2) < 0)
+            assert int(keys[spot]) == derive(epoch, image, 3)
 
 
 def test_other_seeds_and_other_epochs_have_other_orders() -> None:
-    orders = [batch_of(Sampler(100, 100, seed), epoch)[0] for seed in (0, 1) for epoch in (0, 1)]
+    samplers = [drawn_from(100, 100, seed) for seed in (0, 1)]
+    orders = [batch_of(sampler, epoch)[0] for sampler in samplers for epoch in (0, 1)]
     assert len({tuple(order.tolist()) for order in orders}) == 4
 
 
 def test_each_image_has_its_own_key_in_each_epoch() -> None:
-    sampler = Sampler(50, 50, 0)
+    sampler = drawn_from(50, 50, 0)
     keys = torch.cat([batch_of(sampler, epoch)[1] for epoch in range(10)])
     assert keys.dtype == torch.int64
     assert keys.unique().numel() == 500
@@ -109,7 +117,7 @@ def test_each_image_has_its_own_key_in_each_epoch() -> None:
 def test_an_images_key_is_independent_of_the_batch_size() -> None:
     def keys(batch_size: int) -> dict[tuple[int, int], int]:
         found: dict[tuple[int, int], int] = {}
-        sampler = Sampler(12, batch_size, 3)
+        sampler = drawn_from(12, batch_size, 3)
         for step in range(24 // batch_size):
             for place, (i, key) in enumerate(zip(*batch_of(sampler, step), strict=True)):
                 found[(step * batch_size + place) // 12, int(i)] = int(key)
@@ -125,36 +133,33 @@ def numbered(count: int) -> Tensor:
     return pixels
 
 
-def in_memory(pixels: Tensor, sampler: Sampler, *, flips: bool) -> Loader:
+def in_memory(pixels: Tensor, sampler: Sampler) -> Loader:
     """A loader of images as they are."""
-    subset = Subset(torch.arange(len(pixels)), sampler, range(sampler.batch_size), flips)
     return Loader(
         recipe=recipe(),
         layout=Layout(pixels.shape[-1]),
         device=CPU,
-        read=MemoryReader(pixels.flatten(1), subset, CPU),
+        read=MemoryReader(pixels.flatten(1), sampler, CPU),
         storage="memory",
         fingerprint="",
     )
 
 
 def test_a_batch_holds_the_images_asked_for() -> None:
-    sampler = Sampler(20, 6, 0)
+    sampler = drawn_from(20, 6, 0, flips=False)
     index, _ = batch_of(sampler, 2)
-    hr = next(in_memory(numbered(20), sampler, flips=False).batches(2)).hr
+    hr = next(in_memory(numbered(20), sampler).batches(2)).hr
     assert hr.dtype == torch.float32
     assert torch.equal((hr[:, 0, 0, 0] * 255).round().long(), index + 1)
     assert not hr[..., 1:].any()
 
 
 def test_half_of_the_images_are_mirrored_anew_each_epoch() -> None:
-    pixels, sampler = numbered(200), Sampler(200, 200, 0)
+    samplers = [drawn_from(200, 200, 0, flips=flips) for flips in (True, False)]
     mirrored = torch.zeros(4, 200, dtype=torch.bool)
-    some = [
-        itertools.islice(in_memory(pixels, sampler, flips=f).batches(0), 4) for f in (True, False)
-    ]
+    some = [itertools.islice(in_memory(numbered(200), each).batches(0), 4) for each in samplers]
     for epoch, (batch, unturned) in enumerate(zip(*some, strict=True)):
-        index, _ = batch_of(sampler, epoch)
+        index, _ = batch_of(samplers[0], epoch)
         hr, plain = batch.hr, unturned.hr
         assert torch.equal(batch.seeds, unturned.seeds)
         turned = hr[:, 0, 0, 0] == 0
@@ -255,7 +260,7 @@ def split(source: Path | str, val: Path | None = None) -> tuple[Images, Images]:
     """Return (training, held-out) images."""
     loader, held_out = open_loader(source, val, recipe(), device=CPU)
     assert isinstance(loader.read, MemoryReader)
-    train = Images.of(loader.read.pixels[loader.read.subset.rows], loader.layout)
+    train = Images.of(loader.read.pixels[loader.read.sampler.rows], loader.layout)
     assert fingerprint(train) == loader.fingerprint
     return train, held_out
 
@@ -370,14 +375,14 @@ def test_a_feed_yields_what_the_sampler_says(tmp_path: Path, crops: Crops, flips
     loader, held_out = open_loader(tmp_path, None, its, device=CPU)
     assert (loader.count, len(held_out), loader.storage) == (38, 3, "memory")
     assert loader.fingerprint == fingerprint(photos)
-    drawn = Sampler(38, 6, 5)
+    drawn = drawn_from(38, 6, 5)
     for step, batch in enumerate(first(loader, 150)):
-        index, keys = batch_of(drawn, step)
+        (index,), (mirrored,), (keys,) = drawn.span(step, 1)
         hr = photos.hr()[index]
         if flips:
-            hr = torch.where(sampler.flipped(keys)[:, None, None, None], hr.flip(-1), hr)
+            hr = torch.where(mirrored[:, None, None, None], hr.flip(-1), hr)
         assert torch.equal(batch.hr, hr)
-        assert torch.equal(batch.seeds, sampler.noise_seeds(keys))
+        assert torch.equal(batch.seeds, keys)
         assert batch.lr is None
 
 

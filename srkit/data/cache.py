@@ -23,7 +23,7 @@ from srkit.data.datasets import (
     row_keys,
 )
 from srkit.errors import InputError, one_line, option
-from srkit.files import atomic, cache_folder, sweep
+from srkit.files import atomic, sweep
 
 FORMAT = "srkit decoded 5"
 
@@ -55,11 +55,6 @@ class Decoded:
     def broken(self, dataset: Dataset) -> list[str]:
         """Return a message for each broken image."""
         return [f"{dataset.name(number)}: {why}" for number, why in self.reasons.items()]
-
-
-def default_folder() -> Path:
-    """Return where decoded images are stored."""
-    return cache_folder("decoded")
 
 
 def decode(

@@ -21,14 +21,15 @@ from torch import Tensor
 
 from srkit import registry, torchrun
 from srkit.data import held_out as held
-from srkit.data.cache import Progress, decode, default_folder
+from srkit.data.cache import Progress, decode
 from srkit.data.datasets import MOST_BROKEN, Dataset, Layout, Pairs, TooManyBrokenError, row_keys
 from srkit.data.held_out import Images
 from srkit.data.jitter import jittered
-from srkit.data.sampler import Batch, Sampler, Subset, rows_of_rank
+from srkit.data.sampler import Batch, Sampler, rows_of_rank
 from srkit.data.sources import find, notes_on
-from srkit.data.workers import DatasetReader, HostBatch, Reader, StreamReader, in_workers
+from srkit.data.workers import DatasetReader, HostBatch, StreamReader, in_workers
 from srkit.errors import InputError, option
+from srkit.files import cache_folder
 from srkit.hookspecs import StreamSource
 from srkit.readahead import cpus
 from srkit.recipe import Recipe
@@ -118,13 +119,13 @@ class MemoryReader:
     """
 
     pixels: Tensor
-    subset: Subset
+    sampler: Sampler
     device: torch.device
 
     def __call__(self, start: int) -> Generator[HostBatch]:
         """Yield the stored images of batch ``start``, counted from 0, and of all after it."""
         for first in itertools.count(start, AHEAD):
-            places, mirrored, seeds = self.subset.span(first, AHEAD)
+            places, mirrored, seeds = self.sampler.span(first, AHEAD)
             each = zip(
                 _sent(places, self.pixels.device),
                 _sent(mirrored, self.device),
@@ -166,7 +167,7 @@ def open_loader(
         storage: ``memory``: decoded once. ``stream``: decoded anew for each batch. ``auto``:
             ``memory`` where there is room.
         workers: Processes that decode a stream while the device computes.
-        cache: Folder for decoded images; None for `default_folder`, False for none.
+        cache: Folder for decoded images; None for one of srkit's, False for none.
         progress: Called with the number of images decoded and of all.
 
     Raises:
@@ -190,7 +191,7 @@ def open_loader(
         most = train.shards // world_size
         stream = StreamReader(train, recipe, mine, world_size, max(1, min(workers, most)))
         return _stream(stream, apart, workers, device), held_out
-    folder = None if cache is False else cache or default_folder()
+    folder = None if cache is False else cache or cache_folder("decoded")
     need, room = train.expected * train.layout.bytes, host_room(local)
     if storage == "auto":
         storage = "memory" if need <= room else "stream"
@@ -206,14 +207,14 @@ def open_loader(
     if isinstance(train, Pairs) and not rank:
         for name in registry.offers("pair_checks"):
             notes += registry.call("pair_checks", name, train.files, train.scale)
-    sampler = Sampler(len(rows), recipe.batch_size, recipe.seed)
-    subset = Subset(rows, sampler, mine, recipe.data.flips)
+    sampler = Sampler(rows, recipe.batch_size, recipe.seed, mine, recipe.data.flips)
     read: Callable[[int], Generator[HostBatch]]
     if decoded.pixels is not None:
         fits = need <= device_room(device, room)
-        read = MemoryReader(decoded.pixels.to(device) if fits else decoded.pixels, subset, device)
+        read = MemoryReader(decoded.pixels.to(device) if fits else decoded.pixels, sampler, device)
     else:
-        read = _by_workers(DatasetReader(train, decoded.places, subset), workers, device)
+        reader = DatasetReader(train, decoded.places, sampler)
+        read = partial(in_workers, reader, workers=workers, device=device)
     loader = Loader(
         recipe=recipe,
         layout=train.layout,
@@ -227,12 +228,6 @@ def open_loader(
         notes=notes,
     )
     return loader, held_out
-
-
-def _by_workers(
-    reader: Reader, workers: int, device: torch.device
-) -> Callable[[int], Generator[HostBatch]]:
-    return partial(in_workers, reader, workers=workers, pin=device.type == "cuda")
 
 
 def _stream(
@@ -251,7 +246,7 @@ def _stream(
         recipe=reader.recipe,
         layout=Layout(reader.recipe.data.stored_size),
         device=device,
-        read=_by_workers(reader, min(workers, reader.workers), device),
+        read=partial(in_workers, reader, workers=min(workers, reader.workers), device=device),
         storage="stream",
         fingerprint=hashlib.sha256("\n".join(sorted(addresses)).encode()).hexdigest()[:16],
         notes=notes,

@@ -8,6 +8,7 @@ needs no sampler state and sees exactly what the undisturbed one would have.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -38,42 +39,6 @@ def rows_of_rank(batch_size: int, rank: int, world_size: int) -> range:
     return range(rank * each, (rank + 1) * each)
 
 
-class Sampler:
-    """Which images make batch ``step``, and a key for each.
-
-    Epochs are seeded permutations laid end to end; a batch may span two of them.
-    """
-
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self._orders: dict[int, Tensor] = {}
-
-    def _order(self, epoch: int) -> Tensor:
-        if epoch not in self._orders:
-            key = seeds.derive(torch.tensor([self.seed]), _ORDER, epoch)
-            generator = torch.Generator().manual_seed(int(key))
-            # Two epochs at most are ever needed at once.
-            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
-            self._orders[epoch] = torch.randperm(self.count, generator=generator)
-        return self._orders[epoch]
-
-    def span(self, start: int, batches: int, rows: range) -> tuple[Tensor, Tensor]:
-        """Return (indices, keys) of these rows of the batches from ``start``, from 0, on.
-
-        Both are int64, ``batches`` x ``len(rows)``.
-        """
-        steps = torch.arange(start, start + batches)[:, None]
-        places = (steps * self.batch_size + torch.arange(rows.start, rows.stop)).flatten()
-        epochs = places.div(self.count, rounding_mode="floor")
-        # Places ascend, so each epoch's lie together.
-        each, lengths = epochs.unique_consecutive(return_counts=True)
-        within = (places - epochs * self.count).split(lengths.tolist())
-        parts = zip(each.tolist(), within, strict=True)
-        index = torch.cat([self._order(epoch)[place] for epoch, place in parts])
-        keys = seeds.derive(torch.full_like(index, self.seed), epochs, index)
-        return index.view(batches, -1), keys.view(batches, -1)
-
-
 def flipped(keys: Tensor) -> Tensor:
     """Return which images are mirrored; bool, shaped as their keys."""
     return seeds.derive(keys, _FLIP) < 0
@@ -84,19 +49,44 @@ def noise_seeds(keys: Tensor) -> Tensor:
     return seeds.derive(keys, _NOISE)
 
 
-@dataclass(frozen=True)
-class Subset:
-    """Which images of a set train (``rows``, int64), and how they are drawn into batches.
+@lru_cache(maxsize=2)  # a batch may span two epochs
+def _order(count: int, seed: int, epoch: int) -> Tensor:
+    key = seeds.derive(torch.tensor([seed]), _ORDER, epoch)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(int(key)))
 
-    ``mine`` are this process's rows of a batch; with ``flips`` half of them are mirrored.
+
+@dataclass(frozen=True)
+class Sampler:
+    """Which images make batch ``step``: seeded permutations, an epoch each, laid end to end.
+
+    Attributes:
+        rows: The images that train, by their places in the set; int64.
+        batch_size: Images in a batch, over all processes together.
+        seed: Seed of the sampling.
+        mine: This process's rows of a batch.
+        flips: Whether half of the images are mirrored.
     """
 
     rows: Tensor
-    sampler: Sampler
+    batch_size: int
+    seed: int
     mine: range
     flips: bool
 
     def span(self, start: int, batches: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (places in the set, whether mirrored, seeds) of the batches from ``start`` on."""
-        index, keys = self.sampler.span(start, batches, self.mine)
-        return self.rows[index], flipped(keys) & self.flips, noise_seeds(keys)
+        """Return (places in the set, whether mirrored, seeds) of the batches from ``start`` on.
+
+        Each is ``batches`` x ``len(mine)``; batches are counted from 0.
+        """
+        count = len(self.rows)
+        steps = torch.arange(start, start + batches)[:, None]
+        spots = (steps * self.batch_size + torch.arange(self.mine.start, self.mine.stop)).flatten()
+        epochs = spots.div(count, rounding_mode="floor")
+        # Spots ascend, so each epoch's lie together.
+        each, lengths = epochs.unique_consecutive(return_counts=True)
+        within = (spots - epochs * count).split(lengths.tolist())
+        parts = zip(each.tolist(), within, strict=True)
+        index = torch.cat([_order(count, self.seed, epoch)[spot] for epoch, spot in parts])
+        keys = seeds.derive(torch.full_like(index, self.seed), epochs, index).view(batches, -1)
+        places = self.rows[index].view(batches, -1)
+        return places, flipped(keys) & self.flips, noise_seeds(keys)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from srkit import seeds
 from srkit.data.datasets import Dataset, decoded_or_message, framed
-from srkit.data.sampler import Subset, flipped, noise_seeds
+from srkit.data.sampler import Sampler, flipped, noise_seeds
 from srkit.errors import InputError, SrkitError, option
 from srkit.hookspecs import StreamSource
 from srkit.recipe import Data, Recipe
@@ -42,7 +42,7 @@ class DatasetReader:
 
     dataset: Dataset
     places: Tensor
-    subset: Subset
+    sampler: Sampler
 
     def batches(self, start: int, worker: int, workers: int) -> Iterator[HostBatch]:
         """Yield batch ``start + worker`` and every ``workers``-th after it.
@@ -51,7 +51,7 @@ class DatasetReader:
             InputError: An image that could be read at first no longer can.
         """
         for step in itertools.count(start + worker, workers):
-            (index,), (mirrored,), (keys,) = self.subset.span(step, 1)
+            (index,), (mirrored,), (keys,) = self.sampler.span(step, 1)
             try:
                 rows = [self.dataset.decode(n)[row] for n, row in self.places[index].tolist()]
             except InputError as error:
@@ -151,10 +151,12 @@ class _Batches(IterableDataset[Any]):
             yield str(error)
 
 
-def in_workers(reader: Reader, start: int, workers: int, *, pin: bool) -> Generator[HostBatch]:
+def in_workers(
+    reader: Reader, start: int, *, workers: int, device: torch.device
+) -> Generator[HostBatch]:
     """Yield batch ``start`` and all after it, made by worker processes; end them when closed.
 
-    No ``workers`` is this process. ``pin`` puts batches where a GPU copies from while it computes.
+    No ``workers`` is this process.
 
     Raises:
         InputError: What the reader raises.
@@ -170,7 +172,7 @@ def in_workers(reader: Reader, start: int, workers: int, *, pin: bool) -> Genera
             batch_size=None,
             num_workers=workers,
             prefetch_factor=DEPTH if workers else None,
-            pin_memory=pin,
+            pin_memory=device.type == "cuda",  # copied from while it computes
             worker_init_fn=_leave_signals,
             generator=torch.Generator(),  # it draws a seed: not from the one that the networks use
         )
