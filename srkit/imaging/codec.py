@@ -128,18 +128,14 @@ def _losses(
 
 def _write_by_pillow(image: Image.Image, out: BinaryIO, name: str, info: dict[str, Any]) -> None:
     image = _in_srgb_where_needed(image, name, info)
-    keys = (
-        ["icc_profile", "dpi", "exif"] + ["comment"] * (name == "JPEG") + ["xmp"] * (name != "PNG")
-    )
-    options: dict[str, Any] = {key: info[key] for key in keys if info.get(key)}
+    keys = ("icc_profile", "dpi", "exif", "xmp", "comment", "lossless")
+    options = _QUALITY.get(name, {}) | {key: info[key] for key in keys if info.get(key)}
     if name == "PNG":
         options["pnginfo"] = png.chunks(info)
     if name == "JPEG" and info.get("iptc"):
         content = b"Photoshop 3.0\0" + containers.iptc_block(info["iptc"])
         options["extra"] = b"\xff\xed" + (len(content) + 2).to_bytes(2) + content
-    if name == "WEBP" and info.get("lossless"):
-        options["lossless"] = True
-    image.save(out, name, **_QUALITY.get(name, {}), **options)
+    image.save(out, name, **options)
 
 
 class _Whole(BufferedWriter):

@@ -123,15 +123,10 @@ def _segments(stream: BinaryIO) -> Iterator[Part]:
 
 def _trailer(rest: bytes) -> Iterator[Part]:
     """Yield what phones put behind a JPEG: other images, a video, something else."""
-    if not rest.strip(b"\0\r\n"):
-        return
-    image, video = b"\xff\xd8\xff" in rest, _VIDEO.search(rest)
-    if image:
-        yield "image", b""
-    if video:
-        yield "video", b""
-    if not image and not video:
-        yield "trailer", b""
+    if rest.strip(b"\0\r\n"):
+        image, video = b"\xff\xd8\xff" in rest, bool(_VIDEO.search(rest))
+        for kind in ["image"] * image + ["video"] * video or ["trailer"]:
+            yield kind, b""
 
 
 def cicp(content: bytes) -> bytes | None:

@@ -19,9 +19,6 @@ from srkit.imaging import colour, formats, metadata, png, tiff
 from srkit.imaging.colour import Separation
 from srkit.imaging.image import DecodedImage, filled, split, to_16_bits
 
-# Refuses decompression bombs before they are decoded, below where Pillow would (178,956,970).
-MAX_PIXELS = 150_000_000
-_UNKNOWN = "not a readable image (of no known format)"
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 MOST_SCANS, _SCAN = 250, b"\xff\xda"  # some ten are usual, in each image of a file
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -96,12 +93,12 @@ def _opened(stream: BinaryIO) -> Any:
     try:
         image = Image.open(stream)
     except UnidentifiedImageError as error:
-        reader = _heif_reader() if formats.is_heif(head) else None
-        if reader is None:
-            if head.startswith(_TIFF):
-                return None
-            missing = "HEIF needs another package: pip install pillow-heif"
-            raise InputError(missing if formats.is_heif(head) else _UNKNOWN) from error
+        if head.startswith(_TIFF):
+            return None
+        if not formats.is_heif(head):
+            raise InputError("not a readable image (of no known format)") from error
+        if (reader := _heif_reader()) is None:
+            raise InputError("HEIF needs another package: pip install pillow-heif") from error
         reader.register_heif_opener()
         stream.seek(0)
         image = Image.open(stream)
@@ -118,10 +115,10 @@ def _opened(stream: BinaryIO) -> Any:
 def _decoded(image: Any, stream: BinaryIO) -> DecodedImage:
     """Decode by Pillow what it can, and the rest by other means."""
     if image is None:
-        return tiff.read(stream, MAX_PIXELS)
+        return tiff.read(stream)
     bits = _bits(image, stream)
     if bits > 8 and image.format == "TIFF" and image.mode != "CMYK":
-        return tiff.read(stream, MAX_PIXELS)
+        return tiff.read(stream)
     if bits > 8 and image.format == "PNG" and image.mode in ("RGB", "RGBA"):
         return png.read(image, stream)
     if bits > 8 and image.format == "HEIF":
@@ -166,10 +163,7 @@ def unpack(image: Image.Image) -> DecodedImage:
 
 
 def _require_still(image: Any) -> None:
-    if not image.width or not image.height:
-        raise InputError("not a readable image (it has no pixels)")
-    if image.width * image.height > MAX_PIXELS:
-        raise InputError(f"{image.width}x{image.height} pixels are too many")
+    formats.require_readable(*image.size)
     # Phones' JPEGs carry a second frame (MPO), scans several pages: the first is meant.
     if image.format in _ANIMATED and getattr(image, "is_animated", False):
         raise InputError("animated images are not supported")

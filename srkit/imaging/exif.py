@@ -26,8 +26,8 @@ LAYOUT = frozenset(
 # Of these, those whose values may be long.
 _ARRAYS = frozenset({0x0111, 0x0117, 0x0120, 0x0121, 0x0144, 0x0145})
 # Sizes and places in the old image, and of the sensor's pixels.
-_ELSEWHERE = {700, 33_723, 34_377, 34_675}  # XMP, IPTC, Photoshop's, profile: kept on their own
-_STALE = LAYOUT | _ELSEWHERE | {ORIENTATION, 0x1001, 0x1002, 0x9102, 0x9214}
+ELSEWHERE = {700, 33_723, 34_377, 34_675}  # XMP, IPTC, Photoshop's, profile: kept on their own
+_STALE = LAYOUT | ELSEWHERE | {ORIENTATION, 0x1001, 0x1002, 0x9102, 0x9214}
 _STALE |= {0xA20E, 0xA20F, 0xA210, 0xA214}
 _FURTHEST_NOTE = 2**15  # where a maker's note of a TIFF may begin in EXIF, which JPEG limits
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "2I", 6: "b", 7: "s", 8: "h", 9: "i", 10: "2i"}

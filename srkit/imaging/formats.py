@@ -43,6 +43,9 @@ LONGEST = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768, "PNG": 2**31 - 1, "BM
 MOST = {"AVIF": 16_384 * 16_384, "BMP": (2**32 - 2**16) // 3}  # pixels in all
 MARKER = 65_533  # bytes that a segment of a JPEG holds
 
+# Refuses decompression bombs before they are decoded, below where Pillow would (178,956,970).
+MAX_PIXELS = 150_000_000
+
 OPAQUE = ("JPEG", "BMP")  # as far as Pillow writes them
 INKS = ("JPEG", "TIFF")
 DEEP = ("PNG", "TIFF")  # 16 bits a channel
@@ -87,6 +90,14 @@ def require_writable(file: Path, size: tuple[int, int]) -> None:
     require_place(file)
 
 
+def require_readable(width: int, height: int) -> None:
+    """Raise InputError for an image without pixels, or with more than are decoded."""
+    if width < 1 or height < 1:
+        raise InputError("not a readable image (it has no pixels)")
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{width}x{height} pixels are too many")
+
+
 def require_encodable(file: Path, size: tuple[int, int]) -> None:
     """Raise InputError where the format of a file's suffix can't hold this width and height."""
     name = format_of(file)
@@ -127,13 +138,14 @@ def listed(
     while left:
         for place, folders, names in os.walk(left.popleft(), onerror=_refuse):
             state = os.stat(place)  # noqa: PTH116
-            known = (state.st_dev, state.st_ino) in seen
+            if (state.st_dev, state.st_ino) in seen:
+                folders.clear()
+                continue
             seen.add((state.st_dev, state.st_ino))
-            shown = [] if known else sorted(n for n in folders if not n.startswith("."))
-            folders[:] = shown
-            paths = [os.path.join(place, name) for name in shown]  # noqa: PTH118
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            paths = [os.path.join(place, name) for name in folders]  # noqa: PTH118
             left.extend(path for path in paths if os.path.islink(path))  # noqa: PTH114
-            for name in [] if known else names:
+            for name in names:
                 path = os.path.join(place, name)  # noqa: PTH118
                 if name.startswith("."):
                     continue

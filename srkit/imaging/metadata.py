@@ -17,12 +17,7 @@ from srkit.imaging import xmp as packets
 
 # Tags of a TIFF.
 XMP, IPTC, _PHOTOSHOP, _PROFILE = 700, 33_723, 34_377, 34_675
-_DESCRIPTION, _UNIT, _WHITE, _PRIMARIES = 270, 296, 318, 319
-_ELSEWHERE = frozenset({XMP, IPTC, _PHOTOSHOP, _PROFILE})
-_GEOTIFF = frozenset({0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1})  # places by pixels
-_IMAGEJ = frozenset({50_838, 50_839})
-_LAYERS, _REDUCED, _C2PA, _EXTRA = 37_724, 330, 52_545, 338
-_STACK = (b"ImageJ=", b"<?xml", b"<OME", b"SCANIMAGE")
+_DESCRIPTION, _UNIT, _WHITE, _PRIMARIES, _EXTRA = 270, 296, 318, 319, 338
 _SHAPE = (b'{"shape"', b"shape=")  # of the old pixels, by tifffile
 _OWN = frozenset(  # tags of a TIFF that are EXIF
     {269, 270, 271, 272, 274, 282, 283, 285, 286, 287, 296, 305, 306, 315, 316, 33_432}
@@ -71,26 +66,20 @@ def of(image: Any, stream: BinaryIO | None = None, *, grey: bool = False) -> Met
     The image is loaded, since some formats keep metadata behind the pixels; it is None for a TIFF
     that Pillow doesn't know. ``stream`` is its file, ``grey`` whether its channels are equal.
     """
-    about = Metadata()
-    extended: list[bytes] = []
+    about, contents = Metadata(), list[containers.Part]()
     if stream and (image is None or image.format == "TIFF"):
         stated = _read_tiff(about, stream, grey)
     else:
         stated = _exif_of(about, image)
         family = {"MPO": "JPEG", "HEIF": "AVIF"}.get(image.format, image.format or "")
         contents = containers.of(stream, family) if stream else []
-        _read_parts(about, image, contents, family)
+        _read_parts(about, contents, family)
         if image.format == "HEIF" and getattr(image, "n_frames", 1) > 1:
             about.left_out("further images (MPF), attached files")
         about.info["lossless"] = family == "WEBP" and "VP8L" in dict(contents)
         _read_info(about, image, contents)
         _read_colours(about, image, dict(contents), stream, grey)
-        extended = [
-            content.removeprefix(_EXTENSION)
-            for _, content in contents
-            if content.startswith(_EXTENSION)
-        ]
-    _upright(about, image, stated, extended)
+    _upright(about, image, stated, contents)
     if image is not None and image.mode == "CMYK":
         about.info["icc_profile"] = None  # see `srkit.imaging.colour.Separation`
     elif (profile := about.info.get("icc_profile")) and (
@@ -103,7 +92,9 @@ def of(image: Any, stream: BinaryIO | None = None, *, grey: bool = False) -> Met
     return about
 
 
-def _upright(about: Metadata, image: Any, stated: int | None, extended: Sequence[bytes]) -> None:
+def _upright(
+    about: Metadata, image: Any, stated: int | None, contents: Sequence[containers.Part]
+) -> None:
     """Bring XMP and resolution to the upright image; XMP may say how it is turned."""
     xmp = about.info.get("xmp") or b""
     turn = stated or packets.orientation(xmp)
@@ -111,6 +102,7 @@ def _upright(about: Metadata, image: Any, stated: int | None, extended: Sequence
     loaded = image is not None and image.format == "TIFF" and not image.tile
     about.orientation = 1 if loaded else turn
     if xmp:
+        extended = [c.removeprefix(_EXTENSION) for _, c in contents if c.startswith(_EXTENSION)]
         try:
             about.info["xmp"], lost = packets.upright(xmp, turn > 1, extended)
             about.notes += [item.note for item in lost if item.note]
@@ -158,9 +150,7 @@ def _exif_of(about: Metadata, image: Any) -> int | None:
     return stated
 
 
-def _read_parts(
-    about: Metadata, image: Any, contents: Sequence[containers.Part], family: str
-) -> None:
+def _read_parts(about: Metadata, contents: Sequence[containers.Part], family: str) -> None:
     """Note what lies in parts of a file that aren't read."""
     unread = []
     for name, content in contents:
@@ -179,8 +169,7 @@ def _read_info(about: Metadata, image: Any, contents: Sequence[containers.Part])
     about.info["xmp"] = _xmp(image)
     about.info["dpi"] = _dpi(about, image)
     blocks = info.get("photoshop")
-    blocks = blocks if isinstance(blocks, dict) else {}
-    _read_blocks(about, blocks)
+    about.info["iptc"] = _read_blocks(about, blocks if isinstance(blocks, dict) else {})
     texts = dict(image.text) if image.format == "PNG" else {}
     keys = [content.partition(b"\0")[0] for name, content in contents if name in _TEXTS]
     if len(set(keys)) < len(keys):
@@ -242,11 +231,11 @@ def _bmp_profile(stream: BinaryIO) -> bytes | None:
     return stream.read(int.from_bytes(head[130:134], "little"))
 
 
-def _read_blocks(about: Metadata, blocks: dict[int, Any]) -> None:
-    """Take IPTC from the blocks of Photoshop's, and note what else there is."""
-    about.info.setdefault("iptc", blocks.get(containers.IPTC_BLOCK))
+def _read_blocks(about: Metadata, blocks: dict[int, Any]) -> Any:
+    """Return IPTC from the blocks of Photoshop's, and note what else there is."""
     if set(blocks) - _BLOCKS:
         about.left_out("Photoshop's layers, paths, settings")
+    return blocks.get(containers.IPTC_BLOCK)
 
 
 def _dpi(about: Metadata, image: Any) -> tuple[float, float] | None:
@@ -279,10 +268,8 @@ def _read_tiff(about: Metadata, stream: BinaryIO, grey: bool) -> int | None:
     values = {entry.tag: entry.value for entry in page.below[0]}
     numbers = page.numbers
     about.info |= {"xmp": values.get(XMP), "icc_profile": values.get(_PROFILE)}
-    about.info["iptc"] = values.get(IPTC)
-    if not about.info["iptc"]:
-        del about.info["iptc"]
-    _read_blocks(about, containers.photoshop(values.get(_PHOTOSHOP, b"")))
+    iptc = _read_blocks(about, containers.photoshop(values.get(_PHOTOSHOP, b"")))
+    about.info["iptc"] = values.get(IPTC) or iptc
     unit = {2.0: 1.0, 3.0: 2.54}.get(next(iter(numbers(_UNIT)), 2.0), 0.0)
     pair = numbers(exif.X_RESOLUTION)[:1] + numbers(exif.Y_RESOLUTION)[:1]
     about.info["dpi"] = _sound([value * unit for value in pair])
@@ -290,25 +277,19 @@ def _read_tiff(about: Metadata, stream: BinaryIO, grey: bool) -> int | None:
         corners = numbers(_WHITE) + numbers(_PRIMARIES)
         with suppress(ValueError, ArithmeticError):
             about.info["icc_profile"] = colour.of_png(None, 1 / 2.2, corners, grey)
-    tags, extra = {*values} - _ELSEWHERE, numbers(_EXTRA)  # beside the colours; 0: no alpha
-    for name, marks in (
-        ("pages", {0} if page.following else set()),
-        ("place on a map (GeoTIFF)", _GEOTIFF & tags),
-        ("Photoshop's layers, paths, settings", {_LAYERS} & tags),
-        ("Content Credentials (C2PA)", {_C2PA} & tags),
-        ("description of an OME or ImageJ stack", _IMAGEJ & tags),
-        ("further channels", extra[1:] or extra == (0,)),
-    ):
-        if marks:
-            about.left_out(name)
-    drop = tags - _OWN
-    if (text := values.get(_DESCRIPTION, b"").lstrip()).startswith(_STACK + _SHAPE):
-        drop |= {_DESCRIPTION}
-        if text.startswith(_STACK):
-            about.left_out("description of an OME or ImageJ stack")
-    known = exif.LAYOUT | _GEOTIFF | _IMAGEJ | {_LAYERS, _C2PA, _DESCRIPTION} - {_REDUCED}
-    about.unknown([f"tag {tag}" for tag in sorted(drop - known)])
-    page.below[0] = [entry for entry in page.below[0] if entry.tag not in drop]
+    extra = numbers(_EXTRA)  # beside the colours; 0: no alpha
+    if page.following:
+        about.left_out("pages")
+    if extra[1:] or extra == (0,):
+        about.left_out("further channels")
+    found = {tag: [*carried.found("TIFF", f"{tag}", v.lstrip())] for tag, v in values.items()}
+    about.notes += [item.note for items in found.values() for item in items]
+    kept = {tag for tag in _OWN & {*values} if not found[tag]}
+    if values.get(_DESCRIPTION, b"").lstrip().startswith(_SHAPE):
+        kept.remove(_DESCRIPTION)
+    known = _OWN | exif.LAYOUT | exif.ELSEWHERE
+    about.unknown([f"tag {tag}" for tag in sorted(found) if not found[tag] and tag not in known])
+    page.below[0] = [entry for entry in page.below[0] if entry.tag in kept]
     stated = page.edit()
     about.info["exif"], moved = exif.of_tiff(page)
     if moved:

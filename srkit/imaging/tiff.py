@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from srkit.errors import InputError
-from srkit.imaging import exif, png
+from srkit.imaging import exif, formats, png
 from srkit.imaging.image import DecodedImage, split, to_16_bits
 
 _GREYS, _COLOURS = (0, 1), 2  # photometric interpretations: white or black is zero, RGB
@@ -35,10 +35,10 @@ _STRIP = 2**18  # bytes
 _LEVEL = 4  # of zlib: a quarter of the time that 6 takes, for files 6 % larger
 
 
-def read(stream: BinaryIO, most: int) -> DecodedImage:
+def read(stream: BinaryIO) -> DecodedImage:
     """Decode the first page of a TIFF, not yet turned upright, without metadata.
 
-    InputError: it has more than ``most`` pixels, or is of a kind that nothing here decodes.
+    InputError: it has too many pixels, or is of a kind that nothing here decodes.
     """
     import tifffile
 
@@ -47,10 +47,7 @@ def read(stream: BinaryIO, most: int) -> DecodedImage:
     with tifffile.TiffFile(stream) as file:
         page: Any = file.pages[0]
         width, height, count = page.imagewidth, page.imagelength, page.samplesperpixel
-        if width < 1 or height < 1:
-            raise InputError("not a readable image (it has no pixels)")
-        if width * height > most:
-            raise InputError(f"{width}x{height} pixels are too many")
+        formats.require_readable(width, height)
         kind = int(page.photometric)
         colours = 3 if kind == _COLOURS else 1
         if kind not in (*_GREYS, _COLOURS) or not colours <= count <= 6 or page.imagedepth > 1:

@@ -29,9 +29,9 @@ _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _END = '\n<?xpacket end="w"?>'
 # Widths and heights of the image; the last are those that regions are shares of.
 _SIZES = (
-    ((TIFF, "ImageWidth"), (TIFF, "ImageLength")),
-    ((EXIF, "PixelXDimension"), (EXIF, "PixelYDimension")),
-    ((_DIMENSIONS, "w"), (_DIMENSIONS, "h")),
+    (TIFF, "ImageWidth", "ImageLength"),
+    (EXIF, "PixelXDimension", "PixelYDimension"),
+    (_DIMENSIONS, "w", "h"),
 )
 
 # IPTC's terms for the origin of an image, as C2PA, Google and others read them; see
@@ -102,8 +102,8 @@ def fitted(xmp: bytes, size: tuple[int, int]) -> bytes:
     document = _parsed(xmp)
     if document is None:
         return xmp
-    for names in _SIZES:
-        for (namespace, name), value in zip(names, size, strict=True):
+    for namespace, *names in _SIZES:
+        for name, value in zip(names, size, strict=True):
             for node in _nodes(document, namespace, name):
                 if namespace != _DIMENSIONS or _is_of_regions(node):
                     _set(node, str(value))
