@@ -26,7 +26,7 @@ from PIL import Image, features
 
 from srkit.cli import main
 from srkit.errors import InputError
-from srkit.files import atomic, host, sweep, write_text
+from srkit.files import atomic, host, require_place, sweep, write_text
 from srkit.imaging import codec, decode, formats
 from srkit.imaging.codec import DecodedImage
 
@@ -239,6 +239,11 @@ def test_a_broken_image_has_no_size(tmp_path: Path) -> None:
 # --- what can't be written ----------------------------------------------------------------------
 
 
+def require(file: Path, size: tuple[int, int]) -> None:
+    formats.require_encodable(file, size)
+    require_place(file)
+
+
 @pytest.mark.parametrize(
     ("name", "size", "says"),
     [
@@ -262,7 +267,7 @@ def test_what_cannot_be_written_is_refused_first(
     (tmp_path / "file.png").touch()
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InputError) as raised:
-        codec.require_writable(tmp_path / name, size)
+        require(tmp_path / name, size)
     assert says in str(raised.value)
     assert {file.name for file in tmp_path.iterdir()} == {"file.png", "folder.png"}
 
@@ -271,7 +276,7 @@ def test_what_cannot_be_written_is_refused_first(
 def test_sizes_up_to_the_limit_can_be_written(tmp_path: Path, suffix: str) -> None:
     longest = formats.LONGEST.get(formats.WRITTEN[suffix], 70_000)
     size = (1, min(longest, 70_000))
-    codec.require_writable(tmp_path / f"a{suffix}", size)
+    formats.require_encodable(tmp_path / f"a{suffix}", size)
     codec.save(DecodedImage(np.zeros((size[1], size[0], 3), np.uint8)), tmp_path / f"a{suffix}")
     with Image.open(tmp_path / f"a{suffix}") as written:
         assert written.size == size
@@ -282,7 +287,7 @@ def test_a_folder_without_permission_is_refused(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda place, how: Path(place) != tmp_path)
     with pytest.raises(InputError, match=f"no permission to write in {tmp_path}$"):
-        codec.require_writable(tmp_path / "new" / "a.png", (4, 4))
+        require_place(tmp_path / "new" / "a.png")
 
 
 def run(program: str, *arguments: object) -> str:

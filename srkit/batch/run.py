@@ -22,7 +22,7 @@ from srkit.batch.jobs import FOLDER, Job, Shard
 from srkit.batch.ledger import Ledger
 from srkit.batch.work import Result, Work
 from srkit.errors import InputError, Interrupted, one_line, refused
-from srkit.files import real, sweep
+from srkit.files import real, require_place, sweep
 from srkit.imaging import codec, formats
 from srkit.imaging.codec import DecodedImage
 from srkit.inference.model import Progress
@@ -161,8 +161,10 @@ class Files:
                 return Read(job)
             image = codec.read(job.input, encoded)
             if not self.work.faces_only:  # else its faces' sizes are known later
-                check = formats.require_encodable if job.piped else formats.require_writable
-                check(job.output, self.work.model.size(image.size, self.work.settings))
+                size = self.work.model.size(image.size, self.work.settings)
+                formats.require_encodable(job.output, size)
+                if not job.piped:
+                    require_place(job.output)
             return Read(job, sha256, image)
         except InputError as error:
             return Read(job, error=one_line(error))

@@ -22,7 +22,6 @@ from srkit.imaging.decode import unpack as unpack
 from srkit.imaging.formats import SUFFIXES as SUFFIXES
 from srkit.imaging.formats import WRITABLE as WRITABLE
 from srkit.imaging.formats import listed as listed
-from srkit.imaging.formats import require_writable as require_writable
 from srkit.imaging.image import DecodedImage as DecodedImage
 from srkit.imaging.xmp import Origin as Origin
 

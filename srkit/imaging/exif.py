@@ -120,7 +120,7 @@ class Directories:
         return entries, self.number(content[-room:])
 
     def _bytes(self, at: int, length: int) -> bytes:
-        if at < 0 or length < 0 or at + length > self._end:
+        if at + length > self._end:
             raise ValueError("cut off")
         self._stream.seek(at)
         return self._stream.read(length)
@@ -195,6 +195,13 @@ class Directories:
         place = lambda each: each.at or append(each.value)  # noqa: E731
         return append(self.rows(entries, place, wide=wide))
 
+    def head(self, first: int, *, wide: bool = False) -> bytes:
+        """Return how a file begins whose first directory is at a place."""
+        mark = b"II" if self.order == "<" else b"MM"
+        if wide:
+            return mark + struct.pack(f"{self.order}HHHQ", 43, 8, 0, first)
+        return mark + struct.pack(f"{self.order}HI", 42, first)
+
     def write_all(self, out: BinaryIO, first: Iterable[Entry], *, wide: bool = False) -> int:
         """Append a first directory and copies of those of EXIF below it; return its place."""
         pointers: dict[int, dict[int, Entry]] = {0: {}, EXIF: {}}
@@ -238,18 +245,15 @@ def of_tiff(directories: Directories) -> tuple[bytes, bool]:
     """Return EXIF of a TIFF's edited entries, and whether a maker's note had to leave its place."""
     note = directories.find(MAKER_NOTE, EXIF)
     moved = note is not None and not 8 <= note.at < _FURTHEST_NOTE
-    out = BytesIO()
-    out.write({"<": b"II*\0", ">": b"MM\0*"}[directories.order] + bytes(4))
-    if note and not moved:
+    out = BytesIO(bytes(8))
+    if note and moved:
+        directories.below[EXIF].remove(note)
+    elif note:
         out.seek(note.at)
         out.write(note.value)
     for name, entries in directories.below.items():
-        directories.below[name] = [
-            entry if entry is note else replace(entry, at=0)
-            for entry in entries
-            if not (moved and entry is note)
-        ]
+        directories.below[name] = [e if e is note else replace(e, at=0) for e in entries]
     first = directories.write_all(out, directories.below[0])
-    out.seek(4)
-    out.write(struct.pack(f"{directories.order}I", first))
+    out.seek(0)
+    out.write(directories.head(first))
     return (PREFIX + out.getvalue() if directories.below[0] else b""), moved

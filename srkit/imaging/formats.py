@@ -11,7 +11,6 @@ from pathlib import Path
 from PIL import Image, features
 
 from srkit.errors import InputError, OptionError, one_line
-from srkit.files import require_place
 
 # By suffix, as Pillow calls them; AVIF as this Pillow was built.
 WRITTEN = {
@@ -79,15 +78,6 @@ def suffix_named(name: str) -> str:
         known = ", ".join(each[1:] for each in sorted(WRITABLE))
         raise OptionError(f"can't write '{name}', only {known}")
     return suffix
-
-
-def require_writable(file: Path, size: tuple[int, int]) -> None:
-    """Check that an image of a width and height can be written, before it is computed.
-
-    InputError: see `require_encodable` and `srkit.files.require_place`.
-    """
-    require_encodable(file, size)
-    require_place(file)
 
 
 def require_readable(width: int, height: int) -> None:

@@ -56,12 +56,8 @@ class DecodedImage:
         """Return an image of other pixels with this one's metadata, and its alpha at their size.
 
         Where this one's three channels are equal, so are the result's. ``pixels``, ``HW3`` of any
-        size, are of this image's type, else it is a ValueError; they are taken over.
+        size, are of this image's type; they are taken over.
         """
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-            raise ValueError(f"pixels are HW3, not {pixels.shape}")
-        if pixels.dtype != self.pixels.dtype:
-            raise ValueError(f"pixels are {self.pixels.dtype}, not {pixels.dtype}")
         if not self.grey and has_equal_channels(self.pixels):
             pixels[...] = to_grey(pixels)[..., None]
         alpha = self.alpha

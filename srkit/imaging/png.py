@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngInfo, putchunk
 
 from srkit.imaging import containers
 from srkit.imaging.image import DecodedImage, split
@@ -82,9 +82,11 @@ def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any]) -> None:
     deflate = zlib.compressobj(_LEVEL)
     out.write(_SIGNATURE)
     header = struct.pack(">IIBBBBB", width, height, 8 * samples.itemsize, kind, 0, 0, 0)
-    out.write(_chunk(b"IHDR", header))
-    out.writelines(_chunk(name, data) for name, data in _of_pillow(mode, info))
-    out.writelines(_chunk(name.encode(), data) for name, data in info.get("hdr", {}).items())
+    putchunk(out, b"IHDR", header)
+    for name, data in _of_pillow(mode, info):
+        putchunk(out, name, data)
+    for key, data in info.get("hdr", {}).items():
+        putchunk(out, key.encode(), data)
     above = np.zeros(step * width, np.uint8)
     for top in range(0, height, rows):
         band = samples[top : top + rows].astype(samples.dtype.newbyteorder(">"))
@@ -92,13 +94,9 @@ def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any]) -> None:
         packed = deflate.compress(_filtered(lines, above, step).data)
         above = lines[-1]
         if packed:
-            out.write(_chunk(b"IDAT", packed))
-    out.write(_chunk(b"IDAT", deflate.flush()))
-    out.write(_chunk(b"IEND", b""))
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            putchunk(out, b"IDAT", packed)
+    putchunk(out, b"IDAT", deflate.flush())
+    putchunk(out, b"IEND")
 
 
 def _of_pillow(mode: str, info: dict[str, Any]) -> Iterator[tuple[bytes, bytes]]:

@@ -5,16 +5,13 @@ What nothing here decodes is an error, not a guess.
 
 from __future__ import annotations
 
-import functools
 import logging
 import lzma
-import struct
 import sys
 import zlib
 from dataclasses import replace
 from fractions import Fraction
-from shutil import copyfileobj
-from tempfile import TemporaryFile
+from io import BytesIO
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -124,12 +121,7 @@ def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any], *, cmyk: boo
 
     EXIF begins the file, so that all of it lies where it did: a maker's note may say where.
     """
-    if not out.seekable():  # a pipe
-        with TemporaryFile() as whole:
-            write(samples, whole, info, cmyk=cmyk)
-            whole.seek(0)
-            copyfileobj(whole, out)
-        return
+    target, out = out, out if out.seekable() else BytesIO()  # a pipe isn't
     height, width, count = samples.shape
     rows = max(1, _STRIP // samples[:1].nbytes)
     content = info.get("exif", b"").removeprefix(exif.PREFIX)
@@ -155,7 +147,6 @@ def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any], *, cmyk: boo
     for tag, kind, key in ((700, 1, "xmp"), (33_723, 1, "iptc"), (34_675, 7, "icc_profile")):
         if info.get(key):
             entries.append(exif.Entry(tag, kind, info[key]))
-    mark = {"<": b"II", ">": b"MM"}[tags.order]
     out.write(content.ljust(16, b"\0"))
     places, lengths = [], []
     for top in range(0, height, rows):
@@ -165,8 +156,9 @@ def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any], *, cmyk: boo
     entries += [entry(273, 16 if wide else 4, *places), entry(279, 4, *lengths)]
     first = tags.write_all(out, entries, wide=wide)
     out.seek(0)
-    pack = functools.partial(struct.pack, tags.order + ("HHHQ" if wide else "HI"))
-    out.write(mark + (pack(43, 8, 0, first) if wide else pack(42, first)))
+    out.write(tags.head(first, wide=wide))
+    if target is not out:
+        target.write(out.getbuffer())
 
 
 def _fraction(value: float) -> tuple[int, int]:
