@@ -154,7 +154,7 @@ class Directories:
             elif name == EXIF and size:
                 sides = dict(zip((_WIDTH, _HEIGHT), size, strict=True))
                 kept = [self.entry(e.tag, 4, sides[e.tag]) if e.tag in sides else e for e in kept]
-            self.below[name] = sorted(kept, key=lambda entry: entry.tag)
+            self.below[name] = kept
         for above, tag in ((EXIF, INTEROP), (0, EXIF), (0, GPS)):  # of what is empty now
             if not self.below[tag]:
                 self.below[above] = [e for e in self.below[above] if e.tag != tag]

@@ -158,7 +158,7 @@ def write(samples: np.ndarray, out: BinaryIO, info: dict[str, Any], *, cmyk: boo
     out.seek(0)
     out.write(tags.head(first, wide=wide))
     if target is not out:
-        target.write(out.getbuffer())
+        target.write(cast(BytesIO, out).getbuffer())
 
 
 def _fraction(value: float) -> tuple[int, int]:
