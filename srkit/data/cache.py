@@ -14,18 +14,12 @@ from PIL import features
 from torch import Tensor
 
 from srkit.data import held_out
-from srkit.data.datasets import (
-    CHUNK,
-    MOST_BROKEN,
-    Dataset,
-    TooManyBrokenError,
-    decoded_in_order,
-    row_keys,
-)
+from srkit.data.datasets import MOST_BROKEN, Dataset, TooManyBrokenError, decoded_in_order, row_keys
 from srkit.errors import InputError, one_line, option
 from srkit.files import atomic, sweep
 
 FORMAT = "srkit decoded 5"
+_STEP = 16  # images between two reports of progress
 
 Progress = Callable[[int, int], None]
 
@@ -157,7 +151,7 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
                 raise InputError("images were changed while they were decoded; start again")
             if pixels:
                 array[first : len(places)] = result
-        if (number + 1) % CHUNK == 0 or number + 1 == len(dataset):
+        if (number + 1) % _STEP == 0 or number + 1 == len(dataset):
             progress(number + 1, len(dataset))
     decoded = Decoded(
         torch.tensor(places, dtype=torch.int64).view(-1, 2),

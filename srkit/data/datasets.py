@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,7 +23,7 @@ from srkit.readahead import cpus, read_ahead
 from srkit.recipe import Data
 
 MOST_BROKEN = 0.1  # largest share of broken images; more, and something else must be wrong
-CHUNK = 16  # images a thread takes at once; after Ctrl-C it does them to the end
+_AHEAD = 16  # images that each thread is ahead
 
 
 class TooManyBrokenError(InputError):
@@ -185,8 +184,12 @@ Dataset: TypeAlias = ImageDataset | Pairs
 
 def row_keys(rows: np.ndarray, layout: Layout) -> Tensor:
     """Return 64 bits a row, int64, that tell its hr from others."""
-    hrs = (row[: 3 * layout.size**2].tobytes() for row in rows)
-    digests = (hashlib.blake2b(hr, digest_size=8).digest() for hr in hrs)
+    return hashed(row[: 3 * layout.size**2].tobytes() for row in rows)
+
+
+def hashed(contents: Iterable[bytes]) -> Tensor:
+    """Return 64 bits of the hash of each content, int64."""
+    digests = (hashlib.blake2b(content, digest_size=8).digest() for content in contents)
     keys = [int.from_bytes(digest, "big", signed=True) for digest in digests]
     return torch.tensor(keys, dtype=torch.int64)
 
@@ -239,15 +242,8 @@ def decoded_in_order(dataset: Dataset) -> Generator[np.ndarray | str]:
 
     Threads will do: Pillow decodes and resizes without Python's lock.
     """
-
-    def chunk(first: int) -> list[np.ndarray | str]:
-        numbers = range(first, min(first + CHUNK, len(dataset)))
-        return [decoded_or_message(dataset.decode, number) for number in numbers]
-
-    starts = range(0, len(dataset), CHUNK)
-    with closing(read_ahead(chunk, starts, threads=cpus())) as chunks:
-        for results in chunks:
-            yield from results
+    work = partial(decoded_or_message, dataset.decode)
+    return read_ahead(work, range(len(dataset)), threads=cpus(), ahead=_AHEAD * cpus())
 
 
 def described(identity: Sequence[str | Path]) -> list[str]:

@@ -63,12 +63,12 @@ class Images:
         if self.pixels.shape[-1] == size:
             return self
         hr = interpolate(self.hr(), size=(size, size), mode="bicubic", antialias=True)
-        return replace(self, pixels=hr.clamp(0, 1).mul(255).round().to(torch.uint8))
+        return replace(self, pixels=codec.to_uint8(hr))
 
     def to(self, device: torch.device) -> Images:
         """Return the same images on a device."""
         lr = None if self.lr is None else self.lr.to(device)
-        return Images(self.pixels.to(device), self.broken, lr)
+        return replace(self, pixels=self.pixels.to(device), lr=lr)
 
 
 def find(address: str | Path, recipe: Recipe) -> Dataset | StreamSource:

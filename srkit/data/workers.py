@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import signal
 import threading
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from srkit import seeds
-from srkit.data.datasets import Dataset, decoded_or_message, framed
+from srkit.data.datasets import Dataset, decoded_or_message, framed, hashed
 from srkit.data.sampler import Sampler, flipped, noise_seeds
 from srkit.errors import InputError, SrkitError, option
 from srkit.hookspecs import StreamSource
@@ -120,8 +119,7 @@ class StreamReader:
 
     def _keys(self, samples: list[Sample]) -> Tensor:
         """Return a key for each sample, from which its flip and noise follow; int64."""
-        digests = [hashlib.blake2b(name.encode(), digest_size=8) for _, name, _ in samples]
-        names = torch.tensor([int.from_bytes(d.digest(), "big", signed=True) for d in digests])
+        names = hashed(name.encode() for _, name, _ in samples)
         epochs = torch.tensor([epoch for epoch, _, _ in samples])
         return seeds.derive(torch.full_like(names, self.recipe.seed), _KEY, epochs, names)
 
