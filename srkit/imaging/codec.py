@@ -131,6 +131,7 @@ def _write_by_pillow(image: Image.Image, out: BinaryIO, name: str, info: dict[st
     options = _QUALITY.get(name, {}) | {key: info[key] for key in keys if info.get(key)}
     if name == "PNG":
         options["pnginfo"] = png.chunks(info)
+        options.pop("xmp", None)  # among these chunks
     if name == "JPEG" and info.get("iptc"):
         content = b"Photoshop 3.0\0" + containers.iptc_block(info["iptc"])
         options["extra"] = b"\xff\xed" + (len(content) + 2).to_bytes(2) + content
