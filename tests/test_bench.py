@@ -447,7 +447,7 @@ def test_a_broken_image_stops_the_bench_and_is_named(tmp_path: Path, crops: Crop
 
 
 def test_what_isnt_there_or_isnt_for_images_is_one_line(photos: list[Path]) -> None:
-    with pytest.raises(InputError, match=r"gone\.png: no such file"):
+    with pytest.raises(InputError, match=r"gone\.png: No such file"):
         measure(compared(), [*photos, photos[0].with_name("gone.png")], PLAIN)
     with pytest.raises(InputError, match="no images to measure"):
         measure(compared(), [], PLAIN)

@@ -47,9 +47,6 @@ class Event:
     seconds: float = 0.0  # of computing it
 
 
-Output = tuple[list[Path], bytes, list[str]]  # files, or one in memory; notes
-
-
 @dataclass(frozen=True)
 class Read:
     """An image on its way to the network; without an image it was skipped, or has an error."""
@@ -180,54 +177,65 @@ class Files:
         # A photo without a face is done without a file.
         return self.work.faces_only or name in [file for file, *_ in row["files"]]
 
-    def write(self, job: Job, sha256: str, result: Result) -> Output:
-        """Write a result, and note it."""
-        if job.piped:
-            if len(result.images) > 1:
+    def write(self, job: Job, sha256: str, result: Result, seconds: float) -> Event:
+        """Write a result, and note it; return the outcome."""
+        files, encoded, origin = [Path("-")], b"", self.work.origin()
+        try:
+            if not job.piped:
+                files, lost = self._save(job, result.images, origin)
+            elif len(result.images) > 1:
                 raise InputError("several faces are several images; name a folder by --out")
-            encoded = codec.encode(result.images[0], job.output, origin=self.work.origin())
-            return [Path("-")], *encoded
-        files, lost = [job.output], []
-        if len(result.images) > 1:  # faces: each under a number
+            else:
+                encoded, lost = codec.encode(result.images[0], job.output, origin=origin)
+            if ledger := self._ledger(job):
+                name = ledger.name(job.output)
+                ledger.add(name, files, input=str(job.input), input_sha256=sha256, key=self._key)
+        except InputError as error:
+            return Event("failed", job, error=one_line(error))
+        result = replace(result, images=(), notes=(*result.notes, *dict.fromkeys(lost)))
+        return Event("done", job, tuple(files), encoded, result=result, seconds=seconds)
+
+    def _save(
+        self, job: Job, images: Sequence[DecodedImage], origin: codec.Origin | None
+    ) -> tuple[list[Path], list[str]]:
+        """Write files; return them, and what they couldn't hold."""
+        files, lost = [job.output], list[str]()
+        if len(images) > 1:  # faces: each under a number
             numbered = (job.output.with_stem(f"{job.output.stem}-{n}") for n in count(1))
             free = (file for file in numbered if real(file) not in self.taken)
-            files = list(islice(free, len(result.images)))
+            files = list(islice(free, len(images)))
         with refused(f"can't write {job.output}"):
-            for image, file in zip(result.images, files, strict=True):
-                lost += codec.save(image, file, origin=self.work.origin())
+            for image, file in zip(images, files, strict=True):
+                lost += codec.save(image, file, origin=origin)
             if self.work.keep_time and job.encoded is None:
                 state = job.input.stat()
                 for file in files:
                     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
-        if ledger := self._ledger(job):
-            name = ledger.name(job.output)
-            ledger.add(name, files, input=str(job.input), input_sha256=sha256, key=self._key)
-        return files, b"", list(dict.fromkeys(lost))
+        return files, lost
 
 
 def events(
     jobs: Iterable[Job], files: Files, progress: Progress = lambda images: None
 ) -> Generator[Event]:
     """Yield the outcome of each image, about in order; reading and writing go on in threads."""
-    work = files.work
-    waiting: deque[tuple[Event, int, Future[Output]]] = deque()  # results, their bytes
+    waiting: deque[tuple[int, Future[Event]]] = deque()  # bytes of results to be written
 
     def written(most: float = -1) -> Iterator[Event]:
         """Yield what is written; wait until at most this many bytes are left to be."""
-        while waiting and (waiting[0][2].done() or sum(size for _, size, _ in waiting) > most):
-            yield _ended(*waiting.popleft())
+        while waiting and (waiting[0][1].done() or sum(size for size, _ in waiting) > most):
+            yield waiting.popleft()[1].result()
 
     def handed_on(group: list[Read]) -> Iterator[Event]:
-        for read, event in _computed(group, work, progress):
-            if event.result is None:
-                yield from written() if event.error else ()
+        for read, result, seconds in _computed(group, files.work, progress):
+            if result is None:
+                yield from written() if read.error else ()
                 progress(1)
-                yield event
+                yield Event("failed" if read.error else "skipped", read.job, error=read.error)
                 continue
-            size = sum(image.pixels.nbytes for image in event.result.images)
+            size = sum(image.pixels.nbytes for image in result.images)
             yield from written(BEHIND_BYTES - size)
-            future = writers.submit(files.write, read.job, read.sha256, event.result)
-            waiting.append((event, size, future))
+            future = writers.submit(files.write, read.job, read.sha256, result, seconds)
+            waiting.append((size, future))
         yield from written(math.inf)
 
     with ThreadPoolExecutor(WRITERS) as writers:
@@ -236,39 +244,29 @@ def events(
         )
         with closing(reads):
             for kind, alike in groupby(reads, lambda read: read.kind):
-                most = work.batch_size(kind[0]) if kind else 1
+                most = files.work.batch_size(kind[0]) if kind else 1
                 while group := list(islice(alike, most)):
                     yield from handed_on(group)
             yield from written()
 
 
-def _computed(group: list[Read], work: Work, progress: Progress) -> Iterator[tuple[Read, Event]]:
-    """Compute images of one size; where that fails, one by one, to find which is the reason."""
-    job, started = group[0].job, time.perf_counter()
-    if group[0].image is None:
-        error = group[0].error
-        yield group[0], Event("failed" if error else "skipped", job, error=error)
-        return
+def _computed(
+    group: list[Read], work: Work, progress: Progress
+) -> Iterator[tuple[Read, Result | None, float]]:
+    """Yield images of one size with their results, if they have one, and seconds.
+
+    Where computing them together fails, they are computed one by one, to find which is the reason.
+    """
+    images, started = [read.image for read in group if read.image], time.perf_counter()
     try:
-        results = work.do([read.image for read in group if read.image], progress)
+        results = work.do(images, progress) if images else [None]
     except InputError as error:
         if len(group) == 1:
-            yield group[0], Event("failed", job, error=one_line(f"{job.input}: {error}"))
+            text = one_line(f"{group[0].job.input}: {error}")
+            yield replace(group[0], error=text), None, 0.0
         else:
             for read in group:
                 yield from _computed([read], work, progress)
         return
     seconds = (time.perf_counter() - started) / len(group)
-    for read, result in zip(group, results, strict=True):
-        yield read, Event("done", read.job, result=result, seconds=seconds)
-
-
-def _ended(event: Event, _: int, future: Future[Output]) -> Event:
-    """Wait until a result is written, and return what became of it."""
-    try:
-        files, encoded, lost = future.result()
-    except InputError as error:
-        return Event("failed", event.job, error=one_line(error))
-    assert event.result is not None
-    result = replace(event.result, images=(), notes=(*event.result.notes, *lost))
-    return replace(event, files=tuple(files), encoded=encoded, result=result)
+    yield from ((read, result, seconds) for read, result in zip(group, results, strict=True))

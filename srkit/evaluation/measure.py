@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from srkit import registry
-from srkit.errors import InputError, OptionError
+from srkit.errors import InputError, OptionError, refused
 from srkit.evaluation.methods import HR, LR, Method
 from srkit.evaluation.overlap import HASHES
 from srkit.evaluation.protocol import Protocol
@@ -49,10 +49,6 @@ ImageScores = dict[str, dict[str, Any]]
 Pixels: TypeAlias = NDArray[np.uint8]
 
 
-def ignore(what: str, done: int, total: int) -> None:
-    """Take no notice of progress."""
-
-
 class ImageFile(NamedTuple):
     """An image file and the SHA-256 of its bytes."""
 
@@ -68,7 +64,7 @@ def measure(
     batch_size: int = BATCH,
     partial: Store | None = None,
     device: torch.device | str = "cpu",
-    progress: Progress = ignore,
+    progress: Progress = lambda *_: None,
 ) -> Quality:
     """Degrade, upscale and score images.
 
@@ -89,12 +85,6 @@ def measure(
             different sets. Or there are none, or the protocol isn't for images or names no
             metric, or a method doesn't fit it.
     """
-    if protocol.framing == "face":
-        raise InputError(f"protocol '{protocol.name}' frames faces: it is for identity alone")
-    if protocol.set_metrics and not protocol.has_hr:
-        raise InputError(
-            f"protocol '{protocol.name}' has no hr, and {protocol.set_metrics[0]} compares with it"
-        )
     if not protocol.metrics:
         raise InputError(f"protocol '{protocol.name}' names no metric of single images")
     if not files:
@@ -197,11 +187,8 @@ def rendered(
 
 
 def _sha256(file: Path) -> str:
-    try:
+    with refused(str(file)):
         return sha256(file)
-    except OSError as error:
-        gone = isinstance(error, FileNotFoundError)
-        raise InputError(f"{file}: {'no such file' if gone else error.strerror}") from error
 
 
 def _batches(
@@ -232,16 +219,16 @@ def _by_size(
 
 def _timed(method: Method, lr: Tensor, scale: int) -> tuple[Tensor, float]:
     """Return sr, and the seconds that an image took."""
-    _wait(lr.device)
+
+    def wait() -> None:
+        if lr.is_cuda:
+            torch.cuda.synchronize(lr.device)
+
+    wait()
     start = time.perf_counter()
     sr = method(lr, torch.Size((len(lr), 3, *(scale * side for side in lr.shape[-2:]))))
-    _wait(lr.device)
+    wait()
     return sr, (time.perf_counter() - start) / len(lr)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 class Scorer:
@@ -257,16 +244,17 @@ class Scorer:
         self.inputs = {}
         for name, metric in self.metrics.items():
             with registry.blamed("metrics", name):
-                inputs = self.inputs[name] = inputs_of(metric)
-            if "hr" in inputs and not protocol.has_hr:
-                raise InputError(
-                    f"metric '{name}' compares with hr, and protocol '{protocol.name}' has none"
-                )
-            if unknown := sorted(inputs.difference(METRIC_INPUTS)):
+                self.inputs[name] = inputs_of(metric)
+            if unknown := sorted(self.inputs[name].difference(METRIC_INPUTS)):
                 known = ", ".join(METRIC_INPUTS)
                 raise OptionError(
                     f"metric '{name}' asks for {', '.join(unknown)}; there are {known}"
                 )
+        compare = [name for name, inputs in self.inputs.items() if "hr" in inputs]
+        if not protocol.has_hr and (compare := [*compare, *protocol.set_metrics]):
+            raise InputError(
+                f"metric '{compare[0]}' compares with hr, and protocol '{protocol.name}' has none"
+            )
 
     def _built(self, kind: str, name: str) -> Any:
         metric = registry.build(kind, name)

@@ -83,15 +83,16 @@ def references(scale: int, *, by_pillow: bool = False) -> list[Method]:
 
     With ``by_pillow`` Pillow computes the latter two, in 8 bits.
     """
-    upscalers: dict[str, Callable[[Tensor], Tensor]] = {
-        name: registry.build_scaled("generators", name, scale, {}) for name in REFERENCES
-    }
-    about = {name: {"provider": registry.provenance("generators", name)} for name in REFERENCES}
-    if by_pillow:
-        for name, kernel in _PILLOW.items():
-            upscalers[name] = partial(_by_pillow, scale=scale, kernel=kernel)
-            about[name] = {"provider": f"Pillow {PIL.__version__}"}
-    return [Method(name, upscalers[name], metadata=about[name]) for name in REFERENCES]
+    result = []
+    for name in REFERENCES:
+        if by_pillow and name in _PILLOW:
+            upscale = partial(_by_pillow, scale=scale, kernel=_PILLOW[name])
+            provider = f"Pillow {PIL.__version__}"
+        else:
+            upscale = registry.build_scaled("generators", name, scale, {})
+            provider = registry.provenance("generators", name)
+        result.append(Method(name, upscale, metadata={"provider": provider}))
+    return result
 
 
 _PILLOW = {BICUBIC: Image.Resampling.BICUBIC, LANCZOS: Image.Resampling.LANCZOS}

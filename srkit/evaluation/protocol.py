@@ -68,17 +68,19 @@ class Protocol(pydantic.BaseModel):
     scores: str = "8-bit sr against 8-bit hr, mean over images"
 
     @classmethod
-    def named(cls, name: str | Path, **changes: Any) -> Protocol:
+    def named(cls, name: str | Path | Protocol, **changes: Any) -> Protocol:
         """Return a protocol by its registered name or from a TOML file.
 
         Args:
             name: ``paper`` and others, or a file that ends in ``.toml``, whose protocol has the
-                file's name where it states none.
+                file's name where it states none; or a protocol itself.
             **changes: Fields to be changed.
 
         Raises:
             InputError: There is no such protocol, or a field is unknown or wrong.
         """
+        if isinstance(name, Protocol):
+            return name.changed(**changes) if changes else name
         known = registry.offers("protocols")
         if str(name) in known:
             with registry.blamed("protocols", str(name)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srkit import foreign, notebook, plugins, registry
-from srkit.errors import InputError, NameClashError, OptionError
+from srkit.errors import InputError, NameClashError, OptionError, refused
 from srkit.evaluation import statistics
 from srkit.evaluation.methods import BICUBIC, HR, LR, REFERENCES
 from srkit.evaluation.statistics import DRAWS, Difference, Estimate
@@ -331,15 +331,6 @@ class Pairs(Identity):
     sizes: list[SizeScores]
 
 
-@dataclass(frozen=True)
-class Judge:
-    """What a further embedder measured on the same faces; see `Report`."""
-
-    distances: Distances | None = None
-    everybody: Distances | None = None
-    pairs: Pairs | None = None
-
-
 @dataclass(frozen=True, repr=False)
 class Report:
     """Everything one bench measured.
@@ -355,10 +346,11 @@ class Report:
         run: The command that repeats it, ``seconds``, and the machine.
         render: An index in the quality's images to that image by every method, LR and HR, uint8,
             ``HW3``; None where it can't be upscaled again, as in a report that was read.
-        judges: Where several embedders judge, what those after the first measured, by name.
+        judges: Where several embedders judge, what those after the first measured of the same
+            faces, by name.
     """
 
-    models: dict[str, dict[str, Any]]
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
     quality: Quality | None = None
     distances: Distances | None = None
     everybody: Distances | None = None
@@ -368,15 +360,18 @@ class Report:
     render: Callable[[int], Mapping[str, Any]] | None = field(
         default=None, compare=False, repr=False
     )
-    judges: dict[str, Judge] = field(default_factory=dict)
+    judges: dict[str, Report] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values; infinite decibels become the string ``"inf"``."""
-        values = {"format": FORMAT, "models": self.models, **_plain_parts(self, PARTS)}
+        values = {"format": FORMAT, "models": self.models, **self._parts(PARTS)}
         if self.judges:
-            judges = self.judges.items()
-            values["judges"] = {name: _plain_parts(judge, PARTS[1:]) for name, judge in judges}
+            values["judges"] = {name: of._parts(PARTS[1:]) for name, of in self.judges.items()}
         return plain({**values, "warnings": self.warnings, "run": self.run})
+
+    def _parts(self, names: Sequence[str]) -> dict[str, Any]:
+        parts = {name: getattr(self, name) for name in names}
+        return {name: part and part.as_json() for name, part in parts.items()}
 
     @classmethod
     def read(cls, file: str | Path) -> Report:
@@ -410,21 +405,17 @@ class Report:
         Raises:
             InputError: The folder can't be written.
         """
-        try:
-            self.write(folder / REPORT)
-            for name, offer in registry.offers("reports").items():
-                try:
+        self.write(folder / REPORT)
+        for name, offer in registry.offers("reports").items():
+            try:
+                with refused(f"can't write the report into {folder}"):
                     registry.call("reports", name, self, folder)
-                except (NameClashError, OptionError) as error:
-                    plugins.report(offer.plugins[0], str(error))
-        except OSError as error:
-            raise InputError(f"can't write the report into {folder}: {error}") from error
+            except (NameClashError, OptionError) as error:
+                plugins.report(offer.plugins[0], str(error))
 
-    def by_judge(self) -> Iterator[tuple[str, Report]]:
-        """Yield "" and this report, then each further judge's name and its parts as a report."""
-        yield "", self
-        for name, judge in self.judges.items():
-            yield name, Report({}, **vars(judge))
+    def by_judge(self) -> Iterable[tuple[str, Report]]:
+        """Return "" and this report, then each further judge's name and report."""
+        return {"": self, **self.judges}.items()
 
     def tables(self) -> Tables:
         """Return everything as tables."""
@@ -480,11 +471,6 @@ class Report:
         number = gains[len(gains) // 2][1]
         title = f"{self.quality.images[number]}: the median gain of {first} over {BICUBIC}"
         return notebook.paragraph(title) + notebook.strip(self.render(number))
-
-
-def _plain_parts(of: Report | Judge, names: Sequence[str]) -> dict[str, Any]:
-    parts = {name: getattr(of, name) for name in names}
-    return {name: part and part.as_json() for name, part in parts.items()}
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from srkit.evaluation.measure import BATCH, Progress, measure, rendered
 from srkit.evaluation.methods import BICUBIC, REFERENCES, Method, from_results, methods
 from srkit.evaluation.overlap import embedder_overlap, photos_trained_on
 from srkit.evaluation.protocol import DEFAULT, Protocol
-from srkit.evaluation.report import Judge, Report
+from srkit.evaluation.report import Report
 from srkit.evaluation.store import Store, default_store
 from srkit.files import lock
 from srkit.hookspecs import Person
@@ -128,7 +128,7 @@ def bench(
     """
     start = time.perf_counter()
     # Everything that can be missing is looked for before anything is computed.
-    protocol = _protocol(protocol)
+    protocol = Protocol.named(protocol)
     if align not in ALIGNED:
         raise InputError(f"align is {', '.join(ALIGNED)}, not '{align}'")
     framed = protocol.for_faces(align if verify else "hr")
@@ -143,7 +143,7 @@ def bench(
     own = [model for model in loaded if isinstance(model, Model)]
     folder = Path(report) if report else None
     parts: dict[str, Any] = {}
-    used, warnings = [*files], list[str]()
+    used, judges, warnings = [*files], list[Any](), list[str]()
     with lock(folder) if folder else nullcontext(), Bars(lines=is_in_shell()) as bars:
         options: dict[str, Any] = {"batch_size": batch_size, "progress": progress or bars}
         unfinished = Store(folder / PARTIAL if folder else None)
@@ -152,9 +152,8 @@ def bench(
             quality = measure(compared, files, protocol, partial=unfinished, device=on, **options)
             render = partial(rendered, quality, compared, files, protocol)
             parts |= {"quality": quality, "render": render}
-            judges = [m["embedder"] for m in quality.metrics.values() if "embedder" in m]
-            overlap = (embedder_overlap(own, SimpleNamespace(**judge)) for judge in judges)
-            warnings += dict.fromkeys(chain.from_iterable(overlap))
+            about = (m["embedder"] for m in quality.metrics.values() if "embedder" in m)
+            judges += [SimpleNamespace(**embedder) for embedder in about]
         if faces:
             # Of the interpolations bicubic is enough, unless others are named: they say the same.
             shown = {BICUBIC, *(model.name for model in loaded)}
@@ -164,12 +163,13 @@ def bench(
             options |= {"align": align, "keep": bool(further)}
             verifier = Verifier(rows, first, framed, store, **options)
             parts |= _verify(verifier, faces)
-            judged = ((name, _verify(verifier.judged_by(other), faces)) for name, other in further)
-            parts["judges"] = {name: Judge(**measured) for name, measured in judged}
+            parts["judges"] = {
+                name: Report(**_verify(verifier.judged_by(other), faces)) for name, other in further
+            }
             used += sorted(verifier.photos)
+            judges += embedders.values()
             warnings += [*faces.warnings, *verifier.finder.warnings()]
-            overlap = (embedder_overlap(own, each) for each in embedders.values())
-            warnings = list(dict.fromkeys([*warnings, *chain.from_iterable(overlap)]))
+        warnings += dict.fromkeys(line for judge in judges for line in embedder_overlap(own, judge))
         counts = photos_trained_on(own, used)
         seen = [
             f"{name} was TRAINED ON {count} of these {len(used)} photos: its figures say little of "
@@ -217,16 +217,12 @@ def lr_images(
     Raises:
         SrkitError: See `bench`.
     """
-    protocol = _protocol(protocol)
+    protocol = Protocol.named(protocol)
     faces = face_set(verify, verify_data, protocol, people, pairs, lr_sizes) if verify else None
     files = photos(data or "celeba", limit) if data or not faces else []
     lr = (([file], protocol.degrade(protocol.hr(file))) for file in files)
-    batches = chain(lr, _lr_faces(faces, protocol.for_faces(align)) if faces else ())
-    return (
-        (photo, image)
-        for of, images in batches
-        for photo, image in zip(of, codec.to_uint8(images).permute(0, 2, 3, 1).numpy(), strict=True)
-    )
+    for of, images in chain(lr, _lr_faces(faces, protocol.for_faces(align)) if faces else ()):
+        yield from zip(of, codec.to_uint8(images).permute(0, 2, 3, 1).numpy(), strict=True)
 
 
 def face_set(
@@ -283,10 +279,6 @@ def machine(device: str = "auto") -> dict[str, Any]:
         "device": str(device_named(device)),
         "system": platform.system(),
     }
-
-
-def _protocol(protocol: str | Path | Protocol) -> Protocol:
-    return protocol if isinstance(protocol, Protocol) else Protocol.named(protocol)
 
 
 def load_models(

@@ -20,7 +20,7 @@ from srkit_compare.comparison import (
 
 from srkit import InputError
 from srkit.evaluation import statistics
-from srkit.evaluation.report import Judge, Report
+from srkit.evaluation.report import Report
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -164,7 +164,7 @@ def test_another_embedder_or_other_people_are_refused() -> None:
 
 def test_of_several_judges_each_is_compared_with_itself() -> None:
     by_dlib = {"embedder": "dlib (x)", "embedder_sha256": "d" * 64}
-    dlib = Judge(distances({"x": 0.9}, **by_dlib), pairs=pairs({"x": 0.7}, **by_dlib))
+    dlib = Report(distances=distances({"x": 0.9}, **by_dlib), pairs=pairs({"x": 0.7}, **by_dlib))
     both = replace(report({"x": 1.0}, distances=distances({"x": 0.8})), judges={"dlib": dlib})
     alone = report({"x": 1.0}, distances=dlib.distances, pairs=dlib.pairs)
     for a, b, missing in ((both, alone, "A"), (alone, both, "B")):

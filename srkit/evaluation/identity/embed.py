@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from srkit.errors import InputError
 from srkit.evaluation.identity.faces import COPY, Finder, Located, detector_name
 from srkit.evaluation.identity.people import Roles
-from srkit.evaluation.measure import BATCH, Progress, ignore
+from srkit.evaluation.measure import BATCH, Progress
 from srkit.evaluation.methods import HR, LR, Method
 from srkit.evaluation.protocol import Protocol, encoded
 from srkit.evaluation.store import Store
@@ -81,7 +81,7 @@ class Verifier:
         *,
         align: str = "hr",
         batch_size: int = BATCH,
-        progress: Progress = ignore,
+        progress: Progress = lambda *_: None,
         keep: bool = False,
     ) -> None:
         self.methods, self.protocol, self.align = methods, protocol, align
@@ -180,7 +180,11 @@ class Embeddings:
     """
 
     def __init__(
-        self, embedder: Any, store: Store, batch_size: int = BATCH, progress: Progress = ignore
+        self,
+        embedder: Any,
+        store: Store,
+        batch_size: int = BATCH,
+        progress: Progress = lambda *_: None,
     ) -> None:
         self.embedder, self.store = embedder, store
         self.batch_size, self.progress = batch_size, progress

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from srkit import registry
 from srkit.errors import InputError, first_of
-from srkit.evaluation.measure import Progress, ignore
+from srkit.evaluation.measure import Progress
 from srkit.evaluation.store import Store
 from srkit.faces import align
 from srkit.files import sha256
@@ -75,7 +75,7 @@ class Located:
 class Finder:
     """Finds faces, stores their boxes, and crops them."""
 
-    def __init__(self, store: Store, progress: Progress = ignore) -> None:
+    def __init__(self, store: Store, progress: Progress = lambda *_: None) -> None:
         self.store, self.progress = store, progress
         self._several: set[Path] = set()
 

@@ -87,16 +87,17 @@ def _alike(thumbnails: Sequence[np.ndarray]) -> Iterable[list[int]]:
     """Return the groups of places of thumbnails that are alike, each in order."""
     if not thumbnails:
         return []
+    from scipy.cluster.hierarchy import DisjointSet
     from scipy.spatial import KDTree
 
     pixels = np.stack(thumbnails).astype(np.int16)
     means = pixels.reshape(-1, 4, SIDE // 4, 4, SIDE // 4).mean(axis=(2, 4)).reshape(-1, 16)
-    groups = {place: [place] for place in range(len(pixels))}
+    groups = DisjointSet(range(len(pixels)))
     # What is alike has means that are alike.
     for one, other in KDTree(means).query_pairs(ALIKE, p=np.inf):
-        if groups[one] is not groups[other] and np.abs(pixels[one] - pixels[other]).max() <= ALIKE:
-            groups |= dict.fromkeys(whole := sorted(groups[one] + groups[other]), whole)
-    return {group[0]: group for group in groups.values()}.values()
+        if np.abs(pixels[one] - pixels[other]).max() <= ALIKE:
+            groups.merge(one, other)
+    return map(sorted, groups.subsets())
 
 
 def draw(people: Sequence[Person], count: int, photos: int, seed: int) -> list[Person]:
