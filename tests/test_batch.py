@@ -26,7 +26,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from srkit import InputError, Upscaler, load
-from srkit.batch.jobs import FOLDER, Shard, plan
+from srkit.batch.jobs import FOLDER, Job, Shard, plan
 from srkit.batch.work import Work
 from srkit.cli import main
 from srkit.cli.upscale import _local
@@ -377,8 +377,9 @@ def test_each_process_of_torchrun_has_a_device(
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_shards_are_disjoint_and_together_all(count: int) -> None:
-    parts = [[n for n in range(23) if n in Shard(i, count)] for i in range(count)]
-    assert sorted(n for part in parts for n in part) == list(range(23))
+    jobs = [Job(Path(f"{n}.png"), Path(f"{n}-x4.png")) for n in range(23)]
+    parts = [Shard(i, count).take(jobs) for i in range(count)]
+    assert sorted(job.input for part in parts for job in part) == sorted(job.input for job in jobs)
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", ""])

@@ -74,12 +74,10 @@ class Branches(nn.Module):
             for name in ("weight", "bias", "running_mean", "running_var")
         )
         y = batch_norm(y, mean, var, weight, bias, training=True)
-        for norm, *new in zip(norms, mean.chunk(2), var.chunk(2), strict=True):
-            for buffer, value in zip((norm.running_mean, norm.running_var), new, strict=True):
-                assert buffer is not None
-                buffer.copy_(value)
-            assert norm.num_batches_tracked is not None
-            norm.num_batches_tracked += 1
+        for norm, new_mean, new_var in zip(norms, mean.chunk(2), var.chunk(2), strict=True):
+            norm.get_buffer("running_mean").copy_(new_mean)
+            norm.get_buffer("running_var").copy_(new_var)
+            norm.get_buffer("num_batches_tracked").add_(1)
         return relu(y, inplace=True)
 
 

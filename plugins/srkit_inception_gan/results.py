@@ -76,9 +76,9 @@ def summary(study: Measured) -> dict[str, Any]:
     """Return all that was measured as plain values, with the verdicts."""
 
     def identity(names: Sequence[str]) -> dict[str, list[float]]:
-        means = {m: [part.mean(n) for n in names] for m, part in study.identity.items()}
-        auc = {m: [part.auc[n].value for n in names] for m, part in study.identity.items()}
-        return means | {f"AUC, {measure}": values for measure, values in auc.items()}
+        parts = study.identity.items()
+        means = {measure: [part.mean(name) for name in names] for measure, part in parts}
+        return means | {f"AUC, {m}": [part.auc[name].value for name in names] for m, part in parts}
 
     report = study.report
     return {
@@ -132,9 +132,6 @@ def decide(differences: Mapping[str, Sequence[tuple[float, ...]]]) -> tuple[str,
         if abs(fmean(mean for mean, _, _ in intervals)) < (least := MEASURES[measure][0]):
             return OPEN, f"{measure} differs by less than {least:g}"
     return sides.pop(), f"all {len(every)} intervals" if len(every) > 1 else "the interval"
-
-
-# --- tables --------------------------------------------------------------------------------------
 
 
 def markdown(summary: Mapping[str, Any]) -> str:

@@ -6,12 +6,12 @@ The same command goes on where it was interrupted: ``study.json`` keeps its opti
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, NamedTuple
@@ -21,8 +21,9 @@ import typer
 import srkit
 from srkit import foreign
 from srkit.batch.ledger import begin
-from srkit.errors import Interrupted, escaped
+from srkit.errors import Interrupted
 from srkit.files import lock, write_text
+from srkit.lines import show, show_error
 from srkit_inception_gan import results
 from srkit_inception_gan.paper import DISTANCE, FRAMED, SCENARIOS
 
@@ -76,15 +77,16 @@ def paper(
     with lock(out):
         runs = study.runs(study.plan(steps, budget))
         if seeds == 1:
-            _report("one seed: no claim can be decided; --seeds 2 trains everything twice")
+            show_error("one seed: no claim can be decided; --seeds 2 trains everything twice")
         for number, run in enumerate(runs, 1):
-            _report(f"{number} of {len(runs)}: {run.label}, {run.recipe.steps:,} steps")
+            show_error(f"{number} of {len(runs)}: {run.label}, {run.recipe.steps:,} steps")
             study.train(run)
-        _report(f"measuring {len(runs)} models")
+        show_error(f"measuring {len(runs)} models")
         summary = results.summary(study.measure(runs))
         write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
         write_text(out / "summary.md", results.markdown(summary))
-    typer.echo(f"{escaped(out / 'summary.md')}\n{escaped(out / 'report' / 'index.html')}")
+    show(out / "summary.md")
+    show(out / "report" / "index.html")
 
 
 class Run(NamedTuple):
@@ -96,7 +98,7 @@ class Run(NamedTuple):
     folder: Path
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Study:
     """The options of the command."""
 
@@ -159,7 +161,7 @@ class Study:
         if stored.is_file():
             begin(self.out / "study.json", options, FORMAT)
             return foreign.read(stored, list[int], "JSON")
-        _report("a short bench, to see that all it needs is there")
+        show_error("a short bench, to see that all it needs is there")
         self._bench([], data=self.data, limit=1)
         each = [steps] * len(self.scenarios) if steps else self._steps_within(budget)
         begin(self.out / "study.json", options, FORMAT)
@@ -168,47 +170,43 @@ class Study:
 
     def _steps_within(self, budget: str) -> list[int]:
         """Measure each scenario; return how many of its steps fit into its share of the time."""
-        trainings = len(self.scenarios) * self.seeds
-        seconds = srkit.parse_time(budget)
         times = []
         for scenario in self.scenarios:
-            _report(f"measuring the speed of scenario {scenario}")
+            show_error(f"measuring the speed of scenario {scenario}")
             recipe = self.recipe(scenario, 0, 10_000)
             times.append(srkit.plan(recipe, device=self.device).seconds_per_step)
+        slowest, trainings = max(times), len(self.scenarios) * self.seeds
+        share = srkit.parse_time(budget) * MARGIN / trainings - START
 
-        def needed(steps: int) -> float:
-            return (START + steps * max(times)) * trainings / MARGIN
+        def needed(steps: int) -> str:
+            return f"{math.ceil((START + steps * slowest) * trainings / MARGIN / 60)}m"
 
-        if seconds < needed(1):
+        if share < slowest:
             raise srkit.InputError(
-                f"--time-budget {budget} is too short: a step takes {max(times):.1f} s; give "
-                f"{math.ceil(needed(1) / 60)}m at least"
+                f"--time-budget {budget} is too short: a step takes {slowest:.1f} s; give "
+                f"{needed(1)} at least"
             )
-        if seconds < (enough := needed(results.LEAST_STEPS)):
-            minutes, least = math.ceil(enough / 60), f"{results.LEAST_STEPS:,} steps"
-            _report(f"claims need {least} of each scenario, here a time budget of {minutes}m")
-        share = seconds * MARGIN / trainings - START
+        if share < (least := results.LEAST_STEPS) * slowest:
+            what = f"{least:,} steps of each scenario, here a time budget of {needed(least)}"
+            show_error(f"claims need {what}")
         return [int(share / a_step) for a_step in times]
 
     def train(self, run: Run) -> None:
         """Train, or go on; a finished training is only validated again."""
-        options: dict[str, Any] = {
-            "checkpoint_every": max(1, run.recipe.steps // 50),
-            "resume": (run.folder / "recipe.toml").is_file(),
-        }
+        resume, every = (run.folder / "recipe.toml").is_file(), max(1, run.recipe.steps // 50)
+        where: dict[str, Any] = {"data": self.data, "out": run.folder, "device": self.device}
         try:
-            srkit.train(run.recipe, out=run.folder, data=self.data, device=self.device, **options)
+            srkit.train(run.recipe, **where, checkpoint_every=every, resume=resume)
         except Interrupted as error:
             what = f"{run.label}: {str(error).partition(',')[0]}"
             raise Interrupted(f"{what}; the same command goes on") from error
 
     def measure(self, runs: Sequence[Run]) -> results.Measured:
         """Bench all trained models, with the page."""
-        loaded = {run.label: srkit.load(run.folder, device=self.device) for run in runs}
-        models = [dataclasses.replace(model, name=label) for label, model in loaded.items()]
-        labels = {0: ["bicubic"] * self.seeds}
-        for run in runs:
-            labels.setdefault(run.scenario, []).append(run.label)
+        loaded = [srkit.load(run.folder, device=self.device) for run in runs]
+        models = [replace(model, name=run.label) for model, run in zip(loaded, runs, strict=True)]
+        labels = {s: [run.label for run in runs if run.scenario == s] for s in self.scenarios}
+        labels = {0: ["bicubic"] * self.seeds, **labels}
         steps = {run.scenario: run.recipe.steps for run in runs}
         speeds = {run.label: _steps_an_hour(run) for run in runs}
         report = self._bench(models, data=self.data, report=self.out / "report")
@@ -241,7 +239,3 @@ def _steps_an_hour(run: Run) -> int:
     lines = (run.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
     speeds = filter(None, (json.loads(line).get("images_per_second") for line in lines))
     return int(median(speeds) / run.recipe.batch_size * 3600)
-
-
-def _report(text: str) -> None:
-    typer.echo(escaped(text), err=True)

@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -41,9 +42,9 @@ class Shard:
     index: int = 0
     count: int = 1
 
-    def __contains__(self, number: int) -> bool:
-        """Return whether the job of this number is in it."""
-        return number % self.count == self.index
+    def take(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Return the jobs that are in it."""
+        return jobs[self.index :: self.count]
 
     def __str__(self) -> str:
         return f"{self.index + 1}/{self.count}"

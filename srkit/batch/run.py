@@ -96,7 +96,7 @@ def run(
         Interrupted: SIGINT; what has been written stays.
     """
     shard = shard or Shard()
-    own = [job for number, job in enumerate(jobs) if number in shard]
+    own = shard.take(jobs)
     # Beside a lone image there is no ledger, unless it will be read.
     roots = {
         job.root or job.output.parent

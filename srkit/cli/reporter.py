@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -126,7 +126,7 @@ class Reporter:
                 self.shown.add(text)
                 self.note(f"{text} (such as {job.input.name})")
 
-    def plan(self, jobs: list[Job]) -> None:
+    def plan(self, jobs: Sequence[Job]) -> None:
         """List what would happen."""
         from srkit.imaging import codec
 

@@ -113,7 +113,7 @@ def upscale(
         jobs = [piped(inputs, out, ending)]
     else:
         jobs = plan(inputs, out, label, ending, others)
-    own = [job for number, job in enumerate(jobs) if number in part]
+    own = part.take(jobs)
     stdout, quiet = sys.stdout, jobs[0].piped
     messages = sys.stderr if as_json or dry_run else io.StringIO()
     with redirect_stdout(messages if quiet else stdout):
