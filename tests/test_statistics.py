@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from srkit.evaluation import statistics
-from srkit.evaluation.statistics import difference, flipped, holm, interval, mean, paired
+from srkit.evaluation.statistics import difference, flipped, holm, interval, mean
 
 INF = math.inf
 
@@ -94,7 +94,7 @@ def test_a_mean_shows_no_order() -> None:
 @pytest.mark.parametrize("other", [[1.0], [1.0, INF], [math.nan, 1.0]])
 def test_only_as_many_finite_scores_are_subtracted(other: list[float]) -> None:
     with pytest.raises(ValueError, match="can't be paired"):
-        paired([1.0, 2.0], other)
+        difference([1.0, 2.0], other)
 
 
 def test_a_difference_states_mean_interval_and_p() -> None:

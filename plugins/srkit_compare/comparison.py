@@ -261,14 +261,7 @@ def _count(part: Any) -> int:
 
 def _means(title: str, a: Table, b: Table, notes: Sequence[str], pairing: Pairing) -> Table:
     """Return every method of either by every metric of either: A, B, and B less A."""
-    ours, theirs = (
-        {
-            (heading, labels[0]): replace(value, best=False)
-            for labels, values in table.rows
-            for heading, value in zip(table.headings, values, strict=True)
-        }
-        for table in (a, b)
-    )
+    ours, theirs = a.cells(), b.cells()
     headings = dict.fromkeys((*a.headings, *b.headings))
     mine, yours = ([labels[0] for labels, _ in table.rows] for table in (a, b))
     rows_of = [(one, pairing.pairs.get(one, one)) for one in dict.fromkeys(mine)]
@@ -278,7 +271,7 @@ def _means(title: str, a: Table, b: Table, notes: Sequence[str], pairing: Pairin
     for heading in (heading for heading in headings if heading != report_tables.TIME):
         for one, other in rows_of:
             x, y = (
-                cells.get((heading, method), Value(math.nan))
+                replace(cells.get((heading, method), Value(math.nan)), best=False)
                 for cells, method in ((ours, one), (theirs, other))
             )
             kind = "signed" if x.kind == "plain" else x.kind

@@ -212,7 +212,7 @@ def _part(name: str, parts: Sequence[Any], groups: Sequence[Group]) -> Part:
                 exact[metric] = [*exact.get(metric, ()), *numbers]
         parts = [replace(part, exact=dict(exact)) for part in parts]
         notes += report_tables.exact_notes(parts[0])
-    cells = [_cells(table(part)) for part in parts]
+    cells = [table(part).cells() for part in parts]
     headings = dict.fromkeys(heading for heading, _ in cells[0] if heading != report_tables.TIME)
     rows = [
         [_column(heading, group, cells) for group in groups]
@@ -250,15 +250,6 @@ def _part(name: str, parts: Sequence[Any], groups: Sequence[Group]) -> Part:
         Table("seeds", heading, [""], names, means, notes, protocol),
         Table("tests", f"{title}: recipes apart", head, numbers, tests, [NOTE], protocol),
     )
-
-
-def _cells(table: Table) -> dict[tuple[str, str], Value]:
-    """Return a table's values by heading and method."""
-    return {
-        (heading, labels[0]): value
-        for labels, values in table.rows
-        for heading, value in zip(table.headings, values, strict=True)
-    }
 
 
 def _column(heading: str, group: Group, cells: Sequence[Mapping[tuple[str, str], Value]]) -> Column:

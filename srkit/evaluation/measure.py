@@ -101,16 +101,14 @@ def measure(
     resumed = len(scores)
     todo = [image for image in images if image.sha256 not in scores]
     done, total = (len(images) - len(todo)) * len(methods), len(images) * len(methods)
-    warm = set[str]()
     with torch.inference_mode():
-        for batch, decoded in _batches(todo, protocol, batch_size):
+        for number, (batch, decoded) in enumerate(_batches(todo, protocol, batch_size)):
             hr = decoded.to(device)
             lr = protocol.degrade(hr)
             fresh: dict[str, ImageScores] = {image.sha256: {} for image in batch}
             for method in methods:
-                if method.name not in warm:  # the first call also loads and plans
+                if number == 0:  # the first call also loads and plans
                     method(lr[:1])
-                    warm.add(method.name)
                 sr, seconds = _timed(method, lr, protocol.scale)
                 try:
                     rows = scorer(sr, hr, lr, sets[method.name])

@@ -139,8 +139,8 @@ class Quality:
         ours, theirs = self.counted(method, metric), self.counted(over, metric)
         if len(ours) != len(theirs):  # one isn't `scored`
             return math.nan, math.nan, math.nan
-        gains = statistics.paired(ours, theirs)
-        return statistics.mean(gains.tolist()), *statistics.interval(gains)
+        gains = [score - other for score, other in zip(ours, theirs, strict=True)]
+        return statistics.mean(gains), *statistics.interval(gains)
 
     @cached_property
     def versus(self) -> list[Versus]:

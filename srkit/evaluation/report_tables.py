@@ -26,7 +26,6 @@ TEST = (
 )
 
 Metrics = Mapping[str, Mapping[str, Any]]
-Figures = dict[str, dict[str, Value]]  # heading to method to value
 
 
 def of_report(report: Report) -> Tables:
@@ -130,9 +129,9 @@ def exact_notes(quality: Quality) -> Iterator[str]:
         if not exact and all(quality.scored(method, metric) for method in quality.scores):
             continue
         why = "of which a method gives every pixel, so that its score is infinite"
-        if missing := quality.metrics.get(metric, {}).get("missing"):
-            scored = {name: of[metric] for name, of in quality.scores.items() if metric in of}
-            counts = {name: sum(map(math.isnan, scores)) for name, scores in scored.items()}
+        if missing := quality.metrics[metric].get("missing"):
+            scores = quality.scores.items()
+            counts = {name: sum(map(math.isnan, of[metric])) for name, of in scores}
             each = [
                 f"{name} {count}{'' if quality.scored(name, metric) else ', so no mean'}"
                 for name, count in counts.items()
@@ -265,29 +264,28 @@ def judges_table(report: Report) -> Table:
 
     They are those of pairs, or without pairs those of everybody, or of the people drawn.
     """
-    judged: list[tuple[str, Figures]] = []
+    judged: list[tuple[str, dict[tuple[str, str], Value]]] = []
     stamp: Mapping[str, Any] = {}
     for name, part in report.by_judge():
-        figures: Figures = {}
+        cells: dict[tuple[str, str], Value] = {}
         if part.pairs:
             table = pairs_table(part.pairs)
-            same = {method: fmean(scores.same) for method, scores in part.pairs.scores.items()}
-            figures["distance"] = {method: Value(mean) for method, mean in same.items()}
+            for method, scores in part.pairs.scores.items():
+                cells["distance", method] = Value(fmean(scores.same))
         elif distances := part.everybody or part.distances:
             table = distances_table(distances, "", "")
         else:
             continue
-        for labels, values in table.rows:
-            for heading, value in zip(table.headings, values, strict=True):
-                if heading.startswith(("distance", "TAR", "rank-1", "gap closed")):
-                    figures.setdefault(heading, {})[labels[0]] = replace(value, best=False)
+        for key, value in table.cells().items():
+            if key[0].startswith(("distance", "TAR", "rank-1", "gap closed")):
+                cells[key] = replace(value, best=False)
         stamp = stamp or table.protocol
-        judged.append((name or str(table.protocol["embedder"]).partition(" (")[0], figures))
-    headings = list(dict.fromkeys(heading for _, figures in judged for heading in figures))
+        judged.append((name or str(table.protocol["embedder"]).partition(" (")[0], cells))
+    headings = list(dict.fromkeys(heading for _, cells in judged for heading, _ in cells))
     rows = [
-        ([method, judge], [figures[heading][method] for heading in headings])
-        for method in judged[0][1]["distance"]
-        for judge, figures in judged
+        ([method, judge], [cells[heading, method] for heading in headings])
+        for method in dict.fromkeys(method for _, method in judged[0][1])
+        for judge, cells in judged
     ]
     whose, which = ("same pairs", "AUC") if report.pairs else ("probes to bases", "mean distance")
     note = (

@@ -66,21 +66,6 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if len(values) else math.nan
 
 
-def paired(a: ArrayLike, b: ArrayLike) -> Array:
-    """Return a - b, value by value.
-
-    Raises:
-        ValueError: There are not as many of both, or one isn't finite.
-    """
-    left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if left.shape != right.shape:
-        raise ValueError(f"{left.shape} and {right.shape} values can't be paired")
-    if not (np.isfinite(left).all() and np.isfinite(right).all()):
-        raise ValueError("values that aren't finite can't be paired")
-    difference: Array = left - right
-    return difference
-
-
 def interval(
     values: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0
 ) -> tuple[float, float]:
@@ -119,9 +104,14 @@ def difference(
     Raises:
         ValueError: There are no values, not the same number of both, or infinite ones.
     """
-    values = paired(a, b)
-    if not values.size:
+    left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if left.shape != right.shape:
+        raise ValueError(f"{left.shape} and {right.shape} values can't be paired")
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        raise ValueError("values that aren't finite can't be paired")
+    if not left.size:
         raise ValueError("nothing to compare")
+    values = left - right
     low, high = interval(values, groups, seed=seed)
     return Difference(mean(values.tolist()), low, high, flipped(values, groups, seed=seed))
 

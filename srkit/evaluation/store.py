@@ -6,11 +6,14 @@ sees to it that none is ever torn.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
 
 from srkit.errors import InputError
 from srkit.files import cache_folder
@@ -97,6 +100,11 @@ class Store:
         if self.file:
             self.file.unlink(missing_ok=True)
             self.file.with_name(self.file.name + "-journal").unlink(missing_ok=True)
+
+
+def digest(array: np.ndarray) -> bytes:
+    """Return the SHA-256 of an array's shape and values."""
+    return hashlib.sha256(f"{array.shape} ".encode() + array.tobytes()).digest()
 
 
 def default_store() -> Store:

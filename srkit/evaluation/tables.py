@@ -81,6 +81,14 @@ class Table:
     notes: Sequence[str] = ()
     protocol: Mapping[str, Any] = field(default_factory=dict)
 
+    def cells(self) -> dict[tuple[str, str], Value]:
+        """Return the numbers by their heading and their row's first text."""
+        return {
+            (heading, labels[0]): value
+            for labels, values in self.rows
+            for heading, value in zip(self.headings, values, strict=True)
+        }
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Show it on a terminal; what is too wide for it goes on below."""
         between, pieces = " ", self._pieces(options.max_width, " ")

@@ -5,7 +5,6 @@ Where a face is, is stored by the photo's content, so that no photo is searched 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import os
@@ -23,7 +22,7 @@ from torch import Tensor
 from srkit import registry
 from srkit.errors import InputError, first_of
 from srkit.evaluation.measure import Progress
-from srkit.evaluation.store import Store
+from srkit.evaluation.store import Store, digest
 from srkit.faces import align
 from srkit.files import sha256
 from srkit.hookspecs import Detector, Face
@@ -188,8 +187,7 @@ class Finder:
             number of such results.
         """
         arrays = list(results.permute(0, 2, 3, 1).contiguous().numpy())
-        contents = [hashlib.sha256(f"{a.shape} ".encode() + a.tobytes()).digest() for a in arrays]
-        images = [Image.fromarray(array) for array in arrays]
+        contents, images = [*map(digest, arrays)], [*map(Image.fromarray, arrays)]
         items = dict(zip(contents, images, strict=True))
 
         def search(batch: Sequence[bytes]) -> Iterator[Detection]:
