@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from srkit import defaults, registry
 from srkit.data import sources
 from srkit.errors import InputError, is_in_shell, option
-from srkit.evaluation.identity.distances import Usable, distances
+from srkit.evaluation.identity.distances import distances, with_bases
 from srkit.evaluation.identity.embed import ALIGNED, Verifier, degraded
 from srkit.evaluation.identity.faces import Finder
 from srkit.evaluation.identity.pairs import LR_SIZES, PAIRS, SIZE_PAIRS, pairs
@@ -340,7 +340,7 @@ def _verify(verifier: Verifier, faces: FaceSet) -> dict[str, Any]:
 def _lr_faces(faces: FaceSet, protocol: Protocol) -> Iterator[tuple[list[Path], Tensor]]:
     finder = Finder(default_store())
     groups = [faces.drawn, faces.people if faces.everybody else []]
-    probes = [(Usable(people, finder).probes, protocol.size) for people in groups if people]
+    probes = [(with_bases(people, finder)[0].probes, protocol.size) for people in groups if people]
     if faces.pairs:
         drawn = draw_pairs(faces.people, faces.pairs, protocol.seed, finder)
         probes.append((drawn.probes, protocol.size))

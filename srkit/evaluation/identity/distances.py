@@ -10,20 +10,17 @@ one against the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from srkit.errors import InputError
 from srkit.evaluation.identity.embed import DECIMALS, Verifier
-from srkit.evaluation.identity.faces import Finder, Located
-from srkit.evaluation.identity.people import Roles
+from srkit.evaluation.identity.faces import Finder
+from srkit.evaluation.identity.people import Drawn, Roles
 from srkit.evaluation.identity.roc import DRAWS, Matching, between
 from srkit.evaluation.report import Distances, Row
 from srkit.evaluation.statistics import Array, Estimate, weights
 from srkit.hookspecs import Person
-
-Base = Literal["first", "drawn"]
 
 BASES = {
     "first": "of everybody with two photos or more, the first one in order",
@@ -31,31 +28,31 @@ BASES = {
 }
 
 
-def distances(verifier: Verifier, people: Sequence[Person], *, base: Base = "first") -> Distances:
-    """Measure the distances of Table II, of everybody or of those of `draw`.
+def distances(verifier: Verifier, people: Sequence[Person], *, base: str = "first") -> Distances:
+    """Measure the distances of Table II, of everybody or of those of `draw`; see `BASES`.
 
     Raises:
         InputError: Nobody has a base and a probe with a face in them.
     """
-    usable = Usable(people, verifier.finder)
-    bases = verifier.gallery([faces[0] for _, faces in usable.people], "bases")
-    owner = [index for index, (_, faces) in enumerate(usable.people) for _ in faces[1:]]
+    usable, roles = with_bases(people, verifier.finder)
+    bases = verifier.gallery(usable.gallery, "bases")
     notes: list[str] = []
     by_method: dict[str, Array] = {}
     auc: dict[str, Estimate] = {}
     draws = weights(len(bases), DRAWS, verifier.protocol.seed)
     for name, embedded in verifier.embedded(usable.probes, verifier.protocol.size, notes):
-        by_method[name] = np.linalg.norm(embedded.astype(np.float64) - bases[owner], axis=1)
+        apart = embedded.astype(np.float64) - bases[usable.owner]
+        by_method[name] = np.linalg.norm(apart, axis=1)
         if len(bases) > 1:
-            figures = Matching(between(embedded, bases), owner).figures(draws, ())["auc"]
+            figures = Matching(between(embedded, bases), usable.owner).figures(draws, ())["auc"]
             auc[name] = Estimate.of(float(figures[0]), figures[1:])
     rows = []
-    for index, (person, probe) in enumerate(zip(owner, usable.probes, strict=True)):
-        name, (base_photo, *_) = usable.people[person]
+    for index, (person, probe) in enumerate(zip(usable.owner, usable.probes, strict=True)):
         values = {m: round(float(column[index]), DECIMALS) for m, column in by_method.items()}
-        rows.append(Row(name, base_photo.photo.name, probe.photo.name, values))
+        base_photo = usable.gallery[person].photo.name
+        rows.append(Row(usable.people[person], base_photo, probe.photo.name, values))
     return Distances(
-        protocol={**verifier.stamp(usable.roles), "base": BASES[base]},
+        protocol={**verifier.stamp(roles), "base": BASES[base]},
         rows=rows,
         auc=auc,
         no_face=usable.no_face,
@@ -65,33 +62,35 @@ def distances(verifier: Verifier, people: Sequence[Person], *, base: Base = "fir
     )
 
 
-class Usable:
-    """People with a base and a probe, and what is missing from the others."""
+def with_bases(people: Sequence[Person], finder: Finder) -> tuple[Drawn, Roles]:
+    """Return everybody's base and probes, and everybody's photos that could be read, base first.
 
-    def __init__(self, people: Sequence[Person], finder: Finder) -> None:
-        located = iter(finder.find([photo for person in people for photo in person.photos]))
-        self.people: list[tuple[str, list[Located]]] = []
-        self.no_face: list[str] = []
-        self.left_out: list[str] = []
-        self.roles: Roles = []  # photos that could be read, the base first
-        for person in people:
-            photos = [next(located) for _ in person.photos]
-            self.roles.append((person.name, [one.photo for one in photos if not one.reason]))
-            faces = [one for one in photos if one.box]
-            self.no_face += [one.label(person.name) for one in photos if not one.box]
-            if len(photos) < 2:
-                reason = "one photo" if photos else "no photo"
-            elif not photos[0].box:  # another photo must not quietly take its place
-                reason = f"no face in the base, {photos[0].photo.name}"
-            elif len(faces) < 2:
-                reason = "no face in any other photo"
-            else:
-                self.people.append((person.name, faces))
-                continue
-            self.left_out.append(f"{person.name} ({reason})")
-        self.probes = [one for _, faces in self.people for one in faces[1:]]
-        if not self.people:
-            raise InputError(
-                f"no person has a base and another photo with a face ({len(people)} people, "
-                f"{len(self.no_face)} photos without a face)"
-            )
+    Raises:
+        InputError: Nobody has both.
+    """
+    located = iter(finder.find([photo for person in people for photo in person.photos]))
+    usable, roles = Drawn([], [], [], [], [], []), Roles()
+    for person in people:
+        photos = [next(located) for _ in person.photos]
+        roles.append((person.name, [one.photo for one in photos if not one.reason]))
+        usable.no_face.extend(one.label(person.name) for one in photos if not one.box)
+        faces = [one for one in photos if one.box]
+        if len(photos) < 2:
+            reason = "one photo" if photos else "no photo"
+        elif not photos[0].box:  # another photo must not quietly take its place
+            reason = f"no face in the base, {photos[0].photo.name}"
+        elif len(faces) < 2:
+            reason = "no face in any other photo"
+        else:
+            usable.owner.extend([len(usable.people)] * (len(faces) - 1))
+            usable.people.append(person.name)
+            usable.gallery.append(faces[0])
+            usable.probes.extend(faces[1:])
+            continue
+        usable.left_out.append(f"{person.name} ({reason})")
+    if not usable.people:
+        raise InputError(
+            f"no person has a base and another photo with a face ({len(people)} people, "
+            f"{len(usable.no_face)} photos without a face)"
+        )
+    return usable, roles
