@@ -102,7 +102,7 @@ class Store:
             self.file.with_name(self.file.name + "-journal").unlink(missing_ok=True)
 
 
-def digest(array: np.ndarray) -> bytes:
+def sha256_of(array: np.ndarray) -> bytes:
     """Return the SHA-256 of an array's shape and values."""
     return hashlib.sha256(f"{array.shape} ".encode() + array.tobytes()).digest()
 

@@ -22,7 +22,7 @@ from srkit.evaluation.identity.people import Roles
 from srkit.evaluation.measure import BATCH, Progress
 from srkit.evaluation.methods import HR, LR, Method
 from srkit.evaluation.protocol import Protocol, encoded
-from srkit.evaluation.store import Store, digest
+from srkit.evaluation.store import Store, sha256_of
 from srkit.faces import align as faces
 from srkit.imaging import codec
 
@@ -133,7 +133,7 @@ class Verifier:
         if not self._room:
             yield from self._upscale(hr)
             return
-        key = digest(hr.numpy())
+        key = sha256_of(hr.numpy())
         if key not in self._kept and hr.nbytes * (len(self.methods) + 2) <= self._room:
             self._room -= hr.nbytes * (len(self.methods) + 2)
             self._kept[key] = list(self._upscale(hr))
@@ -202,7 +202,7 @@ class Embeddings:
         Raises:
             InputError: An embedding isn't finite: the weights are damaged.
         """
-        keys = [digest(image) + self.embedder_key for image in images.numpy()]
+        keys = [sha256_of(image) + self.embedder_key for image in images.numpy()]
 
         def embed(indices: Sequence[int]) -> list[bytes]:
             batch = images[list(indices)].to(self.device).float() / 255

@@ -22,7 +22,7 @@ from torch import Tensor
 from srkit import registry
 from srkit.errors import InputError, first_of
 from srkit.evaluation.measure import Progress
-from srkit.evaluation.store import Store, digest
+from srkit.evaluation.store import Store, sha256_of
 from srkit.faces import align
 from srkit.files import sha256
 from srkit.hookspecs import Detector, Face
@@ -187,7 +187,7 @@ class Finder:
             number of such results.
         """
         arrays = list(results.permute(0, 2, 3, 1).contiguous().numpy())
-        contents, images = [*map(digest, arrays)], [*map(Image.fromarray, arrays)]
+        contents, images = [*map(sha256_of, arrays)], [*map(Image.fromarray, arrays)]
         items = dict(zip(contents, images, strict=True))
 
         def search(batch: Sequence[bytes]) -> Iterator[Detection]:
