@@ -275,9 +275,7 @@ class Scorer:
                 raise InputError(f"metric '{name}': {error}") from error
         return scores
 
-    def __call__(
-        self, sr: Tensor, hr: Tensor, lr: Tensor, sets: Mapping[str, Any] | None = None
-    ) -> list[Scores]:
+    def __call__(self, sr: Tensor, hr: Tensor, lr: Tensor, sets: Mapping[str, Any]) -> list[Scores]:
         """Return the scores of each image of 8-bit values; lr keeps its border.
 
         ``sets`` are metrics of sets, which take the images in.
@@ -289,7 +287,7 @@ class Scorer:
         values = {"sr": self.protocol.cut(sr), "lr": lr}
         if self.protocol.has_hr:
             values["hr"] = self.protocol.cut(hr)
-        for name, metric in (sets or {}).items():
+        for name, metric in sets.items():
             with registry.blamed("set_metrics", name):
                 metric.update(values["sr"], values["hr"])
         if any("redegraded" in inputs for inputs in self.inputs.values()):
