@@ -122,7 +122,8 @@ def methods(models: Sequence[Model | Method], protocol: Protocol) -> list[Method
                 )
             engine = {"engine": str(model.choice)} if model.choice else {}
             metadata = {**model.metadata, **engine, **_run(model)}
-            model = Method(model.name, _upscale(model), model.sha256, model.licence, metadata)
+            upscale = partial(_upscale, model)
+            model = Method(model.name, upscale, model.sha256, model.licence, metadata)
         if model.name in (LR, HR, *(method.name for method in all_methods)):
             raise InputError(
                 f"two methods would be called '{model.name}'; rename one, or give its path"
@@ -131,14 +132,10 @@ def methods(models: Sequence[Model | Method], protocol: Protocol) -> list[Method
     return all_methods
 
 
-def _upscale(model: Model) -> Callable[[Tensor], Tensor]:
-    """Return what upscales LR in the model's own precision: as 8-bit images, which it measures."""
-
-    def upscale(lr: Tensor) -> Tensor:
-        sr = model.upscale_values(lr.float().cpu().numpy(), Settings(), half=True)
-        return torch.from_numpy(sr).to(lr)
-
-    return upscale
+def _upscale(model: Model, lr: Tensor) -> Tensor:
+    """Upscale in the model's own precision: as 8-bit images, which it measures."""
+    sr = model.upscale_values(lr.float().cpu().numpy(), Settings(), half=True)
+    return torch.from_numpy(sr).to(lr)
 
 
 def _run(model: Model) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -129,15 +129,12 @@ class Verifier:
                     )
             yield name, self.embeddings(results, name)
 
-    def _results(self, hr: Tensor) -> Iterator[tuple[str, Tensor]]:
-        if not self._room:
-            yield from self._upscale(hr)
-            return
-        key = sha256_of(hr.numpy())
-        if key not in self._kept and hr.nbytes * (len(self.methods) + 2) <= self._room:
-            self._room -= hr.nbytes * (len(self.methods) + 2)
+    def _results(self, hr: Tensor) -> Iterable[tuple[str, Tensor]]:
+        key, size = sha256_of(hr.numpy()), hr.nbytes * (len(self.methods) + 2)
+        if key not in self._kept and size <= self._room:
+            self._room -= size
             self._kept[key] = list(self._upscale(hr))
-        yield from self._kept.get(key) or self._upscale(hr)
+        return self._kept.get(key) or self._upscale(hr)
 
     @torch.inference_mode()
     def _upscale(self, hr: Tensor) -> Iterator[tuple[str, Tensor]]:
