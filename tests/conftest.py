@@ -24,6 +24,7 @@ from PIL import Image
 
 from srkit import plugins, registry
 
+gc.disable()  # while modules are imported and tests collected, all of which stay
 # Workers share the processor: each computes with one thread, and so do the commands it starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports ONNX Runtime
@@ -50,6 +51,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         cores = len(affinity) or os.cpu_count() or 1
         alone = cores == 1 or option.usepdb or option.collectonly
         option.numprocesses = 0 if alone else min(cores, MAX_WORKERS)
+    if option.numprocesses:
+        gc.enable()  # this process collects none
     if option.numprocesses and option.dist == "no":
         option.dist = "worksteal"  # a file's tests mostly stay together, and so do its fixtures
 
@@ -58,6 +61,8 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector what stays for the whole run: modules and tests."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)  # seldom: most of what tests make is free once nothing refers to it
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -122,7 +127,10 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
     if registry._registered:  # by a page's example
         registry._registered.clear()
         registry.offers.cache_clear()
-    torch.manual_seed(0)
+    # Not torch.manual_seed, which writes the stack down for each kind of device without one here.
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(0)
     np.random.seed(0)
     random.seed(0)
     for name in ("SRKIT_PLUGINS", "SRKIT_PLUGINS_DIR", "SRKIT_STRICT", "SRKIT_DATA"):

@@ -138,7 +138,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 LONG = OK + f"Content-Length: {10**12}\r\n\r\n".encode()
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 COMMIT = "a" * 40
-BOMB = gzip.compress(bytes(1 << 28))
+BOMB = gzip.compress(bytes(1 << 28), 1)
 LIMITED = "429 Too Many Requests"
 # Step, what is answered there, and whether the model may come out none the less.
 BEHAVIOURS: dict[str, tuple[str, Answer, bool]] = {
