@@ -535,11 +535,12 @@ def test_faces_are_restored_and_the_rest_is_interpolated(
     assert np.abs(b[face] - hr[face]).mean() < np.abs(a[face] - hr[face]).mean()
 
 
-def test_only_faces_are_written_where_that_is_asked(
+def test_only_faces_are_written_where_that_is_asked_and_no_number_leads_to_another_images_file(
     tmp_path: Path, portrait: Path, crops: Crops, cli: Cli
 ) -> None:
     crops(tmp_path / "in", 1, 40)  # of a cat
-    (tmp_path / "in" / "astronaut.png").write_bytes(portrait.read_bytes())
+    other = tmp_path / "in" / "two-1.png"
+    other.write_bytes(portrait.read_bytes())
     two = Image.new("L", (256, 128))
     for left in (0, 128):
         two.paste(Image.open(portrait).convert("L"), (left, 0))
@@ -549,8 +550,8 @@ def test_only_faces_are_written_where_that_is_asked(
     assert status == 1
     assert "000001.png: no face found in it" in err
     assert "1 image of 3 failed" in err
-    assert names(tmp_path / "out") == ["astronaut.png", "two-1.png", "two-2.png"]
-    for name, mode in (("astronaut", "RGB"), ("two-1", "L"), ("two-2", "L")):
+    assert names(tmp_path / "out") == ["two-1.png", "two-2.png", "two-3.png"]
+    for name, mode in (("two-1", "RGB"), ("two-2", "L"), ("two-3", "L")):
         with Image.open(tmp_path / "out" / f"{name}.png") as image:
             assert image.mode == mode
             assert image.width == image.height
@@ -559,6 +560,12 @@ def test_only_faces_are_written_where_that_is_asked(
     assert out.count("(done before)") == 2
     _, _, err = cli("upscale", tmp_path / "in" / "two.png", "-o", "-", "--faces-only")
     assert "several faces are several images; name a folder by --out" in err
+    renamed = other.rename(other.with_name("two-x4-1.png"))
+    status, out, _ = cli("upscale", tmp_path / "in" / "two.png", renamed, "--faces-only")
+    assert [Path(line).name for line in out.split()] == [
+        *("two-x4-2.png", "two-x4-3.png", "two-x4-1-x4.png")
+    ]
+    assert renamed.read_bytes() == portrait.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -584,27 +591,6 @@ def test_faces_look_as_they_do_in_the_whole_image(
         brightness.append(np.asarray(shown).mean())
     assert profiles[0] == profiles[1]
     assert min(brightness) > linear.mean() + 25
-
-
-def test_numbers_of_faces_never_lead_to_another_images_file(
-    tmp_path: Path, portrait: Path, cli: Cli
-) -> None:
-    team, other = tmp_path / "in" / "team.png", tmp_path / "in" / "team-1.png"
-    team.parent.mkdir()
-    two = Image.new("L", (256, 128))
-    for left in (0, 128):
-        two.paste(Image.open(portrait).convert("L"), (left, 0))
-    two.save(team)
-    other.write_bytes(portrait.read_bytes())
-    status, _, err = cli("upscale", team.parent, "-o", tmp_path / "out", "--faces-only")
-    assert (status, err) == (0, "")
-    assert names(tmp_path / "out") == ["team-1.png", "team-2.png", "team-3.png"]
-    renamed = other.rename(team.with_name("team-x4-1.png"))
-    status, out, _ = cli("upscale", team, renamed, "--faces-only")
-    assert [Path(line).name for line in out.split()] == [
-        *("team-x4-2.png", "team-x4-3.png", "team-x4-1-x4.png")
-    ]
-    assert renamed.read_bytes() == portrait.read_bytes()
 
 
 def test_faces_are_restored_at_another_scale_too(tmp_path: Path, portrait: Path, cli: Cli) -> None:

@@ -82,13 +82,19 @@ LIGHT = [
     *([name, "--help"] for name in ("train", "upscale", "bench", "compare", "degrade", "info")),
     ["prepare", "--help"],
 ]
-HEAVY = {"torch", "torchvision", "timm", "kornia", "skimage", "matplotlib", "facenet_pytorch"}
+HEAVY = {"facenet_pytorch", "kornia", "matplotlib", "numpy", "skimage", "timm", "torch"}
 
 
 def test_looking_around_imports_nothing_heavy() -> None:
     code = f"""
 import sys
-import time
+import srkit
+from srkit import registry
+from srkit.hookspecs import kinds
+assert not {HEAVY} & set(sys.modules)
+for kind in kinds():
+    registry.offers(kind)
+assert registry.offers("generators")
 from srkit.cli import main
 heavy = {HEAVY | {"pydantic", "rich", "srkit.cli.train", "srkit.recipe"}}
 for arguments in {LIGHT}:
@@ -96,8 +102,9 @@ for arguments in {LIGHT}:
     assert not heavy & set(sys.modules), (arguments, heavy & set(sys.modules))
     heavy = {HEAVY}
 """
+    env = os.environ | {"SRKIT_STRICT": "1"}
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 0, result.stderr
 

@@ -98,12 +98,14 @@ def with_identity(file: Path | str = "", **settings: Any) -> Recipe:
     return tiny(steps=1, batch_size=2, losses=losses, **settings)
 
 
-def test_a_run_records_its_loss_embedders(
-    run: Run, tmp_path: Path, weights: tuple[Path, Path]
+def test_a_run_records_its_loss_embedders_and_goes_on_with_them(
+    run: Run, tmp_path: Path, weights: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = run(with_identity(weights[0]))
-    judge = registry.build("embedders", "facenet", weights=str(weights[0]))
-    its = {"name": "facenet (one)", "sha256": files.sha256(weights[0])}
+    one, other = weights
+    monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(one))
+    result = run(with_identity())
+    judge = registry.build("embedders", "facenet", weights=str(one))
+    its = {"name": "facenet (one)", "sha256": files.sha256(one)}
     expected = {"identity": {**its, "values_sha256": judge.values_sha256}}
     models = [srkit.load(source) for source in (result.model, result.best, result.checkpoint)]
     for model in models:
@@ -115,8 +117,8 @@ def test_a_run_records_its_loss_embedders(
         "which measures it here; take another embedder=..."
     )
 
-    other = registry.build("embedders", "facenet", weights=str(weights[1]))
-    assert embedder_overlap(models, other) == []
+    another = registry.build("embedders", "facenet", weights=str(other))
+    assert embedder_overlap(models, another) == []
 
     # What is trained on from it keeps the record, whatever its own losses.
     later = run(tiny(steps=1, batch_size=2, init=str(result.model)), out=tmp_path / "later")
@@ -125,27 +127,19 @@ def test_a_run_records_its_loss_embedders(
         assert model.metadata["embedders"] == {"init.identity": expected["identity"]}
         assert len(embedder_overlap([model], judge)) == 1
 
-
-def test_a_run_without_one_records_none(run: Run) -> None:
-    result = run(tiny(steps=1, batch_size=2))
-    for source in (result.model, result.checkpoint):
-        assert "embedders" not in srkit.load(source).metadata
-
-
-def test_a_run_goes_on_with_the_embedder_it_began_with(
-    run: Run, weights: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, other = weights
-    monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(one))
-    run(with_identity())
     monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(other))
     with pytest.raises(InputError, match=r"loss 'identity' had facenet \(one\).*facenet \(other\)"):
         run(with_identity().changed({"steps": 2}), resume=True)
     monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(one))
     result = run(with_identity().changed({"steps": 2}), resume=True)
     assert result.step == 2
-    metadata = checkpoint.read(result.checkpoint).metadata
-    assert metadata["embedders"]["identity"]["sha256"] == files.sha256(one)
+    assert checkpoint.read(result.checkpoint).metadata["embedders"] == expected
+
+
+def test_a_run_without_one_records_none(run: Run) -> None:
+    result = run(tiny(steps=1, batch_size=2))
+    for source in (result.model, result.checkpoint):
+        assert "embedders" not in srkit.load(source).metadata
 
 
 def term(loss: Any) -> parts.Term:

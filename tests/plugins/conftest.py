@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import skimage.data
 import torch
+from PIL import Image
 from torch import Tensor
 
+from srkit import InputError
 from srkit.faces.align import crop, detector
 from srkit.imaging import codec
 
@@ -19,6 +23,22 @@ def require_closer(embedding: Tensor) -> float:
     same = (people[:, None] == people[None]) & ~torch.eye(6, dtype=torch.bool)
     assert distances[same].max() < distances[people[:, None] != people[None]].min()
     return float(distances[same].max())
+
+
+def refusal(make: Callable[..., object], weights: str) -> str:
+    """Return the one line that an embedder says of weights that are none."""
+    with pytest.raises(InputError) as raised:
+        make(weights=weights)
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Tensor:
+    """A face, 96x96, framed as the bench frames it."""
+    photo = Image.fromarray(skimage.data.astronaut())
+    return codec.to_tensor(crop(photo, detector().faces(photo)[0], 96))
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,8 @@ def test_an_anchors_regression_is_scikit_learns_ridge() -> None:
 
 
 def test_the_command_makes_a_model_like_any_other(cli: Cli, tmp_path: Path) -> None:
-    small = ("--samples", "4000", "--set", "generator.atoms=32", "--set", "generator.components=8")
+    small = ("--samples", "1500", "--set", "generator.atoms=32", "--set", "generator.components=8")
+    small += ("--set", "data.size=32")
     out = tmp_path / "fitted"
     status, text, said = cli("fit", "a-plus", "--data", "samples", "--out", out, *small)
     assert status == 0, said
@@ -155,10 +156,10 @@ def test_a_value_that_makes_no_sense_is_one_line(
     assert not (out / "model.safetensors").exists()
 
 
-def test_sparse_coding_has_iterations_and_a_sparsity() -> None:
-    for wrong in ({"iterations": 0}, {"sparsity": -0.1}, {"atoms": 0}):
-        with pytest.raises(ValueError, match="or more"):
-            SparseCoding(**wrong)
+@pytest.mark.parametrize("wrong", [{"iterations": 0}, {"sparsity": -0.1}, {"atoms": 0}])
+def test_sparse_coding_has_iterations_and_a_sparsity(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="or more"):
+        SparseCoding(**wrong)
 
 
 @pytest.mark.parametrize("name", ["sparse-coding", "a-plus"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from functools import partial
 from pathlib import Path
 
 import dlib
@@ -17,11 +18,9 @@ from srkit_dlib.embedder import LANDMARKS, LENGTH, MODEL, SIDE, Dlib, box, pixel
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from srkit import InputError
-from srkit.faces.align import crop, detector
 from srkit.imaging import codec
 
-from .conftest import require_closer
+from .conftest import refusal, require_closer
 
 WEIGHTS = embedder._installed(MODEL)
 PREDICTOR = embedder._installed(LANDMARKS)
@@ -30,13 +29,6 @@ PREDICTOR = embedder._installed(LANDMARKS)
 @pytest.fixture(scope="module")
 def network() -> Dlib:
     return Dlib()
-
-
-@pytest.fixture(scope="module")
-def astronaut() -> Tensor:
-    """A face, 96x96, framed as the bench frames it."""
-    photo = Image.fromarray(skimage.data.astronaut())
-    return codec.to_tensor(crop(photo, detector().faces(photo)[0], 96))
 
 
 def test_the_same_person_is_closer_than_any_other(network: Dlib, faces: Tensor) -> None:
@@ -110,12 +102,7 @@ def test_it_says_whose_weights_it_has(network: Dlib) -> None:
 # --- weights that are none ----------------------------------------------------------------------
 
 
-def refused(weights: str) -> str:
-    with pytest.raises(InputError) as raised:
-        Dlib(weights=weights)
-    message = str(raised.value)
-    assert "\n" not in message
-    return message
+refused = partial(refusal, Dlib)
 
 
 def test_weights_that_are_not_there(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_ids_is_the_cosine_of_embeddings_of_hrs_crop(photos: Tensor) -> None:
 
 def test_every_judge_has_its_own(photos: Tensor) -> None:
     """Against the embedders as they are, on the crops that the metric makes of hr."""
+    photos = photos[::3]  # of two people
     sr = blurred(photos, 7)
     for judge in ("dlib", "sface"):
         metric = registry.build("metrics", f"ids-{judge}")
@@ -95,7 +96,7 @@ def test_every_judge_has_its_own(photos: Tensor) -> None:
         assert metric.sha256 == embedder.sha256
         assert judge in metric.title
         same = metric(photos, photos)
-        assert torch.allclose(same, torch.ones(4), atol=1e-6)
+        assert torch.allclose(same, torch.ones(2), atol=1e-6)
         angle = registry.build("metrics", f"deg-{judge}")(photos, photos)
         assert (angle < 0.1).all()
         # Another person is far off.
@@ -103,15 +104,15 @@ def test_every_judge_has_its_own(photos: Tensor) -> None:
 
 
 def test_landmarks_that_are_moved_are_so_far_off(photos: Tensor) -> None:
-    metric = LandmarkError()
-    assert torch.equal(metric(photos, photos), torch.zeros(4))
+    metric, photos = LandmarkError(), photos[::3]
+    assert torch.equal(metric(photos, photos), torch.zeros(2))
     for shift in (2, 4):
         moved = metric(photos.roll(shift, 3), photos)
-        assert torch.allclose(moved, torch.full((4,), float(shift)), atol=0.8)
+        assert torch.allclose(moved, torch.full((2,), float(shift)), atol=0.8)
     # It isn't divided by the face's size: twice the pixels, twice the distance.
     larger = nn.functional.interpolate(photos, scale_factor=2, mode="bicubic").clamp(0, 1)
     twice = metric(larger.roll(8, 3), larger)
-    assert torch.allclose(twice, torch.full((4,), 8.0), atol=1.6)
+    assert torch.allclose(twice, torch.full((2,), 8.0), atol=1.6)
 
 
 def test_without_a_face_there_is_no_score(photos: Tensor) -> None:
@@ -251,7 +252,7 @@ def test_imm_as_it_is_found_and_people_with_one_photo(
     """Bitmaps and JPEGs of 640x480 with their landmarks' files beside, two people alone."""
     folder = tmp_path / "imm"
     folder.mkdir()
-    for person, count in ((1, 3), (2, 3), (3, 2), (5, 1), (7, 1)):
+    for person, count in ((1, 3), (2, 2), (5, 1), (7, 1)):
         for number in range(1, count + 1):
             photo = Image.open(data_root / "imm-frontal" / f"{person:02d}_{number:02d}.jpg")
             stem = f"{person:02d}-{number}{'f' if person == 5 else 'm'}"
@@ -271,12 +272,12 @@ def test_imm_as_it_is_found_and_people_with_one_photo(
     assert report.quality is not None
     names = sorted(f.name for f in folder.iterdir() if f.suffix != ".asf")
     assert report.quality.images == names
-    assert len(names) == 10
-    assert len(report.quality.counted("faces", "landmark-error")) >= 8
+    assert len(names) == 7
+    assert len(report.quality.counted("faces", "landmark-error")) >= 6
     assert report.quality.mean("faces", "landmark-error") < 8
     assert report.everybody is not None
-    assert report.everybody.people == 3
+    assert report.everybody.people == 2
     assert report.everybody.left_out == ["05 (one photo)", "07 (one photo)"]
     assert report.everybody.no_face == []
-    assert len(report.everybody.rows) == 2 + 2 + 1
+    assert len(report.everybody.rows) == 2 + 1
     assert "people left out, 2: 05 (one photo), 07 (one photo)" in " ".join(out.split())

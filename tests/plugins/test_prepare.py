@@ -293,22 +293,17 @@ def test_a_line_edited_to_point_elsewhere_deletes_nothing(
     assert lines(out)["a/photo 00.png"]["files"][0][0] == "a/photo 00_0.png"
 
 
-@pytest.mark.parametrize("cut", [2, 200])
-def test_a_torn_line_is_done_again(cut: int, portrait: Image.Image, tmp_path: Path) -> None:
+def test_a_line_that_is_torn_or_of_another_kind_is_done_again(
+    portrait: Image.Image, tmp_path: Path
+) -> None:
     photos, out = portraits(tmp_path / "photos", 2, portrait), tmp_path / "out"
     prepare(photos, out, SMALL)
-    whole = tree(out)
-    (out / MANIFEST).write_bytes((out / MANIFEST).read_bytes()[:-cut])
-    assert prepare(photos, out, SMALL).done_before == 1
-    assert tree(out) == whole
-
-
-def test_a_line_of_another_kind_is_done_again(portrait: Image.Image, tmp_path: Path) -> None:
-    photos, out = portraits(tmp_path / "photos", 1, portrait), tmp_path / "out"
-    prepare(photos, out, SMALL)
-    (line,) = lines(out).values()
-    (out / MANIFEST).write_text(json.dumps(line | {"faces": "one"}) + "\n")
-    assert prepare(photos, out, SMALL).done_before == 0
+    whole, (one, other) = tree(out), (out / MANIFEST).read_text().splitlines(keepends=True)
+    of_another_kind = json.dumps(json.loads(other) | {"faces": "one"}) + "\n"
+    for line in (other[:-2], other[:-200], of_another_kind):
+        (out / MANIFEST).write_text(one + line)
+        assert prepare(photos, out, SMALL).done_before == 1
+        assert tree(out) == whole
 
 
 def begun(folder: Path, photos: Path, out: Path, workers: int) -> Fork:
@@ -456,18 +451,13 @@ def test_other_settings_and_other_photos_are_refused(
     assert "'format' is missing" in refused(photos, out)
 
 
-def test_small_faces_are_told_from_missing_ones(portrait: Image.Image, tmp_path: Path) -> None:
-    photos = portraits(tmp_path / "photos", 1, portrait)
-    assert prepare(photos, tmp_path / "wide", Settings(width=300)).rejected == {"too small": 1}
-    summary = prepare(photos, tmp_path / "none", Settings(min_face_size=210))
-    assert (summary.written, summary.rejected, summary.no_face) == (0, {}, 1)
-    assert faces(tmp_path / "none") == []
-
-
-def test_a_run_that_writes_no_face_says_what_to_do(
+def test_small_faces_are_told_from_missing_ones_and_where_none_is_written_what_to_do_is_said(
     portrait: Image.Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos = portraits(tmp_path / "photos", 1, portrait)
+    summary = prepare(photos, tmp_path / "none", Settings(min_face_size=210))
+    assert (summary.written, summary.rejected, summary.no_face) == (0, {}, 1)
+    assert faces(tmp_path / "none") == []
     assert main(["prepare", str(photos), str(tmp_path / "out"), "--width", "300"]) == 1
     said = capsys.readouterr()
     assert "0 faces written, 1 rejected (1 too small)" in said.out

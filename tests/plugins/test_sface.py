@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import skimage.data
 import torch
 from PIL import Image
 from skimage.transform import SimilarityTransform, warp
@@ -18,12 +18,11 @@ from srkit_sface import embedder
 from srkit_sface.embedder import COPY, LENGTH, MODEL, PLACES, SIDE, USUAL, SFace
 from torch import Tensor
 
-from srkit import InputError
-from srkit.faces.align import crop, detector
+from srkit.faces.align import detector
 from srkit.hookspecs import Face
 from srkit.imaging import codec
 
-from .conftest import require_closer
+from .conftest import refusal, require_closer
 
 WEIGHTS = embedder.installed()
 
@@ -31,13 +30,6 @@ WEIGHTS = embedder.installed()
 @pytest.fixture(scope="module")
 def network() -> SFace:
     return SFace()
-
-
-@pytest.fixture(scope="module")
-def astronaut() -> Tensor:
-    """A face, 96x96, framed as the bench frames it."""
-    photo = Image.fromarray(skimage.data.astronaut())
-    return codec.to_tensor(crop(photo, detector().faces(photo)[0], 96))
 
 
 def copy_of(face: Tensor) -> Image.Image:
@@ -177,12 +169,7 @@ def test_it_says_whose_weights_it_has(network: SFace) -> None:
 # --- weights that are none ----------------------------------------------------------------------
 
 
-def refused(weights: str) -> str:
-    with pytest.raises(InputError) as raised:
-        SFace(weights=weights)
-    message = str(raised.value)
-    assert "\n" not in message
-    return message
+refused = partial(refusal, SFace)
 
 
 def test_weights_that_are_not_there(tmp_path: Path) -> None:

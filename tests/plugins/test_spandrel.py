@@ -118,18 +118,16 @@ def test_a_network_keeps_the_generators_contract(
 
 
 @pytest.mark.parametrize("name", ["esrgan", "swinir", "safmn", "ipt"])
-@pytest.mark.parametrize("size", [(16, 16), (19, 26), (1, 40), (3, 3)])
-def test_it_gives_what_spandrel_itself_would(
-    name: str, size: tuple[int, int], file: Callable[..., Path]
-) -> None:
+def test_it_gives_what_spandrel_itself_would(name: str, file: Callable[..., Path]) -> None:
     weights = file(NETWORKS[name])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reference: Any = spandrel.ModelLoader(device="cpu").load_from_file(weights)
-    lr = torch.rand(1, 3, *size)
-    with torch.inference_mode():
-        sr = taken(weights)(lr)
-    assert torch.allclose(sr.clamp(0, 1), reference(lr), atol=1e-5)
+    ours = taken(weights)
+    for size in ((16, 16), (19, 26), (1, 40), (3, 3)):
+        lr = torch.rand(1, 3, *size)
+        with torch.inference_mode():
+            assert torch.allclose(ours(lr).clamp(0, 1), reference(lr), atol=1e-5), size
 
 
 def test_every_requirement_of_size_is_met_by_mirroring(file: Callable[..., Path]) -> None:
