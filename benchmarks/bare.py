@@ -18,15 +18,15 @@ from srkit.recipe import Recipe
 from srkit.training.optimizers import optimizer_for
 from srkit.training.parts import build_parts
 
-# The ones the paper compares, in its order (P13).
-# The committed results of the paper's scenarios after a short time were made with these weights, in
-# place of the recipes' plain sum.
+# With these the discriminator isn't always right, as it is with the recipes' plain sum; scripts
+# that train the paper's scenarios for a short time take them.
 WEIGHTS = {
     "adversarial.weight": 2.0,
     "losses.pixel.weight": 1.0,
     "losses.feature.weight": 0.1,
     "losses.psnr.weight": 0.2,
 }
+# What the paper compares, in its order (P13).
 SCENARIOS = (
     "inception-gan-pixel",
     "inception-gan-adversarial",

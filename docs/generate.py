@@ -13,7 +13,7 @@ import inspect
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -356,37 +356,42 @@ def x8_sets() -> str:
     )
 
 
-def scenarios() -> str:
-    """Return the committed result of benchmarks/scenarios.py."""
-    runs = committed("scenarios")["runs"]
-    any_run = next(iter(runs.values()))
-    energy = any_run["bicubic_high_frequency_energy"]
-    rows = [("bicubic", f"{any_run['bicubic_psnr']:.2f}", "", "", f"{energy:.3f}", "")]
-    for name, run in runs.items():
-        shown = *run["psnr_gain_95"], run["high_frequency_energy"]
-        rows.append(_scenario(f"`{name}`", run, run["discriminator"], *shown))
-    heading = ("scenario", "PSNR", "gain [95%]", "SSIM", "high-frequency energy", "accuracy")
-    return table(heading, rows)
+def weights_between() -> str:
+    """Return the committed result of benchmarks/weights_between.py, and what its choice gave."""
+    found = committed("weights_between")
+    ends = found["ends"]
+    rows = [
+        [
+            f"{row['share']:g}" + " (plain sum)" * (row["share"] == 0),
+            *(f"{weight:.2f}" for weight in row["weights"].values()),
+            f"{row['gap']:+.2f}",
+            f"{row['accuracy']:.1%}",
+        ]
+        for row in sorted([*found["tried"], *ends], key=lambda row: row["share"])
+    ]
+    head = ["share", "adversarial", "feature", "PSNR", "gap, dB", "discriminator is right"]
+    near, plain = committed("reproduce_between"), committed("reproduce_paper")
+    bicubic, first, last = near["scenarios"]
+    shown = {
+        "bicubic": bicubic,
+        "scenario 1": first,
+        "scenario 4, plain sum": plain["scenarios"][-1],
+        f"scenario 4, share {found['chosen']['share']:g}": last,
+    }
+    digits = {"psnr": 2, "ssim": 4, "lsd": 2, "distance": 3, "AUC, distance": 3}
+    cells = [
+        [name, *(_over_seeds(each[measure], places) for measure, places in digits.items())]
+        for name, each in shown.items()
+    ]
+    quality = table(["three seeds, test images", "PSNR", "SSIM", "LSD", "distance", "AUC"], cells)
+    command = f"```console\n$ {near['run']['command']}\n```\n"
+    return f"{table(head, rows)}\n{quality}\n{command}"
 
 
-def _scenario(
-    name: str,
-    scores: dict[str, float],
-    discriminator: dict[str, float],
-    gain: float,
-    low: float,
-    high: float,
-    energy: float | None = None,
-) -> tuple[str, ...]:
-    accuracy = discriminator.get("d_accuracy")
-    return (
-        name,
-        f"{scores['psnr']:.2f}",
-        f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
-        f"{scores['ssim']:.4f}",
-        "" if energy is None else f"{energy:.3f}",
-        "" if accuracy is None else f"{accuracy:.3f}",
-    )
+def _over_seeds(values: Sequence[float], digits: int) -> str:
+    """Return the mean over seeds, and the lowest and highest."""
+    ends = f" [{min(values):.{digits}f}, {max(values):.{digits}f}]" if len({*values}) > 1 else ""
+    return f"{fmean(values):.{digits}f}{ends}"
 
 
 def baselines() -> str:
