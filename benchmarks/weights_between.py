@@ -42,7 +42,9 @@ def between(share: float) -> dict[str, float]:
     }
 
 
-def trained(scenario: int, weights: Mapping[str, float], arguments: argparse.Namespace) -> Any:
+def trained(
+    scenario: int, weights: Mapping[str, float], arguments: argparse.Namespace
+) -> tuple[float, dict[str, Any]]:
     """Train a scenario, or go on with it; return its PSNR and the last line of its log."""
     settings = SMALL | (dict(weights) if scenario == 4 else {})
     named = "-".join(f"{weight:g}" for weight in weights.values()) if scenario == 4 else "pixel"

@@ -13,7 +13,7 @@ import inspect
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,6 +23,7 @@ import typer.main
 from pydantic import BaseModel
 from srkit_inception_gan import paper
 from srkit_inception_gan.results import markdown as study_tables
+from srkit_inception_gan.results import over_seeds
 from srkit_inspect.schema import section
 from srkit_kornia import blur, chain, jpeg, noise, resize
 
@@ -380,18 +381,12 @@ def weights_between() -> str:
     }
     digits = {"psnr": 2, "ssim": 4, "lsd": 2, "distance": 3, "AUC, distance": 3}
     cells = [
-        [name, *(_over_seeds(each[measure], places) for measure, places in digits.items())]
+        [name, *(over_seeds(each[measure], places) for measure, places in digits.items())]
         for name, each in shown.items()
     ]
     quality = table(["three seeds, test images", "PSNR", "SSIM", "LSD", "distance", "AUC"], cells)
     command = f"```console\n$ {near['run']['command']}\n```\n"
     return f"{table(head, rows)}\n{quality}\n{command}"
-
-
-def _over_seeds(values: Sequence[float], digits: int) -> str:
-    """Return the mean over seeds, and the lowest and highest."""
-    ends = f" [{min(values):.{digits}f}, {max(values):.{digits}f}]" if len({*values}) > 1 else ""
-    return f"{fmean(values):.{digits}f}{ends}"
 
 
 def baselines() -> str:

@@ -87,8 +87,7 @@ def test_generators_at_full_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", offered("discriminators"))
 def test_discriminators(name: str) -> None:
-    options = small("discriminators", name)
-    testing.check_discriminator(registry.build("discriminators", name, **options))
+    testing.check_discriminator(registry.build("discriminators", name))
 
 
 @pytest.mark.parametrize("name", offered("losses"))

@@ -147,7 +147,7 @@ def _scores(scenarios: Sequence[Mapping[str, Any]]) -> str:
     first = next((median(each["speeds"]) for each in scenarios if each["scenario"] == 1), None)
     rows = []
     for scenario in scenarios:
-        cells = [_seeds(scenario[metric], MEASURES[metric][1]) for metric in METRICS]
+        cells = [over_seeds(scenario[metric], MEASURES[metric][1]) for metric in METRICS]
         if not scenario["scenario"]:
             rows.append(["bicubic", "", "", *cells[:2], "", *cells[2:], "", ""])
             continue
@@ -166,7 +166,7 @@ def _distances(scenarios: Sequence[Mapping[str, Any]], hr: Mapping[str, Any]) ->
     for each in [*scenarios, {"scenario": "HR", **hr}]:
         scenario, paper = each["scenario"] or "bicubic", DISTANCES.get(each["scenario"])
         label = SCENARIOS[scenario].label if scenario in SCENARIOS else scenario
-        cells = [_seeds(each[f"{w}{m}"], 3) for m in (DISTANCE, FRAMED) for w in ("", "AUC, ")]
+        cells = [over_seeds(each[f"{w}{m}"], 3) for m in (DISTANCE, FRAMED) for w in ("", "AUC, ")]
         rows.append([label, f"{fmean(paper):.4f}" if paper else "", *cells])
     framings = ["distance, detector", "AUC", "distance, CelebA's framing", "AUC"]
     return _table(["Table II", "distance, paper", *framings], rows)
@@ -186,7 +186,8 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
     return _table(["claim", "source", "difference in", "paper", "here [95%]", "verdict"], rows)
 
 
-def _seeds(values: Sequence[float], digits: int) -> str:
+def over_seeds(values: Sequence[float], digits: int) -> str:
+    """Return the mean over seeds, and the lowest and the highest in brackets."""
     low, high = min(values), max(values)
     ends = f" [{low:.{digits}f}, {high:.{digits}f}]" if low < high else ""
     return f"{fmean(values):.{digits}f}{ends}"

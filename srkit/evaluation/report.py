@@ -389,6 +389,8 @@ class Report:
                 f"{file}: no report of this version ('format' is {values.get('format')!r:.40}, not "
                 f"'{FORMAT}'); measure again"
             )
+        if "models" not in values:  # which a further judge's part doesn't repeat
+            raise InputError(f"{file}: 'models' is missing")
         return validated(cls, values, str(file))
 
     def write(self, file: str | Path) -> None:

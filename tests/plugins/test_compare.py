@@ -311,6 +311,7 @@ def test_the_verb_refuses_other_protocols(tmp_path: Path, cli: Cli) -> None:
         ("\x89PNG", "it isn't text"),
         ("[1, 2]", "this is a table"),
         ('{"models": {}, "format": "srkit bench 2"}', "no report of this version"),
+        ('{"format": "srkit bench 3"}', "'models' is missing"),
         (
             '{"models": {}, "format": "srkit bench 3", "quality": {}}',
             "'quality.protocol' is missing",
