@@ -13,6 +13,7 @@ import inspect
 import io
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
@@ -313,13 +314,9 @@ def gains() -> str:
 
 def decibel() -> str:
     """Return the committed audit of faces-x8, without the rows that say the same again."""
-    truncated = "Y truncated to 8 bits"  # shown without border alone, and only "Y" beside it
+    truncated = "Y truncated to 8 bits"  # shown without border, all else with it
     every = committed("decibel")["rows"]
-    rows = [
-        row
-        for row in every
-        if (row["compared"] != truncated if row["border"] else row["compared"] in ("Y", truncated))
-    ]
+    rows = [row for row in every if (row["compared"] == truncated) == (row["border"] == 0)]
     cells = [
         (
             row["kernel"],
@@ -351,42 +348,35 @@ def x8_sets() -> str:
     found = committed("x8_sets")
     less = found["UTKFace alone less both"]
     return (
-        f"A short training ({found['steps']:,} steps, one seed) on UTKFace alone ends "
-        f"{-less['mean']:.2f} dB [{-less['high']:.2f}, {-less['low']:.2f}] below one on CelebA and "
-        "UTKFace:\n"
+        f"A short training (`--precision bf16 --steps {found['steps']} "
+        f"--set optimizer.warmup=150`, one seed)\non UTKFace alone ends {-less['mean']:.2f} dB "
+        f"[{-less['high']:.2f}, {-less['low']:.2f}] below one on CelebA and UTKFace.\n"
     )
 
 
 def weights_between() -> str:
     """Return the committed result of benchmarks/weights_between.py, and what its choice gave."""
-    found = committed("weights_between")
-    ends = found["ends"]
-    rows = [
-        [
-            f"{row['share']:g}" + " (plain sum)" * (row["share"] == 0),
-            *(f"{weight:.2f}" for weight in row["weights"].values()),
-            f"{row['gap']:+.2f}",
-            f"{row['accuracy']:.1%}",
-        ]
-        for row in sorted([*found["tried"], *ends], key=lambda row: row["share"])
-    ]
-    head = ["share", "adversarial", "feature", "PSNR", "gap, dB", "discriminator is right"]
-    near, plain = committed("reproduce_between"), committed("reproduce_paper")
-    bicubic, first, last = near["scenarios"]
+    found, near = committed("weights_between"), committed("reproduce_between")
+    plain = committed("reproduce_paper")
+    ours, others = (re.findall(r"--\S+ \S+", its["run"]["command"]) for its in (near, plain))
+    options = (option for option in ours if option not in others)
+    tried = sorted([*found["tried"], *found["ends"]], key=lambda row: row["share"])
+    rows = ((f"{r['share']:g}", f"{r['gap']:+.2f}", f"{r['accuracy']:.1%}") for r in tried)
+    *_, last = near["scenarios"]
     shown = {
-        "bicubic": bicubic,
-        "scenario 1": first,
-        "scenario 4, plain sum": plain["scenarios"][-1],
-        f"scenario 4, share {found['chosen']['share']:g}": last,
+        "PSNR": ("psnr", 2),
+        "SSIM": ("ssim", 4),
+        "LSD": ("lsd", 2),
+        "distance": ("distance", 3),
+        "AUC": ("AUC, distance", 3),
     }
-    digits = {"psnr": 2, "ssim": 4, "lsd": 2, "distance": 3, "AUC, distance": 3}
-    cells = [
-        [name, *(over_seeds(each[measure], places) for measure, places in digits.items())]
-        for name, each in shown.items()
-    ]
-    quality = table(["three seeds, test images", "PSNR", "SSIM", "LSD", "distance", "AUC"], cells)
-    command = f"```console\n$ {near['run']['command']}\n```\n"
-    return f"{table(head, rows)}\n{quality}\n{command}"
+    scores = (f"{name} {over_seeds(last[m], digits)}" for name, (m, digits) in shown.items())
+    return (
+        f"{table(('share', 'gap, dB', 'discriminator is right'), rows)}\n"
+        f"Share {found['chosen']['share']:g} on test images, three seeds: {', '.join(scores)} "
+        f"(plain sum {over_seeds(plain['scenarios'][-1]['AUC, distance'], 3)}).\nThe command is "
+        f"that [above](#three-seeds-of-all-four), with `{' '.join(options)}`.\n"
+    )
 
 
 def baselines() -> str:
@@ -400,9 +390,9 @@ def baselines() -> str:
     first, *others = sorted(gains, key=lambda name: -gains[name])[:4]
     shown = ", ".join(f"{name} {gains[name]:+.2f} dB" for name in others)
     return (
-        f"After about three minutes of training on one core, {first} is the best: "
-        f"{gains[first]:+.2f} dB over bicubic, before\n{shown}. Large networks need far longer "
-        "(`benchmarks/equal_time.py`:\nprotocol `paper`, CelebA, one seed).\n"
+        f"After about three minutes of training on one core, {first} gains most over bicubic: "
+        f"{gains[first]:+.2f} dB, before\n{shown}. Large networks need far longer "
+        "(`benchmarks/equal_time.py`: protocol\n`paper`, CelebA, one seed).\n"
     )
 
 
@@ -413,72 +403,69 @@ def loop_overhead() -> str:
     of_bare = ", ".join(f"{case['of_bare']:.2f} ({name})" for name, case in cases.items())
     of_usual = " and ".join(f"{case['of_usual']:.2f}" for case in cases.values())
     return (
-        f"Speed of `srkit train` relative to the bare steps on batches in memory:\n{of_bare}.\n"
-        f"Relative to a loop with torch's `DataLoader`: {of_usual}\n"
-        "(`benchmarks/loop_overhead.py`).\n"
+        f"Speed of `srkit train` relative to the bare steps on batches in memory: {of_bare};\n"
+        f"to a loop with torch's `DataLoader`: {of_usual} (`benchmarks/loop_overhead.py`).\n"
     )
 
 
 def upscale_speed() -> str:
-    """Return the committed results of benchmarks/upscale_speed.py for faces, machine by machine."""
-    results = [committed(file.stem) for file in sorted(RESULTS.glob("upscale_speed*.json"))]
-    (shared,) = {
-        ", ".join(
-            ["On one thread" if result["threads"] == 1 else f"On {result['threads']} threads"]
-            + [f"{name} {version}" for name, version in result["versions"].items()]
-        )
+    """Return the committed results of benchmarks/upscale_speed.py for faces, of two machines.
+
+    The sentences below the table are of a third as well, which is much like the second. That of a
+    processor without AVX-512 is of an earlier `faces`, and left out.
+    """
+    names = ("upscale_speed", "upscale_speed_epyc_family26", "upscale_speed_epyc_family25")
+    results = [committed(name) for name in names]
+    (versions,) = {
+        ", ".join(f"{name} {version}" for name, version in result["versions"].items())
         for result in results
     }
+    assert all(result["threads"] == 1 for result in results)
     sizes = ("1 x 16 px", "64 x 16 px", "1 x 256 px")
-    rows = [row for result in results for row in _speeds(result, sizes)]
-    half = "srkit, openvino, bf16"
-    levels = [
-        size[half]["levels_from_reference"]
-        for result in results
-        for sizes in result["models"].values()
-        for size in sizes.values()
-        if half in size
-    ]
+    rows = [row for result in results[:2] for row in _speeds(result, sizes)]
+    measured = [size for result in results for size in result["models"]["faces"].values()]
+    levels = [size["srkit, openvino, bf16"]["levels_from_reference"] for size in measured]
     mean, largest = (max(level[of] for level in levels) for of in ("mean", "largest"))
+    default, openvino = (
+        max(size[f"srkit, {engine}"]["ms_per_image"] / _plain(size) for size in measured) - 1
+        for engine in ("onnxruntime", "openvino, fp32")
+    )
     return (
-        f"{shared}.\n\n{table(('ms an image', *sizes), rows)}\n"
-        f"In bf16, values differ from torch's by at most {largest} levels of 255, on average by "
-        f"{mean:.2f} or less.\n"
+        f"One thread, {versions}:\n\n{table(('ms an image', *sizes), rows)}\n"
+        f"On {len(results)} such machines, ONNX Runtime, the default, takes at most {default:.0%} "
+        f"longer than the fastest of\nthese engines called without srkit (fp32), OpenVINO at most "
+        f"{openvino:.0%}. In bf16, values differ from torch's by at\nmost {largest} levels of 255, "
+        f"on average by {mean:.2f} or less.\n"
     )
 
 
 def _speeds(result: dict[str, Any], sizes: tuple[str, ...]) -> list[list[str]]:
     """Return the rows of a machine."""
-    flags = {"avx512f": "AVX-512", "amx_bf16": "AMX"}
-    family = f" (family {result['family']})" if result.get("family") else ""
-    extensions = " and ".join(name for flag, name in flags.items() if flag in result["flags"])
     measured = [result["models"]["faces"][size] for size in sizes]
-    names = [name for name in measured[0] if name.startswith("srkit")]
     processor = result["processor"].replace("(R)", "").removesuffix(" Processor")
-    rows = [[f"**{processor}{family}, {extensions or 'no AVX-512'}**", "", "", ""]]
-    for name in names:
+    amx = ", AMX" if "amx_bf16" in result["flags"] else ""
+    rows = [[f"**{processor} (family {result['family']}){amx}**", "", "", ""]]
+    for name in (name for name in measured[0] if name.startswith("srkit")):
         shown = (f"{size[name]['ms_per_image']:.1f}" for size in measured)
         rows.append([name.removeprefix("srkit, "), *shown])
-    best = (
-        min(size[name]["ms_per_image"] for name in size if name not in names and "bf16" not in name)
-        for size in measured
-    )
-    return [*rows, ["without srkit, fp32", *(f"{each:.1f}" for each in best)]]
+    return rows
+
+
+def _plain(size: dict[str, Any]) -> float:
+    """Return ms per image of the fastest engine that was called without srkit, in fp32."""
+    names = (name for name in size if not name.startswith("srkit") and "bf16" not in name)
+    return min(size[name]["ms_per_image"] for name in names)
 
 
 def startup() -> str:
     """Return the committed result of benchmarks/startup.py: processor time of whole processes."""
     result = committed("startup")
     side = f"{result['side']}x{result['side']}"
-    one, another, ncnn = (
-        result["seconds"][name]
-        for name in ("srkit upscale", "arithmetic", "real-esrgan-animevideov3")
-    )
+    one, another = (result["seconds"][name] for name in ("srkit upscale", "arithmetic"))
     return (
         f"`srkit upscale` of one image of {side} takes {one:.1f} s of processor time "
-        f"({result['processor']}, one thread,\nPython's start included), another image in the same "
-        f"process {another:.1f} s. Real-ESRGAN\nanimevideov3 by ncnn takes {ncnn:.1f} s for one "
-        "(`benchmarks/startup.py`).\n"
+        f"({result['processor']}), Python's start\nincluded, another image in the same process "
+        f"{another:.1f} s (`benchmarks/startup.py`).\n"
     )
 
 
@@ -516,9 +503,9 @@ def precision() -> str:
     result = committed("precision")
     seeds = len(result["psnr"]["fp32"])
     return (
-        f"After {result['steps']} steps on an {result['processor']}, with {seeds} seeds, PSNR in "
-        f"bf16 differs by at most {result['largest_difference']:.4f} dB from that in fp32; seeds "
-        f"differ by {result['spread_of_fp32']:.3f} dB.\n"
+        f"After {result['steps']} steps of `faces` on an {result['processor']}, PSNR in bf16 is "
+        f"within {result['largest_difference']:.4f} dB of\nthat in fp32; {seeds} seeds differ by "
+        f"{result['spread_of_fp32']:.3f} dB (`benchmarks/precision.py`).\n"
     )
 
 
@@ -529,14 +516,13 @@ def training_cost() -> str:
         low, high = measured["quartiles"]
         return f"{measured['ratio']:.3f} [{low:.3f}, {high:.3f}]"
 
-    adversarial = [f"inception-gan{name}" for name in ("-adversarial", "-feature", "")]
-    rows = []
-    for networks, measured in committed("training_cost")["cost"].items():
-        if isinstance(measured, dict):
-            relative = measured["relative_to_scenario_1"]
-            rows.append((networks, *(cell(relative[name]) for name in adversarial)))
-    rows.append(("paper", "", "", "0.672"))
-    return table(("networks", "scenario 2", "scenario 3", "scenario 4"), rows)
+    shown = {"scenario 2": "inception-gan-adversarial", "scenario 4": "inception-gan"}
+    rows = [
+        (networks, *(cell(measured["relative_to_scenario_1"][name]) for name in shown.values()))
+        for networks, measured in committed("training_cost")["cost"].items()
+        if isinstance(measured, dict)
+    ]
+    return table(("networks", *shown), rows)
 
 
 def faces_measured() -> str:
@@ -548,15 +534,14 @@ def faces_measured() -> str:
     surely = all(
         c["psnr"]["difference_95"][0] > 0 > c["distance"]["difference_95"][1] for c in changes
     )
-    largest, *_, smallest = (c["distance"] for c in changes)
+    smallest = changes[-1]["distance"]
     assert surely, "an interval holds 0: the sentence below isn't true"
     return (
-        f"On ten noisy synthetic portraits (CC0), with faces of {min(sizes):.0f} to "
-        f"{max(sizes):.0f} LR pixels, `--faces`\ngains {min(gains):.1f} to {max(gains):.1f} dB "
-        "over Lanczos. FaceNet's distance (CASIA-WebFace) to the undegraded face falls\n"
-        f"from {largest['without']:.3f} to {largest['mean']:.3f} for the largest faces, from "
-        f"{smallest['without']:.3f} to {smallest['mean']:.3f} for the smallest. All 95% intervals\n"
-        "exclude 0 (`benchmarks/faces.py`).\n"
+        f"On ten noisy synthetic portraits, with faces of {min(sizes):.0f} to {max(sizes):.0f} LR "
+        f"pixels, `--faces` gains {min(gains):.1f} to\n{max(gains):.1f} dB over Lanczos, and "
+        "FaceNet's distance to the undegraded face falls everywhere: for the smallest\nfaces from "
+        f"{smallest['without']:.2f} to {smallest['mean']:.2f}. All 95% intervals exclude 0 "
+        "(`benchmarks/faces.py`).\n"
     )
 
 
@@ -569,37 +554,31 @@ def seeds() -> str:
 
 
 def full_length() -> str:
-    """Return the committed result of benchmarks/full_length.py beside the paper's figures."""
+    """Return the committed result of benchmarks/full_length.py, and differences as the paper's."""
     found, rows = committed("full_length"), []
-    of = {"inception-gan-pixel": 1, "inception-gan": 4}
     for method, face in found["face"]["rows"].items():
-        scenario = paper.SCENARIOS.get(of.get(method, 0))
         quality = found["quality"].get(method)
-        row = [f"`{method}`" if scenario else method]
-        row += [f"{scenario.psnr:.3f}" if scenario else ""]
-        row += [f"{quality['psnr']:.2f}" if quality else ""]
-        row += [f"{scenario.ssim:.4f}" if scenario else ""]
+        row = [f"`{method}`" if method.startswith("inception-gan") else method]
         row += [
-            f"{quality['ssim']:.4f}" if quality else "",
-            f"{quality['lsd']:.2f}" if quality else "",
+            f"{quality[m]:.{n}f}" if quality else ""
+            for m, n in (("psnr", 2), ("ssim", 4), ("lsd", 2))
         ]
-        row += [f"{fmean(paper.DISTANCES[of[method]]):.4f}" if scenario else ""]
         for its in (face, found["celeba"]["rows"][method]):
             row += [f"{its['distance'][0]:.3f}", f"{its['auc'][0]:.3f}"]
         rows.append(row)
-    both = ("PSNR, paper", "here", "SSIM, paper", "here", "LSD", "distance, paper")
-    ours = ("distance, face", "AUC, face", "distance, framed", "AUC, framed")
-    text = table(("", *both, *ours), rows)
     less = found["difference"] | {name: found[name]["difference"] for name in ("face", "celeba")}
-    shown = {
-        "psnr": "PSNR {:+.2f} dB [{:+.2f}, {:+.2f}]",
-        "ssim": "SSIM {:+.4f} [{:+.4f}, {:+.4f}]",
-        "lsd": "LSD {:+.2f} dB [{:+.2f}, {:+.2f}]",
-        "face": "distance {:+.3f} [{:+.3f}, {:+.3f}]",
-        "celeba": "framed {:+.3f} [{:+.3f}, {:+.3f}]",
-    }
-    words = ", ".join(template.format(*less[key]) for key, template in shown.items())
-    return f"{text}\nScenario 4 minus scenario 1 [95%, over images or people]: {words}.\n"
+    digits = {"psnr": 2, "ssim": 4, "lsd": 2, "face": 3, "celeba": 3}
+    psnr, ssim, lsd, face, framed = (
+        "{:+.{n}f} [{:+.{n}f}, {:+.{n}f}]".format(*less[measure], n=n)
+        for measure, n in digits.items()
+    )
+    rows.append(["4 less 1 [95%]", psnr, ssim, lsd, face, "", framed, ""])
+    one, four = paper.SCENARIOS[1], paper.SCENARIOS[4]
+    nearer = fmean(paper.DISTANCES[4]) - fmean(paper.DISTANCES[1])
+    theirs = [f"{four.psnr - one.psnr:+.2f}", f"{four.ssim - one.ssim:+.4f}", "", f"{nearer:+.3f}"]
+    rows.append(["4 less 1, paper", *theirs, *[""] * 3])
+    head = ("PSNR", "SSIM", "LSD", "distance, face", "AUC", "distance, framed", "AUC")
+    return table(("", *head), rows)
 
 
 def _inherited(factory: Any) -> str:
