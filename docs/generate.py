@@ -572,11 +572,11 @@ def full_length() -> str:
         "{:+.{n}f} [{:+.{n}f}, {:+.{n}f}]".format(*less[measure], n=n)
         for measure, n in digits.items()
     )
-    rows.append(["4 less 1 [95%]", psnr, ssim, lsd, face, "", framed, ""])
+    rows.append(["4 minus 1 [95%]", psnr, ssim, lsd, face, "", framed, ""])
     one, four = paper.SCENARIOS[1], paper.SCENARIOS[4]
     nearer = fmean(paper.DISTANCES[4]) - fmean(paper.DISTANCES[1])
     theirs = [f"{four.psnr - one.psnr:+.2f}", f"{four.ssim - one.ssim:+.4f}", "", f"{nearer:+.3f}"]
-    rows.append(["4 less 1, paper", *theirs, *[""] * 3])
+    rows.append(["4 minus 1, paper", *theirs, *[""] * 3])
     head = ("PSNR", "SSIM", "LSD", "distance, face", "AUC", "distance, framed", "AUC")
     return table(("", *head), rows)
 
