@@ -36,35 +36,21 @@ BEHIND_BYTES = 1 << 29  # of results that wait to be written
 
 @dataclass(frozen=True)
 class Event:
-    """The outcome of one image."""
+    """One image on its way through a batch, and in the end its outcome."""
 
-    kind: str  # done, skipped or failed
     job: Job
+    sha256: str = ""  # of its file
+    image: DecodedImage | None = None  # until it is computed
+    error: str = ""  # one line, where it failed
+    result: Result | None = None  # in the end without its pixels
+    seconds: float = 0.0  # of computing it
     files: tuple[Path, ...] = ()  # that were written
     encoded: bytes = b""  # the result's file where it stays in memory
-    error: str = ""  # one line, where it failed
-    result: Result | None = None  # without its pixels, where it is done
-    seconds: float = 0.0  # of computing it
-
-
-@dataclass(frozen=True)
-class Read:
-    """An image on its way to the network; without an image it was skipped, or has an error."""
-
-    job: Job
-    sha256: str = ""
-    image: DecodedImage | None = None
-    error: str = ""
 
     @property
-    def cost(self) -> int:
-        """Share of what may wait."""
-        return max(LEAST_COST, self.image.size[0] * self.image.size[1] if self.image else 0)
-
-    @property
-    def kind(self) -> tuple[tuple[int, int], np.dtype] | None:
-        """What images that are computed together have in common."""
-        return (self.image.size, self.image.pixels.dtype) if self.image else None
+    def kind(self) -> str:
+        """What became of it: ``done``, ``skipped`` or ``failed``."""
+        return "failed" if self.error else "done" if self.result else "skipped"
 
 
 def run(
@@ -149,24 +135,24 @@ class Files:
     def _ledger(self, job: Job) -> Ledger | None:
         return self.ledgers.get(job.root or job.output.parent)
 
-    def read(self, job: Job) -> Read:
+    def read(self, job: Job) -> Event:
         """Read an image, unless it was done before."""
         try:
             encoded = job.input.read_bytes() if job.encoded is None else job.encoded
             sha256 = hashlib.sha256(encoded).hexdigest()
             if self.skip_existing and self._is_done(job, sha256):
-                return Read(job)
+                return Event(job)
             image = codec.read(job.input, encoded)
             if not self.work.faces_only:  # else its faces' sizes are known later
                 size = self.work.model.size(image.size, self.work.settings)
                 formats.require_encodable(job.output, size)
                 if not job.piped:
                     require_place(job.output)
-            return Read(job, sha256, image)
+            return Event(job, sha256, image)
         except InputError as error:
-            return Read(job, error=one_line(error))
+            return Event(job, error=one_line(error))
         except OSError as error:
-            return Read(job, error=f"{job.input}: can't be read ({one_line(error)})")
+            return Event(job, error=f"{job.input}: can't be read ({one_line(error)})")
 
     def _is_done(self, job: Job, sha256: str) -> bool:
         ledger = self._ledger(job)
@@ -177,8 +163,10 @@ class Files:
         # A photo without a face is done without a file.
         return self.work.faces_only or name in [file for file, *_ in row["files"]]
 
-    def write(self, job: Job, sha256: str, result: Result, seconds: float) -> Event:
+    def write(self, event: Event) -> Event:
         """Write a result, and note it; return the outcome."""
+        job, result = event.job, event.result
+        assert result is not None
         files, encoded, origin = [Path("-")], b"", self.work.origin()
         try:
             if not job.piped:
@@ -188,12 +176,12 @@ class Files:
             else:
                 encoded, lost = codec.encode(result.images[0], job.output, origin=origin)
             if ledger := self._ledger(job):
-                name = ledger.name(job.output)
-                ledger.add(name, files, input=str(job.input), input_sha256=sha256, key=self._key)
+                about = {"input_sha256": event.sha256, "key": self._key}
+                ledger.add(ledger.name(job.output), files, input=str(job.input), **about)
         except InputError as error:
-            return Event("failed", job, error=one_line(error))
+            return Event(job, error=one_line(error))
         result = replace(result, images=(), notes=(*result.notes, *dict.fromkeys(lost)))
-        return Event("done", job, tuple(files), encoded, result=result, seconds=seconds)
+        return replace(event, result=result, files=tuple(files), encoded=encoded)
 
     def _save(
         self, job: Job, images: Sequence[DecodedImage], origin: codec.Origin | None
@@ -225,48 +213,54 @@ def events(
         while waiting and (waiting[0][1].done() or sum(size for size, _ in waiting) > most):
             yield waiting.popleft()[1].result()
 
-    def handed_on(group: list[Read]) -> Iterator[Event]:
-        for read, result, seconds in _computed(group, files.work, progress):
-            if result is None:
-                yield from written() if read.error else ()
+    def handed_on(group: list[Event]) -> Iterator[Event]:
+        for event in _computed(group, files.work, progress):
+            if event.result is None:
+                yield from written() if event.error else ()
                 progress(1)
-                yield Event("failed" if read.error else "skipped", read.job, error=read.error)
+                yield event
                 continue
-            size = sum(image.pixels.nbytes for image in result.images)
+            size = sum(image.pixels.nbytes for image in event.result.images)
             yield from written(BEHIND_BYTES - size)
-            future = writers.submit(files.write, read.job, read.sha256, result, seconds)
-            waiting.append((size, future))
+            waiting.append((size, writers.submit(files.write, event)))
         yield from written(math.inf)
 
     with ThreadPoolExecutor(WRITERS) as writers:
-        reads = read_ahead(
-            files.read, jobs, threads=READERS, ahead=AHEAD_PIXELS, cost=lambda read: read.cost
-        )
+        reads = read_ahead(files.read, jobs, threads=READERS, ahead=AHEAD_PIXELS, cost=_cost)
         with closing(reads):
-            for kind, alike in groupby(reads, lambda read: read.kind):
+            for kind, alike in groupby(reads, _computed_together):
                 most = files.work.batch_size(kind[0]) if kind else 1
                 while group := list(islice(alike, most)):
                     yield from handed_on(group)
             yield from written()
 
 
-def _computed(
-    group: list[Read], work: Work, progress: Progress
-) -> Iterator[tuple[Read, Result | None, float]]:
-    """Yield images of one size with their results, if they have one, and seconds.
+def _cost(event: Event) -> int:
+    """Return the share of an image in what may wait."""
+    return max(LEAST_COST, math.prod(event.image.size) if event.image else 0)
+
+
+def _computed_together(event: Event) -> tuple[tuple[int, int], np.dtype] | None:
+    """Return what images that are computed together have in common."""
+    return (event.image.size, event.image.pixels.dtype) if event.image else None
+
+
+def _computed(group: list[Event], work: Work, progress: Progress) -> Iterator[Event]:
+    """Yield images of one size with their results, if they have one.
 
     Where computing them together fails, they are computed one by one, to find which is the reason.
     """
-    images, started = [read.image for read in group if read.image], time.perf_counter()
+    images, started = [event.image for event in group if event.image], time.perf_counter()
     try:
         results = work.do(images, progress) if images else [None]
     except InputError as error:
         if len(group) == 1:
             text = one_line(f"{group[0].job.input}: {error}")
-            yield replace(group[0], error=text), None, 0.0
+            yield replace(group[0], image=None, error=text)
         else:
-            for read in group:
-                yield from _computed([read], work, progress)
+            for event in group:
+                yield from _computed([event], work, progress)
         return
     seconds = (time.perf_counter() - started) / len(group)
-    yield from ((read, result, seconds) for read, result in zip(group, results, strict=True))
+    for event, result in zip(group, results, strict=True):
+        yield replace(event, image=None, result=result, seconds=seconds)
