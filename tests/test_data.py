@@ -260,7 +260,7 @@ def split(source: Path | str, val: Path | None = None) -> tuple[Images, Images]:
     """Return (training, held-out) images."""
     loader, held_out = open_loader(source, val, recipe(), device=CPU)
     assert isinstance(loader.read, MemoryReader)
-    train = Images.of(loader.read.pixels[loader.read.sampler.rows], loader.layout)
+    train = Images.of(loader.read.pixels[loader.read.sampler.rows].numpy(), loader.layout)
     assert fingerprint(train) == loader.fingerprint
     return train, held_out
 
@@ -643,7 +643,7 @@ def test_memory_holds_the_decoded_images_once(some_broken: Path) -> None:
     assert pixels is not None
     assert len(pixels) == 39
     # Made before the first was decoded.
-    assert pixels.untyped_storage().nbytes() == 41 * dataset.layout.bytes
+    assert pixels.base.nbytes == 41 * dataset.layout.bytes
 
 
 def test_pairs_that_grow_while_they_are_decoded_are_one_clear_line(

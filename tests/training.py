@@ -96,7 +96,7 @@ def decoded(files: list[Path], data: Data) -> Images:
     dataset = ImageDataset(Files(tuple(files)), data)
     decoding = cache.decode(dataset, None)
     assert decoding.pixels is not None
-    return Images.of(decoding.pixels, dataset.layout, decoding.broken(dataset))
+    return Images.of(decoding.pixels, dataset.layout, decoding.messages(dataset))
 
 
 def fingerprint(images: Images) -> str:

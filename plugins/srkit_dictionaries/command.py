@@ -64,7 +64,8 @@ def fit(
     with lock(folder), torch.inference_mode():
         if file.exists():
             raise InputError(f"{file} is there already; choose another --out, or delete it")
-        loader, held_out = open_loader(data, val, recipe, device=torch.device("cpu"))
+        cpu = torch.device("cpu")
+        loader, held_out = open_loader(data, val, recipe, device=cpu)
         if loader.count is None:
             raise InputError(f"{data}: shards don't say how many images they have; give a folder")
         steps = max(1, loader.count // recipe.batch_size)
@@ -87,7 +88,7 @@ def fit(
             typer.echo(f"{time.monotonic() - began:5.0f} s  {what}")
 
         compute(network, batches, steps * recipe.batch_size, samples, seed, say)
-        validation = Validation.of(held_out, degrade, recipe.scale)
+        validation = Validation.of(held_out, degrade, recipe, cpu)
         scores = validation.scores(validation.upscale(network, recipe.batch_size))
         before = validation.baseline()["bicubic_psnr"]
         tensors = checkpoint.prefixed("generator", network.state_dict())

@@ -11,7 +11,6 @@ import numpy as np
 import PIL
 import torch
 from PIL import features
-from torch import Tensor
 
 from srkit.data import held_out
 from srkit.data.datasets import MOST_BROKEN, Dataset, TooManyBrokenError, decoded_in_order, row_keys
@@ -26,29 +25,20 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Decoded:
-    """What decoding every image of a dataset gave.
+    """What decoding every image of a dataset gave; its arrays are those of a cache file."""
 
-    Attributes:
-        places: int64, rows x 2: the image, and the row within the image, of each row.
-        reasons: By a broken image's number, what is wrong with it.
-        keys: int64, the `row_keys` of all rows.
-        whole: SHA-256 of all rows.
-        train: SHA-256 of the rows that train where some are `held_out`.
-        pixels: uint8, rows x `Layout.bytes`; None if they weren't wanted.
-        notes: What the user should hear.
-    """
+    places: np.ndarray  # int64, rows x 2: the image, and the row within the image, of each row
+    keys: np.ndarray  # int64: the `row_keys` of all rows
+    broken: np.ndarray  # int64: numbers of broken images
+    reasons: np.ndarray  # text: what is wrong with each of those
+    digests: np.ndarray  # SHA-256 of all rows, and of those that train where some are `held_out`
+    pixels: np.ndarray | None = None  # uint8, rows x `Layout.bytes`; None if they weren't wanted
+    notes: list[str] = field(default_factory=list)  # what the user should hear
 
-    places: Tensor
-    reasons: dict[int, str]
-    keys: Tensor
-    whole: str
-    train: str
-    pixels: Tensor | None = None
-    notes: list[str] = field(default_factory=list)
-
-    def broken(self, dataset: Dataset) -> list[str]:
+    def messages(self, dataset: Dataset) -> list[str]:
         """Return a message for each broken image."""
-        return [f"{dataset.name(number)}: {why}" for number, why in self.reasons.items()]
+        pairs = zip(self.broken.tolist(), self.reasons.tolist(), strict=True)
+        return [f"{dataset.name(number)}: {why}" for number, why in pairs]
 
 
 def decode(
@@ -86,15 +76,7 @@ def decode(
 
 
 def _write(file: Path, decoded: Decoded) -> None:
-    arrays = {
-        "places": decoded.places.numpy(),
-        "keys": decoded.keys.numpy(),
-        "broken": np.array(list(decoded.reasons), dtype=np.int64),
-        "reasons": np.array(list(decoded.reasons.values()), dtype=np.str_),
-        "digests": np.array([decoded.whole, decoded.train]),
-    }
-    if decoded.pixels is not None:
-        arrays["pixels"] = decoded.pixels.numpy()
+    arrays = {k: v for k, v in vars(decoded).items() if isinstance(v, np.ndarray)}
     with atomic(file) as temporary, temporary.open("wb") as out:
         np.savez(out, **arrays)  # type: ignore[arg-type]
 
@@ -106,25 +88,13 @@ def _read(file: Path, pixels: bool) -> Decoded | None:
         with file.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
             if pixels and "pixels" not in stored:
                 return None
-            whole, train = stored["digests"].tolist()
-            return Decoded(
-                torch.from_numpy(stored["places"]),
-                dict(zip(stored["broken"].tolist(), stored["reasons"].tolist(), strict=True)),
-                torch.from_numpy(stored["keys"]),
-                whole,
-                train,
-                torch.from_numpy(stored["pixels"]) if pixels else None,
-            )
+            return Decoded(**{k: stored[k] for k in stored.files if pixels or k != "pixels"})
     except Exception:  # damage raises errors of numpy's, zipfile's and zlib's
         return None
 
 
 def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
-    """Decode every image in parallel.
-
-    Raises:
-        InputError: See `decode`.
-    """
+    """Decode every image in parallel; raises what `decode` does."""
     # Memory for all; what broken ones leave of it is never touched, and so isn't taken up.
     shape = (dataset.expected if pixels else 0, dataset.layout.bytes)
     try:
@@ -154,13 +124,13 @@ def _decoded(dataset: Dataset, pixels: bool, progress: Progress) -> Decoded:
         if (number + 1) % _STEP == 0 or number + 1 == len(dataset):
             progress(number + 1, len(dataset))
     decoded = Decoded(
-        torch.tensor(places, dtype=torch.int64).view(-1, 2),
-        reasons,
-        torch.cat(keys),
-        whole.hexdigest(),
-        train.hexdigest(),
-        torch.from_numpy(array)[: len(places)] if pixels else None,
+        np.array(places, dtype=np.int64).reshape(-1, 2),
+        torch.cat(keys).numpy(),
+        np.array(list(reasons), dtype=np.int64),
+        np.array(list(reasons.values()), dtype=np.str_),
+        np.array([whole.hexdigest(), train.hexdigest()]),
+        array[: len(places)] if pixels else None,
     )
     if len(reasons) > MOST_BROKEN * len(dataset) or not places:
-        raise TooManyBrokenError(decoded.broken(dataset), len(dataset))
+        raise TooManyBrokenError(decoded.messages(dataset), len(dataset))
     return decoded

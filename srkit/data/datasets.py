@@ -195,11 +195,7 @@ def hashed(contents: Iterable[bytes]) -> Tensor:
 
 
 def photo_keys(photo: Path, framing: str) -> Tensor:
-    """Return the `row_keys` that a photo has in datasets of this framing, an unknown one none.
-
-    Raises:
-        InputError: It is broken.
-    """
+    """Return the `row_keys` that a photo has in datasets of this framing, an unknown one none."""
     if not (match := re.fullmatch(r"(square|squash|pairs) (\d{1,4})(?: (\d{1,2}))?", framing)):
         return torch.zeros(0, dtype=torch.int64)
     kind, size, step = match[1], int(match[2]), int(match[3] or 1)
@@ -211,12 +207,10 @@ def photo_keys(photo: Path, framing: str) -> Tensor:
     return row_keys(rows, Layout(size))
 
 
-def framed(name: str, image: Path | bytes, data: Data) -> np.ndarray:
-    """Decode and frame one image, uint8, 1 x `Layout.bytes`.
-
-    Raises:
-        InputError: It is broken; the message begins with ``name``.
-    """
+def framed(name: str, image: Path | bytes | None, data: Data) -> np.ndarray:
+    """Decode and frame one image, uint8, 1 x `Layout.bytes`; InputError begins with ``name``."""
+    if image is None:
+        raise InputError(f"{name}: no image among its files, or several")
     try:
         rgb = (codec.read(name, image) if isinstance(image, bytes) else codec.read(image)).rgb
     except InputError as error:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from srkit.data import sources
 from srkit.data.datasets import (
@@ -21,8 +20,9 @@ from srkit.data.datasets import (
     Layout,
     TooManyBrokenError,
     decoded_in_order,
+    decoded_or_message,
+    framed,
 )
-from srkit.data.workers import frame_sample
 from srkit.hookspecs import StreamSource
 from srkit.imaging import codec
 from srkit.recipe import Recipe
@@ -46,9 +46,9 @@ class Images:
     lr: Tensor | None = None
 
     @classmethod
-    def of(cls, rows: Tensor, layout: Layout, broken: Sequence[str] = ()) -> Images:
+    def of(cls, rows: np.ndarray, layout: Layout, broken: Sequence[str] = ()) -> Images:
         """Return rows of a layout as images."""
-        hr, lr = layout.split(rows)
+        hr, lr = layout.split(torch.from_numpy(rows))
         return cls(hr.contiguous(), tuple(broken), None if lr is None else lr.contiguous())
 
     def __len__(self) -> int:
@@ -58,25 +58,9 @@ class Images:
         """Return all images, float32 in [0, 1], ``N3HW``."""
         return self.pixels.float() / 255
 
-    def at_size(self, size: int) -> Images:
-        """Return the same images with HR images of ``size`` x ``size`` pixels."""
-        if self.pixels.shape[-1] == size:
-            return self
-        hr = interpolate(self.hr(), size=(size, size), mode="bicubic", antialias=True)
-        return replace(self, pixels=codec.to_uint8(hr))
-
-    def to(self, device: torch.device) -> Images:
-        """Return the same images on a device."""
-        lr = None if self.lr is None else self.lr.to(device)
-        return replace(self, pixels=self.pixels.to(device), lr=lr)
-
 
 def find(address: str | Path, recipe: Recipe) -> Dataset | StreamSource:
-    """Return the images that ``--val`` names: their split for validation, or else all of them.
-
-    Raises:
-        InputError: See `sources.find`.
-    """
+    """Return the images that ``--val`` names: their split for validation, or else all of them."""
     source, own = sources.find(address, recipe, purpose="validation data")
     if own or not isinstance(source, ImageDataset):
         return own or source
@@ -87,33 +71,32 @@ def find(address: str | Path, recipe: Recipe) -> Dataset | StreamSource:
     return source
 
 
-def split(places: Tensor) -> tuple[Tensor, Tensor]:
+def split(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return which rows train, and which are held out where there is no split for it; int64.
 
     All rows of an image are the one or the other. ``places`` are as in `Decoded`.
     """
-    held = places[:, 0].unique_consecutive(return_inverse=True)[1] % EVERY == 0
-    return (~held).nonzero().flatten(), held.nonzero().flatten()
+    held = np.unique(places[:, 0], return_inverse=True)[1] % EVERY == 0
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def first_of_rows(rows: Tensor, dataset: Dataset, decoded: Decoded) -> Images:
+def first_of_rows(rows: np.ndarray, dataset: Dataset, decoded: Decoded) -> Images:
     """Return the first of a dataset's rows as images, as many as validation uses."""
     if decoded.pixels is not None:
         return Images.of(decoded.pixels[rows[:MOST]], dataset.layout)
     places = decoded.places[rows[:MOST]].tolist()
     pixels = np.stack([dataset.decode(number)[row] for number, row in places])
-    return Images.of(torch.from_numpy(pixels), dataset.layout)
+    return Images.of(pixels, dataset.layout)
 
 
 def first_images(source: Dataset | StreamSource, recipe: Recipe) -> Images:
     """Decode a source's first images: as many as validation uses.
 
-    Raises:
-        InputError: More than a tenth of those tried are broken.
+    TooManyBrokenError: more than a tenth of those tried are broken.
     """
     if isinstance(source, StreamSource):
         layout = Layout(recipe.data.stored_size)
-        results = (frame_sample(name, encoded, recipe.data) for name, encoded in source)
+        results = (decoded_or_message(framed, *each, recipe.data) for each in source)
     else:
         layout, results = source.layout, decoded_in_order(source)
     rows: list[np.ndarray] = []
@@ -130,4 +113,4 @@ def first_images(source: Dataset | StreamSource, recipe: Recipe) -> Images:
                 break
     if not rows or len(broken) > MOST_BROKEN * tried:
         raise TooManyBrokenError(broken, tried)
-    return Images.of(torch.from_numpy(np.stack(rows[:MOST])), layout, broken)
+    return Images.of(np.stack(rows[:MOST]), layout, broken)

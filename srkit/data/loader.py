@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
@@ -45,33 +47,24 @@ Storage = Literal["auto", "memory", "stream"]
 
 @dataclass(kw_only=True)
 class Loader:
-    """Batches of training images, on the device.
+    """Batches of training images, on the device."""
 
-    Attributes:
-        recipe: The run's, by which photos are jittered.
-        layout: Layout of an image.
-        device: Where batches go.
-        read: Yields stored images from a batch, counted from 0, on.
-        storage: Where the images are: ``memory`` or ``stream``.
-        fingerprint: First 16 hexadecimal digits of a SHA-256: that of the decoded training pixels
-            in order, each lr after its hr; for a `StreamSource` that of its sorted addresses.
-        count: Number of training images; None where it isn't known, as for shards.
-        trained_on: Framing to the sorted `row_keys` of the training images; empty for shards.
-        broken: A message for each image that can't be read; grows while a stream is read.
-        notes: What else the user should hear, as that the disk is too full for a cache.
-    """
-
-    recipe: Recipe
+    recipe: Recipe  # the run's, by which photos are jittered
     layout: Layout
     device: torch.device
-    read: Callable[[int], Generator[HostBatch]]
-    storage: Storage
+    read: Callable[[int], Generator[HostBatch]]  # stored images from a batch, counted from 0, on
+    storage: Storage  # where the images are: ``memory`` or ``stream``
+    # First 16 hexadecimal digits of a SHA-256: that of the decoded training pixels in order, each
+    # lr after its hr; for a `StreamSource` that of its sorted addresses.
     fingerprint: str
-    count: int | None = None
+    count: int | None = None  # training images; None where it isn't known, as for shards
+    # Framing to the sorted `row_keys` of the training images; empty for shards.
     trained_on: Mapping[str, Tensor] = field(default_factory=dict)
+    # A message for each image that can't be read; grows while a stream is read.
     broken: list[str] = field(default_factory=list)
+    # What else the user should hear, as that the disk is too full for a cache.
     notes: list[str] = field(default_factory=list)
-    _reading: list[Generator[HostBatch]] = field(default_factory=list, init=False)
+    _opened: list[Generator[HostBatch]] = field(default_factory=list, init=False)
 
     def batches(self, start: int) -> Generator[Batch]:
         """Yield this process's part of batch ``start``, counted from 0, and of all after it.
@@ -82,9 +75,9 @@ class Loader:
         """
         jitters = self.recipe.data.framing == "jitter"
         stored = self.read(start)
-        self._reading.append(stored)
+        self._opened.append(stored)
         seen = bad = 0
-        try:
+        with closing(stored):
             for number, (*tensors, broken) in enumerate(stored, start):
                 rows, flip, seeds = (x.to(self.device, non_blocking=True) for x in tensors)
                 seen, bad = seen + len(rows), bad + len(broken)
@@ -94,13 +87,10 @@ class Loader:
                 hr, lr = self.layout.split(rows)
                 batch = Batch(_unit(hr, flip), seeds, None if lr is None else _unit(lr, flip))
                 yield jittered(batch, self.recipe, number) if jitters else batch
-        finally:
-            stored.close()
-            self._reading.remove(stored)
 
     def close(self) -> None:
         """End the worker processes."""
-        for stored in self._reading:
+        for stored in self._opened:
             stored.close()
 
 
@@ -154,24 +144,11 @@ def open_loader(
     cache: Path | Literal[False] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> tuple[Loader, Images]:
-    """Return (training batches, held-out images).
+    """Return (training batches on a device, held-out images).
 
-    Args:
-        source: A folder, a data set's name, ``samples``, or an address that a plugin knows.
-        val: Where the held-out images lie (its ``val`` split, if it has one). Without it they
-            are the source's own ``val`` split, or else every twentieth image of the source.
-        recipe: Framing, size, flips; batch size (over all processes together), seed, scale.
-        device: Where batches go.
-        rank: This process, which takes its own rows of each batch.
-        world_size: Number of processes that train together.
-        storage: ``memory``: decoded once. ``stream``: decoded anew for each batch. ``auto``:
-            ``memory`` where there is room.
-        workers: Processes that decode a stream while the device computes.
-        cache: Folder for decoded images; None for one of srkit's, False for none.
-        progress: Called with the number of images decoded and of all.
-
-    Raises:
-        InputError: No such source, nothing in it, or too many broken images.
+    Sources and options are those of `srkit.train`. Process ``rank``, of ``world_size`` that train
+    together, takes its own rows of each batch; ``progress`` is called with the number of images
+    decoded and of all. InputError: no such source, nothing in it, or too many broken images.
     """
     mine = rows_of_rank(recipe.batch_size, rank, world_size)
     local = torchrun.number("LOCAL_WORLD_SIZE", world_size)  # those that share this machine
@@ -196,22 +173,25 @@ def open_loader(
     if storage == "auto":
         storage = "memory" if need <= room else "stream"
     decoded = decode(train, folder, pixels=storage == "memory", progress=progress)
-    rows, fingerprint = torch.arange(len(decoded.places)), decoded.whole
+    whole, without_held_out = decoded.digests.tolist()
+    rows, fingerprint = np.arange(len(decoded.places)), whole
     if held_out is None:
         rows, others = held.split(decoded.places)
         if not len(rows):
             raise InputError(f"{source}: two images or more are needed, one of them for validation")
-        held_out, fingerprint = held.first_of_rows(others, train, decoded), decoded.train
-    keys = decoded.keys[rows]
+        held_out, fingerprint = held.first_of_rows(others, train, decoded), without_held_out
+    keys = torch.from_numpy(decoded.keys[rows])
     notes = [*notes_on(source), *decoded.notes, *_copies(keys, held_out)]
     if isinstance(train, Pairs) and not rank:
         for name in registry.offers("pair_checks"):
             notes += registry.call("pair_checks", name, train.files, train.scale)
-    sampler = Sampler(rows, recipe.batch_size, recipe.seed, mine, recipe.data.flips)
+    train_rows = torch.from_numpy(rows)
+    sampler = Sampler(train_rows, recipe.batch_size, recipe.seed, mine, recipe.data.flips)
     read: Callable[[int], Generator[HostBatch]]
     if decoded.pixels is not None:
+        pixels = torch.from_numpy(decoded.pixels)
         fits = need <= device_room(device, room)
-        read = MemoryReader(decoded.pixels.to(device) if fits else decoded.pixels, sampler, device)
+        read = MemoryReader(pixels.to(device) if fits else pixels, sampler, device)
     else:
         reader = DatasetReader(train, decoded.places, sampler)
         read = partial(in_workers, reader, workers=workers, device=device)
@@ -224,7 +204,7 @@ def open_loader(
         fingerprint=fingerprint[:16],
         count=len(rows),
         trained_on={train.framing: keys.unique()},
-        broken=decoded.broken(train),
+        broken=decoded.messages(train),
         notes=notes,
     )
     return loader, held_out

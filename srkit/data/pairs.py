@@ -63,11 +63,7 @@ def find(folder: Path, recipe: Recipe) -> tuple[Pairs, Pairs | None]:
 
 
 def refuse(folder: Path) -> None:
-    """Stop a run that would take pairs for images to train on, lr among them.
-
-    Raises:
-        InputError: The folder holds pairs; says what to do.
-    """
+    """Raise InputError where a folder holds pairs: a run would take lr for images to train on."""
     for root in (*split_folders(folder, "train"), folder):
         both = _both(root)
         if both and all(_has_images(kind) for kind in both):

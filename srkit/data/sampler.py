@@ -20,17 +20,11 @@ _ORDER, _FLIP, _NOISE = 1, 2, 3  # purposes, so that one seed's uses stay indepe
 
 @dataclass(frozen=True)
 class Batch:
-    """Input of a training step.
+    """Input of a training step, on the device."""
 
-    Attributes:
-        hr: float32 in [0, 1], ``b3HW``, on the device; mirrored where the seed says so.
-        seeds: int64, shape ``b``, on the device: seeds for the degradation.
-        lr: float32 in [0, 1], ``b3hw``, where the data are pairs; mirrored like hr.
-    """
-
-    hr: Tensor
-    seeds: Tensor
-    lr: Tensor | None = None
+    hr: Tensor  # float32 in [0, 1], ``b3HW``; mirrored where the seed says so
+    seeds: Tensor  # int64, shape ``b``: seeds for the degradation
+    lr: Tensor | None = None  # float32 in [0, 1], ``b3hw``, of real pairs; mirrored like hr
 
 
 def rows_of_rank(batch_size: int, rank: int, world_size: int) -> range:
@@ -57,21 +51,13 @@ def _order(count: int, seed: int, epoch: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Which images make batch ``step``: seeded permutations, an epoch each, laid end to end.
+    """Which images make batch ``step``: seeded permutations, an epoch each, laid end to end."""
 
-    Attributes:
-        rows: The images that train, by their places in the set; int64.
-        batch_size: Images in a batch, over all processes together.
-        seed: Seed of the sampling.
-        mine: This process's rows of a batch.
-        flips: Whether half of the images are mirrored.
-    """
-
-    rows: Tensor
-    batch_size: int
+    rows: Tensor  # the images that train, by their places in the set; int64
+    batch_size: int  # images in a batch, over all processes together
     seed: int
-    mine: range
-    flips: bool
+    mine: range  # this process's rows of a batch
+    flips: bool  # whether half of the images are mirrored
 
     def span(self, start: int, batches: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return (places in the set, whether mirrored, seeds) of the batches from ``start`` on.

@@ -101,13 +101,8 @@ def find(
 ) -> tuple[Dataset | StreamSource, Dataset | None]:
     """Return (training images, held-out ones if there is a split for them).
 
-    Args:
-        address: A folder, a data set's name, ``samples``, or an address that a plugin knows.
-        recipe: Framing and size, or whether it holds pairs, of which scale.
-        purpose: What to call it if there is no such thing.
-
-    Raises:
-        InputError: There is no such source, or nothing in it.
+    An address is a folder, a data set's name, ``samples``, or what a plugin knows; ``purpose`` is
+    what messages call it. InputError: there is no such source, or nothing in it.
     """
     text = str(address)
     kind = _named_by_address(text)
@@ -164,11 +159,7 @@ def data_folder() -> Path:
 
 
 def locate(name: str | Path, *, purpose: str = TRAINING) -> Path:
-    """Return the folder a data set's name or path stands for.
-
-    Raises:
-        InputError: Neither a folder nor a name under `data_folder`; says how to get it.
-    """
+    """Return the folder a data set's name or path stands for; InputError says how to get it."""
     for folder in (Path(name), data_folder() / name):
         if str(name) and os.path.isdir(folder):  # noqa: PTH112 - no error where it may not look
             return folder
@@ -210,10 +201,7 @@ def split_files(folder: Path, split: str = "train") -> list[Path]:
 
     Reads torchvision's CelebA layout (``celeba/img_align_celeba`` with
     ``list_eval_partition.txt``), folders named after splits (see `pairs.SPLITS`), and plain
-    folders (all images; for ``val`` none).
-
-    Raises:
-        InputError: No images.
+    folders (all images; for ``val`` none). InputError: there are no images.
     """
     for root in (folder, folder / "celeba"):
         images = root / "img_align_celeba"

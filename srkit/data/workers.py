@@ -6,9 +6,7 @@ import itertools
 import signal
 import threading
 import warnings
-from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -22,7 +20,7 @@ from srkit.data.datasets import Dataset, decoded_or_message, framed, hashed
 from srkit.data.sampler import Sampler, flipped, noise_seeds
 from srkit.errors import InputError, SrkitError, option
 from srkit.hookspecs import StreamSource
-from srkit.recipe import Data, Recipe
+from srkit.recipe import Recipe
 
 DEPTH = 4  # batches that each worker is ahead
 HOPELESS = 100  # broken images one after another
@@ -34,22 +32,15 @@ HostBatch: TypeAlias = tuple[Tensor, Tensor, Tensor, list[str]]
 
 @dataclass(frozen=True)
 class DatasetReader:
-    """Batches of images decoded by number.
-
-    ``places`` (int64, rows x 2) says which image, and which of its rows, each row is.
-    """
+    """Batches of images decoded by number."""
 
     dataset: Dataset
-    places: Tensor
+    places: np.ndarray  # int64, rows x 2: which image, and which of its rows, each row is
     sampler: Sampler
 
-    def batches(self, start: int, worker: int, workers: int) -> Iterator[HostBatch]:
-        """Yield batch ``start + worker`` and every ``workers``-th after it.
-
-        Raises:
-            InputError: An image that could be read at first no longer can.
-        """
-        for step in itertools.count(start + worker, workers):
+    def batches(self, first: int, workers: int) -> Iterator[HostBatch]:
+        """Yield batch ``first`` and every ``workers``-th; InputError: an image has changed."""
+        for step in itertools.count(first, workers):
             (index,), (mirrored,), (keys,) = self.sampler.span(step, 1)
             try:
                 rows = [self.dataset.decode(n)[row] for n, row in self.places[index].tolist()]
@@ -63,88 +54,62 @@ Sample: TypeAlias = tuple[int, str, bytes | None]  # epoch, name, encoded image
 
 @dataclass(frozen=True)
 class StreamReader:
-    """Batches of images that come one after another.
-
-    Attributes:
-        source: The images.
-        recipe: Framing, size and flips; seed.
-        mine: This process's rows of a batch.
-        world_size: Number of processes.
-        workers: Number of each process's streams; batch n is of stream n, modulo their number.
-    """
+    """Batches of images that come one after another."""
 
     source: StreamSource
-    recipe: Recipe
-    mine: range
-    world_size: int
-    workers: int
+    recipe: Recipe  # its framing, size and flips; its seed
+    mine: range  # this process's rows of a batch
+    world_size: int  # number of processes
+    workers: int  # streams of each process; batch n is of stream n, modulo their number
 
-    def batches(self, start: int, worker: int, workers: int) -> Iterator[HostBatch]:
-        """Yield batch ``start + worker`` and every ``workers``-th after it.
+    def batches(self, first: int, workers: int) -> Iterator[HostBatch]:
+        """Yield batch ``first`` and every ``workers``-th after it.
 
         In a broken image's place comes the next good one, which comes again. So which images are
         broken moves no other, and samples can be passed over undecoded.
         """
-        first = start + worker
-        count, data = len(self.mine), self.recipe.data
-        rank = self.mine.start // count
-        stream = rank + self.world_size * (first % self.workers)
-        skip = first // self.workers * count
-        streams = self.workers * self.world_size
-        samples = self.source.samples(self.recipe.seed, stream, streams, skip)
-        ahead: deque[Sample] = deque()
-
-        def after() -> np.ndarray:
-            for place in range(HOPELESS):
-                if place == len(ahead):
-                    ahead.append(next(samples))
-                _, name, encoded = ahead[place]
-                if not isinstance(sample := frame_sample(name, encoded, data), str):
-                    return sample
-            raise InputError(f"{HOPELESS} images one after another are broken, last {sample}")
-
+        count = len(self.mine)
+        stream = self.mine.start // count + self.world_size * (first % self.workers)
+        streams, skip = self.workers * self.world_size, first // self.workers * count
+        samples = self._framed(self.source.samples(self.recipe.seed, stream, streams, skip))
         while True:
-            batch = [ahead.popleft() if ahead else next(samples) for _ in range(count)]
-            rows: list[np.ndarray] = []
-            broken: list[str] = []
-            for _, name, encoded in reversed(batch):
-                sample = frame_sample(name, encoded, data)
-                if isinstance(sample, str):
-                    broken.append(sample)
-                    sample = rows[-1] if rows else after()
-                rows.append(sample)
-            keys = self._keys(batch)
-            mirrored = flipped(keys) & data.flips
-            yield torch.from_numpy(np.concatenate(rows[::-1])), mirrored, noise_seeds(keys), broken
+            epochs, names, rows, wrong = zip(*itertools.islice(samples, count), strict=True)
+            hashes = hashed(name.encode() for name in names)
+            seed = torch.full_like(hashes, self.recipe.seed)
+            keys = seeds.derive(seed, _KEY, torch.tensor(epochs), hashes)
+            mirrored = flipped(keys) & self.recipe.data.flips
+            broken = [message for message in wrong if message]
+            yield torch.from_numpy(np.concatenate(rows)), mirrored, noise_seeds(keys), broken
 
-    def _keys(self, samples: list[Sample]) -> Tensor:
-        """Return a key for each sample, from which its flip and noise follow; int64."""
-        names = hashed(name.encode() for _, name, _ in samples)
-        epochs = torch.tensor([epoch for epoch, _, _ in samples])
-        return seeds.derive(torch.full_like(names, self.recipe.seed), _KEY, epochs, names)
+    def _framed(self, samples: Iterator[Sample]) -> Iterator[tuple[int, str, np.ndarray, str]]:
+        """Yield epoch and name of each sample, its row or the next good one, and what is wrong."""
+        waiting: list[tuple[int, str, str]] = []
+        for epoch, name, encoded in samples:
+            row = decoded_or_message(framed, name, encoded, self.recipe.data)
+            waiting.append((epoch, name, row if isinstance(row, str) else ""))
+            if not isinstance(row, str):
+                for epoch, name, wrong in waiting:
+                    yield epoch, name, row, wrong
+                waiting.clear()
+            elif len(waiting) == HOPELESS:
+                raise InputError(f"{HOPELESS} images one after another are broken, last {row}")
 
 
 Reader: TypeAlias = DatasetReader | StreamReader
 
 
-def frame_sample(name: str, encoded: bytes | None, data: Data) -> np.ndarray | str:
-    """Return a streamed image, uint8, 1 x `Layout.bytes`, or what is wrong with it."""
-    if encoded is None:
-        return f"{name}: no image among its files, or several"
-    return decoded_or_message(framed, name, encoded, data)
-
-
 class _Batches(IterableDataset[Any]):
     """One worker's batches from batch ``start`` on."""
 
-    def __init__(self, reader: Reader, start: int, workers: int) -> None:
-        self.reader, self.start, self.workers = reader, start, max(1, workers)
+    def __init__(self, reader: Reader, start: int) -> None:
+        self.reader, self.start = reader, start
 
     def __iter__(self) -> Iterator[HostBatch | str]:
         # The loader asks its workers in turn.
         info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
         try:
-            yield from self.reader.batches(self.start, info.id if info else 0, self.workers)
+            yield from self.reader.batches(self.start + worker, workers)
         except InputError as error:  # raised here, it would come out with a traceback as its text
             yield str(error)
 
@@ -154,11 +119,8 @@ def in_workers(
 ) -> Generator[HostBatch]:
     """Yield batch ``start`` and all after it, made by worker processes; end them when closed.
 
-    No ``workers`` is this process.
-
-    Raises:
-        InputError: What the reader raises.
-        SrkitError: A process was ended from outside.
+    No ``workers`` is this process. InputError: what the reader raises. SrkitError: a process was
+    ended from outside.
     """
     with warnings.catch_warnings():
         # Where processes are forked; the workers neither compute in parallel nor use the device.
@@ -166,7 +128,7 @@ def in_workers(
         # More workers than processors: whoever asks for them may have slow disks.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         loader = DataLoader(
-            _Batches(reader, start, workers),
+            _Batches(reader, start),
             batch_size=None,
             num_workers=workers,
             prefetch_factor=DEPTH if workers else None,
@@ -174,8 +136,7 @@ def in_workers(
             worker_init_fn=_leave_signals,
             generator=torch.Generator(),  # it draws a seed: not from the one that the networks use
         )
-        with _child_signals_kept():
-            batches = iter(loader)
+        batches = _started(loader)
     try:
         for batch in batches:
             if isinstance(batch, str):
@@ -191,19 +152,18 @@ def in_workers(
         ) from error
 
 
-@contextmanager
-def _child_signals_kept() -> Iterator[None]:
-    """Undo what torch does to SIGCHLD within.
+def _started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Start the processes of a loader, and undo what torch does to SIGCHLD.
 
     Its handler raises wherever the main process happens to be when a worker dies, be it in the
     middle of a step. Without it the next batch that is waited for says so, seconds later.
     """
-    number: int | None = getattr(signal, "SIGCHLD", None)
-    before = None if number is None else signal.getsignal(number)
-    yield
-    here = threading.current_thread() is threading.main_thread()
-    if number is not None and before is not None and here:
+    number = getattr(signal, "SIGCHLD", 0)  # Windows has none
+    before = signal.getsignal(number) if number else None
+    batches = iter(loader)
+    if before is not None and threading.current_thread() is threading.main_thread():
         signal.signal(number, before)
+    return batches
 
 
 def _leave_signals(_worker: int) -> None:

@@ -209,9 +209,8 @@ def train(
         )
         loader, held_out = processes.main_first(opening)  # the others find the cache
         at_end.callback(loader.close)
-        photos = held_out.at_size(recipe.data.size).to(processes.device)
         metrics = tuple(dict.fromkeys((*METRICS, best)))
-        validation = Validation.of(photos, parts.degrade, recipe.scale, metrics)
+        validation = Validation.of(held_out, parts.degrade, recipe, processes.device, metrics)
 
         # --- where it starts ---------------------------------------------------------------------
         state = State.of(recipe, parts, processes)

@@ -16,6 +16,7 @@ from srkit.data.held_out import Images
 from srkit.errors import InputError, option
 from srkit.imaging import codec
 from srkit.options import inputs_of
+from srkit.recipe import Recipe
 from srkit.training.distributed import Processes
 from srkit.training.parts import METRICS
 from srkit.training.state import State
@@ -61,16 +62,21 @@ class Validation:
         cls,
         images: Images,
         degrade: Callable[..., Tensor],
-        scale: int,
+        recipe: Recipe,
+        device: torch.device,
         metrics: tuple[str, ...] = METRICS,
     ) -> Validation:
         """Degrade the images once, unless their real LR ones are there."""
-        hr = images.hr()
+        pixels, size = images.pixels, recipe.data.size
+        if pixels.shape[-1] != size:  # photos of which training takes squares
+            hr = interpolate(images.hr(), size=(size, size), mode="bicubic", antialias=True)
+            pixels = codec.to_uint8(hr)
+        hr = pixels.to(device).float() / 255
         if images.lr is not None:
-            return cls(images.lr.float() / 255, hr, scale, metrics)
+            return cls(images.lr.to(device).float() / 255, hr, recipe.scale, metrics)
         with torch.no_grad():
-            lr = degrade(hr, seeds=torch.arange(len(hr), device=hr.device))
-        return cls(lr, hr, scale, metrics)
+            lr = degrade(hr, seeds=torch.arange(len(hr), device=device))
+        return cls(lr, hr, recipe.scale, metrics)
 
     @torch.no_grad()
     def upscale(
