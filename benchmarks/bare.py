@@ -79,12 +79,13 @@ def bare_step(
             real, fake = outputs(hr), outputs(sr)
             features = tuple(feature.detach() for feature in real.features)
             given |= {"real": DiscriminatorOutput(real.logits.detach(), features), "fake": fake}
-        loss = sum(term.weight * term(given) for term in parts.terms.values())
+        weighted = (parts.weight(n, 0.0) * term(given) for n, term in parts.terms.items())
+        loss = sum(weighted)
         for optimizer in optimizers:
             optimizer.zero_grad()
         if critic is not None and objective is not None:
             game = objective.generator(real.logits.detach(), fake.logits)
-            loss = loss + parts.adversarial_weight * game
+            loss = loss + parts.weight("adversarial", 0.0) * game
             loss.backward(inputs=weights, retain_graph=shared)
             if not shared:
                 real, fake = outputs(hr), outputs(sr.detach())

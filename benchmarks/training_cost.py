@@ -64,6 +64,7 @@ def random_batch(recipe: Recipe, device: torch.device) -> Batch:
 def own_step(recipe: Recipe, joined: distributed.Processes) -> Callable[[], object]:
     """Return srkit's own step."""
     torch.manual_seed(0)
+    recipe = recipe.changed({"precision": joined.precision})
     parts = build_parts(recipe, joined.device)
     state = State.of(recipe, parts, joined)
     batch = random_batch(recipe, joined.device)

@@ -110,10 +110,11 @@ def test_models_agree_with_the_cpu() -> None:
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_a_step_never_waits_for_the_device() -> None:
     """torch raises at the first call that makes the host wait."""
-    recipe = registry.build("recipes", "inception-gan").changed(
-        {"generator.width": 0.1, "discriminator.width": 0.1, "data.flips": True, "ema": 0.9}
-    )
     joined = distributed.start("cuda")
+    small = {"generator.width": 0.1, "discriminator.width": 0.1, "data.flips": True, "ema": 0.9}
+    recipe = registry.build("recipes", "inception-gan").changed(
+        {**small, "precision": joined.precision}
+    )
     parts = build_parts(recipe, joined.device)
     state = State.of(recipe, parts, joined)
     batches_of, _ = open_loader("samples", None, recipe, device=joined.device)

@@ -143,7 +143,7 @@ def test_a_run_without_one_records_none(run: Run) -> None:
 
 
 def term(loss: Any) -> parts.Term:
-    return parts.Term("any", 1.0, loss, frozenset({"sr"}))
+    return parts.Term("any", loss, frozenset({"sr"}))
 
 
 def test_any_loss_with_an_embedder_counts() -> None:

@@ -221,7 +221,8 @@ def test_a_simultaneous_step_takes_both_gradients_before_either_network_moves(
     real, fake = discriminator(hr), discriminator(sr)
     tensors = {"sr": sr, "hr": hr, "lr": lr, "real": real, "fake": fake}
     loss = recipe.adversarial.weight * game.generator(real.logits, fake.logits)
-    loss = loss + sum(term.weight * term(tensors) for term in parts.terms.values())
+    losses = recipe.losses
+    loss = loss + sum(losses[n].weight * term(tensors) for n, term in parts.terms.items())
     hers = torch.autograd.grad(loss, list(generator.parameters()), retain_graph=True)
     his = torch.autograd.grad(
         game.discriminator(real.logits, fake.logits), list(discriminator.parameters())

@@ -71,16 +71,9 @@ class Row(TypedDict):
 
 
 class Ledger:
-    """The ledger of one folder of results.
+    """The ledger of the results in ``root``, in a folder there; ``process`` names its own file.
 
-    Args:
-        root: That folder.
-        folder: Name of the ledger's folder in it.
-        process: Which file is written to.
-        kind: Type of the lines; others are left out.
-
-    Raises:
-        InputError: A file of it can't be read, or is a link.
+    Lines that aren't of a ``kind`` are left out. InputError: a file can't be read, or is a link.
     """
 
     def __init__(

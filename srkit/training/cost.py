@@ -167,10 +167,7 @@ def steps_within(
 ) -> int:
     """Return how many steps fit into a time from now, validations included.
 
-    The state is put back as it was.
-
-    Raises:
-        InputError: Not even one does.
+    The state is put back as it was. InputError: not even one step does.
     """
     began, rng = time.perf_counter(), checkpoint.rng_state()
     a_step = seconds_per_step(state, parts, batches)

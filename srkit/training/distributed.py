@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -24,8 +23,6 @@ T = TypeVar("T")
 # While one process decodes a large set or compiles, the others wait; by default for ten minutes.
 TIMEOUT = datetime.timedelta(hours=3)
 
-DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 @dataclass(frozen=True)
 class Processes:
@@ -34,20 +31,13 @@ class Processes:
     Gradients are averaged by one all-reduce of one flat vector a step, not by
     DistributedDataParallel: two networks whose gradients come from one pass don't fit its rule of
     one backward pass a forward pass, and networks this small have little to overlap.
-
-    Attributes:
-        device: Device of this process.
-        rank: Number of this process, from 0.
-        count: Number of processes.
-        precision: What networks compute in under `autocast`: ``fp32``, ``bf16``, ``fp16``.
-        scaler: Scaler of fp16's gradients.
     """
 
-    device: torch.device
-    rank: int = 0
-    count: int = 1
-    precision: str = "fp32"
-    scaler: torch.amp.GradScaler | None = None
+    device: torch.device  # of this process
+    rank: int = 0  # number of this process
+    count: int = 1  # number of processes
+    precision: str = "fp32"  # what networks compute in: ``fp32``, ``bf16``, ``fp16``
+    scaler: torch.amp.GradScaler | None = None  # of fp16's gradients
 
     @property
     def main(self) -> bool:
@@ -55,23 +45,13 @@ class Processes:
         return self.rank == 0
 
     def images_at_once(self, batch_size: int, accumulate: int) -> int:
-        """Return the images that a process computes at a time.
-
-        Raises:
-            InputError: The batch can't be divided equally.
-        """
+        """Return the images that a process computes at a time; InputError if others have more."""
         if batch_size % (self.count * accumulate):
             raise InputError(
                 f"batch_size {batch_size} can't be divided equally: {self.count} processes, "
                 f"each in {accumulate} parts"
             )
         return batch_size // (self.count * accumulate)
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return a context in which networks compute in the run's precision."""
-        if (dtype := DTYPES[self.precision]) is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype)
 
     def scale(self, loss: Tensor) -> Tensor:
         """Return a loss scaled up where fp16's gradients would vanish, else as it is."""
@@ -89,27 +69,8 @@ class Processes:
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view(tensor.shape))
 
-    def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Replace tensors by the main process's, in place."""
-        if self.count > 1:
-            for tensor in tensors:
-                sent = tensor.detach().contiguous()
-                with _reached():
-                    dist.broadcast(sent, 0)
-                tensor.detach().copy_(sent)
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        """Return all processes' tensors (of one shape) one after another along dimension 0."""
-        if self.count == 1:
-            return tensor
-        tensor = tensor.contiguous()
-        parts = [torch.empty_like(tensor) for _ in range(self.count)]
-        with _reached():
-            dist.all_gather(parts, tensor)
-        return torch.cat(parts)
-
     def collect(self, value: T) -> list[T]:
-        """Return every process's value, in order."""
+        """Return every process's value, in order; tensors among them are on the CPU."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -162,14 +123,9 @@ def _reached() -> Iterator[None]:
 def start(device: str = "auto", precision: str = "auto") -> Processes:
     """Join the processes that ``torchrun`` started, or be the only one.
 
-    Args:
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``. Each of several processes on CUDA
-            has a device of its own, whatever the number.
-        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: ``bf16`` where all processes have it
-            in hardware, else ``fp32``.
-
-    Raises:
-        InputError: There is no such device, or it can't compute in that precision.
+    Each of several processes on CUDA has a device of its own, whatever number ``device`` has. The
+    precision ``auto`` is ``bf16`` where all processes have it in hardware, else ``fp32``.
+    InputError: there is no such device, or it can't compute in that precision.
     """
     rank, count = torchrun.number("RANK", 0), torchrun.number("WORLD_SIZE", 1)
     if count > 1:

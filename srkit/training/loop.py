@@ -190,8 +190,9 @@ def train(
     with contextlib.ExitStack() as at_end:  # ends what works in the background, come what may
         at_end.enter_context(display)
         at_end.callback(folder.close)
-        processes.by_main(partial(folder.claim, recipe, resume=resume))
-        parts, first = _parts(recipe, processes, path if resume else None, compiled=compiled)
+        folder.newest = processes.by_main(partial(folder.claim, recipe, resume=resume))
+        start_from = None if folder.newest else recipe.init  # a run that goes on needs it no more
+        parts, first = _parts(recipe, processes, start_from, compiled=compiled)
 
         # --- data on the device ------------------------------------------------------------------
         opening = partial(
@@ -219,20 +220,20 @@ def train(
         if first is not None:
             state.start_from(first)
         state.lr_batches = _batches_for_statistics(state, parts, loader)
+        if folder.newest is not None:
+            last = processes.main_first(partial(folder.last, loader.fingerprint))
+            state.restore(last, str(path))
         if resume:
-            folder.newest = processes.by_main(partial(folder.resume, recipe, loader.fingerprint))
-            if folder.newest is not None:
-                state.restore(checkpoint.read(folder.newest), str(path))
+            folder.cut_back(state.step)
         elif time_budget is not None:
             left = time_budget - (time.perf_counter() - began)
             steps = cost.steps_within(left, state, parts, loader.batches(0), validation)
             recipe = state.recipe = recipe.changed({"steps": steps})
         stop = at_end.enter_context(Stop())
         unreadable = [*loader.broken, *held_out.broken]
-        if not resume:
-            opening_line = {"step": 0, **_arithmetic(processes)}
-            opening_line |= {"broken": unreadable} if unreadable else {}
-            processes.by_main(lambda: folder.begin(recipe, opening_line))
+        opening_line = {"step": 0, **_arithmetic(processes)}
+        opening_line |= {"broken": unreadable} if unreadable else {}
+        processes.by_main(partial(folder.begin, recipe, None if resume else opening_line))
         baseline = validation.baseline()
         about = {"held_out": len(held_out), "broken": unreadable, "out": str(path), **baseline}
         visible = report is None and not display.silent
@@ -305,7 +306,7 @@ def train(
 
         # --- the weights alone -------------------------------------------------------------------
         if state.step == start:  # nothing was left to do; stored scores may be of an earlier step
-            _validate(state, validation, folder, best, baseline, grid=False)
+            _validate(state, validation, folder, best, baseline)
         model = folder.save_weights(checkpoint.MODEL, state)
         if processes.main:
             _draw_reports(path, lambda event: say({"step": state.step, "event": event}))
@@ -324,19 +325,17 @@ def _draw_reports(path: Path, note: Callable[[str], None]) -> None:
 
 
 def _parts(
-    recipe: Recipe, processes: Processes, resumed: Path | None, *, compiled: bool
+    recipe: Recipe, processes: Processes, init: str | None, *, compiled: bool
 ) -> tuple[Parts, Model | None]:
-    """Build a run's parts from its seed; return them and the model of ``init``.
-
-    A run that goes on from a checkpoint needs no ``init``.
-    """
+    """Build a run's parts from its seed; return them and the model ``init`` that it starts from."""
     _seed(recipe.seed)
     parts, first = build_parts(recipe, processes.device), None
-    if recipe.init and not (resumed and checkpoint.checkpoints(resumed)):
-        first = load(recipe.init, device="cpu")
-        checkpoint.load_weights(parts.generator, first.generator.state_dict(), recipe.init)
-    for network in parts.networks:
-        processes.broadcast(network.state_dict().values())
+    if init:
+        first = load(init, device="cpu")
+        checkpoint.load_weights(parts.generator, first.generator.state_dict(), init)
+    for network in parts.networks if processes.count > 1 else ():
+        weights = {key: value.cpu() for key, value in network.state_dict().items()}
+        network.load_state_dict(processes.collect(weights)[0])
     rehearse(recipe, parts, processes.device)
     if compiled:
         compile_networks(parts, processes.device)
@@ -397,8 +396,6 @@ def _validate(
     folder: RunFolder,
     best: str,
     baseline: Mapping[str, float],
-    *,
-    grid: bool = True,
 ) -> None:
     """Score the generator that ships, draw it, and keep it if it is the best so far."""
     sr, scores = validation.measure(state)
@@ -409,8 +406,7 @@ def _validate(
             f"{advice(state.recipe)}"
         )
     state.scores = {**scores, **baseline}
-    if grid:
-        folder.save_grid(state.step, lambda file: validation.draw_grid(sr, file))
+    folder.save_grid(state.step, lambda file: validation.draw_grid(sr, file))
     if finite and better(scores[best], state.best.get(best), upward=higher_is_better(best)):
         state.best = {"step": state.step, best: scores[best]}
         folder.save_weights(run_folder.BEST, state)

@@ -17,16 +17,19 @@ from srkit.options import inputs_of
 from srkit.recipe import Recipe
 from srkit.training.objectives import OBJECTIVES, Objective
 
+# What every validation measures.
+METRICS = ("psnr", "ssim")
+# What networks compute in, by the recipe's precision; as they are in others.
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 @dataclass(frozen=True)
 class Term:
-    """One weighted term of the generator's loss, by its registered name."""
+    """One term of the generator's loss, by its registered name."""
 
     name: str
-    weight: float
     loss: Callable[..., Tensor]
     inputs: frozenset[str]
-    during: tuple[float, float] = (0.0, 1.0)
 
     def __call__(self, values: Mapping[str, Any]) -> Tensor:
         """Return the unweighted loss, called with what its signature asks for."""
@@ -40,25 +43,14 @@ class Term:
 
 @dataclass(frozen=True)
 class Parts:
-    """All parts of a run, on its device; networks in channels_last.
-
-    Attributes:
-        recipe: The recipe.
-        generator: lr to sr.
-        discriminator: Image to `DiscriminatorOutput`.
-        objective: What the two networks minimise.
-        terms: The recipe's losses by name.
-        adversarial_weight: Weight of the generator's adversarial term.
-        degrade: hr to lr.
-    """
+    """All parts of a run, on its device; networks in channels_last."""
 
     recipe: Recipe
-    generator: nn.Module
-    discriminator: nn.Module | None
-    objective: Objective | None
-    terms: Mapping[str, Term]
-    adversarial_weight: float
-    degrade: Callable[..., Tensor]
+    generator: nn.Module  # lr to sr
+    discriminator: nn.Module | None  # image to `DiscriminatorOutput`
+    objective: Objective | None  # what the two networks minimise
+    terms: Mapping[str, Term]  # the recipe's losses by name
+    degrade: Callable[..., Tensor]  # hr to lr
 
     def lr(self, hr: Tensor, seeds: Tensor) -> Tensor:
         """Return hr degraded, with a seed an image."""
@@ -66,19 +58,24 @@ class Parts:
             return self.degrade(hr, seeds=seeds).contiguous(memory_format=torch.channels_last)
 
     def sr(self, lr: Tensor) -> Tensor:
-        """Return lr upscaled, in float32: losses are taken in it."""
-        with registry.blamed("generators", self.recipe.generator.name):
+        """Return lr upscaled, computed in the recipe's precision, in float32: as losses are."""
+        with registry.blamed("generators", self.recipe.generator.name), self._autocast(lr):
             sr: Tensor = self.generator(lr)
             return sr.float()
 
     def output(self, image: Tensor) -> DiscriminatorOutput:
-        """Return the discriminator's output in float32."""
+        """Return the discriminator's output, computed in the recipe's precision, in float32."""
         assert self.discriminator is not None
         assert self.recipe.discriminator is not None
-        with registry.blamed("discriminators", self.recipe.discriminator.name):
+        name = self.recipe.discriminator.name
+        with registry.blamed("discriminators", name), self._autocast(image):
             output: DiscriminatorOutput = self.discriminator(image)
             features = tuple(feature.float() for feature in output.features)
             return DiscriminatorOutput(output.logits.float(), features)
+
+    def _autocast(self, image: Tensor) -> torch.autocast:
+        dtype = DTYPES.get(self.recipe.precision)
+        return torch.autocast(image.device.type, dtype, enabled=dtype is not None)
 
     @property
     def networks(self) -> list[nn.Module]:
@@ -87,13 +84,9 @@ class Parts:
 
     def weight(self, name: str, done: float) -> float:
         """Return a term's weight when ``done``, from 0 to 1, of the run is over."""
-        if (term := self.terms.get(name)) is None:
-            return self.adversarial_weight
-        return term.weight if term.during[0] <= done < term.during[1] else 0.0
-
-
-# What every validation measures.
-METRICS = ("psnr", "ssim")
+        if (loss := self.recipe.losses.get(name)) is None:
+            return self.recipe.adversarial.weight if self.recipe.adversarial else 0.0
+        return loss.weight if loss.during[0] <= done < loss.during[1] else 0.0
 
 
 def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
@@ -108,7 +101,7 @@ def _term(recipe: Recipe, name: str, device: torch.device) -> Term:
         raise RecipeError(f"loss '{name}' asks for {', '.join(unknown)}; there are {known}")
     if inputs & {"real", "fake"} and recipe.discriminator is None:
         raise RecipeError(f"loss '{name}' needs a discriminator, and the recipe has none")
-    return Term(name, recipe.losses[name].weight, loss, inputs, recipe.losses[name].during)
+    return Term(name, loss, inputs)
 
 
 def loss_embedders(terms: Mapping[str, Term]) -> dict[str, dict[str, str]]:
@@ -133,9 +126,7 @@ def merge_embedders(
     """Return the loss embedders that a run has had so far and has now, if none has changed.
 
     A recipe may leave an embedder's weights to the environment, so an equal recipe isn't enough.
-
-    Raises:
-        InputError: A loss has another one now.
+    InputError: a loss has another one now.
     """
     for loss in before.keys() & now.keys():
         old, new = before[loss], now[loss]
@@ -165,15 +156,13 @@ def build_parts(recipe: Recipe, device: torch.device) -> Parts:
     if isinstance(degrade, nn.Module):
         degrade = degrade.to(device)
     terms = {name: _term(recipe, name, device) for name in recipe.losses}
-    weight = recipe.adversarial.weight if recipe.adversarial else 0.0
-    return Parts(recipe, net, discriminator, objective, terms, weight, degrade)
+    return Parts(recipe, net, discriminator, objective, terms, degrade)
 
 
 def compile_networks(built: Parts, device: torch.device) -> None:
     """Have both networks compiled (`torch.compile`) when they first run; names of weights stay.
 
-    Raises:
-        InputError: Nothing can be compiled here: on a CPU, that takes a C++ compiler.
+    InputError: nothing can be compiled here: on a CPU, that takes a C++ compiler.
     """
     try:
         torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
@@ -198,11 +187,8 @@ def preserved_rng(device: torch.device) -> AbstractContextManager[None]:
 def rehearse(recipe: Recipe, built: Parts, device: torch.device) -> None:
     """Go through one tiny batch, so that parts which don't fit fail before the run.
 
-    Leaves weights, buffers and random states alone.
-
-    Raises:
-        RecipeError: Shapes that don't fit, a value that a part rejects, or a loss that gets
-            nothing to work with.
+    Weights, buffers and random states stay. RecipeError: shapes that don't fit, a value that a
+    part rejects, or a loss that gets nothing to work with.
     """
     for network in built.networks:
         network.eval()

@@ -9,13 +9,9 @@ from srkit.training.state import Skipped, State
 
 
 def recover(state: State, folder: RunFolder, skipped: Skipped) -> str | None:
-    """Go back to the last good checkpoint if too many steps in a row were skipped.
+    """Go back to the last good checkpoint if too many steps in a row were skipped; say so.
 
-    Returns:
-        What has happened, for the log; None if nothing had to.
-
-    Raises:
-        SrkitError: It has happened before, or the run is over and no step moved anything.
+    SrkitError: it has happened before, or the run is over and no step moved anything.
     """
     recipe = state.recipe
     if skipped.longest < recipe.recovery.max_nonfinite_steps:

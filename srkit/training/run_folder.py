@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 from typing_extensions import TypedDict
@@ -23,7 +23,6 @@ from srkit.training.state import State
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-T = TypeVar("T")
 Report = Callable[[Mapping[str, Any]], None]
 
 BEST = "best.safetensors"
@@ -36,14 +35,9 @@ KEPT = 3  # checkpoints
 class RunFolder:
     """Where a run writes.
 
-    The main process alone claims, begins and resumes it; all call the other methods together, and
-    one reads and writes.
-
-    Attributes:
-        path: The folder.
-        processes: Those that take part.
-        report: Called with each record of the log, on the main process.
-        newest: The newest checkpoint.
+    The main process alone claims and begins it; all call the other methods together, and one reads
+    and writes. ``report`` is called with each record of the log, on the main process; ``newest``
+    is the newest checkpoint.
     """
 
     def __init__(
@@ -52,16 +46,13 @@ class RunFolder:
         self.path, self.processes, self.report = path, processes, report
         self.newest: Path | None = None
         self._locked = ExitStack()
-        self._resumed: Checkpoint | None = None
         self._board = _summary_writer() if tensorboard else None  # says early if it isn't there
         self._writer: SummaryWriter | None = None
 
-    def claim(self, recipe: Recipe, *, resume: bool) -> None:
-        """Make and lock the folder; see that it holds no run yet, or the one to go on with.
+    def claim(self, recipe: Recipe, *, resume: bool) -> Path | None:
+        """Make and lock the folder; return the newest checkpoint of the run to go on with, if any.
 
-        Args:
-            recipe: The run's; of one that goes on, only the number of steps may differ.
-            resume: Whether a run goes on.
+        Of a run that goes on, only the number of steps may differ.
 
         Raises:
             InputError: Another process trains here, the folder can't be written, it holds a run
@@ -76,42 +67,27 @@ class RunFolder:
             if (self.path / LOG).exists() or files:
                 how = f"use {option('resume', True)}, or another {option('out')}"
                 raise InputError(f"{self.path} already holds a run: {how}")
-            return
-        newest = self._resumed = _newest(files)
+            return None
+        newest = _newest(files)
         before = newest.recipe if newest else Recipe.from_file(self.path / RECIPE)
         if changed := differences(before, recipe):
             raise RecipeError(f"can't resume {self.path} with another recipe: {'; '.join(changed)}")
         if newest and newest.step > recipe.steps:
             raise RecipeError(f"{self.path} is at step {newest.step} already, past {recipe.steps}")
+        sweep(self.path)
+        return files[-1] if newest else None
 
-    def begin(self, recipe: Recipe, first: Mapping[str, Any]) -> None:
-        """Write the recipe and the first line of the log of a new run.
-
-        Raises:
-            InputError: They can't be written.
-        """
+    def begin(self, recipe: Recipe, first: Mapping[str, Any] | None) -> None:
+        """Write the recipe, and of a new run the first line of the log; InputError if it can't."""
         write_text(self.path / RECIPE, recipe.to_toml())
-        write_text(self.path / LOG, json.dumps(first) + "\n")
+        if first is not None:
+            write_text(self.path / LOG, json.dumps(first) + "\n")
 
     def close(self) -> None:
         """Write what TensorBoard still holds, and let other processes have the folder."""
         if self._writer is not None:
             self._writer.close()
         self._locked.close()
-
-    def resume(self, recipe: Recipe, fingerprint: str) -> Path | None:
-        """Cut the log of a claimed folder back to its newest checkpoint; return it if there is one.
-
-        Raises:
-            InputError: It was trained on other photos.
-        """
-        newest = self._resumed
-        if newest and newest.metadata["data"] != fingerprint:
-            raise InputError(f"{self.path} was trained on other photos than these")
-        sweep(self.path)
-        cut_log(self.path / LOG, newest.step if newest else 0)
-        write_text(self.path / RECIPE, recipe.to_toml())
-        return checkpoint.checkpoints(self.path)[-1] if newest else None
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Add a line to the log, on the disk at once, and report it."""
@@ -152,6 +128,14 @@ class RunFolder:
         """Let an image grid be drawn into its file."""
         self._write(lambda: draw(self.path / f"grid-{step:08d}.png"))
 
+    def last(self, fingerprint: str) -> Checkpoint:
+        """Return the newest checkpoint; InputError if it was trained on other photos."""
+        assert self.newest is not None
+        saved = checkpoint.read(self.newest)
+        if saved.metadata.get("data") != fingerprint:
+            raise InputError(f"{self.path} was trained on other photos than these")
+        return saved
+
     def checkpoint_before(self, step: int) -> Checkpoint:
         """Return the newest checkpoint from before a step, or else the oldest there is."""
         files = self.processes.by_main(lambda: checkpoint.checkpoints(self.path))
@@ -169,10 +153,10 @@ class RunFolder:
 
         self._write(cut)
 
-    def _write(self, work: Callable[[], T]) -> T:
+    def _write(self, work: Callable[[], None]) -> None:
         """Let the main process write; if it can't, say how the run goes on."""
         try:
-            return self.processes.by_main(work)
+            self.processes.by_main(work)
         except InputError as error:
             how = f"goes on from {self.newest}" if self.newest else "starts it"
             error.args = (f"{error}; make room, then {option('resume', True)} {how}",)

@@ -38,16 +38,12 @@ class Window:
     """What the next line of the log will say, kept on the device.
 
     The host reads it once a line, and waits for the device then.
-
-    Attributes:
-        names: Names of the sums, in order.
-        sums: Sums over the steps that weren't skipped, float32.
-        counts: int64: how many those are, and the numbers of `Skipped`.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.names: tuple[str, ...] = ()
-        self.sums = torch.zeros(0, device=device)
+        self.names: tuple[str, ...] = ()  # of the sums, in order
+        self.sums = torch.zeros(0, device=device)  # over the steps that weren't skipped
+        # How many those are, and the numbers of `Skipped`.
         self.counts = torch.zeros(5, dtype=torch.int64, device=device)
 
     def add(self, values: Mapping[str, Tensor], skipped: Tensor, number: int) -> None:
@@ -82,40 +78,25 @@ class Window:
 
 @dataclass
 class State:
-    """Networks, optimisers and counters of a run, on their device.
-
-    Attributes:
-        recipe: Recipe of the run.
-        processes: Those that take part.
-        step: Steps done.
-        networks: ``generator``, and ``discriminator`` where there is one.
-        optimizers: ``optimizer_g``, and ``optimizer_d``.
-        ema: The generator's moving average, if the recipe has one.
-        window: What the next line of the log will say.
-        scores: Scores of the last validation.
-        best: The best validation so far: its ``step``, and its score by the metric's name.
-        recovered: Whether the run has gone back to a checkpoint and learns more slowly since.
-        embedders: Embedders of its losses, from `srkit.training.parts.loss_embedders`.
-        fingerprint: Fingerprint of the training photos.
-        trained_on: Framing to the keys of the training photos (`Loader.trained_on`), and of those
-            of the model that the run starts from.
-        lr_batches: Training images over which batch normalisation of ``ema`` takes its
-            statistics, since those of the generator belong to other weights.
-    """
+    """Networks, optimisers and counters of a run, on their device."""
 
     recipe: Recipe
-    processes: Processes
-    networks: dict[str, nn.Module]
-    optimizers: dict[str, torch.optim.Optimizer]
-    ema: nn.Module | None
-    window: Window
-    step: int = 0
-    scores: dict[str, float] = field(default_factory=dict)
+    processes: Processes  # those that take part
+    networks: dict[str, nn.Module]  # ``generator``, and ``discriminator`` where there is one
+    optimizers: dict[str, torch.optim.Optimizer]  # ``optimizer_g``, and ``optimizer_d``
+    ema: nn.Module | None  # the generator's moving average, if the recipe has one
+    window: Window  # what the next line of the log will say
+    step: int = 0  # steps done
+    scores: dict[str, float] = field(default_factory=dict)  # of the last validation
+    # The best validation so far: its ``step``, and its score by the metric's name.
     best: dict[str, float] = field(default_factory=dict)
-    recovered: bool = False
-    embedders: dict[str, dict[str, str]] = field(default_factory=dict)
-    fingerprint: str = ""
+    recovered: bool = False  # whether it has gone back to a checkpoint, and is slower since
+    embedders: dict[str, dict[str, str]] = field(default_factory=dict)  # see `loss_embedders`
+    fingerprint: str = ""  # of the training photos
+    # Framing to keys of the training photos, and of those of the model that the run starts from.
     trained_on: dict[str, Tensor] = field(default_factory=dict)
+    # Training images over which batch normalisation of ``ema`` takes its statistics, since those
+    # of the generator belong to other weights.
     lr_batches: Sequence[Tensor] = ()
     _estimated: bool = False
 
@@ -217,9 +198,7 @@ class State:
     def restore(self, saved: Checkpoint, what: str) -> None:
         """Go back to where a checkpoint was captured; ``what`` names it in messages.
 
-        Raises:
-            InputError: Weights don't fit, something is missing, or a loss had another embedder
-                until then.
+        InputError: weights don't fit, something is missing, or a loss had another embedder.
         """
         try:
             self._restore(saved, what)

@@ -40,14 +40,8 @@ def step(state: State, parts: Parts, batch: Batch, *, norms: bool = False) -> di
     leaves the device. With ``alternating`` updates the discriminator has moved already where only
     the generator's part is bad. Nothing here waits for the device.
 
-    Args:
-        state: Moved by one step; its window counts the batch.
-        parts: The recipe's.
-        batch: This process's share.
-        norms: Also return gradient norms.
-
-    Returns:
-        Each unweighted term's gradient norm at sr, over the whole batch, if asked for.
+    ``batch`` is this process's share; the state's window counts it. With ``norms``, return each
+    unweighted term's gradient norm at sr, over the whole batch.
     """
     recipe, processes = state.recipe, state.processes
     pieces = _pieces(batch, recipe.accumulate)
@@ -94,9 +88,8 @@ def _train_discriminator(
     # A whole batch keeps its graph for the generator; of several parts, that would fill the memory.
     whole = means.parts == 1
     with contextlib.nullcontext() if whole else torch.no_grad():
-        sr = _upscale(parts, lr_of(parts, piece), processes)
-    real = _discriminate(parts, piece.hr, processes)
-    fake = _discriminate(parts, sr.detach(), processes)
+        sr = parts.sr(lr_of(parts, piece))
+    real, fake = parts.output(piece.hr), parts.output(sr.detach())
     loss = parts.objective.discriminator(real.logits, fake.logits)
     means.add("discriminator", loss)
     _backward(loss / means.parts, parts.discriminator, processes)
@@ -112,13 +105,12 @@ def _losses(
     statistics.
     """
     lr, processes = lr_of(parts, piece), state.processes
-    sr = _upscale(parts, lr, processes) if sr is None else sr
+    sr = parts.sr(lr) if sr is None else sr
     terms: dict[str, Tensor] = {}
     tensors: dict[str, Any] = {"sr": sr, "hr": piece.hr, "lr": lr}
     loss_d = sr.new_zeros(())
     if parts.discriminator is not None and parts.objective is not None:
-        real = _discriminate(parts, piece.hr, processes)
-        fake = _discriminate(parts, sr, processes)
+        real, fake = parts.output(piece.hr), parts.output(sr)
         terms["adversarial"] = parts.objective.generator(real.logits.detach(), fake.logits)
         features = tuple(feature.detach() for feature in real.features)
         tensors |= {"real": DiscriminatorOutput(real.logits.detach(), features), "fake": fake}
@@ -198,16 +190,6 @@ def lr_of(parts: Parts, batch: Batch) -> Tensor:
     if batch.lr is not None:
         return batch.lr.contiguous(memory_format=torch.channels_last)
     return parts.lr(batch.hr, batch.seeds)
-
-
-def _upscale(parts: Parts, lr: Tensor, processes: Processes) -> Tensor:
-    with processes.autocast():
-        return parts.sr(lr)
-
-
-def _discriminate(parts: Parts, image: Tensor, processes: Processes) -> DiscriminatorOutput:
-    with processes.autocast():
-        return parts.output(image)
 
 
 def _statistics(real: Tensor, fake: Tensor) -> Iterator[tuple[str, Tensor]]:

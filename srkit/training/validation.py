@@ -27,8 +27,7 @@ ROWS = 6
 def higher_is_better(metric: str) -> bool:
     """Return which way a metric by which the best weights are kept is better.
 
-    Raises:
-        SrkitError: There is none of this name, or it needs more than sr and hr.
+    SrkitError: there is none of this name, or it needs more than sr and hr.
     """
     built = registry.build("metrics", metric)
     if more := sorted(inputs_of(built) - {"sr", "hr"}):
@@ -95,7 +94,9 @@ class Validation:
         generator.eval()
         sr = torch.cat([generator(part) for part in lr.split(batch_size)]).clamp(0, 1)
         generator.train(training)
-        return sr if processes is None else processes.gather(sr)[: len(self.lr)]
+        if processes is None or len(lr) == len(self.lr):
+            return sr
+        return torch.cat(processes.collect(sr.cpu()))[: len(self.lr)].to(sr.device)
 
     def measure(self, state: State) -> tuple[Tensor, dict[str, float]]:
         """Return sr of the generator that ships, and its scores; all processes share the work."""
