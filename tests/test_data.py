@@ -33,7 +33,7 @@ from srkit import InputError, SrkitError, seeds
 from srkit.data import cache, held_out, loader, sources
 from srkit.data.datasets import ImageDataset, Layout, TooManyBrokenError
 from srkit.data.held_out import Images
-from srkit.data.loader import Loader, MemoryReader, Storage, open_loader
+from srkit.data.loader import Loader, Storage, open_loader
 from srkit.data.sampler import Sampler, rows_of_rank
 from srkit.data.sources import Samples
 from srkit.imaging import codec
@@ -139,7 +139,7 @@ def in_memory(pixels: Tensor, sampler: Sampler) -> Loader:
         recipe=recipe(),
         layout=Layout(pixels.shape[-1]),
         device=CPU,
-        read=MemoryReader(pixels.flatten(1), sampler, CPU),
+        read=functools.partial(loader.in_memory, pixels.flatten(1), sampler, CPU),
         storage="memory",
         fingerprint="",
     )
@@ -259,8 +259,9 @@ def as_set(images: Images) -> set[bytes]:
 def split(source: Path | str, val: Path | None = None) -> tuple[Images, Images]:
     """Return (training, held-out) images."""
     loader, held_out = open_loader(source, val, recipe(), device=CPU)
-    assert isinstance(loader.read, MemoryReader)
-    train = Images.of(loader.read.pixels[loader.read.sampler.rows].numpy(), loader.layout)
+    assert isinstance(loader.read, functools.partial)
+    pixels, sampler, _ = loader.read.args
+    train = Images.of(pixels[sampler.rows].numpy(), loader.layout)
     assert fingerprint(train) == loader.fingerprint
     return train, held_out
 

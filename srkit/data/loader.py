@@ -29,7 +29,7 @@ from srkit.data.held_out import Images
 from srkit.data.jitter import jittered
 from srkit.data.sampler import Batch, Sampler, rows_of_rank
 from srkit.data.sources import find, notes_on
-from srkit.data.workers import DatasetReader, HostBatch, StreamReader, in_workers
+from srkit.data.workers import HostBatch, in_workers, newly_decoded, streamed
 from srkit.errors import InputError, option
 from srkit.files import cache_folder
 from srkit.hookspecs import StreamSource
@@ -100,30 +100,24 @@ def _unit(images: Tensor, mirrored: Tensor) -> Tensor:
     return turned.to(torch.float32).div_(255)
 
 
-@dataclass(frozen=True)
-class MemoryReader:
-    """Batches of images in memory: a step only indexes.
+def in_memory(
+    pixels: Tensor, sampler: Sampler, device: torch.device, start: int
+) -> Generator[HostBatch]:
+    """Yield the images of batch ``start``, counted from 0, and of all after it: each is an index.
 
     ``pixels`` (uint8, images x `Layout.bytes`) are on the device, or in the host's memory where the
     device has no room; held-out ones may be among them.
     """
-
-    pixels: Tensor
-    sampler: Sampler
-    device: torch.device
-
-    def __call__(self, start: int) -> Generator[HostBatch]:
-        """Yield the stored images of batch ``start``, counted from 0, and of all after it."""
-        for first in itertools.count(start, AHEAD):
-            places, mirrored, seeds = self.sampler.span(first, AHEAD)
-            each = zip(
-                _sent(places, self.pixels.device),
-                _sent(mirrored, self.device),
-                _sent(seeds, self.device),
-                strict=True,
-            )
-            for place, flip, seed in each:
-                yield self.pixels.index_select(0, place), flip, seed, []
+    for first in itertools.count(start, AHEAD):
+        places, mirrored, seeds = sampler.span(first, AHEAD)
+        each = zip(
+            _sent(places, pixels.device),
+            _sent(mirrored, device),
+            _sent(seeds, device),
+            strict=True,
+        )
+        for place, flip, seed in each:
+            yield pixels.index_select(0, place), flip, seed, []
 
 
 def _sent(host: Tensor, device: torch.device) -> Tensor:
@@ -160,14 +154,7 @@ def open_loader(
     if isinstance(train, StreamSource):
         if held_out is None:
             raise InputError(f"{source} has no validation images: give {option('val')}")
-        if train.shards < world_size:
-            raise InputError(
-                f"{train.shards} shards are too few for {world_size} processes, "
-                "each of which needs at least one"
-            )
-        most = train.shards // world_size
-        stream = StreamReader(train, recipe, mine, world_size, max(1, min(workers, most)))
-        return _stream(stream, apart, workers, device), held_out
+        return _stream(train, apart, recipe, device, mine, world_size, workers), held_out
     folder = None if cache is False else cache or cache_folder("decoded")
     need, room = train.expected * train.layout.bytes, host_room(local)
     if storage == "auto":
@@ -191,10 +178,10 @@ def open_loader(
     if decoded.pixels is not None:
         pixels = torch.from_numpy(decoded.pixels)
         fits = need <= device_room(device, room)
-        read = MemoryReader(pixels.to(device) if fits else pixels, sampler, device)
+        read = partial(in_memory, pixels.to(device) if fits else pixels, sampler, device)
     else:
-        reader = DatasetReader(train, decoded.places, sampler)
-        read = partial(in_workers, reader, workers=workers, device=device)
+        batches = partial(newly_decoded, train, decoded.places, sampler)
+        read = partial(in_workers, batches, workers=workers, device=device)
     loader = Loader(
         recipe=recipe,
         layout=train.layout,
@@ -211,22 +198,30 @@ def open_loader(
 
 
 def _stream(
-    reader: StreamReader,
+    source: StreamSource,
     held_out: Dataset | StreamSource | None,
-    workers: int,
+    recipe: Recipe,
     device: torch.device,
+    mine: range,
+    world_size: int,
+    workers: int,
 ) -> Loader:
-    addresses = reader.source.identity()
-    notes = []
-    if reader.workers < workers:
-        notes.append(f"{reader.workers} workers, not {workers}: too few shards for more")
+    if source.shards < world_size:
+        raise InputError(
+            f"{source.shards} shards are too few for {world_size} processes, "
+            "each of which needs at least one"
+        )
+    addresses, notes, most = source.identity(), [], source.shards // world_size
+    if most < workers:
+        notes.append(f"{most} workers, not {workers}: too few shards for more")
     if isinstance(held_out, StreamSource) and (both := {*held_out.identity()} & {*addresses}):
         notes.append(f"{len(both)} shards are both trained on and held out")
+    batches = partial(streamed, source, recipe, mine, world_size)
     return Loader(
-        recipe=reader.recipe,
-        layout=Layout(reader.recipe.data.stored_size),
+        recipe=recipe,
+        layout=Layout(recipe.data.stored_size),
         device=device,
-        read=partial(in_workers, reader, workers=min(workers, reader.workers), device=device),
+        read=partial(in_workers, batches, workers=min(workers, most), device=device),
         storage="stream",
         fingerprint=hashlib.sha256("\n".join(sorted(addresses)).encode()).hexdigest()[:16],
         notes=notes,

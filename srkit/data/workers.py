@@ -6,8 +6,7 @@ import itertools
 import signal
 import threading
 import warnings
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +19,7 @@ from srkit.data.datasets import Dataset, decoded_or_message, framed, hashed
 from srkit.data.sampler import Sampler, flipped, noise_seeds
 from srkit.errors import InputError, SrkitError, option
 from srkit.hookspecs import StreamSource
-from srkit.recipe import Recipe
+from srkit.recipe import Data, Recipe
 
 DEPTH = 4  # batches that each worker is ahead
 HOPELESS = 100  # broken images one after another
@@ -30,96 +29,87 @@ _KEY = 13  # purpose of a seed, beside those of the sampler
 HostBatch: TypeAlias = tuple[Tensor, Tensor, Tensor, list[str]]
 
 
-@dataclass(frozen=True)
-class DatasetReader:
-    """Batches of images decoded by number."""
-
-    dataset: Dataset
-    places: np.ndarray  # int64, rows x 2: which image, and which of its rows, each row is
-    sampler: Sampler
-
-    def batches(self, first: int, workers: int) -> Iterator[HostBatch]:
-        """Yield batch ``first`` and every ``workers``-th; InputError: an image has changed."""
-        for step in itertools.count(first, workers):
-            (index,), (mirrored,), (keys,) = self.sampler.span(step, 1)
-            try:
-                rows = [self.dataset.decode(n)[row] for n, row in self.places[index].tolist()]
-            except InputError as error:
-                raise InputError(f"an image has changed since this run began: {error}") from error
-            yield torch.from_numpy(np.stack(rows)), mirrored, keys, []
-
+# Yields a batch, counted from 0, and every so-many-th after it.
+Batches: TypeAlias = Callable[[int, int], Iterator[HostBatch]]
 
 Sample: TypeAlias = tuple[int, str, bytes | None]  # epoch, name, encoded image
 
 
-@dataclass(frozen=True)
-class StreamReader:
-    """Batches of images that come one after another."""
+def newly_decoded(
+    dataset: Dataset, places: np.ndarray, sampler: Sampler, first: int, workers: int
+) -> Iterator[HostBatch]:
+    """Yield batch ``first`` and every ``workers``-th after it, of images decoded by number.
 
-    source: StreamSource
-    recipe: Recipe  # its framing, size and flips; its seed
-    mine: range  # this process's rows of a batch
-    world_size: int  # number of processes
-    workers: int  # streams of each process; batch n is of stream n, modulo their number
-
-    def batches(self, first: int, workers: int) -> Iterator[HostBatch]:
-        """Yield batch ``first`` and every ``workers``-th after it.
-
-        In a broken image's place comes the next good one, which comes again. So which images are
-        broken moves no other, and samples can be passed over undecoded.
-        """
-        count = len(self.mine)
-        stream = self.mine.start // count + self.world_size * (first % self.workers)
-        streams, skip = self.workers * self.world_size, first // self.workers * count
-        samples = self._framed(self.source.samples(self.recipe.seed, stream, streams, skip))
-        while True:
-            epochs, names, rows, wrong = zip(*itertools.islice(samples, count), strict=True)
-            hashes = hashed(name.encode() for name in names)
-            seed = torch.full_like(hashes, self.recipe.seed)
-            keys = seeds.derive(seed, _KEY, torch.tensor(epochs), hashes)
-            mirrored = flipped(keys) & self.recipe.data.flips
-            broken = [message for message in wrong if message]
-            yield torch.from_numpy(np.concatenate(rows)), mirrored, noise_seeds(keys), broken
-
-    def _framed(self, samples: Iterator[Sample]) -> Iterator[tuple[int, str, np.ndarray, str]]:
-        """Yield epoch and name of each sample, its row or the next good one, and what is wrong."""
-        waiting: list[tuple[int, str, str]] = []
-        for epoch, name, encoded in samples:
-            row = decoded_or_message(framed, name, encoded, self.recipe.data)
-            waiting.append((epoch, name, row if isinstance(row, str) else ""))
-            if not isinstance(row, str):
-                for epoch, name, wrong in waiting:
-                    yield epoch, name, row, wrong
-                waiting.clear()
-            elif len(waiting) == HOPELESS:
-                raise InputError(f"{HOPELESS} images one after another are broken, last {row}")
+    ``places``, int64, rows x 2, are which image, and which of its rows, each row is. InputError: an
+    image has changed.
+    """
+    for step in itertools.count(first, workers):
+        (index,), (mirrored,), (keys,) = sampler.span(step, 1)
+        try:
+            rows = [dataset.decode(number)[row] for number, row in places[index].tolist()]
+        except InputError as error:
+            raise InputError(f"an image has changed since this run began: {error}") from error
+        yield torch.from_numpy(np.stack(rows)), mirrored, keys, []
 
 
-Reader: TypeAlias = DatasetReader | StreamReader
+def streamed(
+    source: StreamSource, recipe: Recipe, mine: range, world_size: int, first: int, workers: int
+) -> Iterator[HostBatch]:
+    """Yield batch ``first`` and every ``workers``-th after it, of images one after another.
+
+    Each worker of each process, whose rows of a batch are ``mine``, has a stream of its own. In a
+    broken image's place comes the next good one, which comes again. So which images are broken
+    moves no other, and samples can be passed over undecoded.
+    """
+    count = len(mine)
+    stream = mine.start // count + world_size * (first % workers)
+    streams, skip = workers * world_size, first // workers * count
+    samples = _framed(source.samples(recipe.seed, stream, streams, skip), recipe.data)
+    while True:
+        epochs, names, rows, wrong = zip(*itertools.islice(samples, count), strict=True)
+        hashes = hashed(name.encode() for name in names)
+        seed = torch.full_like(hashes, recipe.seed)
+        keys = seeds.derive(seed, _KEY, torch.tensor(epochs), hashes)
+        mirrored, broken = flipped(keys) & recipe.data.flips, [each for each in wrong if each]
+        yield torch.from_numpy(np.concatenate(rows)), mirrored, noise_seeds(keys), broken
+
+
+def _framed(samples: Iterator[Sample], data: Data) -> Iterator[tuple[int, str, np.ndarray, str]]:
+    """Yield epoch and name of each sample, its row or the next good one, and what is wrong."""
+    waiting: list[tuple[int, str, str]] = []
+    for epoch, name, encoded in samples:
+        row = decoded_or_message(framed, name, encoded, data)
+        waiting.append((epoch, name, row if isinstance(row, str) else ""))
+        if not isinstance(row, str):
+            for epoch, name, wrong in waiting:
+                yield epoch, name, row, wrong
+            waiting.clear()
+        elif len(waiting) == HOPELESS:
+            raise InputError(f"{HOPELESS} images one after another are broken, last {row}")
 
 
 class _Batches(IterableDataset[Any]):
     """One worker's batches from batch ``start`` on."""
 
-    def __init__(self, reader: Reader, start: int) -> None:
-        self.reader, self.start = reader, start
+    def __init__(self, batches: Batches, start: int) -> None:
+        self.batches, self.start = batches, start
 
     def __iter__(self) -> Iterator[HostBatch | str]:
         # The loader asks its workers in turn.
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         try:
-            yield from self.reader.batches(self.start + worker, workers)
+            yield from self.batches(self.start + worker, workers)
         except InputError as error:  # raised here, it would come out with a traceback as its text
             yield str(error)
 
 
 def in_workers(
-    reader: Reader, start: int, *, workers: int, device: torch.device
+    batches: Batches, start: int, *, workers: int, device: torch.device
 ) -> Generator[HostBatch]:
     """Yield batch ``start`` and all after it, made by worker processes; end them when closed.
 
-    No ``workers`` is this process. InputError: what the reader raises. SrkitError: a process was
+    No ``workers`` is this process. InputError: what ``batches`` raises. SrkitError: a process was
     ended from outside.
     """
     with warnings.catch_warnings():
@@ -128,7 +118,7 @@ def in_workers(
         # More workers than processors: whoever asks for them may have slow disks.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         loader = DataLoader(
-            _Batches(reader, start),
+            _Batches(batches, start),
             batch_size=None,
             num_workers=workers,
             prefetch_factor=DEPTH if workers else None,
@@ -136,9 +126,9 @@ def in_workers(
             worker_init_fn=_leave_signals,
             generator=torch.Generator(),  # it draws a seed: not from the one that the networks use
         )
-        batches = _started(loader)
+        made = _started(loader)
     try:
-        for batch in batches:
+        for batch in made:
             if isinstance(batch, str):
                 raise InputError(batch)
             yield batch
