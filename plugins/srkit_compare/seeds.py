@@ -44,7 +44,7 @@ class Group:
     Attributes:
         name: ``faces, 3 seeds``; the method's name where there is one training.
         members: Index of the report, and the method's name in it.
-        seeds: Of trainings; empty for a method that is none.
+        seeds: Seeds of the trainings; empty for a method that is none.
     """
 
     name: str

@@ -24,7 +24,7 @@ from srkit.faces import align
 from srkit.hookspecs import Face
 from srkit.imaging import codec
 
-COPY = 160  # smaller images are searched in a copy whose shorter side has so many pixels
+COPY = 160  # smaller images are searched in a copy whose shorter side is that long
 PIXELS = 1 << 20  # larger ones in a reduced copy
 MIN_SIZE, CONFIDENCE = 20, 0.9  # pixels of a face in the copy; the detector's probability
 CROP, LEAST = 160, 60  # side in pixels of a crop; of it, a face has about three quarters
@@ -81,8 +81,8 @@ class Finder:
         """Return five landmarks of each crop, ``52``, in sides of it; None where there are none."""
 
         def search(new: list[Pixels]) -> list[Any]:
-            found = [self.on_crops.faces(Image.fromarray(crop)) for crop in new]
-            return [np.array(faces[0].landmarks) / CROP if faces else None for faces in found]
+            results = [self.on_crops.faces(Image.fromarray(crop)) for crop in new]
+            return [np.array(faces[0].landmarks) / CROP if faces else None for faces in results]
 
         return self.points(crops, search)
 
@@ -156,7 +156,7 @@ class Ids(nn.Module):
 
     Attributes:
         name: Embedder and its weights, detector and crop.
-        sha256: Of the embedder's weights.
+        sha256: Checksum of the embedder's weights.
         embedder: The embedder; a model trained on it is warned of.
         missing: Why an image may have no score.
     """
@@ -179,13 +179,13 @@ class Ids(nn.Module):
 
         It is not a number where hr has no face.
         """
-        found = self.finder.crops(sr, hr)
-        crops = [crop for each in found if each for crop in each[:2]]
-        scores = torch.full((len(found),), math.nan, dtype=torch.float64)
+        pairs = self.finder.crops(sr, hr)
+        crops = [crop for each in pairs if each for crop in each[:2]]
+        scores = torch.full((len(pairs),), math.nan, dtype=torch.float64)
         if crops:
             embedded = self.judge(crops, sr.device)
             cosines = (embedded[::2] * embedded[1::2]).sum(dim=1).clamp(-1, 1)
-            scores[torch.tensor([each is not None for each in found])] = self.score(cosines)
+            scores[torch.tensor([each is not None for each in pairs])] = self.score(cosines)
         return scores.to(sr.device, torch.float32)
 
     def score(self, cosines: Tensor) -> Tensor:

@@ -132,9 +132,9 @@ class SFace(nn.Module):
     def aligned(self, face: Tensor) -> Pixels:
         """Return a face, ``3HW`` in [0, 1], as the network has learned it, 112x112x3, 8 bits."""
         image = codec.to_image(face).resize((COPY, COPY), Image.Resampling.BICUBIC)
-        found = self.detector.faces(image)
+        faces = self.detector.faces(image)
         usual = np.array(USUAL) * COPY
-        landmarks = np.array(found[0].landmarks) if found else usual
+        landmarks = np.array(faces[0].landmarks) if faces else usual
         goal = np.array(PLACES)
         # Here the first pixel's middle is at (0, 0), for the detector at (0.5, 0.5).
         turned = estimate_transform("similarity", landmarks - 0.5, goal)

@@ -33,7 +33,7 @@ class Limits:
     waiting: int = 64  # images, of all clients together
     stored_bytes: int = 4 << 30  # of all clients together
     stored_files: int = 5_000
-    seconds: float = 3600.0  # after which a file is deleted that nobody asked for
+    seconds: float = 3600.0  # a file is deleted that long after it was last asked for
 
 
 class RefusedError(Exception):
@@ -130,7 +130,7 @@ class Store:
             self.expire()
 
     def expire(self) -> None:
-        """Delete what nobody has asked for in a while."""
+        """Delete what hasn't been asked for in a while."""
         for stored in list(self._files.values()):
             if stored.used < time.monotonic() - self.limits.seconds:
                 self.remove(stored.id)

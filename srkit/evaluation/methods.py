@@ -172,8 +172,8 @@ def write_lr(images: Iterable[tuple[object, np.ndarray]], folder: Path) -> int:
                 codec.write(Image.fromarray(image), file)
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([("file", "photo"), *rows])
-        beside = folder.absolute()
-        write_text(beside.with_name(f"{beside.name}-photos.csv"), text.getvalue())
+        whole = folder.absolute()
+        write_text(whole.with_name(f"{whole.name}-photos.csv"), text.getvalue())
     return len({file for file, _ in rows})
 
 

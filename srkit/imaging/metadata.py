@@ -282,13 +282,13 @@ def _read_tiff(about: Metadata, stream: BinaryIO, grey: bool) -> int | None:
         about.left_out("pages")
     if extra[1:] or extra == (0,):
         about.left_out("further channels")
-    found = {tag: [*carried.found("TIFF", f"{tag}", v.lstrip())] for tag, v in values.items()}
-    about.notes += [item.note for items in found.values() for item in items]
-    kept = {tag for tag in _OWN & {*values} if not found[tag]}
+    items = {tag: [*carried.found("TIFF", f"{tag}", v.lstrip())] for tag, v in values.items()}
+    about.notes += [item.note for each in items.values() for item in each]
+    kept = {tag for tag in _OWN & {*values} if not items[tag]}
     if values.get(_DESCRIPTION, b"").lstrip().startswith(_SHAPE):
         kept.remove(_DESCRIPTION)
     known = _OWN | exif.LAYOUT | exif.ELSEWHERE
-    about.unknown([f"tag {tag}" for tag in sorted(found) if not found[tag] and tag not in known])
+    about.unknown([f"tag {tag}" for tag in sorted(items) if not items[tag] and tag not in known])
     page.below[0] = [entry for entry in page.below[0] if entry.tag in kept]
     stated = page.edit()
     about.info["exif"], moved = exif.of_tiff(page)

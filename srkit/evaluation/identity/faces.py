@@ -111,11 +111,11 @@ class Finder:
                     yield _detection(self._on_photos.faces(image))
 
         settings = f"photo, counted {MIN_SIZE} {CONFIDENCE} {PIXELS}"
-        found = self._searched(contents, settings, search, "faces")
-        self._several |= {p for p, (count, _) in zip(photos, found, strict=True) if count > 1}
+        detections = self._searched(contents, settings, search, "faces")
+        self._several |= {p for p, (count, _) in zip(photos, detections, strict=True) if count > 1}
         return [
             Located(photo, box, reasons.get(content, ""))
-            for photo, content, (_, box) in zip(photos, contents, found, strict=True)
+            for photo, content, (_, box) in zip(photos, contents, detections, strict=True)
         ]
 
     def _searched(

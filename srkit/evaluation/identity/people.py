@@ -198,8 +198,8 @@ def draw_pairs(people: Sequence[Person], count: int, seed: int, finder: Finder) 
             for name in names
             for _ in range(min(wanted - len(faces[name]), len(left[name])))
         ]:
-            found = finder.find([photo for _, photo in photos])
-            for (name, _), one in zip(photos, found, strict=True):
+            located = finder.find([photo for _, photo in photos])
+            for (name, _), one in zip(photos, located, strict=True):
                 if one.box:
                     faces[name].append(one)
                 else:
