@@ -57,7 +57,9 @@ class Session:
     def __init__(self, content: Path | bytes, name: str) -> None:
         self.content, self.name = content, name
         self.opened: dict[int, Any] = {}
-        _ = self.now  # what can't be read should fail here
+        for entry in self.now.get_inputs():  # one; what can't be read should fail here
+            self.input, self.one_by_one = str(entry.name), entry.shape[:1] == [1]
+            self.kind = np.float16 if entry.type == "tensor(float16)" else np.float32
 
     @property
     def now(self) -> Any:
@@ -74,14 +76,11 @@ class Session:
             InputError: The network can't take images of this size.
             MemoryError: There isn't enough memory for it.
         """
-        session = self.now
-        entry = session.get_inputs()[0]
-        kind = np.float16 if entry.type == "tensor(float16)" else np.float32
-        values = lr.astype(kind, copy=False)
+        session, values = self.now, lr.astype(self.kind, copy=False)
         # A network made for one image at a time takes a batch one by one.
-        parts = np.split(values, len(values)) if entry.shape[0] == 1 else [values]
+        parts = np.split(values, len(values)) if self.one_by_one else [values]
         try:
-            results = [session.run(None, {entry.name: part})[0] for part in parts]
+            results = [session.run(None, {self.input: part})[0] for part in parts]
         except Exception as error:
             if "allocate memory" in str(error) or "bad_alloc" in str(error):
                 raise MemoryError(first_line(error)) from error

@@ -211,7 +211,7 @@ def to_16_bits(values: np.ndarray, bits: int) -> tuple[np.ndarray, list[str]]:
 
 def has_equal_channels(pixels: np.ndarray) -> bool:
     """Return whether pixels, ``HW3``, are grey; of most that aren't, the first one tells."""
-    red, green, blue = pixels[0, 0]
+    red, green, blue = pixels[0, 0].tolist()
     return bool(red == green == blue and (pixels == pixels[..., :1]).all())
 
 

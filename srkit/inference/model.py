@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,6 +35,7 @@ UNKNOWN_RADIUS = 16  # LR pixels of context for a generator that states none
 BATCH_PIXELS = {"cpu": 1 << 14, "cuda": 1 << 18, "mps": 1 << 16}
 
 Progress = Callable[[float], None]
+Room = Callable[[int, tuple[int, int], np.dtype], np.ndarray]  # see `canvas`
 T = TypeVar("T")
 
 
@@ -276,19 +278,23 @@ class Model:
             else arrays.wrapped(each)
             for each in images
         ]
-        results = self.upscale_decoded([decoded for decoded, _ in wrapped], settings)
-        return [back(decoded) for decoded, (_, back) in zip(results, wrapped, strict=True)]
+        decoded = [image for image, _ in wrapped]
+        room = canvas if any(isinstance(each, Image.Image) for each in images) else arrays.empty
+        results = self.upscale_decoded(decoded, settings, room=room)
+        return [back(result) for result, (_, back) in zip(results, wrapped, strict=True)]
 
     def upscale_decoded(
         self,
         images: Sequence[DecodedImage],
         settings: Settings | None = None,
         progress: Progress = lambda images: None,
+        room: Room = canvas,
     ) -> list[DecodedImage]:
         """Upscale decoded images; alpha, greyness, depth and metadata are kept.
 
         Neighbours of one size are computed together while that pays. ``progress`` is called with
-        the number of images done since it was last called, in fractions. It raises as `upscale`.
+        the number of images done since it was last called, in fractions. ``room`` gives the arrays
+        of results. It raises as `upscale`.
         """
         settings = settings or Settings()
         results: list[DecodedImage] = []
@@ -300,20 +306,14 @@ class Model:
                 pixels = [image.pixels for image in batch]
                 # One alone may be large: no copy of it.
                 lr = np.stack(pixels) if len(pixels) > 1 else pixels[0][None]
-                sr = self._upscale_pixels(lr, settings, progress)
+                sr = room(len(lr), (size[0] * self.scale, size[1] * self.scale), lr.dtype)
+                self._upscale(lr, sr, settings, progress, half=lr.dtype == np.uint8)
                 target = self.size(size, settings)
                 results += [
                     image.upscaled(arrays.resized(result, target))
                     for image, result in zip(batch, sr, strict=True)
                 ]
         return results
-
-    def _upscale_pixels(self, lr: np.ndarray, settings: Settings, progress: Progress) -> np.ndarray:
-        """Upscale pixels (``Bhw3``) by the model's own scale."""
-        count, height, width, _ = lr.shape
-        sr = canvas(count, (width * self.scale, height * self.scale), lr.dtype)
-        self._upscale(lr, sr, settings, progress, half=lr.dtype == np.uint8)
-        return sr
 
     def _upscale_tensor(self, lr: Tensor, settings: Settings, *, half: bool = False) -> Tensor:
         import torch
@@ -437,9 +437,9 @@ class Model:
             with registry.blamed(*self._part()):
                 sr = run(lr, precision)
             self._require_scale(lr, sr)
-            with np.errstate(invalid="ignore", over="ignore"):
-                if np.isfinite(sr.sum()):  # one value that isn't finite makes the sum so, too
-                    return sr
+            # The extremes aren't finite where any value isn't.
+            if all(math.isfinite(extreme.reduce(sr, None)) for extreme in (np.minimum, np.maximum)):
+                return sr
             if precision != "fp32":
                 self.limits.precision = "fp32"
                 self.limits.notes.append(
