@@ -21,12 +21,9 @@ class PlainDiscriminator(nn.Module):
     has as many). The feature is the activation of the 5th convolution, after its ReLU (P8).
 
     Args:
-        width: Multiplies all kernel counts.
+        width: Multiplies all kernel counts; a ValueError if it isn't positive.
         normalise: Batch normalisation after each 3x3 convolution but the first, as in SRGAN; the
             paper mentions none here.
-
-    Raises:
-        ValueError: A width that isn't positive.
     """
 
     small: ClassVar[dict[str, object]] = {"width": 0.1}

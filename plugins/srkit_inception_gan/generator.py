@@ -40,8 +40,7 @@ class Branches(nn.Module):
     """3x3 and 5x5 convolutions side by side, ``each`` kernels of either, concatenated (P2).
 
     With ``asymmetric`` 1xk and then kx1 stand in place of each kxk. Training computes both as one
-    5x5 convolution and one batch normalisation, from the same weights: most of a step's time goes
-    to reading and writing feature maps, and this does it once.
+    5x5 convolution and one batch normalisation, which reads and writes feature maps only once.
     """
 
     def __init__(self, inputs: int, each: int, asymmetric: bool = False) -> None:
@@ -132,9 +131,9 @@ class UpscalingBlock(nn.Module):
     def _resized(self, x: Tensor) -> Tensor:
         """Do what ``resize`` does without the upscaled feature maps.
 
-        A 5x5 kernel sees an input pixel twice in a row, or once at an end. Summed over these, it
-        is a 3x3 kernel on the input, one for each of the four output pixels. The four stand side
-        by side until the last convolution has left the fewest maps to move to their places.
+        A 5x5 kernel sees an input pixel twice in a row, or once at an end: summed, it is a 3x3
+        kernel, one for each of four output pixels. These stand side by side until the last
+        convolution has left the fewest maps to move to their places.
         """
         places = [(row, column) for row in (0, 1) for column in (0, 1)]
         kernel = self.branches.kernel()
@@ -153,21 +152,17 @@ class InceptionResidual(nn.Module):
     """The paper's inception-residual generator, x4 (section III, P1 to P4).
 
     Stem, inception-residual block (256), upscaling block (128), inception-residual block (128),
-    upscaling block (64), three convolutions, tanh. Fully convolutional: any input size works.
-    4,455,427 parameters at width 1. "The paper, line by line", P1 to P4, says what we chose where
-    the paper is silent: kernel counts, stem, upscaling, and the last three convolutions.
+    upscaling block (64), three convolutions, tanh; for inputs of any size. 4,455,427 parameters at
+    width 1. "The paper, line by line" says what we chose where the paper is silent.
 
     Args:
-        scale: 4; the two upscaling blocks are the paper's.
-        width: Multiplies all kernel counts.
+        scale: 4, which the two upscaling blocks make; another is a ValueError.
+        width: Multiplies all kernel counts; a ValueError if it isn't positive.
         upscale: ``resize`` (nearest neighbours, then convolutions) or ``shuffle`` (convolutions,
             then a pixel shuffle); open in the paper (P3).
         asymmetric: 1x3 and 3x1, 1x5 and 5x1 in place of 3x3 and 5x5: the paper's future work
             (P19). 2,200,835 parameters at width 1.
         rectify: ReLU after the last 1x1 convolution of each block, too: another reading of P4.
-
-    Raises:
-        ValueError: Another scale, or a width that isn't positive.
     """
 
     small: ClassVar[dict[str, object]] = {"width": 0.1}

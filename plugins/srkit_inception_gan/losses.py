@@ -31,8 +31,7 @@ class PixelLoss(nn.Module):
 class FeatureLoss(nn.Module):
     """Feature-wise distance between phi(sr) and phi(hr) (eq. 3, P8).
 
-    phi is the last feature of the discriminator, whose weights the generator's step leaves alone;
-    phi(hr) is a constant to it.
+    phi is the last feature of the discriminator, whose weights stay; phi(hr) is a constant.
     """
 
     def forward(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:

@@ -32,15 +32,13 @@ DISTANCES = {
     4: (0.1216, 0.1670, 0.1142, 0.1768, 0.1384, 0.1398, 0.1252, 0.1476, 0.1897, 0.1953),
 }
 
-
 DISTANCE, FRAMED = "distance", "distance in CelebA's framing"
 
 
 class Claim(NamedTuple):
     """A statement of the paper: measures are higher in one scenario (0: bicubic) than in another.
 
-    All measures must agree, since the paper doesn't say whether it means RGB or luma. Published is
-    the difference that the paper states; of speeds their ratio less 1.
+    All measures must agree, since the paper doesn't say whether it means RGB or luma.
     """
 
     text: str
@@ -48,7 +46,7 @@ class Claim(NamedTuple):
     measures: tuple[str, ...]
     higher: int
     lower: int
-    published: float | None = None
+    published: float | None = None  # the difference that the paper states; of speeds, ratio less 1
 
 
 def _table_1(text: str, higher: int, lower: int) -> list[Claim]:

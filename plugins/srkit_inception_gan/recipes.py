@@ -8,7 +8,6 @@ STEPS = 41_410  # of scenario 1 in two hours (P16); all four differ in their los
 
 # P10 leaves the weights open: a plain sum, as the text has it. In the networks' own range, [-1, 1],
 # the pixel-wise distance is twice what it is in [0, 1]. docs/paper.md, "The weights", has others.
-ADVERSARIAL = 1.0
 LOSSES = {"pixel": Loss(weight=2.0), "feature": Loss(weight=1.0), "psnr": Loss(weight=1.0)}
 
 
@@ -20,7 +19,7 @@ def _scenario(name: str, *losses: str, adversary: bool = True) -> Recipe:
         batch_size=32,
         generator=Part.of("inception-residual"),
         discriminator=Part.of("srgan-plain") if adversary else None,
-        adversarial=Adversarial(objective="minimax", weight=ADVERSARIAL) if adversary else None,
+        adversarial=Adversarial(objective="minimax", weight=1.0) if adversary else None,
         losses={loss: LOSSES[loss] for loss in losses},
         degradation=Part.of("faces-x4"),
         data=Data(framing="squash", size=64, flips=False),

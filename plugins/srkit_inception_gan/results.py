@@ -41,17 +41,13 @@ NOTE = (
 
 
 class Measured(NamedTuple):
-    """What was measured, by scenario (0: bicubic): its models' names in the report, and steps.
-
-    ``speeds`` are steps an hour of each model's training; ``identity`` is everybody's distances in
-    either framing.
-    """
+    """What was measured, by scenario (0: bicubic), its models' names, or what is measured."""
 
     labels: Mapping[int, Sequence[str]]
     steps: Mapping[int, int]
-    speeds: Mapping[str, float]
+    speeds: Mapping[str, float]  # steps an hour in training
     report: Any
-    identity: Mapping[str, Any]
+    identity: Mapping[str, Any]  # everybody's distances
 
     def values(self, measure: str, label: str) -> list[float]:
         """Return a measure of each image, or of each photo of the people."""
@@ -110,10 +106,8 @@ def judge(claim: Claim, study: Measured) -> dict[str, Any]:
     verdict, why = decide(differences)
     if claim.measures != ("speed",):  # which needs no well trained model
         against = {"psnr", *claim.measures} if claim.higher else {"psnr"}
-        names = [name for pair in pairs for name in pair]
-        losing = [name for name in names if any(study.loses(name, m) for m in against)]
-        steps = min(study.steps[scenario] for scenario in both if scenario)
-        if steps < LEAST_STEPS:
+        losing = [n for pair in pairs for n in pair if any(study.loses(n, m) for m in against)]
+        if (steps := min(study.steps[each] for each in both if each)) < LEAST_STEPS:
             verdict, why = OPEN, f"{steps:,} steps are too few"
         elif losing:
             verdict, why = OPEN, f"{losing[0]} loses to bicubic"

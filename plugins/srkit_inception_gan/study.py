@@ -1,7 +1,7 @@
 """``srkit reproduce paper``: train the four scenarios, bench them, lay the paper beside the result.
 
-The same command goes on where it was interrupted: ``study.json`` keeps its options,
-``steps.json`` how many steps each scenario does, and a finished training is not done again.
+The same command goes on where it was interrupted: ``study.json`` keeps its options, ``steps.json``
+how many steps each scenario does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, NamedTuple
 
-import typer
+from typer import Option, Typer
 
 import srkit
 from srkit import foreign
@@ -31,8 +31,9 @@ FORMAT = 1  # of the folder
 MARGIN = 0.95  # share of the time that is planned
 START = 10.0  # seconds of each training that aren't steps
 LEAST = 60.0  # seconds of a training
+SET = Option("--set", metavar="PART.OPTION=VALUE", help="Change a value; repeatable.")
 
-app = typer.Typer()
+app = Typer()
 
 
 @app.callback(no_args_is_help=True)
@@ -43,23 +44,16 @@ def reproduce() -> None:
 @app.command()
 def paper(
     scenario: Annotated[
-        list[int] | None, typer.Option(min=1, max=4, help="1 to 4; repeatable.", show_default="all")
+        list[int] | None, Option(min=1, max=4, help="1 to 4; repeatable. [all]")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps a scenario.")] = None,
-    time_budget: Annotated[
-        str | None, typer.Option(help="Time of all trainings, in equal shares.", show_default="2h")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings a scenario.")] = 1,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PART.OPTION=VALUE", help="Change a value; repeatable."),
-    ] = None,
-    data: Annotated[str, typer.Option(help="Photos with train and test splits.")] = "celeba",
-    verify_data: Annotated[
-        str | None, typer.Option(help="Folder of IMM.", show_default="imm under SRKIT_DATA")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of runs and results.")] = Path("runs/paper"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    steps: Annotated[int | None, Option(min=1, help="Training steps a scenario.")] = None,
+    time_budget: Annotated[str | None, Option(help="Time of all, in equal shares. [2h]")] = None,
+    seeds: Annotated[int, Option(min=1, help="Trainings a scenario.")] = 1,
+    settings: Annotated[list[str] | None, SET] = None,
+    data: Annotated[str, Option(help="Photos with train and test splits.")] = "celeba",
+    verify_data: Annotated[str | None, Option(help="IMM's folder. [imm under SRKIT_DATA]")] = None,
+    out: Annotated[Path, Option(help="Folder of runs and results.")] = Path("runs/paper"),
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Train the paper's four scenarios and compare with its tables.
 
@@ -143,20 +137,14 @@ class Study:
         return whole.changed(own | {k: v for k, v in self.settings.items() if _fits(whole, k)})
 
     def plan(self, steps: int | None, budget: str) -> list[int]:
-        """Return the steps of each scenario; those of an earlier start, if any.
-
-        Raises:
-            SrkitError: The folder holds another study, the time is too short, or something is
-                missing that would be missed only after the training.
-        """
+        """Return the steps of each scenario; those of an earlier start, if any."""
         options = {key: vars(self)[key] for key in ("scenarios", "seeds", "settings", "data")}
         options |= {"steps": steps, "time_budget": budget}
         trainings = len(self.scenarios) * self.seeds
         if budget and srkit.parse_time(budget) < LEAST * trainings:
-            raise srkit.InputError(
-                f"--time-budget {budget} is too short for {trainings} trainings of a minute or "
-                f"more: give {math.ceil(LEAST * trainings / 60)}m at least"
-            )
+            least = f"a minute or more: give {math.ceil(LEAST * trainings / 60)}m at least"
+            what = f"too short for {trainings} trainings of {least}"
+            raise srkit.InputError(f"--time-budget {budget} is {what}")
         stored = self.out / "steps.json"
         if stored.is_file():
             begin(self.out / "study.json", options, FORMAT)
@@ -177,17 +165,13 @@ class Study:
             times.append(srkit.plan(recipe, device=self.device).seconds_per_step)
         slowest, trainings = max(times), len(self.scenarios) * self.seeds
         share = srkit.parse_time(budget) * MARGIN / trainings - START
-
-        def needed(steps: int) -> str:
-            return f"{math.ceil((START + steps * slowest) * trainings / MARGIN / 60)}m"
-
+        steps = 1 if share < slowest else results.LEAST_STEPS
+        needed = f"{math.ceil((START + steps * slowest) * trainings / MARGIN / 60)}m"
         if share < slowest:
-            raise srkit.InputError(
-                f"--time-budget {budget} is too short: a step takes {slowest:.1f} s; give "
-                f"{needed(1)} at least"
-            )
-        if share < (least := results.LEAST_STEPS) * slowest:
-            what = f"{least:,} steps of each scenario, here a time budget of {needed(least)}"
+            what = f"too short: a step takes {slowest:.1f} s; give {needed} at least"
+            raise srkit.InputError(f"--time-budget {budget} is {what}")
+        if share < steps * slowest:
+            what = f"{steps:,} steps of each scenario, here a time budget of {needed}"
             show_error(f"claims need {what}")
         return [int(share / a_step) for a_step in times]
 
@@ -203,8 +187,7 @@ class Study:
 
     def measure(self, runs: Sequence[Run]) -> results.Measured:
         """Bench all trained models, with the page."""
-        loaded = [srkit.load(run.folder, device=self.device) for run in runs]
-        models = [replace(model, name=run.label) for model, run in zip(loaded, runs, strict=True)]
+        models = [replace(srkit.load(r.folder, device=self.device), name=r.label) for r in runs]
         labels = {s: [run.label for run in runs if run.scenario == s] for s in self.scenarios}
         labels = {0: ["bicubic"] * self.seeds, **labels}
         steps = {run.scenario: run.recipe.steps for run in runs}
