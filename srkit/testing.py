@@ -16,7 +16,7 @@ import copy
 import math
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -48,22 +48,34 @@ def _require_tensor(value: Any, shape: tuple[int, ...], what: str) -> None:
     _require(bool(value.isfinite().all()), f"{what} has values that are not finite")
 
 
+def _require_independent(
+    call: Callable[..., Tensor],
+    inputs: Sequence[Tensor],
+    whole: Tensor,
+    what: str,
+    atol: float = 1e-6,
+) -> None:
+    """Require that neither earlier calls nor a batch's other images change ``whole``."""
+    again = torch.equal(call(*inputs).nan_to_num(-1), whole.nan_to_num(-1))
+    _require(again, f"{what} depends on earlier calls")
+    images = zip(*(tensor.split(1) for tensor in inputs), strict=True)
+    alone = torch.cat([call(*image) for image in images])
+    same = torch.allclose(alone, whole, atol=atol, equal_nan=True)
+    _require(same, f"{what} depends on the rest of the batch")
+
+
 def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None:
     """Check a generator: shapes, batch independence, determinism, radius, gradients, weights."""
     _require(isinstance(generator, nn.Module), "a generator is an nn.Module")
-    _require(
-        hasattr(generator, "receptive_radius"),
-        "a generator has an attribute receptive_radius (LR pixels, or None)",
-    )
+    stated = hasattr(generator, "receptive_radius")
+    _require(stated, "a generator has an attribute receptive_radius (LR pixels, or None)")
     generator = copy.deepcopy(generator).eval()
     with torch.no_grad():
         for height, width in ((side, side), (side + 1, side - 3)):
             lr = _image(2, 3, height, width)
             sr = generator(lr)
             _require_tensor(sr, (2, 3, height * scale, width * scale), f"sr of {height}x{width}")
-        alone = torch.cat([generator(image) for image in lr.split(1)])
-        _require(torch.allclose(alone, sr, atol=SAME), "in evaluation mode sr depends on its batch")
-        _require(torch.equal(generator(lr), sr), "in evaluation mode sr differs between calls")
+        _require_independent(generator, [lr], sr, "in evaluation mode sr", SAME)
     radius: Any = generator.receptive_radius
     if radius is not None:
         whole = isinstance(radius, int) and radius >= 0
@@ -140,9 +152,8 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
         _require(bool(value.isfinite()), f"the loss of {kind} images is not finite")
         _require(value.requires_grad, "the loss has no gradient")
         value.backward()
-        gradient = sr.grad
-        _require(gradient is not None, "no gradient reaches sr")
-        assert gradient is not None
+        if (gradient := sr.grad) is None:
+            raise AssertionError("no gradient reaches sr")
         _require(bool(gradient.isfinite().all()), f"the gradient of {kind} images is not finite")
         if kind == "different":
             _require(bool(gradient.abs().sum() > 0), "the gradient at sr is zero")
@@ -168,30 +179,17 @@ def check_degradation(
     """Check a degradation: shape, range, and that an image's seed alone decides its noise."""
     hr = _image(4, 3, side, side)
     seeds = torch.tensor([3, 1, 4, 1 << 40])
-    torch.manual_seed(0)
     lr = degradation(hr, seeds=seeds)
     _require_tensor(lr, (4, 3, side // scale, side // scale), "lr")
     _require(bool((lr >= 0).all() and (lr <= 1).all()), "lr leaves [0, 1]")
-    torch.manual_seed(1)
-    _require(
-        torch.equal(degradation(hr, seeds=seeds), lr), "lr differs between calls of equal seeds"
-    )
-    order = torch.tensor([2, 0, 3, 1])
-    shuffled = degradation(hr[order], seeds=seeds[order])
-    _require(torch.allclose(shuffled, lr[order], atol=1e-6), "lr depends on the batch's order")
-    alone = torch.cat([degradation(hr[i : i + 1], seeds=seeds[i : i + 1]) for i in range(len(hr))])
-    _require(torch.allclose(alone, lr, atol=1e-6), "lr depends on the rest of the batch")
+    _require_independent(lambda hr, seeds: degradation(hr, seeds=seeds), [hr, seeds], lr, "lr")
 
 
-def _pairs(side: int, scale: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return what a metric may ask for, of images that differ and of equal ones."""
-    sizes = {"sr": side, "hr": side, "lr": side // scale, "redegraded": side // scale}
-    first, second = (
-        {name: _image(3, 3, size, size, seed=seed) for name, size in sizes.items()}
-        for seed in (0, 1)
-    )
-    different = {**first, "sr": second["sr"], "redegraded": second["redegraded"]}
-    return different, first
+def _asked(inputs: Collection[str], side: int, scale: int, seed: int) -> list[Tensor]:
+    """Return what a metric asks for; sr is hr, and redegraded is lr, where ``seed`` is 0."""
+    sides = {"sr": side, "hr": side, "lr": side // scale, "redegraded": side // scale}
+    seeds = {"sr": seed, "redegraded": seed}
+    return [_image(3, 3, sides[n], sides[n], seed=seeds.get(n, 0)) for n in inputs]
 
 
 def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
@@ -204,15 +202,17 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
     better = _check_attributes(metric)
     inputs = _inputs(metric, "metric", METRIC_INPUTS)
     _require(bool(inputs), "a metric asks for nothing")
-    different, equal = _pairs(side, scale)
+
+    def scores_of(*tensors: Tensor) -> Any:
+        return metric(**dict(zip(inputs, tensors, strict=True)))
+
     for larger in (64, 256):
         try:
-            metric(**{name: different[name][:1] for name in inputs})
+            scores_of(*_asked(inputs, side, scale, 0))
         except ValueError:
-            different, equal = _pairs(larger, scale)
-    worse, same = (
-        metric(**{name: tensors[name] for name in inputs}) for tensors in (different, equal)
-    )
+            side = larger
+    different, equal = (_asked(inputs, side, scale, seed) for seed in (1, 0))
+    worse, same = scores_of(*different), scores_of(*equal)
     may_miss = bool(getattr(metric, "missing", ""))
     for scores in (worse, same):
         _require(isinstance(scores, Tensor), "a metric gives a tensor")
@@ -221,14 +221,7 @@ def check_metric(metric: Any, *, side: int = 32, scale: int = 4) -> None:
     if inputs != {"sr"}:
         best = ((same > worse) == better) | same.isnan() | worse.isnan()
         _require(bool(best.all()), "equal images don't score best")
-    alone = torch.cat(
-        [metric(**{name: different[name][i : i + 1] for name in inputs}) for i in range(3)]
-    )
-    alike = torch.allclose(alone, worse, atol=1e-6, equal_nan=True)
-    _require(alike, "a score depends on the rest of the batch")
-    again = metric(**{name: different[name] for name in inputs})
-    alike = torch.equal(again.nan_to_num(-1), worse.nan_to_num(-1))
-    _require(alike, "a score depends on earlier calls")
+    _require_independent(scores_of, different, worse, "a score")
 
 
 # How much of the way from equal sets to different ones the order of images may move a number.
@@ -264,10 +257,8 @@ def _score_of_set(metric: Any, sr: Tensor, hr: Tensor, batch: int) -> float:
     for some_sr, some_hr in zip(sr.split(batch), hr.split(batch), strict=True):
         fresh.update(some_sr, some_hr)
     value = fresh.compute()
-    _require(
-        isinstance(value, (int, float)) and not isinstance(value, bool),
-        f"compute gives a float, not {type(value).__name__}",
-    )
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    _require(number, f"compute gives a float, not {type(value).__name__}")
     _require(not math.isnan(value), "the number is none (NaN)")
     return float(value)
 
@@ -288,21 +279,13 @@ def check_embedder(embedder: Any, *, side: int = 64) -> None:
     faces = _image(2, 3, side, side)
     with torch.no_grad():
         embedding = embedder(faces)
-        _require(
-            embedding.ndim == 2 and len(embedding) == 2, "embeddings have shape BD, one a face"
-        )
+        single = embedding.ndim == 2 and len(embedding) == 2
+        _require(single, "embeddings have shape BD, one a face")
         _require(bool(embedding.isfinite().all()), "an embedding is not finite")
-        lengths = embedding.norm(dim=1)
-        _require(
-            torch.allclose(lengths, torch.ones(2), atol=1e-3), "embeddings are not of unit length"
-        )
-        alone = torch.cat([embedder(faces[i : i + 1]) for i in range(2)])
-    _require(
-        torch.allclose(alone, embedding, atol=SAME), "an embedding depends on the rest of the batch"
-    )
-    with torch.no_grad():
-        again, others = embedder(faces), embedder(_image(1, 3, side + 3, side - 5))
-    _require(torch.equal(again, embedding), "an embedding depends on earlier calls")
+        unit = torch.allclose(embedding.norm(dim=1), torch.ones(2), atol=1e-3)
+        _require(unit, "embeddings are not of unit length")
+        _require_independent(embedder, [faces], embedding, "an embedding", SAME)
+        others = embedder(_image(1, 3, side + 3, side - 5))
     _require(others.shape == (1, embedding.shape[1]), "embeddings of another size differ in shape")
 
 

@@ -245,8 +245,8 @@ GENERATORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: forward(lambda self, sr: [sr]), "list, not a tensor"),
     (lambda: forward(lambda self, sr: (sr * 255).to(torch.uint8)), r"not torch\.float32"),
     (lambda: forward(lambda self, sr: sr / 0), "not finite"),
-    (lambda: forward(lambda self, sr: sr - sr.mean(dim=0, keepdim=True)), "depends on its batch"),
-    (lambda: forward(lambda self, sr: sr + 1e-6 * torch.rand(1)), "differs between calls"),
+    (lambda: forward(lambda self, sr: sr - sr.mean(dim=0, keepdim=True)), "rest of the batch"),
+    (lambda: forward(lambda self, sr: sr + 1e-6 * torch.rand(1)), "depends on earlier calls"),
     (lambda: broken(Generator, receptive_radius=2.5), "whole number"),
     (lambda: broken(Generator, receptive_radius=-1), "whole number"),
     (lambda: rolled(2, receptive_radius=1), "receptive_radius is 1, but pixels reach 2"),
@@ -494,8 +494,8 @@ DEGRADATIONS: list[tuple[Callable[..., Any], str]] = [
     (lambda hr, seeds: (shrunk(hr) * 255).byte(), r"not torch\.float32"),
     (lambda hr, seeds: shrunk(hr) * math.nan, "not finite"),
     (lambda hr, seeds: shrunk(hr) - 0.5, r"leaves \[0, 1\]"),
-    (lambda hr, seeds: shrunk(hr) * torch.rand(1), "differs between calls of equal seeds"),
-    (by_batch_seed, "depends on the batch's order"),
+    (lambda hr, seeds: shrunk(hr) * torch.rand(1), "depends on earlier calls"),
+    (by_batch_seed, "depends on the rest of the batch"),
     (normalised, "depends on the rest of the batch"),
 ]
 
