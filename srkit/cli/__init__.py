@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,7 +19,6 @@ from srkit.cli import commands, help  # noqa: A004
 from srkit.errors import (
     InputError,
     Interrupted,
-    PluginError,
     SrkitError,
     arrived,
     in_shell,
@@ -28,7 +28,6 @@ from srkit.errors import (
 )
 from srkit.lines import show_error
 
-INTERRUPTED = 130  # the exit status
 FULL = (errno.ENOSPC, errno.EDQUOT)  # disks
 
 
@@ -48,13 +47,14 @@ def _root(
 
 def build_app(called: str = "") -> typer.Typer:
     """Return the command line; ``called`` is the only command whose help is of interest."""
+    width = min(shutil.get_terminal_size().columns, 110)
     app = typer.Typer(
         cls=help.Group,
         help="Upscale small or bad photos of faces; train and measure the networks that do so.",
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "terminal_width": width},
     )
     app.callback()(_root)
     commands.add(app, called)
@@ -85,19 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arrived.clear()
     try:
         with terminated_as_interrupted(), in_shell():
-            _take_plugins(words)
-            typed = _completed().split()[1:] or words
-            called = next((word for word in typed if not word.startswith("-")), "")
-            status = _run(called, words)
+            status = _run(words)
             if sys.stdout:
                 sys.stdout.flush()
             return status
     except KeyboardInterrupt:
         show_error("interrupted")
-        return INTERRUPTED
-    except PluginError as error:
-        show_error(error)
-        return error.status
+        return Interrupted.status
     except BrokenPipeError:  # `srkit list | head`
         _drop_output()
         return 0
@@ -120,15 +114,18 @@ def _take_plugins(words: list[str]) -> None:
             plugins.add_file(file)
 
 
-def _run(called: str, arguments: Sequence[str]) -> int:
+def _run(words: list[str]) -> int:
     try:
-        if any(word == "" or re.fullmatch("--[a-z-]+=", word) for word in arguments):
+        _take_plugins(words)
+        if any(word == "" or re.fullmatch("--[a-z-]+=", word) for word in words):
             raise InputError(
                 "an argument is empty, perhaps a variable of the shell's that is unset"
             )
-        build_app(called)(args=arguments, prog_name="srkit")
+        typed = _completed().split()[1:] or words
+        called = next((word for word in typed if not word.startswith("-")), "")
+        build_app(called)(args=words, prog_name="srkit")
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # typer's silent end of a KeyboardInterrupt
+        if end.code == Interrupted.status:  # typer's silent end of a KeyboardInterrupt
             show_error("interrupted")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except SrkitError as error:
@@ -141,14 +138,14 @@ def _run(called: str, arguments: Sequence[str]) -> int:
         if arrived:
             raise KeyboardInterrupt from error
         if ran_out(error):
-            show_error(f"not enough memory: {one_line(error) if str(error) else 'for this'}")
-            return 2
-        if (plugin := plugins.author(error)) is None:
-            if isinstance(error, OSError) and error.errno not in FULL and error.filename:
-                show_error(f"{error.filename}: {error.strerror}")
-                return 2
+            text = f"not enough memory: {one_line(error) if str(error) else 'for this'}"
+        elif plugin := plugins.author(error):
+            text = f"plugin {plugin} fails: {plugins.describe(error)}"
+        elif isinstance(error, OSError) and error.errno not in FULL and error.filename:
+            text = f"{error.filename}: {error.strerror}"
+        else:
             raise
-        show_error(f"plugin {plugin} fails: {plugins.describe(error)}")
+        show_error(text)
         return 2
     return 0
 

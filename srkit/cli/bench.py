@@ -158,22 +158,14 @@ def bench(
 
 
 def weights_of(texts: Sequence[str], embedders: Sequence[str]) -> dict[str, Path]:
-    """Return the embedders' weights, by name: each ``NAME=FILE``, or one's file.
-
-    Raises:
-        InputError: It isn't clear whose they are.
-    """
+    """Return the embedders' weights, by name: each ``NAME=FILE``, or one's file."""
     if len(texts) == len(embedders) == 1 and not texts[0].startswith(f"{embedders[0]}="):
         return {embedders[0]: Path(texts[0])}
     return by_name(texts, "embedder-weights", "FILE")
 
 
 def by_name(texts: Sequence[str], option: str = "results", what: str = "DIR") -> dict[str, Path]:
-    """Return the paths of ``NAME=DIR``, by name.
-
-    Raises:
-        InputError: One isn't of that form, or two have one name.
-    """
+    """Return the paths of ``NAME=DIR``, by name; InputError for another form or a name twice."""
     paths: dict[str, Path] = {}
     for text in texts:
         name, _, path = text.partition("=")
@@ -186,11 +178,7 @@ def by_name(texts: Sequence[str], option: str = "results", what: str = "DIR") ->
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
-    """Return the numbers in ``"8,12,16"``, sorted.
-
-    Raises:
-        InputError: They aren't whole numbers of 4 or more.
-    """
+    """Return the numbers in ``"8,12,16"``, sorted; InputError for one that isn't 4 or more."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) >= 4 for part in parts):
         raise InputError(f"--lr-sizes is whole numbers from 4 up with commas, not '{text}'")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -57,8 +56,9 @@ class Command(typer.core.TyperCommand):
                 row = (_option(parameter, hints.get(parameter.name)), _text(parameter))
                 sections.setdefault(group, []).append(row)
         _write(self, ctx, formatter, text, sections)
-        if examples := textwrap.dedent(examples):
-            formatter.write(f"Examples:\n{textwrap.indent(examples, '  ')}\n")
+        if examples:
+            with formatter.section("Examples"):
+                formatter.write(textwrap.indent(textwrap.dedent(examples), "  ") + "\n")
 
 
 @contextmanager
@@ -111,34 +111,17 @@ class Group(typer.core.TyperGroup):
                 *((_option(each, None), _text(each)) for each in options),
             ]
         _write(self, ctx, formatter, self.help or "", sections)
-        formatter.write(f"'{ctx.command_path} COMMAND --help' shows a command's options.\n")
+        formatter.write(f"\n'{ctx.command_path} COMMAND --help' shows a command's options.\n")
 
 
 def _write(command: Any, ctx: Any, formatter: Any, text: str, sections: Sections) -> None:
-    usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
-    formatter.write(f"Usage: {usage}\n\n")
-    for each in text.split("\n\n"):
-        formatter.write(f"{textwrap.fill(' '.join(each.split()), _width())}\n\n")
+    formatter.write_usage(ctx.command_path, " ".join(command.collect_usage_pieces(ctx)))
+    formatter.write_paragraph()
+    formatter.write_text(text)
     for title, rows in sections.items():
         if rows:
-            left = min(max(len(name) for name, _ in rows), _WIDEST) + 4
-            lines = (line for name, text in rows for line in _row(name, text, left))
-            formatter.write("\n".join([f"{title}:", *lines]) + "\n\n")
-
-
-def _width() -> int:
-    return min(shutil.get_terminal_size().columns, 110)
-
-
-def _row(name: str, text: str, left: int) -> Iterable[str]:
-    width = max(_width() - left, 30)
-    first, *others = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
-    if len(name) + 4 > left:
-        yield f"  {name}"
-        yield f"{'':{left}}{first}"
-    else:
-        yield f"  {name}".ljust(left) + first
-    yield from (f"{'':{left}}{line}" for line in others)
+            with formatter.section(title):
+                formatter.write_dl(rows, col_max=_WIDEST)
 
 
 def _argument(parameter: Any) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from srkit.errors import InputError, escaped
 from srkit.lines import failures, show, show_error
@@ -82,22 +83,18 @@ class Reporter:
         if text in self.shown:
             return
         self.shown.add(text)
-        if self.as_json:
-            self._print("note", text=text)
-        else:
-            self.console.print(
-                escaped(text), style="dim", highlight=False, markup=False, soft_wrap=True
-            )
+        self._print("note", text=text)
+        if not self.as_json:
+            self.console.print(Text(escaped(text), "dim"), soft_wrap=True)
 
     def ignored(self, files: list[Path]) -> None:
         """Name the files of folders that are no images."""
-        if not files:
-            return
         for file in files:
             self._print("ignored", input=str(file))
         kinds = Counter(file.suffix.lower() or "without a suffix" for file in files)
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        self.note(f"no images by their names, left out: {counts} (such as {files[0].name})")
+        if files:
+            self.note(f"no images by their names, left out: {counts} (such as {files[0].name})")
 
     def event(self, event: Event) -> None:
         """Show the outcome of an image."""
@@ -176,8 +173,7 @@ def _values(event: Event) -> dict[str, Any]:
     """Return the fields of an image's JSON object, beside its name."""
     if event.kind == "failed":
         return {"error": event.error}
-    result = event.result
-    if result is None:
+    if (result := event.result) is None:
         return {}
     values: dict[str, Any] = {
         "files": [str(file) for file in event.files],

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -42,30 +42,25 @@ PRECISION = "auto, fp32, bf16, fp16. [the recipe's, mostly auto]"
 SET = Option("--set", metavar="PART.OPTION=VALUE", help="Change a value; repeatable.")
 
 
-def _reported_once(command: Callable[..., None]) -> Callable[..., None]:
+@contextmanager
+def _reported_once() -> Iterator[None]:
     """Let one process report what all of them raise; make a lack of memory one line."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **options: Any) -> None:
-        try:
-            command(*args, **options)
-            _leave()
-        except SrkitError as error:
-            _leave()
-            if isinstance(error, ElsewhereError) or (
-                isinstance(error, COMMON) and torchrun.number("RANK", 0)
-            ):
-                raise SystemExit(error.status) from error
+    try:
+        yield
+        _leave()
+    except SrkitError as error:
+        _leave()
+        in_all = isinstance(error, COMMON) and torchrun.number("RANK", 0)
+        if in_all or isinstance(error, ElsewhereError):
+            raise SystemExit(error.status) from error
+        raise
+    except Exception as error:
+        if not ran_out(error):
             raise
-        except Exception as error:
-            if not ran_out(error):
-                raise
-            raise InputError(
-                "the device has not enough memory for this: take a smaller --batch-size, or "
-                f"--set accumulate=2 to compute it in parts ({str(error).partition(chr(10))[0]})"
-            ) from error
-
-    return run
+        raise InputError(
+            "the device has not enough memory for this: take a smaller --batch-size, or "
+            f"--set accumulate=2 to compute it in parts ({str(error).partition(chr(10))[0]})"
+        ) from error
 
 
 def _leave() -> None:
@@ -76,7 +71,7 @@ def _leave() -> None:
         distributed.leave()
 
 
-@_reported_once
+@_reported_once()
 def train(
     recipe: Annotated[
         str, Argument(help="A registered recipe, or a TOML file.", autocompletion=names("recipes"))

@@ -150,11 +150,7 @@ def upscale(
 
 
 def piped(inputs: list[str], out: Path | None, suffix: str | None) -> Job:
-    """Return the job of one image from standard input, to standard output, or both.
-
-    Raises:
-        OptionError: More than one image, or a terminal that would show one.
-    """
+    """Return the job of one image from standard input, to standard output, or both."""
     from srkit.batch.jobs import Job, of_file, writable_suffix
     from srkit.imaging.formats import suffix_of
 
