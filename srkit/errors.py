@@ -6,6 +6,7 @@ its traceback.
 """
 
 import difflib
+import re
 import signal
 import threading
 import unicodedata
@@ -14,6 +15,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 arrived: list[int] = []  # signals that ended, or should have ended, what ran
+# Of torch, of systems, and of cuDNN and cuBLAS.
+_NO_MEMORY = re.compile(
+    "outofmemoryerror|out of memory|can't allocate memory|not enough memory|bad_alloc"
+    "|_status_alloc_failed"
+)
 _CONTROL = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate (not UTF-8), line and paragraph separator
 
 
@@ -107,17 +113,8 @@ def refused(what: str) -> Iterator[None]:
 def ran_out(error: BaseException) -> bool:
     """Return whether an error says that a device, or the machine, has no memory left."""
     text = f"{type(error).__name__} {error}".lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and (
-            "outofmemoryerror" in text  # torch's
-            or "out of memory" in text
-            or "can't allocate memory" in text
-            or "not enough memory" in text
-            or "bad_alloc" in text
-            or "_status_alloc_failed" in text  # cuDNN and cuBLAS
-        )
-    )
+    by_its_words = isinstance(error, RuntimeError) and _NO_MEMORY.search(text)
+    return isinstance(error, MemoryError) or bool(by_its_words)
 
 
 _shells: list[None] = []  # commands that run: messages of all their threads name options alike

@@ -43,11 +43,7 @@ def in_package(package: str, name: str) -> Path | None:
 
 def is_utf8(file: Path) -> bool:
     """Return whether a name is UTF-8 to the system: some libraries take no other."""
-    try:
-        os.fsencode(file).decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return os.fsencode(file).decode(errors="ignore") == str(file)
 
 
 @contextmanager

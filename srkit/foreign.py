@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import tomllib
 import warnings
 import zipfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,20 +23,7 @@ DEEPEST = 64  # tables and lists within each other
 MOST = 1e100  # a finite number: sums of larger ones may be none
 
 
-def _bounded(value: float) -> float:
-    if MOST < abs(value) < math.inf:
-        raise ValueError(f"a number beyond {MOST:g}")
-    return value
-
-
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "JSON": partial(
-        json.loads,
-        parse_float=lambda text: _bounded(float(text)),
-        parse_int=lambda text: _bounded(int(text)),
-    ),
-    "TOML": tomllib.loads,
-}
+_PARSERS: dict[str, Callable[[str], Any]] = {"JSON": json.loads, "TOML": tomllib.loads}
 
 
 def read(
@@ -83,7 +68,7 @@ def parse(
         raise error(f"{origin}: too large, or nested more than {DEEPEST} deep")
     try:
         values = _PARSERS[form](text)
-        _require_shallow(values)
+        _require_plain(values)
     except RecursionError as failure:
         raise error(f"{origin}: nested more than {DEEPEST} deep") from failure
     except ValueError as failure:  # numbers of thousands of digits among them
@@ -91,14 +76,15 @@ def parse(
     return validated(note, values, origin, error=error)
 
 
-def _require_shallow(values: Any) -> None:
-    level = [values] if isinstance(values, dict | list) else []
-    for _ in range(DEEPEST + 1):
-        tables = (v.values() if isinstance(v, dict) else v for v in level)
-        level = [v for v in itertools.chain.from_iterable(tables) if isinstance(v, dict | list)]
-        if not level:
-            return
-    raise RecursionError
+def _require_plain(value: Any, depth: int = 0) -> None:
+    """Raise RecursionError where it is nested too deeply, ValueError for too large a number."""
+    if isinstance(value, int | float) and MOST < abs(value) < math.inf:
+        raise ValueError(f"a number beyond {MOST:g}")
+    if isinstance(value, dict | list):
+        if depth > DEEPEST:
+            raise RecursionError
+        for inner in value.values() if isinstance(value, dict) else value:
+            _require_plain(inner, depth + 1)
 
 
 def tensors(file: Path) -> Any:

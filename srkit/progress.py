@@ -55,24 +55,16 @@ class Bars:
         self.bars.stop()
 
     def __call__(self, what: str, done: float, total: float, now: str = "") -> None:
-        """Show how far something is.
-
-        Args:
-            what: What is done, in a word.
-            done: How much of it.
-            total: The whole.
-            now: What else there is to say, such as a loss.
-        """
+        """Show how much of a total is done of something; ``now`` is what else there is to say."""
         clock = time.monotonic()
-        task = self.tasks.get(what)
-        if task is None:
-            task = self.tasks[what] = [done, clock, clock, self._bar(what, done, total, now)]
-        first, began, shown, bar = task
+        if what not in self.tasks:
+            self.tasks[what] = [done, clock, clock, self._bar(what, done, total, now)]
+        first, began, shown, bar = self.tasks[what]
         every = REFRESH if self.notebook else EVERY
         if not self.bars.disable:
             self.bars.update(bar, completed=done, total=total, now=now)
         elif clock - shown >= every or (self.notebook and done >= total):
-            task[2] = clock
+            self.tasks[what][2] = clock
             seconds = (clock - began) / max(1, done - first) * (total - done)
             left = datetime.timedelta(seconds=round(seconds))
             text = f"{what} {done:,.0f} of {total:,.0f}  {now}  {left} left"

@@ -273,15 +273,6 @@ class Recipe(_Frozen):
         return self
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], origin: str = "recipe") -> Self:
-        """Return the recipe that plain values describe.
-
-        Raises:
-            RecipeError: Names the offending key and, for a misspelt one, the nearest.
-        """
-        return options.validated(cls, values, origin, error=RecipeError)
-
-    @classmethod
     def from_toml(cls, text: str, origin: str = "recipe") -> Self:
         """Return the recipe a TOML text describes.
 
@@ -295,8 +286,7 @@ class Recipe(_Frozen):
         """Return the recipe in a TOML file.
 
         Raises:
-            InputError: The file can't be read.
-            RecipeError: It is no recipe.
+            SrkitError: The file can't be read, or is no recipe.
         """
         return foreign.read(file, cls, "TOML", error=RecipeError)
 
@@ -346,7 +336,8 @@ class Recipe(_Frozen):
             ):
                 place.clear()
             place[last] = value
-        return self.parse(values, "--set" if is_in_shell() else f"recipe '{self.name}'")
+        origin = "--set" if is_in_shell() else f"recipe '{self.name}'"
+        return options.validated(type(self), values, origin, error=RecipeError)
 
 
 def reserved(kind: str) -> frozenset[str]:

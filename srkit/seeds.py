@@ -9,6 +9,7 @@ The hash is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014), applied t
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ from torch import Tensor
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
-_MASK = (1 << 64) - 1
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
@@ -33,13 +33,10 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
-def _mixed(x: int) -> int:
-    """Do what `_mix` does, for a whole number: no tensor has to go to the device for it."""
-    x &= _MASK
-    x = (x ^ x >> 30) * _MIX_1 & _MASK
-    x = (x ^ x >> 27) * _MIX_2 & _MASK
-    x ^= x >> 31
-    return x - (1 << 64) if x >> 63 else x
+@functools.lru_cache
+def _mixed(key: int) -> int:
+    """Return the hash of a whole number: no tensor has to go to the device for it."""
+    return int(_mix(torch.tensor(key, device="cpu") * _GOLDEN))
 
 
 def derive(seeds: Tensor, *keys: int | Tensor) -> Tensor:
@@ -51,7 +48,7 @@ def derive(seeds: Tensor, *keys: int | Tensor) -> Tensor:
         if isinstance(key, Tensor):
             seeds = _mix(seeds + _GOLDEN + _mix(key.to(seeds.device) * _GOLDEN))
         else:
-            seeds = _mix(seeds + _GOLDEN + _mixed(key * _GOLDEN))
+            seeds = _mix(seeds + _GOLDEN + _mixed(key))
     return seeds
 
 
