@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from srkit.errors import InputError, SrkitError, one_line
+from srkit.errors import InputError, SrkitError, refused
 from srkit.options import validated
 
 T = TypeVar("T")
@@ -39,13 +39,12 @@ def read(
     InputError: the file can't be read, or is larger than ``largest`` bytes.
     """
     try:
-        if (size := file.stat().st_size) > largest:
-            raise InputError(f"{file}: {size / 2**20:.0f} MiB, more than {largest >> 20}")
-        text = file.read_text(encoding="utf-8")
+        with refused(f"can't read {file}"):
+            if (size := file.stat().st_size) > largest:
+                raise InputError(f"{file}: {size / 2**20:.0f} MiB, more than {largest >> 20}")
+            text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as failure:
         raise InputError(f"can't read {file}: it isn't text (UTF-8)") from failure
-    except OSError as failure:
-        raise InputError(f"can't read {file}: {one_line(failure)}") from failure
     return parse(text, note, form, str(file), error=error)
 
 

@@ -77,7 +77,6 @@ class Metric(Protocol):
 
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Return scores, shape ``B``, for ``sr`` and ``hr``, shape ``B3HW`` in [0, 1]."""
-        ...
 
 
 @runtime_checkable
@@ -95,11 +94,9 @@ class SetMetric(Protocol):
 
     def update(self, sr: Tensor, hr: Tensor) -> None:
         """Take in a batch, ``sr`` and ``hr``, shape ``B3HW`` in [0, 1]."""
-        ...
 
     def compute(self) -> float:
         """Return the number for all that was taken in."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -192,15 +189,12 @@ class Restorer(Protocol):
         All faces that were detected are returned, the largest first; ``skip`` are the places among
         them of those to leave as they are.
         """
-        ...
 
     def crops(self, lr: np.ndarray) -> list[np.ndarray]:
         """Return the restored faces of an image as squares, ``SS3``, upright."""
-        ...
 
     def key(self) -> dict[str, Any]:
         """Return everything that decides a result, except the images, as JSON can hold it."""
-        ...
 
 
 class Detector(Protocol):
@@ -218,7 +212,6 @@ class Detector(Protocol):
         Places are continuous: (0, 0) is the upper left corner, and the first pixel covers
         [0, 1] x [0, 1].
         """
-        ...
 
 
 @runtime_checkable
@@ -230,8 +223,7 @@ class Source(Protocol):
     """
 
     @property
-    def held_out(self) -> Source | None:  # noqa: D102
-        ...
+    def held_out(self) -> Source | None: ...  # noqa: D102
 
     def __len__(self) -> int: ...
 
@@ -241,18 +233,15 @@ class Source(Protocol):
         Raises:
             srkit.InputError: There is none.
         """
-        ...
 
     def name(self, number: int) -> str:
         """Return what messages call an image."""
-        ...
 
     def identity(self) -> Sequence[str | Path] | None:
         """Return what tells these images from others; None where nothing does.
 
         A file stands for its path, size and times. Decoded images are found again by it.
         """
-        ...
 
 
 @runtime_checkable
@@ -264,12 +253,10 @@ class StreamSource(Protocol):
     """
 
     @property
-    def shards(self) -> int:  # noqa: D102
-        ...
+    def shards(self) -> int: ...  # noqa: D102
 
     def __iter__(self) -> Iterator[tuple[str, bytes | None]]:
         """Yield (name, encoded image) of every image once; None for one that is missing."""
-        ...
 
     def samples(
         self, seed: int, part: int, parts: int, skip: int
@@ -282,11 +269,9 @@ class StreamSource(Protocol):
             parts: Number of workers, at most the attribute ``shards``.
             skip: Number of images to leave out at the start: a resumed run has seen them.
         """
-        ...
 
     def identity(self) -> Sequence[str]:
         """Return what tells these images from others, as their addresses."""
-        ...
 
 
 class Generator(Protocol):
@@ -305,7 +290,6 @@ class Generator(Protocol):
 
     def __call__(self, lr: torch.Tensor) -> torch.Tensor:
         """Map ``lr``, ``B3hw`` in [0, 1], to ``sr``, ``B3HW``, H = scale * h."""
-        ...
 
 
 class Engine(Protocol):
@@ -330,7 +314,6 @@ class Engine(Protocol):
         Raises:
             srkit.InputError: It can't run this model; torch will.
         """
-        ...
 
 
 @hookspec

@@ -325,7 +325,6 @@ def report(plugin: Plugin, problem: str) -> Plugin:
 
     PluginError: instead, under ``SRKIT_STRICT=1``.
     """
-    problem = " ".join(problem.split())
     line = f"plugin {plugin} skipped: {problem}"
     if os.environ.get("SRKIT_STRICT", "") not in ("", "0"):
         raise PluginError(line)

@@ -99,10 +99,8 @@ def _html(text: str, done: float, total: float) -> dict[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it, with two units at most."""
-    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
-    if days >= 2:
-        return f"{days:.0f} days"
-    if hours >= 2:
-        return f"{hours:.0f} h"
-    return f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
+    """Return a time in one unit, of which there are two or more."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

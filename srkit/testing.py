@@ -82,8 +82,6 @@ def check_generator(generator: nn.Module, *, scale: int, side: int = 16) -> None
         _require(whole, "receptive_radius is a whole number >= 0")
         reach = receptive_radius(generator, scale=scale, least=radius)
         _require(reach <= radius, f"receptive_radius is {radius}, but pixels reach {reach}")
-    _check_trains(generator, lambda network: network(_image(2, 3, side, side)))
-    _check_weights(generator)
     _check_network(generator, side)
 
 
@@ -115,10 +113,8 @@ def check_discriminator(discriminator: nn.Module, *, side: int = 64) -> None:
     """Check a discriminator: its output's type and shapes, and that it can learn."""
     _require(isinstance(discriminator, nn.Module), "a discriminator is an nn.Module")
     output = discriminator(_image(2, 3, side, side))
-    _require(
-        isinstance(output, DiscriminatorOutput),
-        f"a discriminator gives a srkit.DiscriminatorOutput, not {type(output).__name__}",
-    )
+    what = f"a srkit.DiscriminatorOutput, not {type(output).__name__}"
+    _require(isinstance(output, DiscriminatorOutput), f"a discriminator gives {what}")
     shape = tuple(output.logits.shape)
     whole = shape == (2,) or (len(shape) == 4 and shape[:2] == (2, 1))
     _require(whole, f"logits have shape {shape}, neither B nor B1hw")
@@ -126,8 +122,6 @@ def check_discriminator(discriminator: nn.Module, *, side: int = 64) -> None:
     _require(isinstance(output.features, tuple), "features are a tuple of tensors")
     for number, feature in enumerate(output.features):
         _require(len(feature) == 2, f"feature {number} has no batch dimension first")
-    _check_trains(discriminator, lambda network: network(_image(2, 3, side, side)).logits)
-    _check_weights(discriminator)
     _check_network(discriminator, side, lambda output: output.logits)
 
 
@@ -144,9 +138,8 @@ def check_loss(loss: Callable[..., Tensor], *, side: int = 32, scale: int = 4) -
             "real": _output(hr),
             "fake": _output(sr),
         }
-        value = loss(**{name: tensors[name] for name in inputs})
+        value, again = (loss(**{name: tensors[name] for name in inputs}) for _ in range(2))
         _require(isinstance(value, Tensor), f"a loss is a tensor, not {type(value).__name__}")
-        again = loss(**{name: tensors[name] for name in inputs})
         _require(torch.equal(again, value), "a loss differs between calls of equal images")
         _require(value.numel() == 1, f"a loss is a scalar, not {tuple(value.shape)}")
         _require(bool(value.isfinite()), f"the loss of {kind} images is not finite")
@@ -289,11 +282,11 @@ def check_embedder(embedder: Any, *, side: int = 64) -> None:
     _require(others.shape == (1, embedding.shape[1]), "embeddings of another size differ in shape")
 
 
-def _check_trains(module: nn.Module, output: Callable[[nn.Module], Tensor]) -> None:
+def _check_trains(module: nn.Module, images: Tensor, output: Callable[[Any], Tensor]) -> None:
     """Every trainable weight gets a finite gradient in training mode."""
     network = copy.deepcopy(module).train().requires_grad_(True)
     weights = dict(network.named_parameters())
-    result = output(network)
+    result = output(network(images))
     if not weights:
         return
     result.square().mean().backward()
@@ -306,9 +299,11 @@ def _check_trains(module: nn.Module, output: Callable[[nn.Module], Tensor]) -> N
 def _check_network(
     module: nn.Module, side: int, output: Callable[[Any], Tensor] = lambda result: result
 ) -> None:
-    """No traces of calls in evaluation mode; half precision, devices and copies work."""
-    network = copy.deepcopy(module).eval()
+    """It trains; calls leave no traces; weights, half precision, devices and copies work."""
     images, others = _image(2, 3, side, side), _image(1, 3, side, side, seed=1)
+    _check_trains(module, images, output)
+    _check_weights(module)
+    network = copy.deepcopy(module).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with torch.no_grad():
         result = output(network(images))
@@ -334,8 +329,9 @@ def _check_network(
             apart = "same device" in str(error)
             why = f"it has tensors that don't move to its device: {one_line(error):.200}"
             _require(not apart, why)
-        if not _importable(type(network)):
-            return
+        cls = type(network)
+        if getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is not cls:
+            return  # a class within a function
         try:
             copied = pickle.loads(pickle.dumps(network))
         except Exception as error:  # of any kind
@@ -343,11 +339,6 @@ def _check_network(
                 return
             _require(False, f"it can't be pickled: {one_line(error):.200}")
         _require(torch.equal(output(copied(images)), result), "pickling changes the result")
-
-
-def _importable(cls: type) -> bool:
-    """Return whether a class is found by its name: one within a function never is."""
-    return getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is cls
 
 
 def _check_weights(module: nn.Module) -> None:

@@ -29,10 +29,10 @@ from srkit import InputError, Upscaler, load
 from srkit.batch.jobs import FOLDER, Job, Shard, plan
 from srkit.batch.work import Work
 from srkit.cli import main
-from srkit.cli.upscale import _local
 from srkit.errors import OptionError
 from srkit.imaging import codec, decode
 from srkit.imaging.colour import to_srgb
+from srkit.inference.device import device_named
 from srkit.inference.model import Model
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -363,16 +363,18 @@ def test_shards_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("rank", "devices", "expected"),
-    [(None, 4, "auto"), ("1", 4, "cuda:1"), ("5", 4, "cuda:1"), ("1", 0, "auto")],
+    [(None, 4, "cuda"), ("1", 4, "cuda:1"), ("5", 4, "cuda:1"), ("1", 0, "cpu")],
 )
 def test_each_process_of_torchrun_has_a_device(
     rank: str | None, devices: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: devices > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     if rank is not None:
         monkeypatch.setenv("LOCAL_RANK", rank)
-    assert _local("auto") == expected
-    assert _local("cpu") == "cpu"
+    assert str(device_named("auto")) == expected
+    assert str(device_named("cpu")) == "cpu"
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -61,13 +61,6 @@ def build_app(called: str = "") -> typer.Typer:
     return app
 
 
-def _completed() -> str:
-    """Return the command line that a shell wants completed, ``""`` where it wants none."""
-    if "_SRKIT_COMPLETE" not in os.environ:
-        return ""
-    return os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line.
 
@@ -121,7 +114,8 @@ def _run(words: list[str]) -> int:
             raise InputError(
                 "an argument is empty, perhaps a variable of the shell's that is unset"
             )
-        typed = _completed().split()[1:] or words
+        completed = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+        typed = completed.split()[1:] if "_SRKIT_COMPLETE" in os.environ else words
         called = next((word for word in typed if not word.startswith("-")), "")
         build_app(called)(args=words, prog_name="srkit")
     except SystemExit as end:

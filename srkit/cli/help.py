@@ -11,22 +11,16 @@ from typing import Any, get_args, get_type_hints
 
 import typer.core
 
+import srkit
 from srkit import defaults
 from srkit.errors import OptionError
 
-GROUPS = "Commands"
 PLUGIN = ("--plugin FILE.py", "Load a plugin from a file, too; in any command.")
 
 
 def names(kind: str) -> Callable[[], list[str]]:
     """Return what completes a word that names a part."""
-
-    def known() -> list[str]:
-        from srkit import registry
-
-        return registry.parts(kind)
-
-    return known
+    return lambda: srkit.parts(kind)
 
 
 _VALUES = {int: "N", float: "X", Path: "PATH"}
@@ -101,7 +95,7 @@ class Group(typer.core.TyperGroup):
         sections: Sections = {}
         first = [name for name in defaults.COMMANDS if name in self.commands]
         for name in dict.fromkeys([*first, *self.commands]):
-            group = getattr(self.commands[name], "rich_help_panel", None) or GROUPS
+            group = getattr(self.commands[name], "rich_help_panel", None) or "Commands"
             text = (self.commands[name].help or "").partition("\n")[0]
             sections.setdefault(group, []).append((name, text))
         if ctx.parent is None:

@@ -29,23 +29,14 @@ INTERVAL = 1.0  # seconds between two lines of progress for programs
 
 @dataclass
 class Reporter:
-    """Reports on a batch.
+    """Reports on a batch."""
 
-    Attributes:
-        work: What is done to each image.
-        shard: Whose part it is.
-        jobs: How many images there are in all.
-        as_json: For programs.
-        console: For people.
-        shown: Notes that needn't be repeated.
-    """
-
-    work: Work
-    shard: Shard
-    jobs: int
-    as_json: bool
-    console: Console = field(default_factory=lambda: Console(stderr=True))
-    shown: set[str] = field(default_factory=set)
+    work: Work  # what is done to each image
+    shard: Shard  # whose part it is
+    jobs: int  # images in all
+    as_json: bool  # for programs
+    console: Console = field(default_factory=lambda: Console(stderr=True))  # for people
+    shown: set[str] = field(default_factory=set)  # notes that needn't be repeated
 
     def begin(self, *, general: bool) -> None:
         """Show the model and its limits."""

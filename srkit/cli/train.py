@@ -65,9 +65,7 @@ def _reported_once() -> Iterator[None]:
 
 def _leave() -> None:
     """Leave the other processes, if there are any."""
-    if "srkit.training.distributed" in sys.modules:
-        from srkit.training import distributed
-
+    if distributed := sys.modules.get("srkit.training.distributed"):
         distributed.leave()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from srkit import defaults, torchrun
+from srkit import defaults
 from srkit.cli.help import names
 from srkit.errors import InputError, OptionError
 
@@ -99,7 +99,7 @@ def upscale(
         Settings(scale, ensemble, consistent, tile),
         face_model=(face_model or defaults.MODEL) if faces or faces_only else None,
         min_face_size=min_face_size,
-        device=_local(device),
+        device=device,
         precision=precision,
         engine=engine,
         faces_only=faces_only,
@@ -170,13 +170,3 @@ def piped(inputs: list[str], out: Path | None, suffix: str | None) -> Job:
     if sys.stdout.isatty():
         raise OptionError("an image isn't for a terminal; name a file by --out")
     return Job(source, Path(f"-{suffix or ending}"), encoded=content, piped=True)
-
-
-def _local(device: str) -> str:
-    """Return the CUDA device of this process where torchrun started one for each."""
-    if device == "auto" and "LOCAL_RANK" in os.environ:
-        import torch
-
-        if count := torch.cuda.device_count():
-            return f"cuda:{torchrun.number('LOCAL_RANK', 0) % count}"
-    return device

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srkit import torchrun
 from srkit.errors import InputError
 from srkit.readahead import cpus
 
@@ -27,7 +28,8 @@ LARGE = 1 << 28  # bytes: blocks of whole images, not of a tile's feature maps
 def device_named(name: str) -> torch.device:
     """Return the device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
-    From then on float32 is float32 there: by default cuDNN computes in TF32, with 10 bits.
+    Of processes that ``torchrun`` started, ``auto`` gives each a CUDA device. From then on float32
+    is float32 there: by default cuDNN computes in TF32, with 10 bits.
 
     Raises:
         InputError: There is no such device here.
@@ -37,8 +39,9 @@ def device_named(name: str) -> torch.device:
     name = str(name)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
+        if count := torch.cuda.is_available() and torch.cuda.device_count():
+            own = torchrun.number("LOCAL_RANK", 0) % count
+            return torch.device(f"cuda:{own}" if "LOCAL_RANK" in os.environ else "cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
