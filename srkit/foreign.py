@@ -20,7 +20,7 @@ LARGEST = 64 * 2**20  # bytes
 _TOML, _DOTS = 2**20, 500  # characters, and dots of a line: its parser's time grows by their square
 DEEPEST = 64  # tables and lists within each other
 
-MOST = 1e100  # a finite number: sums of larger ones may be none
+MOST = 1e100  # a finite number in JSON: sums of larger ones may be none
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {"JSON": json.loads, "TOML": tomllib.loads}
@@ -67,7 +67,7 @@ def parse(
         raise error(f"{origin}: too large, or nested more than {DEEPEST} deep")
     try:
         values = _PARSERS[form](text)
-        _require_plain(values)
+        _require_plain(values, MOST if form == "JSON" else math.inf)
     except RecursionError as failure:
         raise error(f"{origin}: nested more than {DEEPEST} deep") from failure
     except ValueError as failure:  # numbers of thousands of digits among them
@@ -75,15 +75,15 @@ def parse(
     return validated(note, values, origin, error=error)
 
 
-def _require_plain(value: Any, depth: int = 0) -> None:
+def _require_plain(value: Any, most: float, depth: int = 0) -> None:
     """Raise RecursionError where it is nested too deeply, ValueError for too large a number."""
-    if isinstance(value, int | float) and MOST < abs(value) < math.inf:
-        raise ValueError(f"a number beyond {MOST:g}")
+    if isinstance(value, int | float) and most < abs(value) < math.inf:
+        raise ValueError(f"a number beyond {most:g}")
     if isinstance(value, dict | list):
         if depth > DEEPEST:
             raise RecursionError
         for inner in value.values() if isinstance(value, dict) else value:
-            _require_plain(inner, depth + 1)
+            _require_plain(inner, most, depth + 1)
 
 
 def tensors(file: Path) -> Any:
@@ -94,21 +94,19 @@ def tensors(file: Path) -> Any:
     import torch
 
     try:
-        if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-            if size > 2 * file.stat().st_size:
-                more = f"{size / 2**20:.0f} MiB, more than twice its size"
-                raise InputError(f"{file}: unpacks to {more}")
-        with warnings.catch_warnings():
+        with refused(f"can't read {file}"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual pickles
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    size = sum(entry.file_size for entry in archive.infolist())
+                if size > 2 * file.stat().st_size:
+                    more = f"{size / 2**20:.0f} MiB, more than twice its size"
+                    raise InputError(f"{file}: unpacks to {more}")
             return torch.load(file, map_location="cpu", weights_only=True)
     except InputError:
         raise
     # A torn or hostile pickle can raise anything at all.
     except Exception as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise InputError(f"can't read {file}: {error.strerror}") from error
         raise InputError(
             f"{file}: damaged, or more than tensors, which only its own code could read; nothing "
             "of it was run; ask for the weights as .safetensors"

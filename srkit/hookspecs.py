@@ -216,14 +216,11 @@ class Detector(Protocol):
 
 @runtime_checkable
 class Source(Protocol):
-    """Encoded images in a fixed order. It is picklable, for worker processes.
-
-    Attributes:
-        held_out: The images of its split for validation, or None.
-    """
+    """Encoded images in a fixed order. It is picklable, for worker processes."""
 
     @property
-    def held_out(self) -> Source | None: ...  # noqa: D102
+    def held_out(self) -> Source | None:
+        """The images of its split for validation, or None."""
 
     def __len__(self) -> int: ...
 
@@ -246,14 +243,11 @@ class Source(Protocol):
 
 @runtime_checkable
 class StreamSource(Protocol):
-    """Encoded images that can only be read one after another. It is picklable.
-
-    Attributes:
-        shards: Number of its shards. Each worker reads its own, so there are no more of them.
-    """
+    """Encoded images that can only be read one after another. It is picklable."""
 
     @property
-    def shards(self) -> int: ...  # noqa: D102
+    def shards(self) -> int:
+        """Number of its shards. Each worker reads its own, so there are no more workers."""
 
     def __iter__(self) -> Iterator[tuple[str, bytes | None]]:
         """Yield (name, encoded image) of every image once; None for one that is missing."""

@@ -124,14 +124,12 @@ def validated(
     value is: in ``origin``, a file or part.
     """
     try:
-        return cast(T, _adapter(cast(Any, note)).validate_python(values))
+        return cast(T, _adapter(note).validate_python(values))
     except pydantic.ValidationError as wrong:
         raise error(f"{origin}: {explain(wrong, note, values)}") from wrong
 
 
-@functools.lru_cache(maxsize=64)
-def _adapter(note: Any) -> pydantic.TypeAdapter[Any]:
-    return pydantic.TypeAdapter(note)  # takes milliseconds
+_adapter: Any = functools.lru_cache(maxsize=64)(pydantic.TypeAdapter)  # takes milliseconds
 
 
 def explain(error: pydantic.ValidationError, note: Any, values: Any) -> str:

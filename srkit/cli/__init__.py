@@ -62,14 +62,10 @@ def build_app(called: str = "") -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line.
+    """Run a command line, without the program's name; that of this process if None.
 
-    Args:
-        arguments: Without the program's name; those of this process if None.
-
-    Returns:
-        The exit status: 0, 1 where some items failed and the rest came out, 2 where nothing
-        could start, 130 after an interrupt.
+    The exit status is 0, 1 where some items failed and the rest came out, 2 where nothing could
+    start, 130 after an interrupt.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd files: users can't mend them
     words = list(sys.argv[1:] if arguments is None else arguments)
