@@ -274,20 +274,12 @@ class Recipe(_Frozen):
 
     @classmethod
     def from_toml(cls, text: str, origin: str = "recipe") -> Self:
-        """Return the recipe a TOML text describes.
-
-        Raises:
-            RecipeError: It isn't TOML, or not a recipe.
-        """
+        """Return the recipe a TOML text describes; a RecipeError says why it describes none."""
         return foreign.parse(text, cls, "TOML", origin, error=RecipeError)
 
     @classmethod
     def from_file(cls, file: Path) -> Self:
-        """Return the recipe in a TOML file.
-
-        Raises:
-            SrkitError: The file can't be read, or is no recipe.
-        """
+        """Return the recipe in a TOML file; an SrkitError says why there is none."""
         return foreign.read(file, cls, "TOML", error=RecipeError)
 
     @classmethod
@@ -320,8 +312,8 @@ class Recipe(_Frozen):
             RecipeError: A path or value that no recipe has.
         """
         values: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
-        ordered = sorted(settings.items(), key=lambda item: not item[0].endswith(".name"))
-        for path, value in ordered:
+        names = [f"{part}.name" for part in PARTS]
+        for path, value in sorted(settings.items(), key=lambda item: item[0] not in names):
             *parents, last = path.split(".")
             place = values
             for parent in parents:
@@ -329,11 +321,7 @@ class Recipe(_Frozen):
                 if not isinstance(inner, dict):
                     raise RecipeError(f"can't set {path}: {parent} has no keys of its own")
                 place = inner
-            if (
-                path.removesuffix(".name") in PARTS
-                and last == "name"
-                and place.get("name") != value
-            ):
+            if path in names and place.get("name") != value:
                 place.clear()
             place[last] = value
         origin = "--set" if is_in_shell() else f"recipe '{self.name}'"

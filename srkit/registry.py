@@ -134,11 +134,7 @@ def offers(kind: str) -> Mapping[str, Offer]:
 
 
 def parts(kind: str) -> list[str]:
-    """Return the names of a kind's parts: ``"generators"``, ``"losses"``, ``"models"``...
-
-    Raises:
-        UnknownNameError: No such kind.
-    """
+    """Return the names of a kind's parts (``"losses"``); UnknownNameError: no such kind."""
     return list(offers(kind))
 
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from srkit.recipe import Recipe
     from srkit.training.cost import Plan
 
-
 # Errors that all processes of a run have alike.
 COMMON = (RecipeError, UnknownNameError, NameClashError, OptionError, Interrupted)
 SOURCES = "Images: a folder, samples, hf:..., shards."
