@@ -120,8 +120,7 @@ class ReadyModel:
         options: That generator's options.
         scale: Upscaling factor, checked at load.
         card: The model card, a Markdown file.
-        graph: The network as an ONNX graph without weights, written by
-            ``.ci/graphs.py``: engines run it without torch.
+        graph: The network as an ONNX graph without weights, by ``.ci/graphs.py``: no torch then.
     """
 
     description: str

@@ -118,16 +118,12 @@ def _run(words: list[str]) -> int:
         if end.code == Interrupted.status:  # typer's silent end of a KeyboardInterrupt
             show_error("interrupted")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except SrkitError as error:
+    except Exception as error:
         if arrived and not isinstance(error, Interrupted):
             raise KeyboardInterrupt from error
-        # A library's message may have several lines.
-        show_error(one_line(error))
-        return error.status
-    except Exception as error:
-        if arrived:
-            raise KeyboardInterrupt from error
-        if ran_out(error):
+        if isinstance(error, SrkitError):
+            text = one_line(error)  # a library's message may have several lines
+        elif ran_out(error):
             text = f"not enough memory: {one_line(error) if str(error) else 'for this'}"
         elif plugin := plugins.author(error):
             text = f"plugin {plugin} fails: {plugins.describe(error)}"
@@ -136,7 +132,7 @@ def _run(words: list[str]) -> int:
         else:
             raise
         show_error(text)
-        return 2
+        return error.status if isinstance(error, SrkitError) else SrkitError.status
     return 0
 
 

@@ -69,11 +69,12 @@ class Reporter:
                 "images larger than a tile are approximated"
             )
 
-    def note(self, text: str) -> None:
-        """Show a remark on the results, once."""
+    def note(self, text: str, example: str = "") -> None:
+        """Show a remark on the results, once, with the first file that it is true of."""
         if text in self.shown:
             return
         self.shown.add(text)
+        text += example and f" (such as {example})"
         self._print("note", text=text)
         if not self.as_json:
             self.console.print(Text(escaped(text), "dim"), soft_wrap=True)
@@ -85,7 +86,7 @@ class Reporter:
         kinds = Counter(file.suffix.lower() or "without a suffix" for file in files)
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         if files:
-            self.note(f"no images by their names, left out: {counts} (such as {files[0].name})")
+            self.note(f"no images by their names, left out: {counts}", files[0].name)
 
     def event(self, event: Event) -> None:
         """Show the outcome of an image."""
@@ -110,9 +111,7 @@ class Reporter:
         if result.faces is not None and not self.work.faces_only:
             self.note(f"{job.input}: {result.faces[0]} of {result.faces[1]} faces restored")
         for text in result.notes:
-            if text not in self.shown:
-                self.shown.add(text)
-                self.note(f"{text} (such as {job.input.name})")
+            self.note(text, job.input.name)
 
     def plan(self, jobs: Sequence[Job]) -> None:
         """List what would happen."""
@@ -120,15 +119,15 @@ class Reporter:
 
         for job in jobs:
             output = "-" if job.piped else str(job.output)
+            plan: dict[str, Any]
             try:
                 size = codec.size_of(job.input, job.encoded)
-            except InputError as error:
-                self._print("plan", input=str(job.input), error=str(error))
-                text = "can't be read"
-            else:
                 result = self.work.model.size(size, self.work.settings)
-                self._print("plan", input=str(job.input), output=output, size=size, result=result)
+                plan = {"output": output, "size": size, "result": result}
                 text = f"{size[0]}x{size[1]} to {result[0]}x{result[1]}"
+            except InputError as error:
+                plan, text = {"error": str(error)}, "can't be read"
+            self._print("plan", input=str(job.input), **plan)
             if not self.as_json:
                 show(f"{job.input} -> {output}  ({text})")
 
