@@ -250,20 +250,14 @@ def _missing_extra(entry_point: EntryPoint, distribution: str) -> str | None:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Send what a plugin prints to standard error: standard output is for results."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
-
-
-@contextlib.contextmanager
 def contained() -> Iterator[None]:
-    """Quiet a plugin's code, and turn whatever it raises, SystemExit too, into a PluginError.
+    """Turn whatever a plugin's code raises, SystemExit too, into a PluginError.
 
-    A Ctrl-C of the user goes through.
+    A Ctrl-C of the user goes through. Standard output is for results: what the plugin prints goes
+    to standard error.
     """
     try:
-        with quiet():
+        with contextlib.redirect_stdout(sys.stderr):
             yield
     except BaseException as error:
         if interrupts(error):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -228,7 +229,7 @@ def build(kind: str, name: str, /, **values: Any) -> Any:
                 "which is the recipe's own"
             )
     arguments = validated(table_of(factory), values, str(entry), error=OptionError)
-    with blamed(kind, name), plugins.quiet():
+    with blamed(kind, name), redirect_stdout(sys.stderr):
         try:
             part = factory(**arguments)
         except ValueError as error:  # the caller's mistake

@@ -170,12 +170,10 @@ def parse_time(text: str) -> float:
     Raises:
         InputError: It is no time, or none at all.
     """
-    units = r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?|([\d.]+)"
+    number = r"(\d+\.?\d*|\.\d+)"
+    units = f"(?:{number}h)?(?:{number}m)?(?:{number}s)?|{number}"
     match = re.fullmatch(units, text.strip().lower())
-    try:
-        parts = [float(part or 0) for part in match.groups()] if match else []
-    except ValueError:
-        parts = []
+    parts = [float(part or 0) for part in match.groups()] if match else []
     seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1, 1), strict=False))
     if not 0 < seconds < float("inf"):
         raise InputError(f"'{text}' is not a time; write 2h, 90m, 1h30m or 45s")
