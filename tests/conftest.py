@@ -11,14 +11,12 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import hypothesis
-import numpy as np
 import pytest
-import torch
 from forks import Fork
 from PIL import Image
 
@@ -28,16 +26,8 @@ gc.disable()  # while modules are imported and tests collected, all of which sta
 # Workers share the processor: each computes with one thread, and so do the commands it starts.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports ONNX Runtime
-torch.set_num_threads(1)
-# At its first use the engine starts a thread a device, which forbids forks that train; some tests
-# feign devices (FakeTensorMode). Now there are none.
-torch.ones((), requires_grad=True).backward()
 MAX_WORKERS = 4  # each takes up to 2 GB
 SKIPPED = 77  # exit status of a test in its own process
-
-# The same examples every time, and no folder of them left in the checkout.
-hypothesis.settings.register_profile("srkit", derandomize=True, deadline=None, database=None)
-hypothesis.settings.load_profile("srkit")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -55,6 +45,29 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         gc.enable()  # this process collects none
     if option.numprocesses and option.dist == "no":
         option.dist = "worksteal"  # a file's tests mostly stay together, and so do its fixtures
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Prepare the libraries that tests import, but not where workers are only waited for."""
+    config = session.config
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import hypothesis
+    import torch
+
+    torch.set_num_threads(1)
+    # At its first use the engine starts a thread a device, which forbids forks that train; some
+    # tests feign devices (FakeTensorMode). Now there are none.
+    torch.ones((), requires_grad=True).backward()
+    # The same examples every time, and no folder of them left in the checkout.
+    hypothesis.settings.register_profile("srkit", derandomize=True, deadline=None, database=None)
+    hypothesis.settings.load_profile("srkit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the wheel, or the other workers would wait for its ten seconds at the end."""
+    items.sort(key=lambda item: item.path.name != "test_wheel.py")
 
 
 def pytest_collection_finish() -> None:
@@ -124,6 +137,9 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(autouse=True)
 def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    import torch
+
     if registry._registered:  # by a page's example
         registry._registered.clear()
         registry.offers.cache_clear()
@@ -135,6 +151,14 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
     random.seed(0)
     for name in ("SRKIT_PLUGINS", "SRKIT_PLUGINS_DIR", "SRKIT_STRICT", "SRKIT_DATA"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _short_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Averages take their batch norm statistics over fewer batches: runs have fewer steps, too."""
+    from srkit.training import loop
+
+    monkeypatch.setattr(loop, "STATISTICS_OVER", 4)
 
 
 PLOT = "srkit_curves.plot"
@@ -173,12 +197,18 @@ def data_root() -> Path:
 def forget_plugins() -> None:
     """Make the next question load plugins anew."""
     plugins.load.cache_clear()
-    plugins.entry_points.cache_clear()
     registry.offers.cache_clear()
 
 
 @pytest.fixture
-def uninstalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def _own_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load plugins anew for this test alone; those of before are known to the next."""
+    for module, name in ((plugins, "load"), (registry, "offers")):
+        monkeypatch.setattr(module, name, cache(getattr(module, name).__wrapped__))
+
+
+@pytest.fixture
+def uninstalled(_own_plugins: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Call it with names of distributions for the rest to be as where they aren't installed."""
     version = importlib.metadata.version
 
@@ -191,13 +221,12 @@ def uninstalled(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]
         monkeypatch.setattr(importlib.metadata, "version", installed)
         forget_plugins()
 
-    yield uninstall
-    forget_plugins()
+    return uninstall
 
 
 @pytest.fixture
 def fake_distribution(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    _own_plugins: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Path]]:
     """Install distributions for one test: ``fake_distribution("srkit-x", {"x_parts": "..."})``.
 
@@ -206,7 +235,6 @@ def fake_distribution(
     folder on ``sys.path``.
     """
     installed: set[str] = set()
-    forget_plugins()
 
     def install(
         name: str,
@@ -237,7 +265,6 @@ def fake_distribution(
     yield install
     for module in installed:
         sys.modules.pop(module, None)
-    forget_plugins()
 
 
 @pytest.fixture(scope="session")

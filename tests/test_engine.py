@@ -43,7 +43,6 @@ from srkit.inference import device
 from srkit.models import checkpoint
 from srkit.training import cost, display, distributed, loop, run_folder
 from srkit.training.cost import plan
-from srkit.training.loop import STATISTICS_OVER
 from srkit.training.objectives import Objective
 from srkit.training.parts import build_parts, rehearse
 from srkit.training.run_folder import RunFolder
@@ -1072,7 +1071,8 @@ def test_the_average_has_batch_norm_statistics_of_its_own(
     checkpoint.load_weights(average, stored.part("ema.module"), "average")
     loader, _ = open_loader(photos, None, recipe, device=CPU)
     parts = build_parts(recipe, CPU)
-    lr = [lr_of(parts, batch) for batch in itertools.islice(loader.batches(0), STATISTICS_OVER)]
+    batches = itertools.islice(loader.batches(0), loop.STATISTICS_OVER)
+    lr = [lr_of(parts, batch) for batch in batches]
     torch.optim.swa_utils.update_bn(lr, average)
     shipped = checkpoint.read(result.model).part("generator")
     means = [name for name in shipped if name.endswith("running_mean")]

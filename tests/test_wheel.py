@@ -81,7 +81,11 @@ def small_env(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment of its own with the wheel in it, which borrows all else from ours."""
     folder = tmp_path_factory.mktemp("env") / "venv"
     venv.create(folder, with_pip=False, symlinks=os.name != "nt")
-    checked(*PIP, "--python", python(folder), "install", *OFFLINE, wheel, cwd=folder)
+    # With it the smallest third-party plugin, as its author's users would.
+    source = folder.parent / "srkit-espcn"
+    ignored = shutil.ignore_patterns("__pycache__", "dist", "*.egg-info")
+    shutil.copytree(ROOT / "docs" / "examples" / "srkit-espcn", source, ignore=ignored)
+    checked(*PIP, "--python", python(folder), "install", *OFFLINE, wheel, source, cwd=folder)
     # A path within a .pth file is searched after the environment's own packages, and the .pth
     # files there (our editable install's) are not read.
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -157,17 +161,6 @@ def test_the_installed_commands_work(run: Run) -> None:
     assert built_in == {target.partition(" ")[0]: "ok" for target in targets}
 
 
-@pytest.fixture(scope="module")
-def espcn(small_env: Path, here: Path) -> None:
-    """Install the smallest third-party plugin as its author's users would."""
-    source = here / "srkit-espcn"
-    ignored = shutil.ignore_patterns("__pycache__", "dist", "*.egg-info")
-    shutil.copytree(ROOT / "docs" / "examples" / "srkit-espcn", source, ignore=ignored)
-    install = ("install", *OFFLINE, "--ignore-installed", source)
-    checked(*PIP, "--python", python(small_env), *install, cwd=here)
-
-
-@pytest.mark.usefixtures("espcn")
 def test_the_demo_works_and_a_third_party_plugin_trains_upscales_and_benches_by_name(
     small_env: Path, here: Path, crops: Crops
 ) -> None:

@@ -15,6 +15,7 @@ import random
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
@@ -90,6 +91,11 @@ def parts_of(recipe: Recipe) -> dict[str, str]:
     return {f"{kind}/{name}": registry.provenance(kind, name) for kind, name in named}
 
 
+@cache
+def _installed(library: str) -> str:
+    return importlib.metadata.version(library)
+
+
 def versions() -> dict[str, str]:
     """Return the versions of what frames, degrades, upscales and scores images."""
     import torch
@@ -98,7 +104,7 @@ def versions() -> dict[str, str]:
     return {
         "srkit": srkit.__version__,
         "torch": str(torch.__version__),  # with its build, which has kernels of its own
-        **{name: importlib.metadata.version(name) for name in libraries},
+        **{name: _installed(name) for name in libraries},
         "python": platform.python_version(),
     }
 
