@@ -235,21 +235,10 @@ def test_every_face_another_program_is_asked_for_is_written(
     monkeypatch.setenv("SRKIT_FACENET_WEIGHTS", str(weights))
     few = tmp_path / "few"
     few.mkdir()
-    for number in (1, 2):
-        for photo in (1, 2, 3):
-            shutil.copy(data_root / "imm-frontal" / f"{number:02d}_{photo:02d}.jpg", few)
-    where = (
-        "--verify",
-        "imm",
-        "--verify-data",
-        few,
-        "--people",
-        1,
-        "--pairs",
-        3,
-        "--lr-sizes",
-        "8,16",
-    )
+    for photo in ("01_01", "01_02", "01_03", "02_01", "02_02"):
+        shutil.copy(data_root / "imm-frontal" / f"{photo}.jpg", few)
+    where = ("--verify", "imm", "--verify-data", few, "--people", 1, "--pairs", 2)
+    where += ("--lr-sizes", "8,16")
     lr, sr = tmp_path / "lr", tmp_path / "sr"
     assert run(*where, "--write-lr", lr) == 0
     sr.mkdir()

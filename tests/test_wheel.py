@@ -35,11 +35,11 @@ def environment() -> dict[str, str]:
     return kept | {"PIP_CONFIG_FILE": os.devnull, "COLUMNS": "200"}
 
 
-def checked(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def checked(*command: object, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env=environment(),
+        env=environment() | variables,
         capture_output=True,
         text=True,
         timeout=300,
@@ -78,20 +78,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small_env(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment of its own with the wheel in it, which borrows all else from ours."""
+    """An environment with the wheel and a third-party plugin; it borrows all else from ours."""
     folder = tmp_path_factory.mktemp("env") / "venv"
     venv.create(folder, with_pip=False, symlinks=os.name != "nt")
-    # With it the smallest third-party plugin, as its author's users would.
-    source = folder.parent / "srkit-espcn"
-    ignored = shutil.ignore_patterns("__pycache__", "dist", "*.egg-info")
-    shutil.copytree(ROOT / "docs" / "examples" / "srkit-espcn", source, ignore=ignored)
-    checked(*PIP, "--python", python(folder), "install", *OFFLINE, wheel, source, cwd=folder)
     # A path within a .pth file is searched after the environment's own packages, and the .pth
     # files there (our editable install's) are not read.
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(checked(python(folder), "-c", ask, cwd=folder).stdout.strip())
     own = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (site / "borrowed.pth").write_text("\n".join(sorted(own)) + "\n")
+    source = folder.parent / "srkit-espcn"
+    ignored = shutil.ignore_patterns("__pycache__", "dist", "*.egg-info")
+    shutil.copytree(ROOT / "docs" / "examples" / "srkit-espcn", source, ignore=ignored)
+    install = ("install", *OFFLINE, "--ignore-installed", wheel, source)
+    checked(*PIP, "--python", python(folder), *install, cwd=folder)
     return folder
 
 
@@ -106,10 +106,11 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(small_env: Path, here: Path) -> Run:
-    """Run the environment's own ``srkit`` in a folder far from the checkout."""
+    """Run the environment's own ``srkit`` in a folder far from the checkout, no plugin with it."""
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return checked(python(small_env).parent / "srkit", *arguments, cwd=here)
+        command = (python(small_env).parent / "srkit", *arguments)
+        return checked(*command, cwd=here, SRKIT_PLUGINS="")  # that one imports torch
 
     return call
 
