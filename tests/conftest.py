@@ -154,11 +154,12 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _short_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Averages take their batch norm statistics over fewer batches: runs have fewer steps, too."""
-    from srkit.training import loop
+def _short_statistics(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Averages of short runs take their batch norm statistics over fewer batches, too."""
+    if request.node.get_closest_marker("long") is None:
+        from srkit.training import loop
 
-    monkeypatch.setattr(loop, "STATISTICS_OVER", 4)
+        monkeypatch.setattr(loop, "STATISTICS_OVER", 4)
 
 
 PLOT = "srkit_curves.plot"

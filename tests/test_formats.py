@@ -429,7 +429,11 @@ def test_a_result_that_fails_leaves_the_old_one(
 
         return encode
 
-    for error, says in ((MemoryError(), "too large for the memory"), (ValueError("odd"), "odd")):
+    for error, says in (
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (MemoryError(), "too large for the memory"),
+        (ValueError("odd"), "odd"),
+    ):
         monkeypatch.setattr(codec, "_encode", fails(error))
         with pytest.raises(InputError, match=f"can't write .*a.png: {says}$"):
             codec.save(DecodedImage(np.zeros((4, 4, 3), np.uint8)), file)

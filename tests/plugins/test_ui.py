@@ -483,9 +483,14 @@ def test_models_are_compared_with_a_reference(page: Page, tmp_path: Path) -> Non
     expect(page.get_by_text("the reference has 32x32 pixels, the result 128x128")).to_be_visible()
 
 
-def test_runs_reports_and_plugins_are_shown(page: Page, place: Path) -> None:
+def test_runs_reports_and_plugins_are_shown_and_arrows_go_through_the_tabs(
+    page: Page, place: Path
+) -> None:
+    def tab(name: str) -> Locator:
+        return page.get_by_role("tab", name=name, exact=True)
+
     (place / "runs" / "mine" / "log.jsonl").touch()  # or it seems to have ended
-    page.get_by_role("tab", name="Train").click()
+    tab("Train").click()
     expect(page.get_by_text("step 100 of 400; about 0:01:00 left at 40.0")).to_be_visible()
     expect(page.get_by_text("Validation, PSNR: ━ this run 25.5 ┅ bicubic 24")).to_be_visible()
     grid = page.get_by_alt_text("Image grid of step 100")
@@ -494,13 +499,21 @@ def test_runs_reports_and_plugins_are_shown(page: Page, place: Path) -> None:
         log.write(json.dumps({"step": 200, "losses": {"l1": 0.1}, "images_per_second": 40.0}))
         log.write('\n{"step": 210, "los')
     expect(page.get_by_text("step 200 of 400")).to_be_visible()
-    page.get_by_role("tab", name="Report").click()
+    tab("Report").click()
     expect(page.frame_locator("iframe").get_by_text("A report")).to_be_visible()
     assert page.evaluate("window.broken") is None
-    page.get_by_role("tab", name="Plugins").click()
+    tab("Plugins").click()
     expect(
         page.get_by_role("row", name=re.compile("^faces .* models: faces, faces-clean"))
     ).to_be_visible()
+    tab("Upscale").click()
+    for key, name in (("ArrowRight", "Compare"), ("ArrowRight", "Train"), ("ArrowLeft", "Compare")):
+        page.keyboard.press(key)
+        expect(tab(name)).to_have_attribute("aria-selected", "true")
+        expect(tab(name)).to_be_focused()
+    for _ in range(2):  # the first is followed by the last
+        page.keyboard.press("ArrowLeft")
+    expect(tab("Plugins")).to_be_focused()
 
 
 # Words with too little contrast (WCAG 2.2, AA), no name, or lies beyond the window.
@@ -571,20 +584,6 @@ def test_it_fits_a_phone_is_dark_where_asked_and_can_be_read(
         assert faults == [], tab
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
     window.close()
-
-
-def test_arrows_go_through_the_tabs(page: Page) -> None:
-    def tab(name: str) -> Locator:
-        return page.get_by_role("tab", name=name, exact=True)
-
-    tab("Upscale").focus()
-    for key, name in (("ArrowRight", "Compare"), ("ArrowRight", "Train"), ("ArrowLeft", "Compare")):
-        page.keyboard.press(key)
-        expect(tab(name)).to_have_attribute("aria-selected", "true")
-        expect(tab(name)).to_be_focused()
-    for _ in range(2):  # the first is followed by the last
-        page.keyboard.press("ArrowLeft")
-    expect(tab("Plugins")).to_be_focused()
 
 
 # In a network of its own, which has loopback alone: Linux counts what would go elsewhere, by
