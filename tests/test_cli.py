@@ -452,8 +452,13 @@ def test_names_of_results(tmp_path: Path) -> None:
     assert jobs([a], tmp_path / "new" / "c.webp") == [(a, tmp_path / "new" / "c.webp")]
     # A folder otherwise, whether it is there yet or not.
     assert jobs([a], tmp_path / "new") == [(a, tmp_path / "new" / "a.png")]
-    for out in (tmp_path / "new", tmp_path / "new.png"):
-        assert jobs([a, b], out) == [(a, out / "a.png"), (b, out / "b.jpg")]
+    new = tmp_path / "new"
+    assert jobs([a, b], new) == [(a, new / "a.png"), (b, new / "b.jpg")]
+    # Two never share a result.
+    again = save_image(tmp_path / "2" / "a.png")
+    assert jobs([a, again], new) == [(a, new / "a.png"), (again, new / "a-2.png")]
+    file = tmp_path / "new.png"
+    assert jobs([a, again], file) == [(a, file), (again, tmp_path / "new-2.png")]
     assert plan([str(a)], None, "x2") == [Job(a, tmp_path / "a-x2.png")]
     named = tmp_path / "folder.png"
     named.mkdir()
