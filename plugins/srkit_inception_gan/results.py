@@ -179,11 +179,8 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
             means, lows, highs = zip(*intervals, strict=True)
             ours = f"{fmean(means):+.{digits}f} [{min(lows):+.{digits}f}, {max(highs):+.{digits}f}]"
         paper = "" if claim["published"] is None else f"{claim['published']:+.{digits}f}"
-        verdict = f"**{claim['verdict']}**"
-        if claim["verdict"] == OPEN:
-            verdict += f": {claim['why']}"
-        text = claim["text"] + " (LSD)" * (measure == "lsd")
-        rows.append([text, paper, ours, verdict])
+        verdict = f"**{claim['verdict']}**" + f": {claim['why']}" * (claim["verdict"] == OPEN)
+        rows.append([claim["text"] + " (LSD)" * (measure == "lsd"), paper, ours, verdict])
     return _table(["claim", "paper's difference", "here [95%]", "verdict"], rows)
 
 
