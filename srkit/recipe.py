@@ -273,6 +273,11 @@ class Recipe(_Frozen):
         return self
 
     @classmethod
+    def parse(cls, values: Mapping[str, Any], origin: str = "recipe") -> Self:
+        """Return the recipe of plain values; a RecipeError names a wrong key, and the nearest."""
+        return options.validated(cls, values, origin, error=RecipeError)
+
+    @classmethod
     def from_toml(cls, text: str, origin: str = "recipe") -> Self:
         """Return the recipe a TOML text describes; a RecipeError says why it describes none."""
         return foreign.parse(text, cls, "TOML", origin, error=RecipeError)
@@ -325,7 +330,7 @@ class Recipe(_Frozen):
                 place.clear()
             place[last] = value
         origin = "--set" if is_in_shell() else f"recipe '{self.name}'"
-        return options.validated(type(self), values, origin, error=RecipeError)
+        return self.parse(values, origin)
 
 
 def reserved(kind: str) -> frozenset[str]:
