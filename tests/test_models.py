@@ -543,7 +543,7 @@ def test_what_is_known_of_a_run_is_shown(
 def test_what_is_known_of_a_ready_model_is_shown(cli: Cli) -> None:
     _, out, _ = cli("info", "faces")
     assert "4,512,844" in out
-    assert "faces, 12,500 steps" in out
+    assert "faces, 4,500 steps" in out
     assert "62 LR pixels: tiles exact" in out
     _, out, _ = cli("info", "bicubic")
     assert "no weights" in out

@@ -52,9 +52,9 @@ def test_upscaled_files(suffix: str, images: Path, tmp_path: Path, cli: Cli) -> 
     mean, deviation, pixels = figures(Image.open(out))
     lossless = suffix in (".png", ".tif", ".bmp")
     # A sum in another order may be rounded to the other of two neighbours.
-    assert mean == pytest.approx(133.510, abs=0.02 if lossless else 0.3)
-    assert deviation == pytest.approx(65.755, abs=0.02 if lossless else 0.3)
-    stored = [201, 167, 136, 139, 109, 83, 214, 206, 205]
+    assert mean == pytest.approx(133.521, abs=0.02 if lossless else 0.3)
+    assert deviation == pytest.approx(65.763, abs=0.02 if lossless else 0.3)
+    stored = [201, 167, 136, 137, 107, 80, 215, 207, 206]
     assert pixels == pytest.approx(stored, abs=1 if lossless else 6)
 
 
@@ -64,7 +64,7 @@ def test_scores_of_images(images: Path) -> None:
     stored = {
         "bicubic": ([22.8415, 21.3350, 17.1913], [0.6865, 0.6460, 0.5250]),
         "lanczos": ([23.1821, 21.6353, 17.5168], [0.7085, 0.6625, 0.5550]),
-        "faces": ([24.5660, 24.0164, 19.0393], [0.7920, 0.7645, 0.6731]),
+        "faces": ([24.6298, 24.1234, 19.0312], [0.7982, 0.7696, 0.6708]),
     }
     for method, (psnr, ssim) in stored.items():
         assert quality.scores[method]["psnr"] == pytest.approx(psnr, abs=0.01)

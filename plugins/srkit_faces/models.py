@@ -36,7 +36,7 @@ def faces() -> ReadyModel:
     return _shipped(
         "faces",
         "Faces of 12 to 64 px, x4: clean, blurred, noisy or JPEG, in any framing",
-        "217b541d89107dc415d35a1b264c081a67f92c17d9ffcfc2d0c1b5c1cabee0a9",
+        "d94c9b1d45a3e2f4fbd26b50809a0e26fb5bac6e8a6e5ceee618030073357e52",
     )
 
 
@@ -63,7 +63,8 @@ def faces_identity() -> ReadyModel:
     return _shipped(
         "faces-identity",
         "Clean faces of 16 px, x4: as faces-clean, more recognisable to FaceNet and dlib",
-        "3ffae423adf2a0c7034fbb48468d014b5dafb343d39fe8bba50c0b48e2d6da22",
+        "231669685ed73704c75e7afa9ff50dc5091b980d4064ce6d1d60ef056ce1475a",
+        data="CelebA, UTKFace and LFW",
     )
 
 

@@ -71,10 +71,11 @@ def faces_identity() -> Recipe:
     return clean.model_copy(
         update={
             "name": "faces-identity",
-            "steps": 7300,
+            "steps": 11_300,
             "batch_size": 24,
             "init": clean.name,
             "losses": {"l1": Loss(weight=1.0), "identity": identity},
+            "data": clean.data.model_copy(update={"crop": (0.85, 1.0)}),
             "optimizer": clean.optimizer.model_copy(update={"learning_rate": 2e-4}),
             "ema": 0.998,
         }
