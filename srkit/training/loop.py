@@ -324,6 +324,10 @@ def _draw_reports(path: Path, note: Callable[[str], None]) -> None:
             note(f"no {name}: {error}")
 
 
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    return {key: value.cpu() for key, value in network.state_dict().items()}
+
+
 def _parts(
     recipe: Recipe, processes: Processes, init: str | None, *, compiled: bool
 ) -> tuple[Parts, Model | None]:
@@ -334,8 +338,7 @@ def _parts(
         first = load(init, device="cpu")
         checkpoint.load_weights(parts.generator, first.generator.state_dict(), init)
     for network in parts.networks if processes.count > 1 else ():
-        weights = {key: value.cpu() for key, value in network.state_dict().items()}
-        network.load_state_dict(processes.collect(weights)[0])
+        network.load_state_dict(processes.by_main(partial(_weights, network)))
     rehearse(recipe, parts, processes.device)
     if compiled:
         compile_networks(parts, processes.device)
