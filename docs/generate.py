@@ -540,8 +540,8 @@ def faces_measured() -> str:
         f"On ten noisy synthetic portraits, with faces of {min(sizes):.0f} to {max(sizes):.0f} LR "
         f"pixels, `--faces` with\nan earlier `faces` gains {min(gains):.1f} to {max(gains):.1f} dB "
         "over Lanczos, and FaceNet's distance to the undegraded face\nfalls: for the smallest "
-        f"faces from {smallest['without']:.2f} to {smallest['mean']:.2f}. All 95% intervals exclude "
-        "0 (`benchmarks/faces.py`).\n"
+        f"faces from {smallest['without']:.2f} to {smallest['mean']:.2f}. All 95% intervals "
+        "exclude 0 (`benchmarks/faces.py`).\n"
     )
 
 
