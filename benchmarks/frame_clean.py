@@ -57,27 +57,27 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--utkface", type=Path)
     parser.add_argument("--lfw", type=Path)
-    given = parser.parse_args()
-    train, val = given.out / "train", given.out / "val"
+    arguments = parser.parse_args()
+    train, val = arguments.out / "train", arguments.out / "val"
     for split, wholes in (("train", train / "squash"), ("val", val)):
-        for file in sorted((given.celeba / split).iterdir()):
+        for file in sorted((arguments.celeba / split).iterdir()):
             photo = Image.open(file).convert("RGB")
             write(photo, (0, 0, *photo.size), wholes / f"{file.stem}.png")
             if split == "train":
                 side = min(photo.size)
                 write(photo, centred(photo, side, side), train / "square" / f"{file.stem}.png")
-    for file in sorted(given.faces.iterdir()):
+    for file in sorted(arguments.faces.iterdir()):
         photo = Image.open(file).convert("RGB")
         part = centred(photo, STRETCHED * photo.width, photo.height)
         write(photo, (0, 0, *photo.size), train / "crop" / f"{file.stem}.png")
         write(photo, part, train / "crop-stretched" / f"{file.stem}.png")
-    for file in sorted(given.utkface.iterdir()) if given.utkface else ():
+    for file in sorted(arguments.utkface.iterdir()) if arguments.utkface else ():
         rng = random.Random(file.name)
         if rng.random() < 1 / 3:
             photo = Image.open(file).convert("RGB")
             part = centred(photo, rng.uniform(0.82, 1) * photo.width, photo.height)
             write(photo, part, train / "utkface" / f"{file.stem}.png")
-    for person in sorted(given.lfw.iterdir()) if given.lfw else ():
+    for person in sorted(arguments.lfw.iterdir()) if arguments.lfw else ():
         first, *others = sorted(person.iterdir())
         if not others:
             frame_lfw(Image.open(first).convert("RGB"), train / "lfw" / first.name)

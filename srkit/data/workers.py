@@ -126,9 +126,9 @@ def in_workers(
             worker_init_fn=_leave_signals,
             generator=torch.Generator(),  # it draws a seed: not from the one that the networks use
         )
-        made = _started(loader)
+        loaded = _started(loader)
     try:
-        for batch in made:
+        for batch in loaded:
             if isinstance(batch, str):
                 raise InputError(batch)
             yield batch

@@ -99,13 +99,16 @@ class DecodedImage:
         return image
 
 
-def canvas(count: int, size: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+def canvas(
+    count: int, size: tuple[int, int], dtype: np.dtype, *, dense: bool = False
+) -> np.ndarray:
     """Return room for images of a width and height, ``BHW3``, uint8 or uint16.
 
     Pillow's encoders read it where it lies: they want four bytes for an RGB pixel of 8 bits, and a
-    copy would take more than the pixels do.
+    copy would take more than the pixels do. ``dense``: without that byte, for results as arrays.
     """
-    return np.empty((count, *size[::-1], 4 if dtype == np.uint8 else 3), dtype)[..., :3]
+    spare = dtype == np.uint8 and not dense
+    return np.empty((count, *size[::-1], 3 + spare), dtype)[..., :3]
 
 
 def as_image(pixels: np.ndarray) -> Image.Image:

@@ -18,11 +18,6 @@ ROUNDING = 1e-3  # beyond 1, of floats
 _WHITE = {np.dtype(np.uint8): np.float32(255), np.dtype(np.uint16): np.float32(65_535)}
 
 
-def empty(count: int, size: Size, dtype: np.dtype) -> np.ndarray:
-    """Return room for images of a width and height, ``BHW3``."""
-    return np.empty((count, *size[::-1], 3), dtype)
-
-
 def to_values(pixels: np.ndarray) -> np.ndarray:
     """Return pixels (``Bhw3``, uint8 or uint16, or floats) as float32 in [0, 1], ``B3hw``."""
     planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)

@@ -35,7 +35,6 @@ UNKNOWN_RADIUS = 16  # LR pixels of context for a generator that states none
 BATCH_PIXELS = {"cpu": 1 << 14, "cuda": 1 << 18, "mps": 1 << 16}
 
 Progress = Callable[[float], None]
-Room = Callable[[int, tuple[int, int], np.dtype], np.ndarray]  # see `canvas`
 T = TypeVar("T")
 
 
@@ -279,8 +278,8 @@ class Model:
             for each in images
         ]
         decoded = [image for image, _ in wrapped]
-        room = canvas if any(isinstance(each, Image.Image) for each in images) else arrays.empty
-        results = self.upscale_decoded(decoded, settings, room=room)
+        dense = not any(isinstance(each, Image.Image) for each in images)
+        results = self.upscale_decoded(decoded, settings, dense=dense)
         return [back(result) for result, (_, back) in zip(results, wrapped, strict=True)]
 
     def upscale_decoded(
@@ -288,13 +287,14 @@ class Model:
         images: Sequence[DecodedImage],
         settings: Settings | None = None,
         progress: Progress = lambda images: None,
-        room: Room = canvas,
+        *,
+        dense: bool = False,
     ) -> list[DecodedImage]:
         """Upscale decoded images; alpha, greyness, depth and metadata are kept.
 
         Neighbours of one size are computed together while that pays. ``progress`` is called with
-        the number of images done since it was last called, in fractions. ``room`` gives the arrays
-        of results. It raises as `upscale`.
+        the number of images done since it was last called, in fractions. ``dense``: see
+        `canvas`. It raises as `upscale`.
         """
         settings = settings or Settings()
         results: list[DecodedImage] = []
@@ -306,7 +306,8 @@ class Model:
                 pixels = [image.pixels for image in batch]
                 # One alone may be large: no copy of it.
                 lr = np.stack(pixels) if len(pixels) > 1 else pixels[0][None]
-                sr = room(len(lr), (size[0] * self.scale, size[1] * self.scale), lr.dtype)
+                whole = (size[0] * self.scale, size[1] * self.scale)
+                sr = canvas(len(lr), whole, lr.dtype, dense=dense)
                 self._upscale(lr, sr, settings, progress, half=lr.dtype == np.uint8)
                 target = self.size(size, settings)
                 results += [

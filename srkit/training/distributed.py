@@ -45,7 +45,10 @@ class Processes:
         return self.rank == 0
 
     def images_at_once(self, batch_size: int, accumulate: int) -> int:
-        """Return the images that a process computes at a time; InputError if others have more."""
+        """Return the images that a process computes at a time.
+
+        InputError: the batch can't be divided equally.
+        """
         if batch_size % (self.count * accumulate):
             raise InputError(
                 f"batch_size {batch_size} can't be divided equally: {self.count} processes, "
